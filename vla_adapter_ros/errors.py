@@ -1,0 +1,28 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""User-facing errors: each message says in one line what is wrong, where, and what is allowed."""
+
+from __future__ import annotations
+
+
+class VLAAdapterError(ValueError):
+    """Base of every error that a user can cause and fix."""
+
+
+class ContractError(VLAAdapterError):
+    """A robot contract is malformed, or two contracts differ where they must agree."""
+
+
+class CheckpointError(VLAAdapterError):
+    """A checkpoint is missing, incomplete, or does not fit what is asked of it."""
+
+
+class ObservationError(VLAAdapterError):
+    """An observation (image, joint state, instruction) cannot be given to a policy."""
+
+
+class DatasetError(VLAAdapterError):
+    """A recording or dataset is missing, damaged, or inconsistent."""
+
+
+class InstructionError(ObservationError):
+    """An instruction is empty, too long, or contains what the prompt cannot carry."""

@@ -1,0 +1,28 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The observation a policy sees, in physical units."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One moment as the robot saw it.
+
+    Attributes:
+        images: camera name → (H, W, 3) uint8 RGB, C-contiguous; contract order
+            (`third_person`, then `wrist`).
+        proprioception: (P,) float64 in contract order: joint positions [rad], then the gripper's
+            open fraction (0 closed, 1 open).
+        instruction: what to do, as the user said it (trimmed).
+        stamp: time of the observation [s] on the clock of the caller (the oldest input's stamp).
+    """
+
+    images: Mapping[str, np.ndarray]
+    proprioception: np.ndarray
+    instruction: str
+    stamp: float
