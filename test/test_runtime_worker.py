@@ -19,9 +19,11 @@ class GatedPolicy:
 
     def __init__(self):
         self.gate = threading.Event()
+        self.entered = threading.Event()
         self.thread = threading.current_thread()
 
     def predict(self, observation):
+        self.entered.set()
         self.gate.wait(5.0)
         actions = np.full((8, 7), observation.stamp)
         return ActionChunk(actions, observation.stamp, 0.1, observation.instruction)
@@ -107,6 +109,7 @@ def test_failure_to_build_the_policy_reaches_the_caller():
 
 def test_stop_tells_when_the_model_hangs(worker):
     worker.submit(observation)
+    assert worker.policy.entered.wait(5.0)
     assert not worker.stop(0.05)
     worker.policy.gate.set()
     assert worker.stop(5.0)

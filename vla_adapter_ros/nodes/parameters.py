@@ -1,0 +1,108 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Node parameters as frozen dataclasses: type, default, description and limits in one place.
+
+Parameters are declared with dynamic typing and validated here, because rclpy's own type check
+throws in the constructor and takes the node down. A bad value must leave a living node that says
+what is wrong and refuses to configure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import Field, dataclass, field, fields
+from typing import Any, TypeVar
+
+from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.node import Node
+
+from vla_adapter_ros.errors import VLAAdapterError
+
+P = TypeVar('P')
+_ROS_OWN_PREFIXES = ('use_sim_time', 'qos_overrides', 'start_type_description_service')
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What values a parameter may take."""
+
+    description: str
+    choices: tuple[str, ...] = ()
+    low: float = -math.inf
+    high: float = math.inf
+
+
+def parameter(
+    default: Any,
+    description: str,
+    *,
+    choices: Sequence[str] = (),
+    low: float = -math.inf,
+    high: float = math.inf,
+) -> Any:
+    """Return a dataclass field that is a node parameter."""
+    limits = Limits(description, tuple(choices), low, high)
+    return field(default=default, metadata={'limits': limits})
+
+
+def declare_parameters(node: Node, kind: type) -> None:
+    """Declare every field of a parameter dataclass on a node; never raises for a bad value."""
+    for spec in fields(kind):
+        if not node.has_parameter(spec.name):
+            node.declare_parameter(spec.name, spec.default, _descriptor(spec))
+        else:
+            node.set_descriptor(spec.name, _descriptor(spec))
+
+
+def read_parameters(node: Node, kind: type[P]) -> P:
+    """Return validated parameters.
+
+    Raises:
+        VLAAdapterError: a value has the wrong type or range, or a name is unknown; names the
+            parameter, the value and what is allowed.
+    """
+    known = {spec.name for spec in fields(kind)}
+    for name in node.get_parameters_by_prefix(''):
+        if name not in known and not name.startswith(_ROS_OWN_PREFIXES):
+            allowed = ', '.join(sorted(known))
+            raise VLAAdapterError(f'parameter {name!r} is unknown; known parameters: {allowed}')
+    values = {spec.name: check_value(spec, node.get_parameter(spec.name).value)
+              for spec in fields(kind)}
+    return kind(**values)
+
+
+def check_value(spec: Field, value: Any) -> Any:
+    """Return a value of the field's type, or raise VLAAdapterError saying what is allowed."""
+    limits: Limits = spec.metadata['limits']
+    wanted = type(spec.default)
+    # YAML writes 1 for 1.0; the reverse (1.5 for an integer) and bools for numbers are mistakes.
+    if wanted is float and type(value) is int:
+        value = float(value)
+    if type(value) is not wanted:
+        raise VLAAdapterError(
+            f'parameter {spec.name}: got {value!r} ({type(value).__name__}),'
+            f' expected {_TYPE_NAMES[wanted]}'
+        )
+    if limits.choices and value not in limits.choices:
+        choices = ', '.join(limits.choices)
+        raise VLAAdapterError(f'parameter {spec.name}: got {value!r}, expected one of: {choices}')
+    if wanted in (int, float) and not limits.low <= value <= limits.high:
+        raise VLAAdapterError(
+            f'parameter {spec.name}: got {value!r}, expected {limits.low:g} … {limits.high:g}'
+        )
+    return value
+
+
+_TYPE_NAMES = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'a string'}
+
+
+def _descriptor(spec: Field) -> ParameterDescriptor:
+    limits: Limits = spec.metadata['limits']
+    constraints = f'one of: {", ".join(limits.choices)}' if limits.choices else ''
+    if limits.low > -math.inf or limits.high < math.inf:
+        constraints = f'{limits.low:g} … {limits.high:g}'
+    return ParameterDescriptor(
+        description=limits.description,
+        additional_constraints=constraints,
+        dynamic_typing=True,
+    )

@@ -1,0 +1,54 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Start a node, spin it, and leave cleanly on Ctrl-C and SIGTERM."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Sequence
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+# How long a signal can go unnoticed while the executor waits for work [s].
+_SIGNAL_LATENCY = 0.1
+
+
+def spin_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int:
+    """Run a node until it is told to stop; returns the exit code.
+
+    A node's `close()`, where it has one, runs while the context is still valid: its last
+    commands (hold) must still reach the driver. Therefore rclpy's own signal handlers, which
+    shut the context down at once, are not installed.
+    """
+    stop = _StopRequest()
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    node = None
+    try:
+        node = make_node()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        while not stop.requested and rclpy.ok():
+            executor.spin_once(timeout_sec=_SIGNAL_LATENCY)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        if node is not None:
+            if hasattr(node, 'close'):
+                node.close()
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+class _StopRequest:
+    """Turns SIGINT and SIGTERM into one flag, from before the context exists."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, *_: object) -> None:
+        self.requested = True
