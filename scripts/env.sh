@@ -1,0 +1,45 @@
+# shellcheck shell=bash
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+#
+# Source this to use the built package in a terminal (bash or zsh):
+#
+#     . scripts/env.sh
+#     python -m vla_adapter_ros.nodes.bringup --help
+#
+# It activates .venv, ROS 2 and install/, and sets what the nodes need:
+#   FASTDDS_DEFAULT_PROFILES_FILE (FASTRTPS_… on Humble)  shared memory that fits camera images
+#   MUJOCO_GL                                             offscreen rendering
+# A value that is already set is kept. For several machines, before sourcing:
+#     export FASTDDS_DEFAULT_PROFILES_FILE=$PWD/config/fastdds_network.xml
+
+# shellcheck disable=SC2296  # the second form is zsh's
+_vla_root=$(cd "$(dirname "${BASH_SOURCE[0]:-${(%):-%x}}")/.." && pwd)
+_vla_venv=${VENV:-$_vla_root/.venv}
+
+if [ ! -f "$_vla_root/install/setup.bash" ]; then
+  echo "env.sh: $_vla_root/install is missing; run make build" >&2
+  unset _vla_root _vla_venv
+  # shellcheck disable=SC2317
+  return 1 2> /dev/null || exit 1
+fi
+
+# colcon's files use unset variables.
+case $- in *u*) _vla_nounset=1 ;; *) _vla_nounset= ;; esac
+set +u
+_vla_suffix=bash
+[ -z "${ZSH_VERSION:-}" ] || _vla_suffix=zsh
+# shellcheck disable=SC1090,SC1091
+{
+  if [ -z "${ROS_DISTRO:-}" ] && [ -f "$_vla_venv/ros_setup" ]; then
+    . "$(cat "$_vla_venv/ros_setup")"
+  fi
+  . "$_vla_venv/bin/activate"
+  . "$_vla_root/install/setup.$_vla_suffix"
+}
+
+export FASTDDS_DEFAULT_PROFILES_FILE="${FASTDDS_DEFAULT_PROFILES_FILE:-$_vla_root/config/fastdds_local.xml}"
+export FASTRTPS_DEFAULT_PROFILES_FILE="${FASTRTPS_DEFAULT_PROFILES_FILE:-$FASTDDS_DEFAULT_PROFILES_FILE}"
+export MUJOCO_GL="${MUJOCO_GL:-egl}"
+
+[ -z "$_vla_nounset" ] || set -u
+unset _vla_root _vla_venv _vla_suffix _vla_nounset
