@@ -1,0 +1,210 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+# ruff: noqa: RUF009 (option() and section() return dataclass fields; they must be called here)
+"""Every setting of a training run, typed, with its meaning; recipes lie in config/train/."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from vla_adapter_ros.training.config_loader import (
+    ConfigError,
+    apply_overrides,
+    build,
+    option,
+    read_yaml,
+    section,
+)
+
+
+@dataclass(frozen=True)
+class StartConfig:
+    """Where the weights come from."""
+
+    kind: Literal['random', 'base', 'official', 'ours'] = option(
+        'random',
+        'random; base (a Prismatic VLM, no policy); official (a released VLA-Adapter folder); '
+        'ours (a checkpoint of this trainer)',
+    )
+    path: str | None = option(None, 'folder of the weights; needed unless kind is random')
+
+
+@dataclass(frozen=True)
+class AdaptationConfig:
+    """Which parameters train. The policy and the ActionQueries always do."""
+
+    mode: Literal['frozen', 'lora', 'full'] = option('lora', 'how the backbone trains')
+    rank: int = option(64, 'LoRA rank (paper: 64)')
+    alpha: int | None = option(None, 'LoRA alpha; none: twice the rank, as the official code')
+    dropout: float = option(0.0, 'LoRA dropout')
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What is trained on."""
+
+    datasets: list[str] = option([], 'dataset folders (LeRobot), all of one robot contract')
+    contract: str | None = option(
+        None, 'robot contract (name or path) the datasets must agree with; none: their own'
+    )
+    action_space: Literal['joint_position', 'joint_delta', 'ee_delta'] | None = option(
+        None, 'what an action is; none: the contract says'
+    )
+    statistics: Literal['q99', 'minmax', 'meanstd'] = option(
+        'q99', 'normalisation of actions and proprioception (official: q01..q99 to -1..1)'
+    )
+    validation_fraction: float = option(0.05, 'share of the episodes held out, by episode')
+    cache: str | None = option(None, 'folder of the decoded training cache; none: beside the data')
+    workers: int = option(4, 'loader processes per training process; 0 loads in the loop')
+    prefetch: int = option(4, 'batches each loader process prepares ahead')
+    augment: bool = option(True, 'crop and colour changes on training images')
+    end_weight: float = option(
+        1.0, 'sampling weight of the frames in the last chunk of an episode (arm almost at rest)'
+    )
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    """AdamW."""
+
+    lr: float = option(1e-4, 'peak learning rate (paper 1e-4, official code 2e-4)')
+    backbone_lr: float | None = option(None, 'peak rate of the backbone; none: lr')
+    betas: tuple[float, float] = option((0.9, 0.999), 'AdamW betas')
+    weight_decay: float = option(0.01, 'AdamW weight decay on matrices')
+    decay_all: bool = option(
+        True, 'decay biases, norms and embeddings too, as torch does by default and the official'
+    )
+    clip_norm: float = option(1.0, 'largest gradient norm; 0: no clipping')
+
+
+@dataclass(frozen=True)
+class ScheduleConfig:
+    """Learning rate over the steps."""
+
+    kind: Literal['cosine', 'constant', 'step'] = option('cosine', 'shape after the warm-up')
+    warmup: float = option(0.1, 'share of the steps in which the rate rises linearly from 0')
+    floor: float = option(0.0, 'cosine: lowest rate as a share of the peak')
+    decay_at: float = option(1.0, 'step: share of the steps after which the rate is a tenth')
+
+
+@dataclass(frozen=True)
+class SpeedConfig:
+    """Speed and memory."""
+
+    device: str = option('auto', 'auto, cpu, cuda')
+    precision: Literal['bf16', 'fp32'] = option(
+        'bf16', 'bf16: autocast, frozen weights stored in bf16; trained weights stay fp32'
+    )
+    compile: bool = option(False, 'torch.compile of the repeated blocks')
+    gradient_checkpointing: bool = option(False, 'recompute backbone blocks in the backward')
+    threads: int | None = option(None, 'CPU threads of torch; none: torch decides')
+    fused_optimizer: bool = option(True, 'fused AdamW kernel')
+
+
+@dataclass(frozen=True)
+class LogConfig:
+    """What is written, and how often [optimiser steps]."""
+
+    every: int = option(20, 'steps between two log lines')
+    tensorboard: bool = option(True, 'write TensorBoard events')
+    wandb: str | None = option(None, 'Weights & Biases project; none: off')
+    peak_tflops: float | None = option(
+        None, 'dense peak of one device [TFLOP/s] for the MFU; none: known devices by name'
+    )
+
+
+@dataclass(frozen=True)
+class SaveConfig:
+    """Checkpoints and validation [optimiser steps]."""
+
+    every: int = option(1000, 'steps between two checkpoints')
+    keep_last: int = option(3, 'how many of the last checkpoints stay; best stays too')
+    validate_every: int = option(1000, 'steps between two validations; 0: never')
+    validation_batches: int = option(50, 'most batches of one validation')
+    plots: int = option(3, 'open-loop plots per validation')
+    resume: bool = option(True, 'continue from the last checkpoint in output_dir if there is one')
+
+
+@dataclass(frozen=True)
+class SimulationConfig:
+    """Success rate in simulation while training."""
+
+    every: int = option(0, 'steps between two evaluations; 0: never')
+    tasks: list[str] = option([], 'task names; see vla_adapter_ros.evaluation.simulate --help')
+    episodes: int = option(20, 'episodes per task')
+    execute_steps: int = option(8, 'actions executed of each chunk')
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run."""
+
+    output_dir: str = option('runs/train', 'folder of checkpoints and logs')
+    seed: int = option(7, 'seed of weights, order, noise and augmentation')
+    steps: int = option(150_000, 'optimiser steps (paper: 150000)')
+    batch_size: int = option(16, 'samples per process and micro-step (paper: 16)')
+    accumulate: int = option(1, 'micro-steps per optimiser step')
+    ema: float = option(0.0, 'decay of the averaged weights, e.g. 0.999; 0: none')
+    model: dict[str, Any] = option(
+        {'preset': 'vla_adapter_pro'}, 'model configuration: a preset and changes to it'
+    )
+    tokenizer: str | None = option(None, 'tokenizer.json; none: the one of the start weights')
+    start: StartConfig = section(StartConfig, 'initial weights')
+    adaptation: AdaptationConfig = section(AdaptationConfig, 'what trains')
+    data: DataConfig = section(DataConfig, 'datasets and loading')
+    optimizer: OptimizerConfig = section(OptimizerConfig, 'AdamW')
+    schedule: ScheduleConfig = section(ScheduleConfig, 'learning rate')
+    speed: SpeedConfig = section(SpeedConfig, 'speed and memory')
+    log: LogConfig = section(LogConfig, 'logging')
+    save: SaveConfig = section(SaveConfig, 'checkpoints and validation')
+    simulation: SimulationConfig = section(SimulationConfig, 'success rate while training')
+
+    def __post_init__(self) -> None:
+        for name, good, allowed in self._rules():
+            if not good:
+                raise ConfigError(f'{name}: got {self._value(name)!r}, expected {allowed}')
+
+    def _value(self, name: str) -> Any:
+        value: Any = self
+        for key in name.split('.'):
+            value = getattr(value, key)
+        return value
+
+    def _rules(self) -> list[tuple[str, bool, str]]:
+        data, opt, plan = self.data, self.optimizer, self.schedule
+        return [
+            ('steps', self.steps > 0, 'at least 1'),
+            ('batch_size', self.batch_size > 0, 'at least 1'),
+            ('accumulate', self.accumulate > 0, 'at least 1'),
+            ('ema', 0 <= self.ema < 1, 'a number in [0, 1)'),
+            ('start.path', self.start.kind == 'random' or bool(self.start.path),
+             f'a folder, because start.kind is {self.start.kind}'),
+            ('adaptation.rank', self.adaptation.rank > 0, 'at least 1'),
+            ('adaptation.dropout', 0 <= self.adaptation.dropout < 1, 'a number in [0, 1)'),
+            ('data.validation_fraction', 0 <= data.validation_fraction < 1, 'in [0, 1)'),
+            ('data.workers', data.workers >= 0, 'at least 0'),
+            ('data.prefetch', data.prefetch > 0, 'at least 1'),
+            ('data.end_weight', 0 < data.end_weight <= 1, 'a number in (0, 1]'),
+            ('optimizer.lr', opt.lr > 0, 'above 0'),
+            ('optimizer.clip_norm', opt.clip_norm >= 0, 'at least 0'),
+            ('schedule.warmup', 0 <= plan.warmup < 1, 'a share in [0, 1)'),
+            ('schedule.floor', 0 <= plan.floor <= 1, 'a share in [0, 1]'),
+            ('schedule.decay_at', 0 < plan.decay_at <= 1, 'a share in (0, 1]'),
+            ('log.every', self.log.every > 0, 'at least 1'),
+            ('save.every', self.save.every > 0, 'at least 1'),
+            ('save.keep_last', self.save.keep_last > 0, 'at least 1'),
+            ('simulation.every', self.simulation.every == 0 or bool(self.simulation.tasks),
+             '0, because simulation.tasks is empty'),
+        ]
+
+
+def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Return the configuration of a YAML file with `section.key=value` overrides applied.
+
+    Raises:
+        ConfigError: a file, key or value is not what is allowed; the message names it.
+    """
+    values = read_yaml(Path(path)) if path is not None else {}
+    return build(TrainConfig, apply_overrides(values, overrides))

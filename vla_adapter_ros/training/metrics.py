@@ -1,0 +1,134 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""What a run is watched by: time per phase, samples/s, MFU, peak memory; where it is written."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vla_adapter_ros.training.config import LogConfig
+
+# Dense bf16 peak of one device [TFLOP/s], from the vendors' data sheets.
+_PEAK_TFLOPS = {
+    'H200': 989.0, 'H100 PCIe': 756.0, 'H100': 989.0, 'A100': 312.0, 'L40S': 362.0, 'L4': 121.0,
+    'A6000': 155.0, 'RTX 5090': 209.5, 'RTX 4090': 165.2, 'RTX 3090': 71.0, 'T4': 65.0,
+}
+
+
+class PhaseTimer:
+    """Time spent in each phase of the step [s]; on CUDA measured by events, without waiting."""
+
+    def __init__(self, cuda: bool) -> None:
+        self._cuda = cuda
+        self._marks: list[tuple[str, Any]] = []
+
+    def start(self) -> None:
+        """Begin a step (or continue after another micro-step)."""
+        self._mark('')
+
+    def end(self, phase: str) -> None:
+        """Give the time since the last mark to `phase`."""
+        self._mark(phase)
+
+    def _mark(self, phase: str) -> None:
+        if self._cuda:
+            event = torch.cuda.Event(enable_timing=True)
+            event.record()
+            self._marks.append((phase, event))
+        else:
+            self._marks.append((phase, time.perf_counter()))
+
+    def collect(self) -> dict[str, float]:
+        """Return phase → seconds since the last collect, and forget them."""
+        if self._cuda:
+            torch.cuda.synchronize()
+        totals: dict[str, float] = defaultdict(float)
+        for (_, before), (phase, after) in zip(self._marks, self._marks[1:]):
+            if phase:
+                gone = before.elapsed_time(after) / 1e3 if self._cuda else after - before
+                totals[phase] += gone
+        self._marks.clear()
+        return dict(totals)
+
+
+def peak_flops(device: torch.device, config: LogConfig) -> float | None:
+    """Return the dense peak of one device [FLOP/s], or None if it is not known."""
+    if config.peak_tflops:
+        return config.peak_tflops * 1e12
+    if device.type != 'cuda':
+        return None
+    name = torch.cuda.get_device_name(device)
+    return next((v * 1e12 for key, v in _PEAK_TFLOPS.items() if key in name), None)
+
+
+def peak_memory_gb(device: torch.device) -> float:
+    """Return the most memory the run has held [GB]: of the GPU, or of this process."""
+    if device.type == 'cuda':
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    # Linux counts kilobytes, macOS bytes.
+    unit = 1 if sys.platform == 'darwin' else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
+
+
+class RunLog:
+    """Writes numbers to metrics.jsonl, TensorBoard, and Weights & Biases when asked.
+
+    Args:
+        folder: the run's folder.
+        config: which of them.
+        description: the run's configuration, stored with it.
+        active: False on all but the first process; nothing is then written.
+    """
+
+    def __init__(
+        self, folder: Path, config: LogConfig, description: dict[str, Any], active: bool
+    ) -> None:
+        self._file = self._board = self._wandb = None
+        if not active:
+            return
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = (folder / 'metrics.jsonl').open('a', encoding='utf-8')
+        if config.tensorboard:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._board = SummaryWriter(str(folder / 'tensorboard'))
+        if config.wandb:
+            self._wandb = _start_wandb(config.wandb, folder, description)
+
+    def write(self, step: int, values: dict[str, float], group: str) -> None:
+        """Log named numbers of one step under `group`."""
+        if self._file is None:
+            return
+        named = {f'{group}/{k}': round(float(v), 6) for k, v in values.items()}
+        self._file.write(json.dumps({'step': step, **named}) + '\n')
+        self._file.flush()
+        if self._board is not None:
+            for name, value in named.items():
+                self._board.add_scalar(name, value, step)
+        if self._wandb is not None:
+            self._wandb.log(named, step=step)
+
+    def close(self) -> None:
+        """Flush and close everything."""
+        for sink in (self._file, self._board):
+            if sink is not None:
+                sink.close()
+        if self._wandb is not None:
+            self._wandb.finish()
+
+
+def _start_wandb(project: str, folder: Path, description: dict[str, Any]) -> Any:
+    try:
+        import wandb
+    except ImportError:
+        print(f'log.wandb={project}: the package wandb is not installed; logging goes on without',
+              file=sys.stderr)
+        return None
+    return wandb.init(project=project, dir=str(folder), config=description, resume='allow')
