@@ -350,7 +350,7 @@ def builtin_contract_path(name: str) -> Path:
     Raises:
         ContractError: no such robot; the message lists the ones that ship.
     """
-    folders = _config_folders()
+    folders = config_folders()
     for folder in folders:
         path = folder / 'robots' / f'{name}.yaml'
         if path.is_file():
@@ -359,7 +359,7 @@ def builtin_contract_path(name: str) -> Path:
     raise ContractError(f'robot {name!r} is unknown; known robots: {", ".join(known)}')
 
 
-def _config_folders() -> list[Path]:
+def config_folders() -> list[Path]:
     """Where config/ lies: inside the installed module (pip, colcon), or beside it (checkout)."""
     package = Path(__file__).resolve().parent.parent
     candidates = [package / 'config', package.parent / 'config']

