@@ -1,0 +1,71 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Bring a lifecycle node to ACTIVE through its services, as `ros2 launch` does."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import rclpy
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+
+_POLL = 0.1
+_STEPS = (
+    ('configure', Transition.TRANSITION_CONFIGURE),
+    ('activate', Transition.TRANSITION_ACTIVATE),
+)
+
+
+def configure_and_activate(
+    full_name: str, timeout: float, ended: Callable[[], str] = lambda: ''
+) -> str:
+    """Configure, then activate a node.
+
+    Args:
+        full_name: of the node, with its namespace, e.g. `/vla_adapter`.
+        timeout: for both transitions together [s].
+        ended: says why waiting is hopeless ('' while it is not).
+
+    Returns:
+        '' on success, otherwise what went wrong, in one line.
+    """
+    # A context of its own: the caller may have one, or none.
+    context = Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node('bringup', context=context)
+    try:
+        return _run_steps(node, context, full_name, time.monotonic() + timeout, ended)
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown(context=context)
+
+
+def _run_steps(
+    node: Node, context: Context, full_name: str, deadline: float, ended: Callable[[], str]
+) -> str:
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    client = node.create_client(ChangeState, f'{full_name}/change_state')
+
+    def give_up(doing: str) -> str:
+        if why := ended():
+            return why
+        return f'{full_name} did not {doing} in time' if time.monotonic() > deadline else ''
+
+    while not client.wait_for_service(_POLL):
+        if why := give_up('offer its lifecycle services'):
+            return why
+    for step, transition in _STEPS:
+        request = ChangeState.Request(transition=Transition(id=transition))
+        future = client.call_async(request)
+        while not future.done():
+            executor.spin_once(_POLL)
+            if not future.done() and (why := give_up(step)):
+                return why
+        if not future.result().success:
+            return f'{full_name} did not {step}'
+    return ''
