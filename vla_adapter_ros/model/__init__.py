@@ -1,0 +1,29 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The network of the VLA-Adapter paper. Names load on first use: importing this costs no torch."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+_WHERE = {
+    'VLAAdapter': 'vla',
+    'VLAAdapterConfig': 'config',
+    'VisionTowerConfig': 'config',
+    'LanguageConfig': 'config',
+    'PolicyConfig': 'config',
+}
+
+__all__ = [
+    'LanguageConfig',
+    'PolicyConfig',
+    'VLAAdapter',
+    'VLAAdapterConfig',
+    'VisionTowerConfig',
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    return getattr(import_module(f'{__name__}.{_WHERE[name]}'), name)

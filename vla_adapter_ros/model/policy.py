@@ -1,0 +1,127 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The action policy as a whole: proprioception and hidden states in, normalised actions out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..errors import ObservationError
+from .bridge import BridgeNetwork
+from .config import VLAAdapterConfig
+
+LATENT_STD = 0.02  # of the random initial latent in training
+
+
+class ProprioProjector(nn.Module):
+    """Proprioception (B, P) -> one token (B, 1, hidden): linear, exact GELU, linear."""
+
+    def __init__(self, proprio_dim: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(proprio_dim, hidden)
+        self.fc2 = nn.Linear(hidden, hidden)
+
+    def forward(self, proprio: Tensor) -> Tensor:
+        """Project normalised proprioception."""
+        return self.fc2(F.gelu(self.fc1(proprio)))
+
+
+class BridgePolicy(nn.Module):
+    """Regression policy of the paper (`original` or `pro`).
+
+    Parameter names under `action_head.model` and `proprio_projector` are the released ones.
+    """
+
+    def __init__(self, config: VLAAdapterConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.action_head = nn.ModuleDict({'model': BridgeNetwork(config)})
+        self.proprio_projector = (
+            ProprioProjector(config.proprio_dim, config.language.hidden)
+            if config.use_proprio
+            else None
+        )
+
+    @property
+    def network(self) -> BridgeNetwork:
+        """The blocks."""
+        return self.action_head['model']
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Parameter dtype."""
+        return self.network.fc1.weight.dtype
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        proprio: Tensor | None = None,
+        initial_latent: Tensor | None = None,
+        return_stages: bool = False,
+    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+        """Compute one chunk.
+
+        Args:
+            hidden_states: stacked language-model states (B, layers + 1, T + Q, D): raw features,
+                then query features. State 0, the embeddings, is not read.
+            proprio: normalised proprioception (B, P).
+            initial_latent: (K, D·A) or (B, K, D·A). Default: zeros, and in training mode noise.
+            return_stages: also return the intermediate results by the released names.
+
+        Returns:
+            Normalised actions (B, K, A), and the stages if asked for.
+        """
+        hidden_states = hidden_states.to(self.dtype)
+        adapter, task = self.split_conditions(hidden_states[:, list(self.config.layer_of_block)])
+        token = self.proprio_token(proprio, hidden_states.shape[0])
+        if token is not None:
+            repeated = token[:, None].expand(-1, adapter.shape[1], -1, -1)
+            adapter = torch.cat((adapter, repeated.to(adapter.dtype)), dim=2)
+        stages: dict[str, Tensor] | None = {} if return_stages else None
+        if stages is not None and token is not None:
+            stages['proprio_feat'] = token[:, 0]
+        latent = self.initial_latent(hidden_states.shape[0], hidden_states.device, initial_latent)
+        actions = self.network(latent, adapter, task, stages)
+        if stages is None:
+            return actions
+        stages['actions'] = actions
+        return actions, stages
+
+    def split_conditions(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """Split (B, blocks, T + Q, D) into query features and raw features."""
+        task = self.config.num_task_tokens
+        return states[:, :, task:], states[:, :, :task]
+
+    def proprio_token(self, proprio: Tensor | None, batch: int) -> Tensor | None:
+        """Project proprioception to (B, 1, D), or None for a policy without it.
+
+        Raises:
+            ObservationError: proprioception is missing or has the wrong shape.
+        """
+        if self.proprio_projector is None:
+            return None
+        expected = (batch, self.config.proprio_dim)
+        if proprio is None or proprio.shape != expected:
+            got = None if proprio is None else tuple(proprio.shape)
+            raise ObservationError(f'proprio: got shape {got}, the policy expects {expected}')
+        return self.proprio_projector(proprio.to(self.dtype))[:, None]
+
+    def initial_latent(
+        self, batch: int, device: torch.device, given: Tensor | None = None
+    ) -> Tensor:
+        """Latent chunk (B, K, D·A) that the blocks start from.
+
+        Quirk: zeros at inference, but in training fresh noise N(0, 0.02²), one draw for the whole
+        batch and not learned; the first LayerNorm brings it to unit variance.
+        """
+        shape = (self.config.chunk_size, self.config.policy_width * self.config.action_dim)
+        if given is not None:
+            if given.shape[-2:] != shape:
+                raise ObservationError(
+                    f'initial_latent: got {tuple(given.shape)}, expected {shape}'
+                )
+            return given.to(device, self.dtype).expand(batch, -1, -1)
+        latent = torch.empty(shape, device=device, dtype=self.dtype)
+        latent = latent.normal_(0.0, LATENT_STD) if self.training else latent.zero_()
+        return latent.expand(batch, -1, -1)

@@ -1,0 +1,186 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Vision towers: pre-norm ViTs with the released (timm-style) parameter names.
+
+One class serves DINOv2-with-registers and SigLIP: they differ in prefix tokens and LayerScale
+only. Keeping the released names and the fused `qkv` layer means that a checkpoint is mapped into
+memory without renaming or splitting, and that LoRA meets the layers of the released training.
+`test_model_vision.py` holds both against transformers' Dinov2WithRegisters and Siglip models.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from .config import VisionTowerConfig, VLAAdapterConfig
+from .stem import ConvStem, KeypointToken, PatchEmbed
+
+
+class Attention(nn.Module):
+    """Bidirectional multi-head self-attention."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.proj = nn.Linear(width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, width) -> (B, N, width)."""
+        batch, length, width = x.shape
+        qkv = self.qkv(x).view(batch, length, 3, self.heads, width // self.heads)
+        q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = F.scaled_dot_product_attention(q, k, v)
+        return self.proj(mixed.transpose(1, 2).reshape(batch, length, width))
+
+
+class Mlp(nn.Module):
+    """Two linear layers with an exact GELU (both towers use the exact one)."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, N, width) -> (B, N, width)."""
+        return self.fc2(F.gelu(self.fc1(x)))
+
+
+class LayerScale(nn.Module):
+    """Per-channel factor. The released checkpoints call it `scale_factor` (timm: `gamma`)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.scale_factor = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale the channels."""
+        return x * self.scale_factor
+
+
+class Block(nn.Module):
+    """Pre-norm transformer block, with FiLM between its halves where `film_width` is set."""
+
+    def __init__(self, config: VisionTowerConfig, film_width: int = 0) -> None:
+        super().__init__()
+        width = config.width
+        self.norm1 = nn.LayerNorm(width, eps=config.norm_eps)
+        self.attn = Attention(width, config.heads)
+        self.norm2 = nn.LayerNorm(width, eps=config.norm_eps)
+        self.mlp = Mlp(width, config.mlp_hidden)
+        self.ls1 = LayerScale(width) if config.layer_scale else nn.Identity()
+        self.ls2 = LayerScale(width) if config.layer_scale else nn.Identity()
+        # FiLM as in OpenVLA-OFT: the average language embedding scales and shifts the tokens.
+        self.scale = nn.Linear(film_width, width) if film_width else None
+        self.shift = nn.Linear(film_width, width) if film_width else None
+
+    def forward(self, x: Tensor, language: Tensor | None = None) -> Tensor:
+        """(B, N, width), and with FiLM the average language embedding (B, film_width)."""
+        x = x + self.ls1(self.attn(self.norm1(x)))
+        if self.scale is not None:
+            x = x * (1 + self.scale(language)[:, None]) + self.shift(language)[:, None]
+        return x + self.ls2(self.mlp(self.norm2(x)))
+
+
+class VisionTower(nn.Module):
+    """A ViT up to and including block `depth - 2`; prefix tokens are stripped, no final norm."""
+
+    def __init__(self, config: VisionTowerConfig, film_width: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        if config.stem == 'conv':
+            self.patch_embed: nn.Module = ConvStem(config, film_width)
+        else:
+            self.patch_embed = PatchEmbed(config)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, width)) if config.class_token else None
+        self.reg_token = (
+            nn.Parameter(torch.zeros(1, config.registers, width)) if config.registers else None
+        )
+        # Quirk: the position embedding covers the patches only, not class and register tokens.
+        self.pos_embed = nn.Parameter(torch.zeros(1, config.grid**2, width))
+        # Quirk: the released code reads block depth - 2; the last block and norm run for nothing.
+        self.blocks = nn.ModuleList(Block(config, film_width) for _ in range(config.used_depth))
+        self.keypoint = KeypointToken(config) if config.keypoints else None
+        self.gradient_checkpointing = False
+
+    def forward(self, pixels: Tensor, language: Tensor | None = None) -> Tensor:
+        """(B, 3, size, size) normalised pixels -> (B, tokens, width)."""
+        x, feature_map = self.patch_embed(pixels, language)
+        x = x + self.pos_embed
+        prefix = [token.expand(x.shape[0], -1, -1) for token in self._prefix()]
+        count = sum(token.shape[1] for token in prefix)
+        x = torch.cat((*prefix, x), dim=1) if prefix else x
+        for block in self.blocks:
+            if self.gradient_checkpointing and torch.is_grad_enabled():
+                x = checkpoint(block, x, language, use_reentrant=False)
+            else:
+                x = block(x, language)
+        return self._tokens(x[:, count:], feature_map)
+
+    def _prefix(self) -> list[Tensor]:
+        return [token for token in (self.cls_token, self.reg_token) if token is not None]
+
+    def _tokens(self, patches: Tensor, feature_map: Tensor | None) -> Tensor:
+        """Pool the patch grid and append the keypoint token, where configured."""
+        tokens = patches
+        if self.config.pool > 1:
+            tokens = F.avg_pool2d(self._as_map(patches), self.config.pool).flatten(2).mT
+        if self.keypoint is None:
+            return tokens
+        source = self._as_map(patches) if feature_map is None else feature_map
+        return torch.cat((tokens, self.keypoint(source)), dim=1)
+
+    def _as_map(self, patches: Tensor) -> Tensor:
+        return patches.mT.unflatten(-1, (self.config.grid, self.config.grid))
+
+
+class VisionBackbone(nn.Module):
+    """One tower, or two with features concatenated on channels; cameras follow one another."""
+
+    def __init__(self, config: VLAAdapterConfig) -> None:
+        super().__init__()
+        film_width = config.language.hidden if config.use_film else 0
+        self.num_images = config.num_images
+        self.featurizer = VisionTower(config.vision[0], film_width)
+        self.fused_featurizer = (
+            VisionTower(config.vision[1], film_width) if len(config.vision) > 1 else None
+        )
+        self.film_norm = (
+            nn.LayerNorm(film_width, elementwise_affine=False)
+            if config.use_film and config.film_norm
+            else None
+        )
+
+    @property
+    def towers(self) -> list[VisionTower]:
+        """The towers in channel order."""
+        towers = [self.featurizer, self.fused_featurizer]
+        return [tower for tower in towers if tower is not None]
+
+    def forward(
+        self, pixels: Tensor, language: Tensor | None = None, one_by_one: bool = False
+    ) -> Tensor:
+        """(B, 3·towers·n, size, size) -> (B, n·tokens, sum of widths).
+
+        All cameras of a batch go through each tower at once; `one_by_one` runs them separately, as
+        the released code does, with the same numbers.
+        """
+        batch, towers = pixels.shape[0], self.towers
+        images = pixels.unflatten(1, (self.num_images, len(towers), 3))
+        if language is not None:
+            language = self.film_norm(language) if self.film_norm is not None else language
+        if one_by_one:
+            return torch.cat(
+                [self._fuse(images[:, i], language) for i in range(self.num_images)], dim=1
+            )
+        if language is not None:
+            language = language.repeat_interleave(self.num_images, dim=0)
+        return self._fuse(images.flatten(0, 1), language).unflatten(0, (batch, -1)).flatten(1, 2)
+
+    def _fuse(self, images: Tensor, language: Tensor | None) -> Tensor:
+        features = [tower(images[:, i], language) for i, tower in enumerate(self.towers)]
+        return torch.cat(features, dim=-1) if len(features) > 1 else features[0]

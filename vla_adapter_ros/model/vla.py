@@ -1,0 +1,277 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The whole network: cameras, instruction and proprioception in, one chunk of actions out.
+
+Reference: VLA-Adapter, arXiv 2509.09372, in the form of its released code, quirks included.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ObservationError
+from .config import VLAAdapterConfig
+from .initialise import initialise
+from .language import Decoder
+from .policy import BridgePolicy
+from .projector import Projector
+from .sequence import (
+    prompt_lengths,
+    read_positions,
+    read_states,
+    splice_visual,
+    text_and_queries,
+)
+from .vision import VisionBackbone
+
+STOP_TOKEN = 2  # the released code ends its inference sequence with it; causality makes it idle
+
+
+class VLAAdapter(nn.Module):
+    """Vision towers, projector, language model with ActionQueries, and the action policy.
+
+    Parameter names are those of the released checkpoints (the policy's below `policy.`).
+    """
+
+    def __init__(self, config: VLAAdapterConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.vision_backbone = VisionBackbone(config)
+        self.projector = Projector(config)
+        self.language_model = nn.ModuleDict({'model': Decoder(config.language)})
+        self.action_queries = (
+            nn.Embedding(config.num_queries, config.language.hidden)
+            if config.queries_in_sequence
+            else None
+        )
+        self.policy = BridgePolicy(config)
+
+    # ------------------------------------------------------------------ building
+
+    @classmethod
+    def from_config(
+        cls,
+        config: VLAAdapterConfig,
+        *,
+        device: str | torch.device = 'cpu',
+        dtype: torch.dtype = torch.float32,
+    ) -> VLAAdapter:
+        """Build with random weights; on `meta` without any."""
+        with torch.device(device):
+            model = cls(config).to(dtype)
+        if torch.device(device).type != 'meta':
+            initialise(model)
+        return model.eval()
+
+    # ------------------------------------------------------------------ running
+
+    @property
+    def decoder(self) -> Decoder:
+        """The language model."""
+        return self.language_model['model']
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Parameter dtype."""
+        return self.projector.fc1.weight.dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Parameter device."""
+        return self.projector.fc1.weight.device
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        input_ids: Tensor,
+        proprio: Tensor | None = None,
+        return_stages: bool = False,
+        *,
+        attention_mask: Tensor | None = None,
+        initial_latent: Tensor | None = None,
+    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+        """Compute one chunk of normalised actions per sample.
+
+        Args:
+            pixel_values: (B, channels·n, size, size) normalised pixels; per camera three channels
+                for each tower.
+            input_ids: the prompt alone (B, L), right-padded if `attention_mask` (B, L) says so.
+            proprio: normalised proprioception (B, P).
+            return_stages: also return intermediate results by the names of the recorded cases.
+            attention_mask: one for real prompt tokens, zero for padding on the right.
+            initial_latent: what the policy starts from; see `BridgePolicy.initial_latent`.
+
+        Returns:
+            Normalised actions (B, K, A), and a dict of stages if asked for.
+
+        Raises:
+            ObservationError: a shape does not fit the configuration.
+        """
+        stages: dict[str, Tensor] | None = {} if return_stages else None
+        hidden = self.hidden_states(pixel_values, input_ids, attention_mask, stages)
+        result = self.policy(hidden, proprio, initial_latent, return_stages)
+        if stages is None:
+            return result
+        actions, policy_stages = result
+        policy_stages['normalized_actions'] = policy_stages.pop('actions')
+        return actions, stages | policy_stages
+
+    def hidden_states(
+        self,
+        pixel_values: Tensor,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        stages: dict[str, Tensor] | None = None,
+    ) -> Tensor:
+        """Run the VLM and stack what the policy reads: (B, layers + 1, T + Q, D)."""
+        self._check(pixel_values, input_ids)
+        config = self.config
+        lengths = prompt_lengths(input_ids, attention_mask)
+        if attention_mask is not None:
+            # Padding ids may lie outside the vocabulary; nothing reads their embeddings.
+            input_ids = input_ids * attention_mask.to(input_ids.dtype)
+        embedded = self.decoder.embed_tokens(input_ids)
+        visual = self.visual_tokens(pixel_values, embedded, attention_mask, stages)
+        queries = self._queries(embedded)
+        text = text_and_queries(embedded, queries, lengths)
+        if stages is not None and lengths is None:
+            stop = torch.full_like(input_ids[:, :1], STOP_TOKEN)
+            text = torch.cat((text, self.decoder.embed_tokens(stop)), dim=1)
+        sequence = splice_visual(text, visual.to(text.dtype))
+        states = self.decoder(sequence)
+        positions = None
+        if queries.shape[0]:
+            positions = read_positions(
+                visual.shape[1],
+                input_ids.shape[1],
+                lengths,
+                queries.shape[0],
+                config.aligned_slices,
+                like=input_ids,
+            )
+        raw = 0 if config.policy.conditions == 'action_query' else config.visual_tokens
+        stacked = torch.stack(
+            [read_states(state, raw, positions, config.aligned_slices) for state in states], dim=1
+        )
+        if stages is not None:
+            self._record(stages, sequence, states, stacked, input_ids, attention_mask)
+            task = stacked.shape[2] - queries.shape[0]
+            stages['actions_hidden_states_last'] = stacked[:, -1:, task:]
+        return stacked
+
+    def visual_tokens(
+        self,
+        pixel_values: Tensor,
+        embedded: Tensor,
+        attention_mask: Tensor | None = None,
+        stages: dict[str, Tensor] | None = None,
+    ) -> Tensor:
+        """Encode and project the cameras: (B, n·tokens, hidden)."""
+        language = self.average_language(embedded, attention_mask)
+        features = self.vision_backbone(pixel_values.to(self.dtype), language)
+        projected = self.projector(features)
+        if stages is not None:
+            stages['vision_features'] = features
+            stages['projected_patches'] = projected
+        return projected
+
+    def average_language(self, embedded: Tensor, attention_mask: Tensor | None) -> Tensor | None:
+        """Mean of the real prompt tokens' embeddings (B, hidden), which FiLM towers take."""
+        if not self.config.use_film:
+            return None
+        if attention_mask is None:
+            return embedded.mean(dim=1)
+        mask = attention_mask[..., None].to(embedded.dtype)
+        return (embedded * mask).sum(dim=1) / mask.sum(dim=1)
+
+    def compute_loss(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Training objective: mean absolute error of the normalised actions, gripper included.
+
+        Args:
+            batch: `pixel_values`, `input_ids`, `proprio`, `actions` (B, K, A) normalised, and
+                optionally `attention_mask` and `initial_latent`.
+
+        Returns:
+            The loss and detached figures to log.
+        """
+        predicted = self(
+            batch['pixel_values'],
+            batch['input_ids'],
+            batch.get('proprio'),
+            attention_mask=batch.get('attention_mask'),
+            initial_latent=batch.get('initial_latent'),
+        )
+        error = (predicted.float() - batch['actions'].to(predicted.device).float()).abs()
+        loss = error.mean()
+        metrics = {'loss': loss, 'l1_first': error[:, 0].mean(), 'l1_later': error[:, 1:].mean()}
+        return loss, {name: value.detach() for name, value in metrics.items()}
+
+    @torch.inference_mode()
+    def predict(
+        self,
+        pixel_values: Tensor,
+        input_ids: Tensor,
+        proprio: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+    ) -> Tensor:
+        """Inference: normalised actions (B, K, A) in float32, without gradients or noise."""
+        was_training = self.training
+        self.eval()
+        try:
+            return self(pixel_values, input_ids, proprio, attention_mask=attention_mask).float()
+        finally:
+            self.train(was_training)
+
+    def set_gradient_checkpointing(self, enabled: bool) -> None:
+        """Trade a third more time for the activations' memory, in towers and language model."""
+        self.decoder.gradient_checkpointing = enabled
+        for tower in self.vision_backbone.towers:
+            tower.gradient_checkpointing = enabled
+
+    # ------------------------------------------------------------------ details
+
+    def _queries(self, embedded: Tensor) -> Tensor:
+        if self.action_queries is None:
+            return embedded.new_zeros(0, embedded.shape[-1])
+        return self.action_queries.weight
+
+    def _check(self, pixel_values: Tensor, input_ids: Tensor) -> None:
+        config = self.config
+        expected = (
+            config.channels_per_image * config.num_images,
+            config.image_size,
+            config.image_size,
+        )
+        if pixel_values.ndim != 4 or tuple(pixel_values.shape[1:]) != expected:
+            raise ObservationError(
+                f'pixel_values: got shape {tuple(pixel_values.shape)}, '
+                f'the network expects (batch, {", ".join(map(str, expected))})'
+            )
+        if input_ids.ndim != 2 or input_ids.shape[0] != pixel_values.shape[0]:
+            raise ObservationError(
+                f'input_ids: got shape {tuple(input_ids.shape)}, '
+                f'expected ({pixel_values.shape[0]}, length)'
+            )
+        if input_ids.shape[1] == 0:
+            raise ObservationError('input_ids: the prompt is empty, at least one token is needed')
+
+    @staticmethod
+    def _record(
+        stages: dict[str, Tensor],
+        sequence: Tensor,
+        states: list[Tensor],
+        stacked: Tensor,
+        input_ids: Tensor,
+        attention_mask: Tensor | None,
+    ) -> None:
+        stages['inputs_embeds'] = sequence
+        mask = sequence.new_ones(sequence.shape[:2], dtype=torch.long)
+        if attention_mask is not None:
+            end = attention_mask.sum(dim=1) + sequence.shape[1] - input_ids.shape[1]
+            mask *= torch.arange(sequence.shape[1], device=mask.device)[None] < end[:, None]
+        stages['attention_mask'] = mask
+        for index, state in enumerate(states):
+            stages[f'lm_hidden_{index:02d}'] = state
+        stages['multi_layer_hidden_states'] = stacked
