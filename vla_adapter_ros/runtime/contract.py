@@ -364,3 +364,9 @@ def config_folders() -> list[Path]:
     package = Path(__file__).resolve().parent.parent
     candidates = [package / 'config', package.parent / 'config']
     return [folder for folder in candidates if folder.is_dir()]
+
+
+def resolve_contract(name_or_path: str) -> RobotContract:
+    """Load a contract by the name of one that ships, or by the path of a YAML file."""
+    is_path = '/' in name_or_path or name_or_path.endswith(('.yaml', '.yml'))
+    return load_contract(name_or_path if is_path else builtin_contract_path(name_or_path))
