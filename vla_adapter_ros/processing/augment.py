@@ -1,0 +1,150 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Training augmentation, equal to the official TensorFlow operations, batched in torch.
+
+Runs where the tensors are (on a GPU in the training loop). Colour functions follow `tf.image`;
+the order and ranges are those of the official dataset code (`datasets.py`, frame transforms):
+crop of 90 % of the area, brightness ±0.2, contrast and saturation 0.8 to 1.2, hue ±0.05.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from vla_adapter_ros.processing.images import ImageConfig, normalisation_tables
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """Ranges of the random changes, drawn anew for every image.
+
+    Attributes:
+        crop_area: area of the random crop; evaluation crops the same area in the centre.
+        brightness: largest shift, in units of full scale.
+        contrast, saturation: (least, greatest) factor.
+        hue: largest shift, in turns.
+        diagonal_crops: the official code seeds both offsets of the crop alike, so that its crops
+            lie on the image's diagonal only. True repeats this fault.
+    """
+
+    crop_area: float = 0.9
+    brightness: float = 0.2
+    contrast: tuple[float, float] = (0.8, 1.2)
+    saturation: tuple[float, float] = (0.8, 1.2)
+    hue: float = 0.05
+    diagonal_crops: bool = False
+
+
+def augment(
+    images: Tensor, config: AugmentConfig, generator: torch.Generator | None = None
+) -> Tensor:
+    """Return randomly changed images.
+
+    Args:
+        images: (N, 3, H, W) uint8; every image gets its own draw.
+        config: the ranges.
+        generator: source of randomness on the CPU; None is torch's own.
+
+    Returns:
+        (N, 3, H, W) uint8, as the official code stores them before normalising.
+    """
+    count = images.shape[0]
+
+    def draw(low: float, high: float) -> Tensor:
+        values = torch.rand(count, generator=generator) * (high - low) + low
+        return values.to(images.device)
+
+    side = config.crop_area**0.5
+    top = draw(0.0, 1.0 - side)
+    left = draw(0.0, 1.0 - side)
+    boxes = torch.stack([top, top if config.diagonal_crops else left], dim=1)
+    x = crop_and_resize(images.float() * (1.0 / 255.0), boxes, side)
+    x = adjust_brightness(x, draw(-config.brightness, config.brightness)).clamp(0, 1)
+    x = adjust_contrast(x, draw(*config.contrast)).clamp(0, 1)
+    x = adjust_saturation(x, draw(*config.saturation)).clamp(0, 1)
+    x = adjust_hue(x, draw(-config.hue, config.hue)).clamp(0, 1)
+    return to_uint8(x)
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """Return floor(x · 255.5) of images in [0, 1], as `tf.image.convert_image_dtype`."""
+    return (images * 255.5).clamp(0, 255).to(torch.uint8)
+
+
+def normalize_pixels(images: Tensor, config: ImageConfig) -> Tensor:
+    """Return (N, 3·T, H, W) float32 pixels of (N, 3, H, W) uint8; equal to `images.to_pixels`."""
+    tables = torch.as_tensor(normalisation_tables(config.normalisations), device=images.device)
+    indices = images.long()
+    channels = [tables[c][indices[:, c % 3]] for c in range(len(tables))]
+    return torch.stack(channels, dim=1)
+
+
+def crop_and_resize(images: Tensor, offsets: Tensor, side: float | Tensor) -> Tensor:
+    """Crop boxes and resize them back to the image's size: bilinear between aligned corners.
+
+    Args:
+        images: (N, C, H, W) float.
+        offsets: (N, 2) top and left of each box, as fractions of the image.
+        side: side of the boxes as a fraction; `offsets + side` may reach 1.
+    """
+    _, _, height, width = images.shape
+    rows = _interpolation(height, offsets[:, 0], side)
+    columns = _interpolation(width, offsets[:, 1], side)
+    return rows @ images @ columns.transpose(-1, -2)
+
+
+def _interpolation(size: int, offset: Tensor, side: float | Tensor) -> Tensor:
+    """Return (N, 1, size, size) matrices that interpolate linearly along one axis."""
+    steps = torch.arange(size, device=offset.device, dtype=torch.float32)
+    position = (offset[:, None] * (size - 1) + steps * side).clamp(0, size - 1)
+    distance = (position[:, :, None] - steps).abs()
+    return (1.0 - distance).clamp(min=0)[:, None]
+
+
+def adjust_brightness(images: Tensor, delta: Tensor) -> Tensor:
+    """Add `delta` (N,) to images (N, 3, H, W) in [0, 1]."""
+    return images + delta.view(-1, 1, 1, 1)
+
+
+def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
+    """Scale the distance from each channel's own mean by `factor` (N,)."""
+    mean = images.mean(dim=(2, 3), keepdim=True)
+    return (images - mean) * factor.view(-1, 1, 1, 1) + mean
+
+
+def adjust_saturation(images: Tensor, factor: Tensor) -> Tensor:
+    """Scale the saturation (HSV) by `factor` (N,), at most to 1."""
+    hue, saturation, value = _rgb_to_hsv(images)
+    return _hsv_to_rgb(hue, (saturation * factor.view(-1, 1, 1)).clamp(0, 1), value)
+
+
+def adjust_hue(images: Tensor, delta: Tensor) -> Tensor:
+    """Turn the hue (HSV) by `delta` (N,) turns."""
+    hue, saturation, value = _rgb_to_hsv(images)
+    return _hsv_to_rgb((hue + delta.view(-1, 1, 1)) % 1.0, saturation, value)
+
+
+def _rgb_to_hsv(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return hue [turns], saturation and value, each (N, H, W)."""
+    red, green, blue = images.unbind(dim=1)
+    value, least = images.amax(dim=1), images.amin(dim=1)
+    spread = value - least
+    saturation = torch.where(value > 0, spread / value.clamp(min=1e-38), 0.0)
+    safe = torch.where(spread > 0, spread, 1.0)
+    sixth = torch.where(
+        red == value,
+        (green - blue) / safe,
+        torch.where(green == value, (blue - red) / safe + 2.0, (red - green) / safe + 4.0),
+    )
+    return torch.where(spread > 0, (sixth / 6.0) % 1.0, 0.0), saturation, value
+
+
+def _hsv_to_rgb(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
+    sixth = hue * 6.0
+    red = ((sixth - 3.0).abs() - 1.0).clamp(0, 1)
+    green = (2.0 - (sixth - 2.0).abs()).clamp(0, 1)
+    blue = (2.0 - (sixth - 4.0).abs()).clamp(0, 1)
+    pure = torch.stack([red, green, blue], dim=1)
+    return (1.0 + (pure - 1.0) * saturation[:, None]) * value[:, None]

@@ -1,0 +1,165 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""From an observation to the network's inputs: the one path of training, evaluation and robot."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+from vla_adapter_ros.errors import CheckpointError, ObservationError
+from vla_adapter_ros.processing.images import ImageConfig, to_model_size, to_pixels
+from vla_adapter_ros.processing.observation import Observation
+from vla_adapter_ros.processing.prompt import PROMPT_FORMATS, build_prompt, clean_instruction
+from vla_adapter_ros.processing.statistics import MODES, Normalizer, Statistics
+from vla_adapter_ros.processing.tokenizer import Tokenizer
+
+CACHED_PROMPTS = 64
+
+
+@dataclass(frozen=True)
+class ProcessingConfig:
+    """Everything around the network that a checkpoint must be run with; its `preprocessing` entry.
+
+    Attributes:
+        images: how camera images become pixels.
+        cameras: names of the images in the order the network sees them.
+        rotations: camera → rotation [degrees clockwise]; others get `images.rotate`.
+        prompt_format: a key of `PROMPT_FORMATS`.
+        normalisation: `bounds_q99`, `bounds` or `normal`, of actions and proprioception.
+        zero_constant: proprioception that never changed in the data is given as 0. The official
+            evaluation gives -1 (its training 0); our own checkpoints are alike in both.
+    """
+
+    images: ImageConfig = field(default_factory=ImageConfig)
+    cameras: tuple[str, ...] = ('third_person', 'wrist')
+    rotations: Mapping[str, int] = field(default_factory=dict)
+    prompt_format: str = 'qwen_chat'
+    normalisation: str = 'bounds_q99'
+    zero_constant: bool = False
+
+    def __post_init__(self) -> None:
+        for key, value, allowed in (
+            ('prompt_format', self.prompt_format, sorted(PROMPT_FORMATS)),
+            ('normalisation', self.normalisation, list(MODES)),
+        ):
+            if value not in allowed:
+                raise CheckpointError(f'preprocessing.{key}: got {value!r}, expected {allowed}')
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data; `from_dict` reads it back."""
+        return {
+            'images': self.images.to_dict(),
+            'cameras': list(self.cameras),
+            'rotations': dict(self.rotations),
+            'prompt_format': self.prompt_format,
+            'normalisation': self.normalisation,
+            'zero_constant': self.zero_constant,
+        }
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> ProcessingConfig:
+        """Read plain data. Raises CheckpointError for an unknown key or a bad value."""
+        known = [f.name for f in fields(ProcessingConfig)]
+        if unknown := sorted(set(data) - set(known)):
+            raise CheckpointError(f'preprocessing: unknown key {unknown[0]!r}; known: {known}')
+        values = dict(data)
+        if 'images' in values:
+            values['images'] = ImageConfig.from_dict(values['images'])
+        if 'cameras' in values:
+            values['cameras'] = tuple(values['cameras'])
+        return ProcessingConfig(**values)
+
+
+@dataclass(frozen=True)
+class ModelInputs:
+    """What the network is given for one observation.
+
+    Attributes:
+        pixel_values: (3·T·n, S, S) float32; cameras one after the other, T towers each.
+        input_ids: (L,) int64, the prompt alone.
+        proprio: (P,) float32, normalised.
+    """
+
+    pixel_values: np.ndarray
+    input_ids: np.ndarray
+    proprio: np.ndarray
+
+
+class InputPipeline:
+    """Turns observations into network inputs as `config` says.
+
+    Args:
+        config: the checkpoint's preprocessing.
+        tokenizer: the checkpoint's tokenizer.
+        statistics: of the dataset the checkpoint was trained on.
+    """
+
+    def __init__(
+        self, config: ProcessingConfig, tokenizer: Tokenizer, statistics: Statistics
+    ) -> None:
+        self.config = config
+        self.tokenizer = tokenizer
+        # The official evaluation ignores masks of proprioception; its files have none.
+        self.proprio = Normalizer(statistics.proprio, config.normalisation, config.zero_constant)
+        self._prompts: OrderedDict[str, np.ndarray] = OrderedDict()
+
+    def __call__(self, observation: Observation) -> ModelInputs:
+        """Return the inputs of one observation.
+
+        Raises:
+            ObservationError: an image is missing or malformed, proprioception has another length
+                or is not finite, or the instruction cannot be used.
+        """
+        return ModelInputs(
+            self.pixels(self.model_size_images(observation.images)),
+            self.prompt_ids(observation.instruction),
+            self.normalized_proprio(observation.proprioception),
+        )
+
+    def model_size_images(self, images: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Return (S, S, 3) uint8 images in the network's order; what a training cache stores."""
+        if missing := [name for name in self.config.cameras if name not in images]:
+            raise ObservationError(
+                f'images: no {missing}; the policy needs {list(self.config.cameras)}, '
+                f'got {sorted(images)}'
+            )
+        return [self.model_size_image(name, images[name]) for name in self.config.cameras]
+
+    def model_size_image(self, camera: str, image: np.ndarray) -> np.ndarray:
+        """Return one camera's (S, S, 3) uint8 image: rotated and resized."""
+        rotate = self.config.rotations.get(camera)
+        try:
+            return to_model_size(image, self.config.images, rotate=rotate)
+        except ObservationError as error:
+            raise ObservationError(f'{camera} {error}') from None
+
+    def pixels(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Return (3·T·n, S, S) float32 pixels of model-size images in the network's order."""
+        return np.concatenate([to_pixels(image, self.config.images) for image in images])
+
+    def prompt_ids(self, instruction: str) -> np.ndarray:
+        """Return the (L,) int64 prompt ids of an instruction; remembers the last ones."""
+        ids = self._prompts.get(instruction)
+        if ids is None:
+            prompt = build_prompt(clean_instruction(instruction), self.config.prompt_format)
+            ids = np.array(self.tokenizer.encode(prompt), np.int64)
+            ids.setflags(write=False)
+            self._prompts[instruction] = ids
+            if len(self._prompts) > CACHED_PROMPTS:
+                self._prompts.popitem(last=False)
+        return ids
+
+    def normalized_proprio(self, proprioception: np.ndarray) -> np.ndarray:
+        """Return the (P,) float32 normalised proprioception."""
+        values = np.asarray(proprioception, np.float64)
+        if values.shape != (self.proprio.size,):
+            raise ObservationError(
+                f'proprioception: got shape {values.shape}, expected ({self.proprio.size},)'
+            )
+        if not np.isfinite(values).all():
+            raise ObservationError(f'proprioception: got {values.tolist()}, must be finite')
+        return self.proprio.normalize(values).astype(np.float32)

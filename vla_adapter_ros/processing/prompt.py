@@ -1,0 +1,70 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Instructions and the prompts they are put into.
+
+The prompt must be the one a checkpoint was trained with, letter for letter. The official code uses
+Qwen's chat form for the 0.5B model (`experiments/robot/openvla_utils.py`, get_vla_action) and the
+In/Out form for the others. Official servers that sent the wrong one lost accuracy silently, so the
+form travels in the checkpoint.
+"""
+
+from __future__ import annotations
+
+from vla_adapter_ros.errors import CheckpointError, InstructionError
+
+MAX_INSTRUCTION_LENGTH = 500
+_SHOWN_CHARACTERS = 5
+
+PROMPT_FORMATS = {
+    'qwen_chat': (
+        '<|im_start|>system\n'
+        'You are Qwen, created by Alibaba Cloud. You are a helpful assistant.<|im_end|>\n'
+        '<|im_start|>user\n'
+        'What action should the robot take to {instruction}?<|im_end|>\n'
+        '<|im_start|>assistant\n'
+    ),
+    'in_out': 'In: What action should the robot take to {instruction}?\nOut:',
+    # For small models of our own. The last token is always the same, as in the official forms:
+    # the policy reads its hidden state as if it were the first ActionQuery.
+    'plain': '<|im_start|>{instruction}<|im_end|>',
+}
+
+
+def clean_instruction(text: str) -> str:
+    """Return the instruction as models are given it: trimmed and lower case.
+
+    Released checkpoints were trained on lower-case English; only ASCII is accepted, because a
+    look-alike letter or a typographic quote gives other tokens and thus another behaviour.
+
+    Raises:
+        InstructionError: empty, longer than 500 characters, or with a character or mark that the
+            prompt cannot carry; the message names it.
+    """
+    if not isinstance(text, str):
+        raise InstructionError(f'instruction: got {type(text).__name__}, expected text')
+    cleaned = text.strip().lower()
+    if not cleaned:
+        raise InstructionError('instruction: empty; expected what the robot is to do')
+    if len(cleaned) > MAX_INSTRUCTION_LENGTH:
+        raise InstructionError(
+            f'instruction: got {len(cleaned)} characters, '
+            f'at most {MAX_INSTRUCTION_LENGTH} are allowed'
+        )
+    if bad := sorted({c for c in cleaned if not (c.isascii() and c.isprintable())}):
+        shown = ', '.join(f'{c!r} (U+{ord(c):04X})' for c in bad[:_SHOWN_CHARACTERS])
+        more = f' and {len(bad) - _SHOWN_CHARACTERS} more' if len(bad) > _SHOWN_CHARACTERS else ''
+        raise InstructionError(
+            f'instruction: got {shown}{more}; only printable ASCII characters are allowed'
+        )
+    if '<|' in cleaned:
+        # Tokenizers read '<|im_end|>' as the mark itself: the user would end the prompt.
+        raise InstructionError("instruction: got '<|'; it begins a prompt mark and is not allowed")
+    return cleaned
+
+
+def build_prompt(instruction: str, prompt_format: str = 'qwen_chat') -> str:
+    """Return the prompt of an instruction, lower-cased as official evaluation does."""
+    if prompt_format not in PROMPT_FORMATS:
+        raise CheckpointError(
+            f'prompt_format: got {prompt_format!r}, expected one of {sorted(PROMPT_FORMATS)}'
+        )
+    return PROMPT_FORMATS[prompt_format].format(instruction=instruction.lower())

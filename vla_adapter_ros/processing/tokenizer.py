@@ -1,0 +1,166 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Text to token ids, from a checkpoint's own files.
+
+Uses the `tokenizers` library alone: it imports in 0.02 s where transformers' AutoTokenizer takes
+seconds. Two kinds, one file format (`tokenizer.json`): Qwen's byte-level BPE of the released
+checkpoints, and a word list for small checkpoints of our own, a few kilobytes in size.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from vla_adapter_ros.errors import CheckpointError
+
+TOKENIZER_FILE = 'tokenizer.json'
+UNKNOWN = '<unk>'
+PAD = '<pad>'
+MARKS = ('<|im_start|>', '<|im_end|>')
+QWEN_SPECIAL = ('<|endoftext|>', '<|im_start|>', '<|im_end|>')
+QWEN_PAD = '<|endoftext|>'
+# Qwen2's splitting of text before byte pairs are merged.
+QWEN_SPLIT = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|"
+    r' ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+'
+)
+# The words a fresh word list starts from, so that a policy trained on few sentences still has
+# distinct (if untrained) embeddings for their close relatives.
+COMMON_WORDS = (
+    'a and arm at away back behind between block blue bottom box brown button carefully centre '
+    'circle close closed container cube cup down drawer drop front from gently grasp gray green '
+    'grey grip gripper hold home in into it left lift lower middle move near next of off on onto '
+    'open orange out over pick pink place plate point position press pull purple push put reach '
+    'red release return right robot rotate side slide slowly square stack stay stop table take '
+    'tap that the then this to top touch toward towards tray turn under up wait white with yellow '
+    'black bin block blocks object objects stack stacked'
+)
+
+
+class Tokenizer:
+    """A checkpoint's tokenizer. Build it with `from_directory` or `from_texts`."""
+
+    def __init__(self, implementation: Any) -> None:
+        self._implementation = implementation
+        self._unknown_id = _unknown_id(implementation)
+
+    @staticmethod
+    def from_directory(directory: str | Path) -> Tokenizer:
+        """Read `tokenizer.json`, or `vocab.json` + `merges.txt` of a Qwen2 tokenizer.
+
+        Raises:
+            CheckpointError: neither is there, or they cannot be read.
+        """
+        import tokenizers
+
+        directory = Path(directory)
+        file = directory / TOKENIZER_FILE
+        try:
+            if file.is_file():
+                return Tokenizer(tokenizers.Tokenizer.from_file(str(file)))
+            if (directory / 'vocab.json').is_file() and (directory / 'merges.txt').is_file():
+                return Tokenizer(_qwen(directory))
+        except Exception as error:  # the library raises plain Exception
+            raise CheckpointError(f'{directory}: unreadable tokenizer: {error}') from error
+        raise CheckpointError(
+            f'{directory}: no tokenizer; expected {TOKENIZER_FILE}, or vocab.json and merges.txt'
+        )
+
+    @staticmethod
+    def from_texts(texts: Iterable[str] = ()) -> Tokenizer:
+        """Make a word-level tokenizer that knows the words of `texts` and some common ones."""
+        from tokenizers import AddedToken, Regex, models, normalizers, pre_tokenizers
+        from tokenizers import Tokenizer as Implementation
+
+        words = set(split_words(COMMON_WORDS))
+        for text in texts:
+            words.update(split_words(text))
+        vocabulary = {word: i for i, word in enumerate((PAD, UNKNOWN, *MARKS, *sorted(words)))}
+        implementation = Implementation(models.WordLevel(vocabulary, unk_token=UNKNOWN))
+        implementation.normalizer = normalizers.Lowercase()
+        pieces = pre_tokenizers.Split(Regex(WORD.pattern), behavior='removed', invert=True)
+        implementation.pre_tokenizer = pieces
+        implementation.add_special_tokens(
+            [AddedToken(mark, special=True) for mark in (PAD, UNKNOWN, *MARKS)]
+        )
+        return Tokenizer(implementation)
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids, added tokens included."""
+        return int(self._implementation.get_vocab_size(with_added_tokens=True))
+
+    @property
+    def pad_id(self) -> int:
+        """Id for right padding; padded positions are masked and never read."""
+        for mark in (QWEN_PAD, PAD):
+            if (token := self._implementation.token_to_id(mark)) is not None:
+                return int(token)
+        return 0
+
+    def encode(self, text: str) -> list[int]:
+        """Return the ids of `text`; prompt marks are read as such and none is added."""
+        return list(self._implementation.encode(text, add_special_tokens=False).ids)
+
+    def unknown_words(self, text: str) -> list[str]:
+        """Return the words of `text` that this tokenizer has no id for, each once, in order.
+
+        Byte-level tokenizers know every text; for them the list is empty.
+        """
+        if self._unknown_id is None:
+            return []
+        encoding = self._implementation.encode(text, add_special_tokens=False)
+        pairs = zip(encoding.ids, encoding.offsets, strict=True)
+        unknown = [text[a:b] for token, (a, b) in pairs if token == self._unknown_id]
+        return list(dict.fromkeys(unknown))
+
+    def save(self, directory: str | Path) -> Path:
+        """Write `tokenizer.json`; returns its path."""
+        path = Path(directory) / TOKENIZER_FILE
+        self._implementation.save(str(path))
+        return path
+
+
+# Words, or single marks of punctuation.
+WORD = re.compile(r"[A-Za-z0-9_']+|[^\sA-Za-z0-9_']")
+
+
+def split_words(text: str) -> list[str]:
+    """Return the lower-case words and punctuation marks of a text, as word lists see it."""
+    return WORD.findall(text.lower())
+
+
+def _unknown_id(implementation: Any) -> int | None:
+    token = getattr(implementation.model, 'unk_token', None)
+    return None if token is None else implementation.token_to_id(token)
+
+
+def _qwen(directory: Path) -> Any:
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers
+    from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
+
+    model = models.BPE.from_file(str(directory / 'vocab.json'), str(directory / 'merges.txt'))
+    implementation = Tokenizer(model)
+    implementation.normalizer = normalizers.NFC()
+    implementation.pre_tokenizer = Sequence(
+        [
+            Split(Regex(QWEN_SPLIT), behavior='isolated'),
+            ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    implementation.decoder = decoders.ByteLevel()
+    for content in _added_tokens(directory):
+        implementation.add_special_tokens([AddedToken(content, special=True)])
+    return implementation
+
+
+def _added_tokens(directory: Path) -> list[str]:
+    """Return the added tokens in id order; ids are given in order after the vocabulary."""
+    file = directory / 'added_tokens.json'
+    if not file.is_file():
+        return list(QWEN_SPECIAL)
+    ids: dict[str, int] = json.loads(file.read_text())
+    return sorted(ids, key=lambda token: ids[token])
