@@ -1,0 +1,246 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The simulated Alicia-D on its table: physics, joint servos, cameras, and where objects are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import mujoco
+import numpy as np
+
+from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.simulation.alicia_d import ARM_JOINT_NAMES, FINGER_STROKE, JOINT_NAMES
+from vla_adapter_ros.simulation.appearance import Appearance
+from vla_adapter_ros.simulation.layout import (
+    PLATE_HEIGHT,
+    PLATE_NAME,
+    Placement,
+    SceneLayout,
+    SceneObject,
+    SceneOptions,
+    sample_layout,
+)
+from vla_adapter_ros.simulation.rendering import OffscreenRenderer
+from vla_adapter_ros.simulation.scene import CAMERA_NAMES, PARKING_HEIGHT, SERVOS, scene_xml
+
+# Gripper straight down, tool at (0.235, 0, 0.13) m: the pose before every task.
+READY_JOINTS = (-0.0015, -0.0073, 0.4404, 0.0, -1.2184, 0.0015)
+FINGER_DAMPING_TIME = 120 / 4000  # kv / kp of the gripper servo [s]
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Position (3,) [m] and rotation (3, 3) in `base_link`."""
+
+    position: np.ndarray
+    rotation: np.ndarray
+
+    @property
+    def yaw(self) -> float:
+        """Angle [rad] of the x axis about the vertical."""
+        return float(np.arctan2(self.rotation[1, 0], self.rotation[0, 0]))
+
+
+class ArmSimulation:
+    """Arm, gripper, table and objects in MuJoCo.
+
+    Joint vectors are (7,) in the driver's units and order: Joint1…Joint6 [rad], then `Gripper`
+    [m of finger travel, 0 = open, 0.025 = closed]. Times are simulation time [s].
+
+    Not thread-safe; render and close in the thread that rendered first.
+    """
+
+    joint_names: tuple[str, ...] = JOINT_NAMES
+    camera_names: tuple[str, ...] = CAMERA_NAMES
+
+    def __init__(self, options: SceneOptions | None = None, seed: int = 0) -> None:
+        self.model = mujoco.MjModel.from_xml_string(scene_xml())
+        self.data = mujoco.MjData(self.model)
+        joints = (*ARM_JOINT_NAMES, 'left_finger')
+        self._qpos = np.array([int(self.model.joint(n).qposadr[0]) for n in joints])
+        self._dof = np.array([int(self.model.joint(n).dofadr[0]) for n in joints])
+        # A target moving at v is followed without lag when the servo gets target + kv / kp * v.
+        self._lead = np.array([kv / kp for kp, kv, _ in SERVOS] + [FINGER_DAMPING_TIME])
+        self._tool = int(self.model.site('tool0').id)
+        self._plate_body = int(self.model.body(PLATE_NAME).id)
+        self._appearance = Appearance(self.model)
+        self._renderer: OffscreenRenderer | None = None
+        self._slots: dict[str, str] = {}
+        self.options = options or SceneOptions()
+        self.reset(seed)
+
+    @property
+    def time(self) -> float:
+        """Simulation time [s] since the last reset."""
+        return float(self.data.time)
+
+    @property
+    def timestep(self) -> float:
+        """Length of one physics step [s]."""
+        return float(self.model.opt.timestep)
+
+    @property
+    def positions(self) -> np.ndarray:
+        """(7,) measured joint positions, a copy."""
+        return self.data.qpos[self._qpos]
+
+    @property
+    def velocities(self) -> np.ndarray:
+        """(7,) measured joint velocities [rad/s, m/s], a copy."""
+        return self.data.qvel[self._dof]
+
+    @property
+    def targets(self) -> np.ndarray:
+        """(7,) joint positions last asked for, a copy."""
+        return self._targets.copy()
+
+    @property
+    def proprioception(self) -> np.ndarray:
+        """(7,) state in contract order: joints [rad], gripper as open fraction (1 = open)."""
+        state = self.positions
+        state[6] = 1.0 - state[6] / FINGER_STROKE
+        return state
+
+    @property
+    def object_names(self) -> tuple[str, ...]:
+        """Names of what is on the table, the plate last if it is there."""
+        plate = (PLATE_NAME,) if self.layout.plate is not None else ()
+        return (*self._slots, *plate)
+
+    def reset(
+        self,
+        seed: int | None = None,
+        options: SceneOptions | None = None,
+        layout: SceneLayout | None = None,
+    ) -> SceneLayout:
+        """Put the arm in its start pose and the objects where `layout` or the seed says.
+
+        Args:
+            seed: seed of the random layout (None: a fresh one).
+            options: what to put on the table from now on (None: as before).
+            layout: an exact arrangement instead of a random one.
+
+        Raises:
+            VLAAdapterError: unknown object, or the objects do not fit.
+        """
+        self.options = options or self.options
+        self.layout = layout or sample_layout(np.random.default_rng(seed), self.options)
+        mujoco.mj_resetData(self.model, self.data)
+        start = self.layout.start_joints or READY_JOINTS
+        self.data.qpos[self._qpos[:6]] = start
+        self._place_objects()
+        self._appearance.apply(self.options, self.layout, self._slots)
+        self._targets = np.array([*start, 0.0])
+        self.data.ctrl[:] = self._targets
+        self._ahead = 0.0
+        mujoco.mj_forward(self.model, self.data)
+        return self.layout
+
+    def _place_objects(self) -> None:
+        self._slots = {}
+        used: dict[str, int] = {}
+        for item, placement in self.layout.objects.items():
+            slot = used.get(item.shape, 0)
+            used[item.shape] = slot + 1
+            self._slots[item.name] = f'{item.shape}_{slot}'
+            self._put(f'{item.shape}_{slot}', placement, item.half_height)
+        for body in self._object_bodies():
+            parked = body not in self._slots.values()
+            body_id = self.model.body(body).id
+            self.model.body_gravcomp[body_id] = 1.0 if parked else 0.0
+            # Parked objects must neither fall nor touch anything.
+            self.model.geom(body).contype = 0 if parked else 1
+            self.model.geom(body).conaffinity = 0 if parked else 3
+        plate = self.layout.plate
+        where = (plate.x, plate.y, 0.0) if plate else (0.0, 0.0, PARKING_HEIGHT)
+        self.model.body_pos[self._plate_body] = where
+
+    def _object_bodies(self) -> list[str]:
+        return [
+            name
+            for name in (self.model.joint(i).name for i in range(self.model.njnt))
+            if self.model.joint(name).type[0] == mujoco.mjtJoint.mjJNT_FREE
+        ]
+
+    def _put(self, body: str, placement: Placement, height: float) -> None:
+        half = 0.5 * placement.yaw
+        pose = (placement.x, placement.y, height, np.cos(half), 0.0, 0.0, np.sin(half))
+        self.data.joint(body).qpos[:] = pose
+
+    def set_targets(self, positions: np.ndarray, velocities: np.ndarray | None = None) -> None:
+        """Set where the servos shall be: (7,) positions and, if known, (7,) velocities.
+
+        Raises:
+            VLAAdapterError: wrong shape or not finite; the targets stay as they were.
+        """
+        positions = np.asarray(positions, float)
+        if positions.shape != (7,) or not np.isfinite(positions).all():
+            raise VLAAdapterError(f'targets: expected 7 finite positions, got {positions!r}')
+        self._targets[:] = positions
+        self.data.ctrl[:] = positions
+        if velocities is not None:
+            self.data.ctrl[:] += self._lead * np.asarray(velocities, float)
+
+    def step(self, duration: float) -> None:
+        """Advance physics by `duration` [s]; less than a physics step is kept for later."""
+        self._ahead += duration
+        steps = int(self._ahead / self.timestep + 1e-6)
+        self._ahead -= steps * self.timestep
+        if steps:
+            mujoco.mj_step(self.model, self.data, nstep=steps)
+
+    def tool_pose(self) -> Pose:
+        """Return the pose of `tool0`, between the finger pads."""
+        mujoco.mj_kinematics(self.model, self.data)
+        rotation = self.data.site_xmat[self._tool].reshape(3, 3).copy()
+        return Pose(self.data.site_xpos[self._tool].copy(), rotation)
+
+    def object_pose(self, name: str) -> Pose:
+        """Return the pose of an object (its centre) or of the plate (its top).
+
+        Raises:
+            VLAAdapterError: nothing of that name is on the table; the message lists what is.
+        """
+        if name == PLATE_NAME and self.layout.plate is not None:
+            where = np.array([self.layout.plate.x, self.layout.plate.y, PLATE_HEIGHT])
+            return Pose(where, np.eye(3))
+        if name not in self._slots:
+            known = ', '.join(self.object_names)
+            raise VLAAdapterError(f'object {name!r} is not on the table; there are: {known}')
+        state = self.data.joint(self._slots[name]).qpos
+        rotation = np.empty(9)
+        mujoco.mju_quat2Mat(rotation, state[3:7])
+        return Pose(state[:3].copy(), rotation.reshape(3, 3))
+
+    def object_poses(self) -> Mapping[str, Pose]:
+        """Return name → pose of everything on the table."""
+        return {name: self.object_pose(name) for name in self.object_names}
+
+    def scene_objects(self) -> tuple[SceneObject, ...]:
+        """Return the movable objects on the table."""
+        return tuple(self.layout.objects)
+
+    def render(
+        self, camera: str, height: int, width: int, out: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Return the (height, width, 3) uint8 RGB picture of `third_person` or `wrist`.
+
+        Raises:
+            RenderingError: no OpenGL here, an unknown camera, or a size that is not allowed.
+        """
+        if self._renderer is None:
+            self._renderer = OffscreenRenderer(self.model)
+        return self._renderer.render(self.data, camera, height, width, out)
+
+    def close(self) -> None:
+        """Free the renderer."""
+        if self._renderer is not None:
+            self._renderer.close()
+            self._renderer = None
+
+    def __enter__(self) -> ArmSimulation:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

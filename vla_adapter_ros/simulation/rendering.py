@@ -1,0 +1,151 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Offscreen pictures of the scene: on a GPU or a CPU (llvmpipe), with or without a display."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib
+import os
+import sys
+from types import ModuleType
+from typing import Any
+
+import mujoco
+import numpy as np
+
+from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.simulation.scene import MAX_HEIGHT, MAX_WIDTH
+
+_LIBRARIES = {'egl': ('libEGL.so.1',), 'osmesa': ('libOSMesa.so.8', 'libOSMesa.so.6'), 'glfw': ()}
+
+
+class RenderingError(VLAAdapterError):
+    """No picture can be rendered here; the message says what to install or set."""
+
+
+def choose_gl() -> tuple[str, ...]:
+    """Return the GL backends to try, in order.
+
+    `MUJOCO_GL` (egl, osmesa, glfw) is obeyed if set. Otherwise EGL (nothing to install on most
+    machines, needs no display), then OSMesa, then GLFW where there is a display.
+
+    Raises:
+        RenderingError: `MUJOCO_GL` has another value.
+    """
+    wanted = os.environ.get('MUJOCO_GL', '').lower().strip()
+    if wanted:
+        if wanted not in _LIBRARIES:
+            raise RenderingError(f'MUJOCO_GL={wanted}: expected one of {", ".join(_LIBRARIES)}')
+        return (wanted,)
+    backends = [name for name in ('egl', 'osmesa') if _has_library(name)]
+    if os.environ.get('DISPLAY'):
+        backends.append('glfw')
+    return tuple(backends)
+
+
+def _has_library(backend: str) -> bool:
+    for name in _LIBRARIES[backend]:
+        try:
+            ctypes.CDLL(name)
+        except OSError:
+            continue
+        return True
+    return False
+
+
+def _load_backend(name: str) -> ModuleType:
+    """Import mujoco's GL module `name`; PyOpenGL must not be bound to another platform."""
+    if os.environ.get('PYOPENGL_PLATFORM', name) != name:
+        del os.environ['PYOPENGL_PLATFORM']
+        for module in [m for m in sys.modules if m == 'OpenGL' or m.startswith('OpenGL.')]:
+            del sys.modules[module]
+    return importlib.import_module(f'mujoco.{name}')
+
+
+def create_context(model: mujoco.MjModel) -> tuple[Any, mujoco.MjrContext]:
+    """Return a current GL context of mujoco, and the model's resources on it.
+
+    Raises:
+        RenderingError: no backend works; the message lists each reason.
+    """
+    reasons = []
+    for name in choose_gl():
+        try:
+            context = _load_backend(name).GLContext(MAX_WIDTH, MAX_HEIGHT)
+            context.make_current()
+            return context, mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50)
+        except Exception as error:  # GL bindings fail in many ways: ImportError, GLError, …
+            reasons.append(f'{name}: {str(error).splitlines()[0] if str(error) else error!r}')
+    tried = '; '.join(reasons) or 'no EGL or OSMesa library found'
+    raise RenderingError(
+        f'no OpenGL for offscreen pictures ({tried}): install libegl1 and libgl1-mesa-dri '
+        '(or libosmesa6), or set MUJOCO_GL to egl, osmesa or glfw'
+    )
+
+
+class OffscreenRenderer:
+    """One GL context and one scene, reused for every camera and picture size.
+
+    A GL context belongs to the thread that made it: render and close in that thread.
+    """
+
+    def __init__(self, model: mujoco.MjModel) -> None:
+        self._model = model
+        self._context, self._gpu = create_context(model)
+        self._scene = mujoco.MjvScene(model, maxgeom=500)
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
+        self._scene.flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
+        self._option = mujoco.MjvOption()
+        self._camera = mujoco.MjvCamera()
+        self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._gpu)
+        self._buffers: dict[tuple[int, int], np.ndarray] = {}
+
+    def render(
+        self,
+        data: mujoco.MjData,
+        camera: str,
+        height: int,
+        width: int,
+        out: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Return the (height, width, 3) uint8 RGB picture of a camera, C-contiguous.
+
+        `out` receives the picture if given (same shape); otherwise a new array is returned.
+
+        Raises:
+            RenderingError: unknown camera, a size outside 1…MAX, or the renderer is closed.
+        """
+        if self._context is None:
+            raise RenderingError('the renderer is closed')
+        if not (1 <= height <= MAX_HEIGHT and 1 <= width <= MAX_WIDTH):
+            raise RenderingError(
+                f'picture size {width}x{height}: expected up to {MAX_WIDTH}x{MAX_HEIGHT}'
+            )
+        self._camera.fixedcamid = mujoco.mj_name2id(
+            self._model, mujoco.mjtObj.mjOBJ_CAMERA, camera
+        )
+        if self._camera.fixedcamid < 0:
+            raise RenderingError(f'camera {camera!r} is unknown')
+        if (height, width) not in self._buffers:
+            self._buffers[height, width] = np.empty((height, width, 3), np.uint8)
+        buffer = self._buffers[height, width]
+        self._context.make_current()
+        viewport = mujoco.MjrRect(0, 0, width, height)
+        mujoco.mjv_updateScene(
+            self._model, data, self._option, None, self._camera,
+            mujoco.mjtCatBit.mjCAT_ALL, self._scene,
+        )  # fmt: skip
+        mujoco.mjr_render(viewport, self._scene, self._gpu)
+        mujoco.mjr_readPixels(buffer, None, viewport, self._gpu)
+        picture = np.empty_like(buffer) if out is None else out
+        picture[...] = buffer[::-1]  # OpenGL's first row is the lowest
+        return picture
+
+    def close(self) -> None:
+        """Free the GL context; calling it again does nothing."""
+        if self._context is not None:
+            self._context.make_current()
+            self._gpu.free()
+            self._context.free()
+            self._context = None
