@@ -1,0 +1,138 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Cubic Hermite splines under velocity and acceleration limits, in closed form.
+
+A joint_trajectory_controller given positions and velocities interpolates each segment with the
+cubic that meets both ends. So do we, and because the velocity of a cubic is a parabola and its
+acceleration a line, the peaks of a segment are known exactly: limits are checked, not sampled.
+
+Shapes: N knots, J joints; `durations` (N - 1,), `positions` and `velocities` (N, J).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+_MAX_ROUNDS = 60
+# Aim a little inside the limits so that rounding never puts a plan outside them.
+_GROWTH = 1.002
+
+
+def end_accelerations(
+    durations: np.ndarray, positions: np.ndarray, velocities: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the acceleration at the start and at the end of each segment, (N - 1, J) each."""
+    h = durations[:, None]
+    slope = (positions[1:] - positions[:-1]) / h
+    v0, v1 = velocities[:-1], velocities[1:]
+    return (6.0 * slope - 4.0 * v0 - 2.0 * v1) / h, (-6.0 * slope + 2.0 * v0 + 4.0 * v1) / h
+
+
+def segment_peaks(
+    durations: np.ndarray, positions: np.ndarray, velocities: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the largest |velocity| and |acceleration| within each segment, (N - 1, J) each."""
+    a0, a1 = end_accelerations(durations, positions, velocities)
+    v0, v1 = velocities[:-1], velocities[1:]
+    peak_velocity = np.maximum(np.abs(v0), np.abs(v1))
+    # Acceleration crosses zero inside the segment: the velocity has its extremum there.
+    turns = a0 * a1 < 0.0
+    if turns.any():
+        change = np.where(turns, a0 - a1, 1.0)
+        extremum = np.abs(v0 + a0 * a0 * durations[:, None] / (2.0 * change))
+        peak_velocity = np.where(turns, np.maximum(peak_velocity, extremum), peak_velocity)
+    return peak_velocity, np.maximum(np.abs(a0), np.abs(a1))
+
+
+def position_bounds(
+    durations: np.ndarray, positions: np.ndarray, velocities: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lowest and highest position within each segment, (N - 1, J) each."""
+    a0, a1 = end_accelerations(durations, positions, velocities)
+    h = durations[:, None]
+    v0 = velocities[:-1]
+    p0, p1 = positions[:-1], positions[1:]
+    jerk = (a1 - a0) / h
+    low, high = np.minimum(p0, p1), np.maximum(p0, p1)
+    # Roots of v0 + a0 t + jerk t²/2; the form below also holds when the jerk vanishes.
+    discriminant = a0 * a0 - 2.0 * jerk * v0
+    root = np.sqrt(np.maximum(discriminant, 0.0))
+    q = -(a0 + np.where(a0 < 0.0, -root, root))
+    for top, bottom in ((q, jerk), (2.0 * v0, q)):
+        time = np.divide(top, bottom, out=np.full_like(top, -1.0), where=bottom != 0.0)
+        inside = (discriminant >= 0.0) & (time > 0.0) & (time < h)
+        t = np.where(inside, time, 0.0)
+        value = p0 + t * (v0 + t * (0.5 * a0 + t * jerk / 6.0))
+        low, high = np.minimum(low, value), np.maximum(high, value)
+    return low, high
+
+
+def monotone_velocities(
+    durations: np.ndarray, positions: np.ndarray, start_velocity: np.ndarray | None
+) -> np.ndarray:
+    """Return knot velocities (N, J) whose spline never leaves the range of adjacent positions.
+
+    The slope of the parabola through three neighbours (exact for constant acceleration), limited
+    after Fritsch and Carlson (1980) to three times the smaller neighbouring chord slope, and zero
+    at turning points. So the arm never swings past a target. The last velocity is zero.
+
+    Args:
+        durations: (N - 1,) [s], all > 0.
+        positions: (N, J).
+        start_velocity: (J,) if the start is moving already; None takes the first chord's slope.
+    """
+    slopes = (positions[1:] - positions[:-1]) / durations[:, None]
+    velocities = np.zeros_like(positions)
+    velocities[0] = slopes[0] if start_velocity is None else start_velocity
+    before, after = slopes[:-1], slopes[1:]
+    h0, h1 = durations[:-1, None], durations[1:, None]
+    parabola = (h1 * before + h0 * after) / (h0 + h1)
+    bound = 3.0 * np.minimum(np.abs(before), np.abs(after))
+    limited = np.clip(parabola, -bound, bound)
+    velocities[1:-1] = np.where(before * after > 0.0, limited, 0.0)
+    return velocities
+
+
+def stretch_to_limits(
+    durations: np.ndarray,
+    positions: np.ndarray,
+    start_velocity: np.ndarray | None,
+    max_velocity: np.ndarray,
+    max_acceleration: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Lengthen segments until the spline through `positions` keeps the limits of all joints.
+
+    Each segment grows by what its own peak demands (a velocity scales with 1/duration, an
+    acceleration with 1/duration²), neighbours adapt, and the round repeats; joints stay
+    synchronous and every position is reached exactly. A path that starts at rest or with a free
+    velocity is finished by one uniform scaling, which always succeeds.
+
+    Returns:
+        (durations, velocities), or None if a given start velocity leaves no way.
+    """
+    durations = durations.copy()
+    for _ in range(_MAX_ROUNDS):
+        velocities = monotone_velocities(durations, positions, start_velocity)
+        factor = _excess(durations, positions, velocities, max_velocity, max_acceleration)
+        if factor.max(initial=0.0) <= 1.0:
+            return durations, velocities
+        durations = np.where(factor > 1.0, durations * factor * _GROWTH, durations)
+    if start_velocity is not None and np.any(start_velocity):
+        return None
+    velocities = monotone_velocities(durations, positions, start_velocity)
+    factor = _excess(durations, positions, velocities, max_velocity, max_acceleration)
+    scale = max(1.0, float(factor.max(initial=1.0))) * _GROWTH
+    return durations * scale, velocities / scale
+
+
+def _excess(
+    durations: np.ndarray,
+    positions: np.ndarray,
+    velocities: np.ndarray,
+    max_velocity: np.ndarray,
+    max_acceleration: np.ndarray,
+) -> np.ndarray:
+    """Return per segment the factor by which it must grow to keep the limits (<= 1: none)."""
+    velocity, acceleration = segment_peaks(durations, positions, velocities)
+    by_velocity = (velocity / max_velocity).max(axis=1)
+    by_acceleration = np.sqrt((acceleration / max_acceleration).max(axis=1))
+    return np.maximum(by_velocity, by_acceleration)

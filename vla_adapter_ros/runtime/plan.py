@@ -1,0 +1,75 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""A timed motion: knots with positions and velocities, joined by cubics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class JointPlan:
+    """Knots of a motion that is continuous in position and velocity and ends at rest.
+
+    Attributes:
+        start: absolute time of the first knot [s].
+        times: (N,) time of each knot from `start` [s]; `times[0]` is 0, strictly increasing.
+        positions: (N, J).
+        velocities: (N, J) per second; the last row is zero.
+    """
+
+    start: float
+    times: np.ndarray
+    positions: np.ndarray
+    velocities: np.ndarray
+
+    @property
+    def end(self) -> float:
+        """Absolute time of the last knot [s]."""
+        return self.start + float(self.times[-1])
+
+    def sample(self, now: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return position and velocity (J,) at an absolute time; at rest outside the plan."""
+        time = now - self.start
+        if time <= 0.0:
+            moving = time > -1e-9
+            return self.positions[0].copy(), self.velocities[0] * moving
+        if time >= self.times[-1]:
+            return self.positions[-1].copy(), np.zeros_like(self.positions[-1])
+        i = int(self.times.searchsorted(time, 'right')) - 1
+        h = float(self.times[i + 1] - self.times[i])
+        return _cubic(time - float(self.times[i]), h, *self._ends(i))
+
+    def sample_many(self, moments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return positions and velocities (M, J) at absolute times (M,)."""
+        pairs = [self.sample(float(moment)) for moment in moments]
+        return np.array([p for p, _ in pairs]), np.array([v for _, v in pairs])
+
+    def points(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return what a controller is sent: (times, positions, velocities), all times > 0."""
+        return self.times[1:], self.positions[1:], self.velocities[1:]
+
+    def shifted(self, offset: float) -> JointPlan:
+        """Return the same motion `offset` seconds later."""
+        return JointPlan(self.start + offset, self.times, self.positions, self.velocities)
+
+    def _ends(self, i: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        p, v = self.positions, self.velocities
+        return p[i], v[i], p[i + 1], v[i + 1]
+
+
+def _cubic(
+    t: float, h: float, p0: np.ndarray, v0: np.ndarray, p1: np.ndarray, v1: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    slope = (p1 - p0) / h
+    a = (6.0 * slope - 4.0 * v0 - 2.0 * v1) / h
+    jerk = (-12.0 * slope + 6.0 * (v0 + v1)) / (h * h)
+    position = p0 + t * (v0 + t * (0.5 * a + t * (jerk / 6.0)))
+    return position, v0 + t * (a + t * 0.5 * jerk)
+
+
+def rest_plan(position: np.ndarray, now: float) -> JointPlan:
+    """Return the plan of standing still."""
+    still = np.tile(np.asarray(position, dtype=float), (2, 1))
+    return JointPlan(now, np.array([0.0, 1e-3]), still, np.zeros_like(still))

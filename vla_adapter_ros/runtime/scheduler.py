@@ -1,0 +1,354 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""From action chunks to one continuous motion, on an injected clock.
+
+A chunk is computed from an observation and arrives later. Meanwhile the arm has moved on. The
+scheduler drops what the arm has consumed since the observation, measured in policy time (not
+clock time: an arm that waited or was slowed has consumed less), continues from where the arm is
+commanded to be at the hand-over with the same position and velocity, and always ends at rest, so
+that a plan that is never replaced is a stop. The next inference is asked for early enough to be
+done before the plan starts to brake.
+
+Not thread-safe: one control loop owns it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+
+from vla_adapter_ros.runtime.action_space import ActionConverter, ArmKinematics, MotionError
+from vla_adapter_ros.runtime.chunk import ActionChunk
+from vla_adapter_ros.runtime.contract import RobotContract
+from vla_adapter_ros.runtime.handover import gripper_targets, prefixed
+from vla_adapter_ros.runtime.latency import LatencyMonitor
+from vla_adapter_ros.runtime.motion_plan import (
+    Executing,
+    MotionPlan,
+    PlanHistory,
+    rest_motion,
+)
+from vla_adapter_ros.runtime.plan import JointPlan
+from vla_adapter_ros.runtime.planning import Limits, Targets, Track, brake_track, plan_track
+
+_EPSILON = 1e-6
+
+
+class ChunkScheduler:
+    """Keeps the one motion that is being executed.
+
+    Args:
+        contract: limits, step period, action space.
+        execute_steps: steps of a chunk to execute from its hand-over on before the next takes
+            over; the next inference is timed for it. Capped where the chunk starts to brake.
+        blend_steps: steps after the hand-over over which the new chunk's arm targets are mixed
+            with the old one's; 0 (default) takes the new ones as they are.
+        flush_on_instruction_change: stop at once on a new instruction and refuse chunks of the
+            old one; otherwise the remaining steps are kept until the new chunk takes over.
+        handover_lead: the new motion leaves the old one this long after `now` [s]. It covers the
+            way to the controller: what is published begins on the path the controller is on.
+        max_chunk_age: a chunk whose observation is older than this [s] is refused.
+        max_gap: for a streamed front end, a longer pause between two `update` [s] means that the
+            arm stood still meanwhile.
+        kinematics: for action space `ee_delta`.
+    """
+
+    def __init__(
+        self,
+        contract: RobotContract,
+        execute_steps: int = 8,
+        blend_steps: int = 0,
+        *,
+        flush_on_instruction_change: bool = False,
+        handover_lead: float = 0.05,
+        max_chunk_age: float = 2.0,
+        max_gap: float = 0.25,
+        kinematics: ArmKinematics | None = None,
+    ) -> None:
+        self.contract = contract
+        self.execute_steps = execute_steps
+        self.blend_steps = blend_steps
+        self._flush = flush_on_instruction_change
+        self._lead = handover_lead
+        self._max_age = max_chunk_age
+        self._max_gap = max_gap if contract.front_end.kind == 'joint_commands' else math.inf
+        self._converter = ActionConverter(contract, kinematics)
+        self._arm_limits = Limits.of_arm(contract)
+        self._gripper_limits = Limits.of_gripper(contract)
+        self._history = PlanHistory()
+        self._last_now: float | None = None
+        self._instruction: str | None = None
+        self.latency = LatencyMonitor(size=50, skip=1)
+        self.accepted = 0
+        self.dropped: Counter[str] = Counter()
+        self.clipped = np.zeros(contract.action_dim, dtype=int)
+        self.ways: Counter[str] = Counter()
+        self.clock_jumps: Counter[str] = Counter()
+        self.last_refusal = ''
+
+    # -- what is executed -------------------------------------------------------------------
+
+    @property
+    def started(self) -> bool:
+        """Whether a commanded state is known (after `reset` or a first chunk)."""
+        return bool(self._history)
+
+    @property
+    def plan(self) -> MotionPlan:
+        """The plan in execution. Raises MotionError before `reset`."""
+        self._require_start()
+        return self._history.current
+
+    def commanded(self, now: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the commanded position and velocity (J + 1,) at `now`, in contract order."""
+        self._require_start()
+        return self._history.at(now).sample(now)
+
+    def executing(self, now: float) -> Executing:
+        """Return the instruction, step and kind of motion under way."""
+        self._require_start()
+        return self._history.executing(now)
+
+    def moving(self, now: float) -> bool:
+        """Return whether the plan still moves at `now`."""
+        return self.started and now < self._history.current.end
+
+    def remaining_steps(self, now: float) -> int:
+        """Return how many steps of the chunk are not yet done."""
+        if not self.started:
+            return 0
+        doing = self.executing(now)
+        return doing.steps - doing.step
+
+    # -- what changes it --------------------------------------------------------------------
+
+    def reset(self, position: np.ndarray, now: float) -> None:
+        """Stand still at `position` (J + 1,): start-up, or after the clock or arm was reset.
+
+        Raises:
+            MotionError: not a vector of finite values in contract order.
+        """
+        position = np.asarray(position, dtype=float)
+        if position.shape != (self.contract.action_dim,) or not np.isfinite(position).all():
+            raise MotionError(
+                f'reset to {position.tolist()}: '
+                f'expected {self.contract.action_dim} finite values'
+            )
+        self._history.restart(rest_motion(position, now))
+        self._last_now = now
+
+    def update(self, now: float) -> str | None:
+        """Observe the clock; call once per control cycle.
+
+        Returns:
+            None, or one line saying how the clock jumped. After a jump the motion goes on from
+            the last commanded state on the new time and brakes to rest, without a step.
+        """
+        last, self._last_now = self._last_now, now
+        if last is None or not self.started:
+            return None
+        if now < last - _EPSILON:
+            return self._rebase(last, now, 'backward')
+        if now - last > self._max_gap:
+            return self._rebase(last, now, 'forward')
+        return None
+
+    def hold(self, now: float) -> MotionPlan:
+        """Brake as fast as the limits allow and stay; returns the plan to send."""
+        self.update(now)
+        self._require_start()
+        plan = self._braking_plan(now)
+        self._drop_rest(now, 'held')
+        self._history.push(plan)
+        return plan
+
+    def set_instruction(self, instruction: str, now: float) -> MotionPlan | None:
+        """Take note of a new instruction; with flushing on, returns the hold plan to send."""
+        changed = self._instruction is not None and instruction != self._instruction
+        self._instruction = instruction
+        if not (changed and self._flush and self.moving(now)):
+            return None
+        self._drop_rest(now, 'instruction changed')
+        plan = self._braking_plan(now)
+        self._history.push(plan)
+        return plan
+
+    def accept(
+        self, chunk: ActionChunk, now: float, observed: np.ndarray
+    ) -> MotionPlan | None:
+        """Make the chunk the motion in execution.
+
+        Args:
+            chunk: of the policy.
+            now: on the clock of the observation stamps [s].
+            observed: (J + 1,) proprioception of the chunk's observation.
+
+        Returns:
+            The plan to send, or None if the chunk is refused; `last_refusal` then says why.
+        """
+        self.update(now)
+        if not self.started:
+            self.reset(observed, now)
+        self.latency.add('observation_to_command', now - chunk.observation_stamp)
+        try:
+            targets = self._converter.to_targets(chunk.actions, observed)
+        except MotionError as error:
+            return self._refuse('invalid', str(error), len(chunk.actions))
+        if (refusal := self._refusal(chunk, now)) is not None:
+            return self._refuse(*refusal, len(targets))
+        plan = self._plan(chunk, self._clipped(targets), now)
+        if plan is None:
+            text = f'all {len(targets)} steps were passed before the chunk arrived'
+            return self._refuse('late', text, len(targets))
+        self._drop_rest(plan.switch, 'replaced')
+        self.dropped['passed'] += plan.dropped
+        self.accepted += 1
+        self.ways[plan.way] += 1
+        self.last_refusal = ''
+        self._history.push(plan)
+        return plan
+
+    # -- when to infer ----------------------------------------------------------------------
+
+    def expected_latency(self) -> float:
+        """Return the p95 of observation to command [s], without the cold start; NaN if unknown."""
+        return self.latency.percentile('observation_to_command', 95.0)
+
+    def needs_inference(self, now: float) -> bool:
+        """Return whether an inference must start now to be done when the next chunk is due."""
+        if not self.started:
+            return True
+        latency = self.expected_latency()
+        plan = self._history.current
+        return math.isnan(latency) or now + latency >= plan.due or now >= plan.end
+
+    # -- inside -----------------------------------------------------------------------------
+
+    def _require_start(self) -> None:
+        if not self._history:
+            raise MotionError('no commanded state yet: call reset with the measured joints')
+
+    def _refuse(self, reason: str, text: str, steps: int) -> None:
+        self.dropped[reason] += steps
+        self.last_refusal = text
+
+    def _refusal(self, chunk: ActionChunk, now: float) -> tuple[str, str] | None:
+        age = now - chunk.observation_stamp
+        if not (math.isfinite(chunk.step_period) and chunk.step_period > 0.0):
+            return 'invalid', f'step period {chunk.step_period}: expected a positive time'
+        if not math.isfinite(age) or age < -chunk.step_period:
+            return 'future', f'observation stamp {-age:.2f} s in the future: the clock jumped'
+        if age > self._max_age:
+            return 'stale', f'observation {age:.2f} s old > {self._max_age:.2f} s'
+        if self._flush and self._instruction not in (None, chunk.instruction):
+            return 'instruction changed', f'chunk is for {chunk.instruction!r}, no longer asked'
+        return None
+
+    def _clipped(self, targets: np.ndarray) -> np.ndarray:
+        inside = np.clip(targets, self.contract.lower, self.contract.upper)
+        self.clipped += (inside != targets).sum(axis=0)
+        return inside
+
+    def _plan(self, chunk: ActionChunk, targets: np.ndarray, now: float) -> MotionPlan | None:
+        stamp = min(chunk.observation_stamp, now)
+        origin, switch = self._history.at(stamp), now + self._lead
+        old = self._history.current
+        chunk_start = origin.progress_at(stamp)
+        phase = max(old.progress_at(switch) - chunk_start, 0.0) / chunk.step_period
+        if phase >= len(targets) - _EPSILON:
+            return None
+        arm_targets = self._blended(targets, phase, chunk_start, chunk.step_period)[:, :-1]
+        anchor, anchor_velocity = origin.sample(stamp)
+        arm = plan_track(
+            *old.arm.sample(switch),
+            Targets(
+                np.vstack((anchor[:-1], arm_targets)),
+                np.full(len(targets), chunk.step_period),
+                anchor_velocity[:-1],
+                phase,
+            ),
+            self._arm_limits,
+        )
+        knots = np.vstack((anchor[-1:], targets[:, -1:]))
+        gripper = plan_track(
+            *old.gripper.sample(switch),
+            gripper_targets(knots, anchor_velocity[-1:], chunk.step_period, arm),
+            self._gripper_limits,
+        )
+        return self._assembled(chunk, arm, gripper, now, chunk_start)
+
+    def _assembled(
+        self, chunk: ActionChunk, arm: Track, gripper: Track, now: float, chunk_start: float
+    ) -> MotionPlan:
+        old, switch = self._history.current, now + self._lead
+        arm_plan = prefixed(old.arm, arm, now, self._lead)
+        progress = chunk_start + arm.phases * chunk.step_period
+        ahead = len(arm_plan.times) - len(arm.times)
+        before = [old.progress_at(now + t) for t in arm_plan.times[:ahead]]
+        plan = MotionPlan(
+            arm=arm_plan,
+            gripper=prefixed(old.gripper, gripper, now, self._lead),
+            progress=np.maximum.accumulate(np.concatenate((before, progress))),
+            instruction=chunk.instruction,
+            chunk_start=chunk_start,
+            step_period=chunk.step_period,
+            steps=len(chunk.actions),
+            switch=switch,
+            way=arm.way,
+            dropped=int(arm.phases[0] + _EPSILON),
+        )
+        return replace(plan, due=self._due(plan))
+
+    def _due(self, plan: MotionPlan) -> float:
+        """Return when the next chunk should take over: after execute_steps, before braking."""
+        progress = plan.progress_at(plan.switch) + self.execute_steps * plan.step_period
+        tail = plan.start + float(plan.arm.times[-2])
+        return max(min(plan.time_of(progress), tail), plan.switch) - self._lead
+
+    def _blended(
+        self, targets: np.ndarray, phase: float, chunk_start: float, period: float
+    ) -> np.ndarray:
+        old = self._history.current
+        if not self.blend_steps or not old.steps:
+            return targets
+        mixed = targets.copy()
+        for n in range(self.blend_steps):
+            step = int(phase) + n
+            progress = chunk_start + (step + 1) * period
+            if step >= len(targets) or progress > old.progress[-1]:
+                break
+            share = (n + 1) / (self.blend_steps + 1)
+            before = old.sample(old.time_of(progress))[0]
+            mixed[step] = share * targets[step] + (1.0 - share) * before
+        return mixed
+
+    def _braking_plan(self, now: float) -> MotionPlan:
+        plan = self._history.current
+        arm = brake_track(*plan.arm.sample(now), self._arm_limits, self._lead)
+        gripper = brake_track(*plan.gripper.sample(now), self._gripper_limits, self._lead)
+        return MotionPlan(
+            JointPlan(now, arm.times, arm.positions, arm.velocities),
+            JointPlan(now, gripper.times, gripper.positions, gripper.velocities),
+            np.full(len(arm.times), plan.progress_at(now)),
+            switch=now,
+            way='hold',
+        )
+
+    def _drop_rest(self, now: float, reason: str) -> None:
+        plan = self._history.current
+        self.dropped[reason] += plan.steps - plan.step_at(now)
+
+    def _rebase(self, last: float, now: float, direction: str) -> str:
+        self._drop_rest(last, 'clock jump')
+        stop = self._braking_plan(last)
+        moved = replace(
+            stop,
+            arm=stop.arm.shifted(now - last),
+            gripper=stop.gripper.shifted(now - last),
+            switch=now,
+        )
+        self._history.restart(moved)
+        self.clock_jumps[direction] += 1
+        return f'clock jumped {direction} by {abs(now - last):.3f} s: braking to a hold'
