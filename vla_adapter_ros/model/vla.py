@@ -6,15 +6,18 @@ Reference: VLA-Adapter, arXiv 2509.09372, in the form of its released code, quir
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import ObservationError
-from .config import VLAAdapterConfig
+from .config import VisionTowerConfig, VLAAdapterConfig
 from .initialise import initialise
 from .language import Decoder
+from .metadata import CheckpointMetadata
 from .policy import BridgePolicy
 from .projector import Projector
 from .sequence import (
@@ -38,6 +41,7 @@ class VLAAdapter(nn.Module):
     def __init__(self, config: VLAAdapterConfig) -> None:
         super().__init__()
         self.config = config
+        self.metadata = CheckpointMetadata(config)
         self.vision_backbone = VisionBackbone(config)
         self.projector = Projector(config)
         self.language_model = nn.ModuleDict({'model': Decoder(config.language)})
@@ -65,6 +69,94 @@ class VLAAdapter(nn.Module):
             initialise(model)
         return model.eval()
 
+    @classmethod
+    def from_pretrained(
+        cls,
+        directory: str | Path,
+        *,
+        dtype: torch.dtype | None = torch.float32,
+        device: str | torch.device = 'cpu',
+        vision_towers: Mapping[str, VisionTowerConfig] | None = None,
+        **overrides: Any,
+    ) -> VLAAdapter:
+        """Load a checkpoint: our own format or an official directory.
+
+        Args:
+            directory: the checkpoint.
+            dtype: of the parameters; None keeps them as stored (mapped from the file).
+            device: of the parameters.
+            vision_towers: shapes of an official checkpoint's vision towers by their
+                `timm_model_ids` entry, where that is not a released one.
+            overrides: fields of `VLAAdapterConfig` that official files do not record, such as
+                `num_images` (default 2) and `chunk_size`.
+
+        Returns:
+            The network in evaluation mode; `metadata` holds statistics, contract and the rest.
+
+        Raises:
+            CheckpointError: files are missing or damaged, or the tensors do not fit the
+                configuration; missing, unexpected and mis-shaped ones are listed.
+        """
+        from .checkpoint import load
+
+        return load(
+            directory,
+            dtype=dtype,
+            device=device,
+            vision_towers=vision_towers,
+            overrides=overrides,
+        )
+
+    @classmethod
+    def from_vlm(
+        cls,
+        source: str | Path,
+        config: VLAAdapterConfig | None = None,
+        **options: Any,
+    ) -> VLAAdapter:
+        """Start training: a pre-trained VLM with a fresh policy. See `prismatic.load_vlm`."""
+        from .prismatic import load_vlm
+
+        return load_vlm(source, config, **options)
+
+    def save_pretrained(
+        self,
+        directory: str | Path,
+        *,
+        state_dict: Mapping[str, Tensor] | None = None,
+        dtype: torch.dtype | None = None,
+        robot: dict[str, Any] | None = None,
+        statistics: dict[str, Any] | None = None,
+        preprocessing: dict[str, Any] | None = None,
+        training: dict[str, Any] | None = None,
+    ) -> CheckpointMetadata:
+        """Write `model.safetensors` and `vla_adapter.json`, each atomically.
+
+        Args:
+            directory: made if missing. Tokenizer files are the caller's to add.
+            state_dict: weights to write instead of the network's own, e.g. with LoRA merged.
+            dtype: to store in; default as they are.
+            robot: robot contract as plain data; default: what the network was loaded with.
+            statistics: dataset key -> statistics; default as above.
+            preprocessing: how observations become inputs; default as above.
+            training: recipe and results; default as above.
+
+        Raises:
+            CheckpointError: the weights do not fit the configuration; nothing is written.
+        """
+        from .checkpoint import save
+
+        return save(
+            self,
+            directory,
+            state_dict=state_dict,
+            dtype=dtype,
+            robot=robot,
+            statistics=statistics,
+            preprocessing=preprocessing,
+            training=training,
+        )
+
     # ------------------------------------------------------------------ running
 
     @property
@@ -75,12 +167,12 @@ class VLAAdapter(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Parameter dtype."""
-        return self.projector.fc1.weight.dtype
+        return self.decoder.embed_tokens.weight.dtype
 
     @property
     def device(self) -> torch.device:
         """Parameter device."""
-        return self.projector.fc1.weight.device
+        return self.decoder.embed_tokens.weight.device
 
     def forward(
         self,
