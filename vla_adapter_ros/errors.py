@@ -26,3 +26,7 @@ class DatasetError(VLAAdapterError):
 
 class InstructionError(ObservationError):
     """An instruction is empty, too long, or contains what the prompt cannot carry."""
+
+
+class CameraError(VLAAdapterError):
+    """A camera is missing, refuses what is asked of it, or stopped giving frames."""
