@@ -24,6 +24,7 @@ from launch.actions import (
 )
 from launch.event_handlers import OnProcessStart
 from launch.events import matches_action
+from launch.events.process import ProcessExited
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
@@ -55,7 +56,7 @@ def generate_launch_description() -> LaunchDescription:
 def start_nodes(context: LaunchContext) -> list[Action]:
     given = {a.name: context.launch_configurations[a.name] for a in ARGUMENTS}
     processes = plan(given)
-    profile = profile_environment(given['sim'] == 'true', os.environ)
+    profile = profile_environment(os.environ)
     actions: list[Action] = [SetEnvironmentVariable(*item) for item in profile.items()]
     for process in processes:
         actions += lifecycle_actions(process) if process.lifecycle else [plain_node(process)]
@@ -77,8 +78,14 @@ def node_arguments(process: NodeProcess) -> dict:
         'arguments': ['--ros-args', '--log-level', f'{process.name}:={process.log_level}'],
         'output': 'both',
         'emulate_tty': True,
-        'on_exit': Shutdown(reason=f'{process.name} ended'),
+        'on_exit': shut_down_once,
     }
+
+
+def shut_down_once(event: ProcessExited, context: LaunchContext) -> list[Action]:
+    # One node without the other is useless. On Ctrl-C the shutdown is already under way, and a
+    # second one is an error.
+    return [] if context.is_shutdown else [Shutdown(reason=f'{event.process_name} ended')]
 
 
 def parameter_value(value: object) -> object:

@@ -7,10 +7,11 @@
 #     python -m vla_adapter_ros.nodes.bringup --help
 #
 # It activates .venv, ROS 2 and install/, and sets what the nodes need:
-#   FASTDDS_DEFAULT_PROFILES_FILE (FASTRTPS_… on Humble)  shared memory that fits camera images
-#   MUJOCO_GL                                             offscreen rendering
-# A value that is already set is kept. For several machines, before sourcing:
-#     export FASTDDS_DEFAULT_PROFILES_FILE=$PWD/config/fastdds_network.xml
+#   FASTDDS_DEFAULT_PROFILES_FILE (FASTRTPS_… up to Jazzy)  shared memory that fits camera images
+#   MUJOCO_GL                                               offscreen rendering
+# A value that is already set is kept. To keep everything on this machine, before sourcing, in
+# every terminal:
+#     export FASTDDS_DEFAULT_PROFILES_FILE=$PWD/config/fastdds_local.xml
 
 # shellcheck disable=SC2296  # the second form is zsh's
 _vla_root=$(cd "$(dirname "${BASH_SOURCE[0]:-${(%):-%x}}")/.." && pwd)
@@ -37,8 +38,11 @@ _vla_suffix=bash
   . "$_vla_root/install/setup.$_vla_suffix"
 }
 
-export FASTDDS_DEFAULT_PROFILES_FILE="${FASTDDS_DEFAULT_PROFILES_FILE:-$_vla_root/config/fastdds_local.xml}"
-export FASTRTPS_DEFAULT_PROFILES_FILE="${FASTRTPS_DEFAULT_PROFILES_FILE:-$FASTDDS_DEFAULT_PROFILES_FILE}"
+export FASTDDS_DEFAULT_PROFILES_FILE="${FASTDDS_DEFAULT_PROFILES_FILE:-$_vla_root/config/fastdds_network.xml}"
+# Newer ROS distributions warn about the old name.
+case ${ROS_DISTRO:-} in humble | iron | jazzy)
+  export FASTRTPS_DEFAULT_PROFILES_FILE="${FASTRTPS_DEFAULT_PROFILES_FILE:-$FASTDDS_DEFAULT_PROFILES_FILE}" ;;
+esac
 export MUJOCO_GL="${MUJOCO_GL:-egl}"
 
 [ -z "$_vla_nounset" ] || set -u

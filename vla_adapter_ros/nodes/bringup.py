@@ -31,7 +31,7 @@ from vla_adapter_ros.nodes.bringup_plan import (
     PACKAGE,
     NodeProcess,
     plan,
-    use_shipped_profile,
+    profile_environment,
 )
 from vla_adapter_ros.nodes.lifecycle_client import configure_and_activate
 
@@ -227,7 +227,7 @@ def main(words: Sequence[str] | None = None) -> None:
     given = parse_arguments(words)
     try:
         processes = plan(given)
-        use_shipped_profile(sim=given.get('sim', '').lower() == 'true')
+        os.environ.update(profile_environment(os.environ))
         with Bringup(processes) as bringup:
             bringup.activate()
             sys.exit(f'bringup: {bringup.wait()}')

@@ -7,7 +7,6 @@ Pure Python: from the arguments a user gave and the parameter file to a list of 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,10 @@ from vla_adapter_ros.runtime.contract import config_folders
 PACKAGE = 'vla_adapter_ros'
 POLICY_NODE = 'vla_adapter'
 SIM_NODE = 'sim_arm'
-PROFILE_VARIABLES = ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE')
+PROFILE_VARIABLE = 'FASTDDS_DEFAULT_PROFILES_FILE'
+# The name that Fast DDS 2 reads; Fast DDS 3 warns about it in every process.
+OLD_PROFILE_VARIABLE = 'FASTRTPS_DEFAULT_PROFILES_FILE'
+OLD_DISTRIBUTIONS = ('humble', 'iron', 'jazzy')
 BOOLEANS = ('true', 'false')
 
 
@@ -189,21 +191,17 @@ def shipped_config(name: str) -> Path:
     raise VLAAdapterError(f'{name} is missing from the installation: {config_folders()}')
 
 
-def profile_environment(sim: bool, environment: Mapping[str, str]) -> dict[str, str]:
+def profile_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the Fast DDS variables to set; empty when the user has chosen a profile.
 
-    With the default profile the second camera's images are lost (see config/fastdds_local.xml).
-    The simulation is one machine; a real robot may have several.
+    With Fast DDS's own defaults the second camera's images are lost. The profile keeps UDP, so
+    that terminals and machines without it still see the nodes.
     """
-    if any(environment.get(variable) for variable in PROFILE_VARIABLES):
+    if environment.get(PROFILE_VARIABLE) or environment.get(OLD_PROFILE_VARIABLE):
         return {}
-    profile = shipped_config('fastdds_local.xml' if sim else 'fastdds_network.xml')
-    return {variable: str(profile) for variable in PROFILE_VARIABLES}
-
-
-def use_shipped_profile(sim: bool) -> None:
-    """Set the Fast DDS profile for this process and those that it starts."""
-    os.environ.update(profile_environment(sim, os.environ))
+    profile = str(shipped_config('fastdds_network.xml'))
+    old = environment.get('ROS_DISTRO') in OLD_DISTRIBUTIONS
+    return dict.fromkeys((PROFILE_VARIABLE, *([OLD_PROFILE_VARIABLE] * old)), profile)
 
 
 def _remappings(arguments: Mapping[str, str]) -> tuple[tuple[str, str], ...]:

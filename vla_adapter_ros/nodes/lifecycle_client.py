@@ -35,7 +35,7 @@ def configure_and_activate(
     """
     # A context of its own: the caller may have one, or none.
     context = Context()
-    rclpy.init(context=context)
+    rclpy.init(args=[], context=context)
     node = rclpy.create_node('bringup', context=context)
     try:
         return _run_steps(node, context, full_name, time.monotonic() + timeout, ended)
