@@ -1,0 +1,254 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The simulated Alicia-D with its cameras, on the topics of the real driver (front end A).
+
+It publishes `joint_states` and both image topics and obeys the two trajectory topics as a
+ros2_control joint_trajectory_controller does. `objects` and `~/success` say what only a simulation
+knows: the scripted expert and the demo use them, policies do not.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rosgraph_msgs.msg import Clock as ClockMessage
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import Bool, String
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+from visualization_msgs.msg import MarkerArray
+
+from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.nodes.messages import (
+    COMMAND,
+    EVERY,
+    LATCHED,
+    LATEST,
+    image_message,
+    joint_state_message,
+    to_seconds,
+    to_time,
+)
+from vla_adapter_ros.nodes.parameters import declare_parameters, parameter, read_parameters
+from vla_adapter_ros.nodes.scene_markers import scene_markers
+from vla_adapter_ros.nodes.sim_cameras import CameraThread
+from vla_adapter_ros.nodes.spinning import spin_node
+from vla_adapter_ros.runtime.contract import RobotContract, resolve_contract
+from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
+from vla_adapter_ros.simulation.tasks import TASKS, make_task
+from vla_adapter_ros.simulation.trajectory_controller import (
+    JointTrajectoryController,
+    Trajectory,
+    TrajectoryError,
+    TrajectoryPoint,
+)
+
+# Physics that falls further behind than this does not try to catch up [s].
+_MAX_CATCH_UP = 0.1
+_OBJECTS_PERIOD = 0.1
+
+
+@dataclass(frozen=True)
+class SimArmParameters:
+    """Parameters of `sim_arm`."""
+
+    robot: str = parameter('alicia_d', "Robot contract; must be the policy node's.")
+    task: str = parameter('tabletop', 'What lies on the table.', choices=tuple(TASKS))
+    seed: int = parameter(0, 'Seed of the scene; each reset adds one.', low=0, high=2**31 - 1)
+    camera_rate: float = parameter(30.0, 'Rate of both cameras [Hz].', low=0.1, high=240.0)
+    state_rate: float = parameter(100.0, 'Rate of joint_states [Hz].', low=1.0, high=200.0)
+    image_width: int = parameter(640, 'Image width [px].', low=16, high=1280)
+    image_height: int = parameter(480, 'Image height [px].', low=16, high=960)
+    publish_clock: bool = parameter(False, 'Publish /clock; others then set use_sim_time.')
+    real_time_factor: float = parameter(
+        1.0, 'Simulated seconds in one second.', low=0.01, high=100.0
+    )
+
+
+class SimArmNode(Node):
+    """Node `sim_arm`; README.md lists its topics."""
+
+    def __init__(self) -> None:
+        super().__init__('sim_arm', automatically_declare_parameters_from_overrides=True)
+        declare_parameters(self, SimArmParameters)
+        self.parameters = read_parameters(self, SimArmParameters)
+        self.contract = resolve_contract(self.parameters.robot)
+        self.lock = threading.Lock()
+        self.task = make_task(self.parameters.task)
+        self.simulation = ArmSimulation()
+        self.task.reset(self.simulation, self.parameters.seed)
+        self._seed = self.parameters.seed
+        self._arm, self._gripper = self._make_controllers()
+        self._last_tick = time.monotonic()
+        self._success = False
+        self._make_outputs()
+        self._make_inputs(self.contract)
+        self._cameras = self._start_cameras()
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(1.0 / self.parameters.state_rate, self._tick, clock=steady)
+        self.create_timer(_OBJECTS_PERIOD, self._publish_scene, clock=steady)
+        self.get_logger().info(
+            f'simulated {self.contract.name}: task {self.parameters.task!r}, '
+            f'on the table: {", ".join(self.simulation.object_names)}'
+        )
+
+    def close(self) -> None:
+        """Stop rendering and free the GL context."""
+        self._cameras.close()
+        self.simulation.close()
+
+    def _make_controllers(self) -> tuple[JointTrajectoryController, JointTrajectoryController]:
+        positions = self.simulation.targets
+        return (
+            JointTrajectoryController(self.contract.joint_names, positions[:-1]),
+            JointTrajectoryController([self.contract.gripper.name], positions[-1:]),
+        )
+
+    def _make_outputs(self) -> None:
+        self._states = self.create_publisher(JointState, 'joint_states', EVERY)
+        self._images = {
+            camera: self.create_publisher(Image, f'{camera}/image', LATEST)
+            for camera in self.simulation.camera_names
+        }
+        self._objects = self.create_publisher(MarkerArray, 'objects', EVERY)
+        self._successes = self.create_publisher(Bool, '~/success', LATCHED)
+        self._clock_publisher = None
+        if self.parameters.publish_clock:
+            self._clock_publisher = self.create_publisher(ClockMessage, '/clock', EVERY)
+
+    def _make_inputs(self, contract: RobotContract) -> None:
+        front_end = contract.front_end
+        if front_end.kind != 'joint_trajectory':
+            raise VLAAdapterError(
+                f'robot {contract.name}: sim_arm has front end joint_trajectory only, '
+                f'got {front_end.kind}'
+            )
+        for topic, name in ((front_end.arm_topic, '_arm'), (front_end.gripper_topic, '_gripper')):
+            self.create_subscription(
+                JointTrajectory, topic, partial(self._on_trajectory, name), COMMAND
+            )
+        self.create_subscription(
+            String, 'vla_adapter/instruction', self._on_instruction, LATCHED
+        )
+        self.create_service(Trigger, '~/reset', self._on_reset)
+
+    def _start_cameras(self) -> CameraThread:
+        return CameraThread(
+            self.simulation,
+            self.lock,
+            (self.parameters.image_width, self.parameters.image_height),
+            self.parameters.camera_rate,
+            self._publish_image,
+            self._now,
+            self.get_logger().error,
+        )
+
+    def _now(self) -> float:
+        """Time of stamps [s]: simulated time if we publish it, else the node's clock."""
+        if self.parameters.publish_clock:
+            return self.simulation.time
+        return self.get_clock().now().nanoseconds * 1e-9
+
+    def _publish_image(self, camera: str, picture: np.ndarray, stamp: float) -> None:
+        message = image_message(picture, to_time(stamp), f'{camera}_optical_frame')
+        self._images[camera].publish(message)
+
+    def _tick(self) -> None:
+        steady = time.monotonic()
+        elapsed = min(steady - self._last_tick, _MAX_CATCH_UP) * self.parameters.real_time_factor
+        self._last_tick = steady
+        with self.lock:
+            self._advance(elapsed)
+            stamp = self._now()
+            positions, velocities = self.simulation.positions, self.simulation.velocities
+        if self._clock_publisher is not None:
+            self._clock_publisher.publish(ClockMessage(clock=to_time(stamp)))
+        self._states.publish(
+            joint_state_message(self.contract.names, positions, velocities, to_time(stamp))
+        )
+
+    def _advance(self, duration: float) -> None:
+        """Step physics in slices, with fresh commanded states in each."""
+        step = self.simulation.timestep
+        while duration > 1e-9:
+            part = min(step, duration)
+            arm, gripper = (c.sample(self.simulation.time) for c in (self._arm, self._gripper))
+            self.simulation.set_targets(
+                np.concatenate([arm[0], gripper[0]]), np.concatenate([arm[1], gripper[1]])
+            )
+            self.simulation.step(part)
+            duration -= part
+
+    def _on_trajectory(self, controller: str, message: JointTrajectory) -> None:
+        stamp = to_seconds(message.header.stamp)
+        with self.lock:
+            now = self.simulation.time
+            # The controllers live on simulation time; stamps may be on the system's clock.
+            start = 0.0 if stamp == 0.0 else now + stamp - self._now()
+            points = [
+                TrajectoryPoint(
+                    p.time_from_start.sec + p.time_from_start.nanosec * 1e-9,
+                    p.positions, p.velocities, p.accelerations,
+                )
+                for p in message.points
+            ]
+            try:
+                trajectory = Trajectory(message.joint_names, points, start)
+                getattr(self, controller).accept(trajectory, now)
+            except TrajectoryError as error:
+                self.get_logger().warning(
+                    f'{controller[1:]} trajectory refused: {error}', throttle_duration_sec=1.0
+                )
+
+    def _on_instruction(self, message: String) -> None:
+        with self.lock:
+            try:
+                self.task.set_instruction(self.simulation, message.data)
+            except VLAAdapterError as error:
+                self.get_logger().warning(f'success is not judged: {error}')
+            self._success = False
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        with self.lock:
+            self._seed += 1
+            self.task.reset(self.simulation, self._seed)
+            self._arm, self._gripper = self._make_controllers()
+            self._success = False
+        response.success, response.message = True, f'new scene, seed {self._seed}'
+        return response
+
+    def _publish_scene(self) -> None:
+        with self.lock:
+            poses = self.simulation.object_poses()
+            success = self.task.success(self.simulation)
+            stamp = self._now()
+        self._objects.publish(scene_markers(poses, to_time(stamp)))
+        if success != self._success:
+            self._success = success
+            if success:
+                self.get_logger().info(f'done: {self.task.instruction}')
+        self._successes.publish(Bool(data=success))
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the simulated arm."""
+
+    def make() -> Node:
+        try:
+            return SimArmNode()
+        except VLAAdapterError as error:
+            sys.exit(f'sim_arm: {error}')
+
+    make_node: Callable[[], Node] = make
+    sys.exit(spin_node(make_node, args))
+
+
+if __name__ == '__main__':
+    main()

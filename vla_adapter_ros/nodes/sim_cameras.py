@@ -1,0 +1,90 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The simulated cameras: a thread that renders beside the physics and publishes each picture.
+
+Rendering two 640×480 pictures on a CPU takes longer than a physics step may wait, and a GL
+context belongs to one thread. So the thread copies the state under the lock (microseconds) and
+renders from its copy; both cameras then show the same moment.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Callable
+
+import mujoco
+import numpy as np
+
+from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
+from vla_adapter_ros.simulation.rendering import OffscreenRenderer
+
+
+class CameraThread:
+    """Renders every camera of a simulation at a rate, or as fast as the CPU gives.
+
+    Args:
+        simulation: what to look at.
+        lock: held by whoever steps or resets the simulation.
+        publish: called in the thread with camera name, (H, W, 3) picture, stamp in seconds.
+        stamp: returns the time of the state, called under the lock.
+        report: called with a line when rendering fails; the thread then ends.
+    """
+
+    def __init__(
+        self,
+        simulation: ArmSimulation,
+        lock: threading.Lock,
+        size: tuple[int, int],
+        rate: float,
+        publish: Callable[[str, np.ndarray, float], None],
+        stamp: Callable[[], float],
+        report: Callable[[str], None],
+    ) -> None:
+        self._simulation = simulation
+        self._lock = lock
+        self._width, self._height = size
+        self._period = 1.0 / rate
+        self._publish = publish
+        self._stamp = stamp
+        self._report = report
+        self._stop = threading.Event()
+        self._data = mujoco.MjData(simulation.model)
+        self._pictures = {
+            camera: np.empty((self._height, self._width, 3), np.uint8)
+            for camera in simulation.camera_names
+        }
+        self.pairs_rendered = 0
+        self._thread = threading.Thread(target=self._run, name='cameras', daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End the thread and free its GL context."""
+        self._stop.set()
+        self._thread.join(5.0)
+
+    def _run(self) -> None:
+        renderer = None
+        try:
+            renderer = OffscreenRenderer(self._simulation.model)
+            self._loop(renderer)
+        except Exception as error:
+            # The arm must go on without cameras; the policy node then reports stale images.
+            self._report(f'cameras stopped: {error}\n{traceback.format_exc(limit=3)}')
+        finally:
+            if renderer is not None:
+                renderer.close()
+
+    def _loop(self, renderer: OffscreenRenderer) -> None:
+        due = time.monotonic()
+        while not self._stop.is_set():
+            with self._lock:
+                stamp = self._stamp()
+                mujoco.mj_copyData(self._data, self._simulation.model, self._simulation.data)
+            for camera, picture in self._pictures.items():
+                renderer.render(self._data, camera, self._height, self._width, picture)
+                self._publish(camera, picture, stamp)
+            self.pairs_rendered += 1
+            # A slow CPU drops pictures instead of falling ever further behind.
+            due = max(due + self._period, time.monotonic())
+            self._stop.wait(max(0.0, due - time.monotonic()))
