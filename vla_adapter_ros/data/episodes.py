@@ -1,0 +1,128 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The interface of everything that holds demonstrations, whatever its file format."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+
+from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.runtime.contract import RobotContract
+
+# What `actions[t]` of a source is: an absolute joint target in contract order (ours), or
+# whatever the data set defines per step (LIBERO's and CALVIN's controller commands).
+ActionMeaning = Literal['joint_target', 'per_step']
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One demonstration.
+
+    Attributes:
+        key: name, unique in its source.
+        length: number of frames.
+        instruction: what was done.
+    """
+
+    key: str
+    length: int
+    instruction: str
+
+
+class Vectors(NamedTuple):
+    """State (T, P) and actions (T, A) of one episode, float32, physical units."""
+
+    state: np.ndarray
+    actions: np.ndarray
+
+
+class EpisodeSource(Protocol):
+    """Demonstrations that can be read frame by frame.
+
+    Attributes:
+        path: where they are.
+        fps: frames per second.
+        cameras: camera names, third person first.
+        contract: the robot contract they were recorded with, if known.
+        meaning: what an action is.
+        names: names of the action dimensions.
+        episodes: the demonstrations.
+    """
+
+    path: Path
+    fps: float
+    cameras: tuple[str, ...]
+    contract: RobotContract | None
+    meaning: ActionMeaning
+    names: tuple[str, ...]
+    episodes: Sequence[Episode]
+
+    def vectors(self, episode: int) -> Vectors:
+        """Return state and actions of all frames."""
+        ...
+
+    def images(self, episode: int, camera: str, frames: Iterable[int]) -> Iterable[np.ndarray]:
+        """Yield (H, W, 3) uint8 RGB upright images of the given frames."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Return a hash that changes when the content does."""
+        ...
+
+
+def files_fingerprint(root: Path, files: Iterable[Path], contents: Iterable[Path] = ()) -> str:
+    """Hash names and sizes of `files` and the bytes of `contents`.
+
+    Times are left out: a copied data set keeps its fingerprint and thus its cache.
+    """
+    digest = hashlib.sha256()
+    for file in sorted(files):
+        digest.update(f'{file.relative_to(root)} {file.stat().st_size}\n'.encode())
+    for file in sorted(contents):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def open_source(path: str | Path) -> EpisodeSource:
+    """Open demonstrations of any supported format, told by the files in the folder.
+
+    LeRobot v3.0 and v2.1; LIBERO HDF5 (a folder of .hdf5 files, or one file); RLDS (TFRecord
+    shards with features.json); CALVIN (episode_*.npz); bags (metadata.yaml, or a folder of such).
+
+    Raises:
+        DatasetError: nothing there, or no format is recognised.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DatasetError(f'{path}: no such file or folder')
+    if (path / 'meta/info.json').is_file():
+        from vla_adapter_ros.data.lerobot_reader import LeRobotSource
+
+        return LeRobotSource(path)
+    if path.suffix == '.hdf5' or any(path.glob('*.hdf5')):
+        from vla_adapter_ros.data.libero import LiberoSource
+
+        return LiberoSource(path)
+    if any(path.glob('*.tfrecord-*')):
+        from vla_adapter_ros.data.rlds import RLDSSource
+
+        return RLDSSource(path)
+    if (path / 'lang_annotations').is_dir():
+        from vla_adapter_ros.data.calvin import CalvinSource
+
+        return CalvinSource(path)
+    if (path / 'metadata.yaml').is_file() or any(path.glob('*/metadata.yaml')):
+        from vla_adapter_ros.data.bag_source import BagSource
+
+        return BagSource(path)
+    if (path / '.staging').is_dir():
+        raise DatasetError(f'{path}: was interrupted before it was finalised; run the writer')
+    raise DatasetError(
+        f'{path}: expected LeRobot (meta/info.json), LIBERO (*.hdf5), RLDS (*.tfrecord-*), '
+        'CALVIN (lang_annotations/) or bags (metadata.yaml)'
+    )

@@ -1,0 +1,107 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Writing files so that a crash leaves the old file or the new one, never a half."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from vla_adapter_ros.errors import DatasetError
+
+_NO_SPACE = {errno.ENOSPC: 'disk full', errno.EDQUOT: 'disk quota used up', errno.EFBIG: 'too big'}
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a text file at once."""
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
+    try:
+        with temporary.open('w') as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Replace a JSON file at once."""
+    write_text(path, json.dumps(data, indent=2) + '\n')
+
+
+def read_json(path: Path) -> Any:
+    """Return a JSON file's data. Raises DatasetError if it is missing or malformed."""
+    try:
+        return json.loads(path.read_text())
+    except OSError as error:
+        raise DatasetError(f'{path}: cannot be read: {error.strerror}') from error
+    except ValueError as error:
+        raise DatasetError(f'{path}: not valid JSON: {error}') from error
+
+
+@contextmanager
+def new_folder(target: Path) -> Iterator[Path]:
+    """Give a temporary folder that becomes `target` on success and vanishes on failure."""
+    temporary = target.with_name(f'.{target.name}.{os.getpid()}.partial')
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        sync_folder(temporary)
+        temporary.replace(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring a folder's files to the disk, so that a rename never outruns their content."""
+    for path in [*folder.rglob('*'), folder]:
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove temporary folders of `new_folder` whose process is gone."""
+    for path in folder.glob('.*.partial'):
+        process = path.name.split('.')[-2]
+        if process.isdigit() and not _is_running(int(process)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+@contextmanager
+def storage_errors(place: Path, kept: str) -> Iterator[None]:
+    """Turn a full disk into a DatasetError that says what is kept.
+
+    Args:
+        place: what was being written.
+        kept: sentence about what is safe.
+    """
+    try:
+        yield
+    except OSError as error:
+        # PyArrow sometimes raises without errno; its text then names the cause.
+        reason = _NO_SPACE.get(error.errno or 0)
+        if reason is None and 'No space left' in str(error):
+            reason = 'disk full'
+        if reason is None:
+            raise
+        raise DatasetError(f'{place}: {reason}; {kept}') from error

@@ -1,0 +1,137 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Files and fields of a LeRobot v3.0 dataset, as lerobot 0.4 and 0.6 write them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+VERSION = 'v3.0'
+FILES_PER_CHUNK = 1000
+DATA_FILE_MB = 100
+VIDEO_FILE_MB = 200
+DATA_PATH = 'data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet'
+VIDEO_PATH = 'videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4'
+EPISODES_PATH = 'meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet'
+INFO, STATS, TASKS = 'meta/info.json', 'meta/stats.json', 'meta/tasks.parquet'
+# Ours: contract, meaning of the actions, versions; and one line per episode.
+EXTRA, EXTRA_EPISODES = 'meta/vla_adapter.json', 'meta/vla_adapter_episodes.jsonl'
+STATE, ACTION, IMAGES = 'observation.state', 'action', 'observation.images.'
+INDEX_COLUMNS = {
+    'timestamp': 'float32',
+    'frame_index': 'int64',
+    'episode_index': 'int64',
+    'index': 'int64',
+    'task_index': 'int64',
+}
+STORAGES = ('video', 'image')
+
+Features = dict[str, dict[str, Any]]
+
+
+def file_place(number: int) -> dict[str, int]:
+    """Return chunk and file index of the `number`-th file."""
+    return {'chunk_index': number // FILES_PER_CHUNK, 'file_index': number % FILES_PER_CHUNK}
+
+
+def image_key(camera: str) -> str:
+    """Return the feature name of a camera."""
+    return IMAGES + camera
+
+
+def make_features(
+    names: Sequence[str],
+    cameras: Mapping[str, tuple[int, int]],
+    storage: str,
+    fps: int,
+    codec: Mapping[str, Any],
+) -> Features:
+    """Return info.json's `features`.
+
+    Args:
+        names: names of the state and action dimensions.
+        cameras: camera name → (height, width) [px] as stored.
+        storage: `video` or `image`.
+        fps: frames per second.
+        codec: codec, pix_fmt, g and crf of the videos.
+    """
+    vector = {'dtype': 'float32', 'shape': [len(names)], 'names': list(names)}
+    features: Features = {STATE: dict(vector), ACTION: dict(vector)}
+    for camera, (height, width) in cameras.items():
+        feature: dict[str, Any] = {
+            'dtype': storage,
+            'shape': [height, width, 3],
+            'names': ['height', 'width', 'channels'],
+        }
+        if storage == 'video':
+            feature['info'] = _video_info(height, width, fps, codec)
+        features[image_key(camera)] = feature
+    for name, dtype in INDEX_COLUMNS.items():
+        features[name] = {'dtype': dtype, 'shape': [1], 'names': None}
+    return features
+
+
+def _video_info(height: int, width: int, fps: int, codec: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        'video.height': height,
+        'video.width': width,
+        'video.fps': fps,
+        'video.channels': 3,
+        'video.is_depth_map': False,
+        'has_audio': False,
+    } | {f'video.{name}': value for name, value in codec.items()}
+
+
+def parquet_schema(features: Features) -> pa.Schema:
+    """Return the schema of data files, with the metadata the `datasets` library looks for."""
+    import json
+
+    fields: list[pa.Field] = []
+    described: dict[str, Any] = {}
+    for name, feature in features.items():
+        if feature['dtype'] == 'video':
+            continue
+        if feature['dtype'] == 'image':
+            kind = pa.struct([('bytes', pa.binary()), ('path', pa.string())])
+            described[name] = {'_type': 'Image'}
+        elif name in INDEX_COLUMNS:
+            kind = pa.type_for_alias(feature['dtype'])
+            described[name] = {'dtype': feature['dtype'], '_type': 'Value'}
+        else:
+            length = feature['shape'][0]
+            kind = pa.list_(pa.float32(), length)
+            value = {'dtype': 'float32', '_type': 'Value'}
+            described[name] = {'feature': value, 'length': length, '_type': 'Sequence'}
+        fields.append(pa.field(name, kind))
+    metadata = json.dumps({'info': {'features': described}})
+    return pa.schema(fields, metadata={'huggingface': metadata})
+
+
+def make_info(
+    features: Features, fps: int, robot: str, episodes: int, frames: int, tasks: int
+) -> dict[str, Any]:
+    """Return the content of info.json."""
+    has_video = any(feature['dtype'] == 'video' for feature in features.values())
+    return {
+        'codebase_version': VERSION,
+        'robot_type': robot,
+        'total_episodes': episodes,
+        'total_frames': frames,
+        'total_tasks': tasks,
+        'chunks_size': FILES_PER_CHUNK,
+        'data_files_size_in_mb': DATA_FILE_MB,
+        'video_files_size_in_mb': VIDEO_FILE_MB,
+        'fps': fps,
+        'splits': {'train': f'0:{episodes}'},
+        'data_path': DATA_PATH,
+        'video_path': VIDEO_PATH if has_video else None,
+        'features': features,
+    }
+
+
+def is_dataset(path: Path) -> bool:
+    """Return whether a folder holds a LeRobot dataset of any version."""
+    return (path / INFO).is_file()

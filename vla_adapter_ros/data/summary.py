@@ -1,0 +1,83 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Summary statistics of data: per-dimension moments and true quantiles.
+
+Normalisation uses the 1 % and 99 % quantiles (BOUNDS_Q99 of the official code), so they are
+computed from all values. Quantiles averaged over episodes, as some tools store, are not quantiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+QUANTILES = {'q01': 0.01, 'q10': 0.10, 'q50': 0.50, 'q90': 0.90, 'q99': 0.99}
+HISTOGRAM_BINS = 256
+# Frames looked at per episode and camera for the images' statistics.
+IMAGE_SAMPLES = 32
+
+Statistics = dict[str, list[Any]]
+
+
+def summarise(values: np.ndarray) -> Statistics:
+    """Return min, max, mean, std, count and quantiles of (N, D) values along N."""
+    values = np.asarray(values, np.float64)
+    quantiles = np.quantile(values, list(QUANTILES.values()), axis=0)
+    summary = {
+        'min': values.min(axis=0).tolist(),
+        'max': values.max(axis=0).tolist(),
+        'mean': values.mean(axis=0).tolist(),
+        'std': values.std(axis=0).tolist(),
+        'count': [len(values)],
+    }
+    return summary | {name: row.tolist() for name, row in zip(QUANTILES, quantiles, strict=True)}
+
+
+def image_histogram(image: np.ndarray) -> np.ndarray:
+    """Return the (3, 256) histogram of a uint8 RGB image."""
+    # Adding 256 per channel lets one bincount serve all three.
+    shifted = image.reshape(-1, 3).astype(np.int32) + np.arange(3) * HISTOGRAM_BINS
+    return np.bincount(shifted.ravel(), minlength=3 * HISTOGRAM_BINS).reshape(3, HISTOGRAM_BINS)
+
+
+def image_histograms(images: Iterable[np.ndarray]) -> np.ndarray:
+    """Return the summed (3, 256) histogram of uint8 RGB images."""
+    total = np.zeros((3, HISTOGRAM_BINS), np.int64)
+    for image in images:
+        total += image_histogram(image)
+    return total
+
+
+def summarise_histogram(histogram: np.ndarray) -> Statistics:
+    """Return the statistics, scaled to 0..1 and shaped (3, 1, 1), of a (3, 256) histogram."""
+    counts = np.asarray(histogram, np.float64)
+    levels = np.arange(HISTOGRAM_BINS) / (HISTOGRAM_BINS - 1)
+    total = counts.sum(axis=1)
+    mean = counts @ levels / total
+    variance = counts @ levels**2 / total - mean**2
+    cumulative = np.cumsum(counts, axis=1)
+    rows: dict[str, np.ndarray] = {
+        'min': levels[(counts > 0).argmax(axis=1)],
+        'max': levels[HISTOGRAM_BINS - 1 - (counts[:, ::-1] > 0).argmax(axis=1)],
+        'mean': mean,
+        'std': np.sqrt(np.maximum(variance, 0.0)),
+    }
+    for name, share in QUANTILES.items():
+        rows[name] = levels[(cumulative >= share * total[:, None]).argmax(axis=1)]
+    summary: Statistics = {name: row.reshape(3, 1, 1).tolist() for name, row in rows.items()}
+    return summary | {'count': [int(total[0])]}
+
+
+def sample_indices(length: int, most: int = IMAGE_SAMPLES) -> np.ndarray:
+    """Return at most `most` frame indices spread evenly over an episode."""
+    return np.unique(np.linspace(0, length - 1, min(length, most)).round().astype(int))
+
+
+def flatten_statistics(statistics: Mapping[str, Statistics]) -> dict[str, Any]:
+    """Return {'stats/<feature>/<name>': value}, the columns of LeRobot's episode table."""
+    return {
+        f'stats/{feature}/{name}': value
+        for feature, values in statistics.items()
+        for name, value in values.items()
+    }
