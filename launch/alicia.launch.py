@@ -56,7 +56,7 @@ def generate_launch_description() -> LaunchDescription:
 def start_nodes(context: LaunchContext) -> list[Action]:
     given = {a.name: context.launch_configurations[a.name] for a in ARGUMENTS}
     processes = plan(given)
-    profile = profile_environment(os.environ)
+    profile = profile_environment(given['sim'].lower() == 'true', os.environ)
     actions: list[Action] = [SetEnvironmentVariable(*item) for item in profile.items()]
     for process in processes:
         actions += lifecycle_actions(process) if process.lifecycle else [plain_node(process)]

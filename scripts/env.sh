@@ -6,12 +6,9 @@
 #     . scripts/env.sh
 #     python -m vla_adapter_ros.nodes.bringup --help
 #
-# It activates .venv, ROS 2 and install/, and sets what the nodes need:
-#   FASTDDS_DEFAULT_PROFILES_FILE (FASTRTPS_… up to Jazzy)  shared memory that fits camera images
-#   MUJOCO_GL                                               offscreen rendering
-# A value that is already set is kept. To keep everything on this machine, before sourcing, in
-# every terminal:
-#     export FASTDDS_DEFAULT_PROFILES_FILE=$PWD/config/fastdds_local.xml
+# It activates .venv, ROS 2 and install/, and sets MUJOCO_GL for offscreen rendering.
+# The Fast DDS profile is chosen by launch and bringup (config/fastdds_*.xml), unless
+# FASTDDS_DEFAULT_PROFILES_FILE is set.
 
 # shellcheck disable=SC2296  # the second form is zsh's
 _vla_root=$(cd "$(dirname "${BASH_SOURCE[0]:-${(%):-%x}}")/.." && pwd)
@@ -38,11 +35,6 @@ _vla_suffix=bash
   . "$_vla_root/install/setup.$_vla_suffix"
 }
 
-export FASTDDS_DEFAULT_PROFILES_FILE="${FASTDDS_DEFAULT_PROFILES_FILE:-$_vla_root/config/fastdds_network.xml}"
-# Newer ROS distributions warn about the old name.
-case ${ROS_DISTRO:-} in humble | iron | jazzy)
-  export FASTRTPS_DEFAULT_PROFILES_FILE="${FASTRTPS_DEFAULT_PROFILES_FILE:-$FASTDDS_DEFAULT_PROFILES_FILE}" ;;
-esac
 export MUJOCO_GL="${MUJOCO_GL:-egl}"
 
 [ -z "$_vla_nounset" ] || set -u

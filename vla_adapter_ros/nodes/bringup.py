@@ -30,8 +30,9 @@ from vla_adapter_ros.nodes.bringup_plan import (
     ARGUMENTS,
     PACKAGE,
     NodeProcess,
+    check_arguments,
     plan,
-    profile_environment,
+    use_shipped_profile,
 )
 from vla_adapter_ros.nodes.lifecycle_client import configure_and_activate
 
@@ -227,7 +228,7 @@ def main(words: Sequence[str] | None = None) -> None:
     given = parse_arguments(words)
     try:
         processes = plan(given)
-        os.environ.update(profile_environment(os.environ))
+        use_shipped_profile(sim=check_arguments(given)['sim'] == 'true')
         with Bringup(processes) as bringup:
             bringup.activate()
             sys.exit(f'bringup: {bringup.wait()}')

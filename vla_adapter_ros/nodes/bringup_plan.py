@@ -7,6 +7,7 @@ Pure Python: from the arguments a user gave and the parameter file to a list of 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -191,17 +192,22 @@ def shipped_config(name: str) -> Path:
     raise VLAAdapterError(f'{name} is missing from the installation: {config_folders()}')
 
 
-def profile_environment(environment: Mapping[str, str]) -> dict[str, str]:
+def profile_environment(sim: bool, environment: Mapping[str, str]) -> dict[str, str]:
     """Return the Fast DDS variables to set; empty when the user has chosen a profile.
 
-    With Fast DDS's own defaults the second camera's images are lost. The profile keeps UDP, so
-    that terminals and machines without it still see the nodes.
+    With Fast DDS's own defaults the second camera's images are lost. A simulation stays on this
+    machine: it publishes on the topics of a real arm.
     """
     if environment.get(PROFILE_VARIABLE) or environment.get(OLD_PROFILE_VARIABLE):
         return {}
-    profile = str(shipped_config('fastdds_network.xml'))
+    profile = str(shipped_config('fastdds_loopback.xml' if sim else 'fastdds_network.xml'))
     old = environment.get('ROS_DISTRO') in OLD_DISTRIBUTIONS
     return dict.fromkeys((PROFILE_VARIABLE, *([OLD_PROFILE_VARIABLE] * old)), profile)
+
+
+def use_shipped_profile(sim: bool) -> None:
+    """Set the Fast DDS profile for this process and those that it starts."""
+    os.environ.update(profile_environment(sim, os.environ))
 
 
 def _remappings(arguments: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
