@@ -38,6 +38,7 @@ class ConvStem(nn.Module):
         steps = config.patch.bit_length() - 1
         widths = [3] + [max(16, config.width >> (steps - 1 - i)) for i in range(steps)]
         pairs = list(pairwise(widths))
+        self.conditioned = film_width > 0
         self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairs)
         self.norms = nn.ModuleList(nn.GroupNorm(1, b) for _, b in pairs)
         self.films = nn.ModuleList(
@@ -50,7 +51,7 @@ class ConvStem(nn.Module):
         x, stride, fine = pixels, 1, pixels
         for conv, norm, film in zip(self.convs, self.norms, self.films):
             x, stride = norm(conv(x)), 2 * stride
-            if isinstance(film, nn.Linear):
+            if self.conditioned:
                 scale, shift = film(language)[..., None, None].chunk(2, dim=1)
                 x = x * (1 + scale) + shift
             x = F.gelu(x)

@@ -1,0 +1,300 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Convert checkpoints between the official layout and our own, both ways, without loss."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import CheckpointError, VLAAdapterError
+from .checkpoint import OpenCheckpoint, build_on_meta, open_checkpoint, save
+from .config import VisionTowerConfig, VLAAdapterConfig
+from .metadata import METADATA_FILE, TOKENIZER_FILES, WEIGHTS_FILE, write_json
+from .official import unused_pattern
+from .tensors import assign, open_safetensors, save_pt, save_safetensors
+
+# Official files and tensors that our format has no place for, kept for the way back.
+KEPT_FOLDER = 'official'
+UNUSED_FILE = 'unused.safetensors'
+KEPT_FILES = (
+    'config.json',
+    'generation_config.json',
+    'preprocessor_config.json',
+    'processor_config.json',
+)
+
+
+def to_own(
+    source: Path,
+    target: Path,
+    *,
+    towers: dict[str, VisionTowerConfig] | None = None,
+    keep_unused: bool = True,
+    overrides: dict[str, Any] | None = None,
+) -> list[str]:
+    """Convert an official directory to our format; return what was done, a line each.
+
+    Weights keep their dtype. Official tensors that nothing reads go to `official/` beside our
+    files (about 160 MB at the released size), unless `keep_unused` is False.
+    """
+    opened = open_checkpoint(source, towers, overrides)
+    if opened.metadata.source.get('format') != 'official':
+        raise CheckpointError(f'{source}: is in our own format already; --reverse goes back')
+    model = build_on_meta(opened.metadata.config)
+    assign(model, opened.tensors, dtype=None, device='cpu', where=str(source))
+    model.metadata = opened.metadata
+    record = save(model, target)
+    done = [
+        f'{target / WEIGHTS_FILE}: {len(opened.tensors)} tensors, {record.dtype}',
+        f'{target / METADATA_FILE}: policy {record.config.policy.kind}, '
+        f'statistics {sorted(record.statistics) or "none"}',
+    ]
+    kept = target / KEPT_FOLDER
+    kept.mkdir(exist_ok=True)
+    done += [f'{path}: copied' for path in _copy(source, target, TOKENIZER_FILES)]
+    done += [f'{path}: copied' for path in _copy(source, kept, KEPT_FILES)]
+    if keep_unused and opened.unused:
+        values = {name: lazy.read(None) for name, lazy in opened.unused.items()}
+        save_safetensors(kept / UNUSED_FILE, values, {})
+        done.append(f'{kept / UNUSED_FILE}: {len(values)} tensors that no forward pass reads')
+    elif opened.unused:
+        done.append(f'{len(opened.unused)} tensors that no forward pass reads were left out')
+    return done
+
+
+def to_official(source: Path, target: Path) -> list[str]:
+    """Convert our format to an official directory; return what was done, a line each.
+
+    Official tensors that nothing reads come back from `official/unused.safetensors`; without it
+    they are written as zeros, which changes no action.
+
+    Raises:
+        CheckpointError: the network uses what the official code cannot express.
+    """
+    opened = open_checkpoint(source)
+    config = opened.metadata.config
+    if (
+        opened.metadata.source.get('format') == 'official'
+        and not (source / METADATA_FILE).is_file()
+    ):
+        raise CheckpointError(f'{source}: is an official directory already')
+    reasons = inexpressible(config)
+    if reasons:
+        raise CheckpointError(f'{source}: the official code cannot run it: ' + '; '.join(reasons))
+    target.mkdir(parents=True, exist_ok=True)
+    tensors = {n.removeprefix('policy.'): lazy.read(None) for n, lazy in opened.tensors.items()}
+    dead, how = _unused_tensors(source, config, tensors)
+    tensors |= dead
+    done = [how] if dead else []
+    parts: dict[str, dict[str, Tensor]] = {'action_head': {}, 'proprio_projector': {}, 'vlm': {}}
+    for name, value in tensors.items():
+        head, _, rest = name.partition('.')
+        if head in ('action_head', 'proprio_projector'):
+            parts[head][f'module.{rest}'] = value
+        else:
+            parts['vlm'][name] = value
+    save_safetensors(target / WEIGHTS_FILE, parts.pop('vlm'), {})
+    for kind, values in parts.items():
+        if values:
+            save_pt(target / f'{kind}--checkpoint.pt', values)
+    write_json(target / 'dataset_statistics.json', opened.metadata.statistics)
+    done += [f'{path}: copied' for path in _copy(source, target, TOKENIZER_FILES)]
+    copied = _copy(source / KEPT_FOLDER, target, KEPT_FILES)
+    done += [f'{path}: copied' for path in copied]
+    if target / 'config.json' not in copied:
+        write_json(target / 'config.json', official_config_file(opened))
+        done.append(f'{target / "config.json"}: written anew')
+    return [f'{target}: {len(tensors)} tensors', *done]
+
+
+def inexpressible(config: VLAAdapterConfig) -> list[str]:
+    """Say in which ways a network goes beyond the official code."""
+    policy, released = config.policy, VLAAdapterConfig()
+    checks = [
+        (policy.kind in ('original', 'pro'), f'policy kind {policy.kind}'),
+        (policy.conditions == 'both', f'conditions {policy.conditions}'),
+        (policy.condition_layers == 'all', f'condition_layers {policy.condition_layers}'),
+        (policy.raw_gate == 'tanh' and policy.query_gate == 'one', 'injection degrees'),
+        (config.policy_blocks == 24, f'{config.policy_blocks} policy blocks instead of 24'),
+        (config.policy_width == config.language.hidden, f'policy width {config.policy_width}'),
+        (config.num_queries == released.num_queries, f'{config.num_queries} ActionQueries'),
+        (config.num_task_tokens == 512, f'{config.num_task_tokens} raw-feature tokens'),
+        (not config.aligned_slices, 'aligned_slices'),
+        (not config.use_film, 'FiLM towers'),
+        (policy.rope_tables == 'dtype', f'rope_tables {policy.rope_tables}'),
+        (
+            all(t.stem == 'patch' and not t.keypoints and t.pool == 1 for t in config.vision),
+            'stem',
+        ),
+        (all(tower.name for tower in config.vision), 'vision towers without a timm name'),
+    ]
+    return [reason for fine, reason in checks if not fine]
+
+
+def _unused_tensors(
+    source: Path, config: VLAAdapterConfig, tensors: dict[str, Tensor]
+) -> tuple[dict[str, Tensor], str]:
+    kept = source / KEPT_FOLDER / UNUSED_FILE
+    if kept.is_file():
+        values = {name: lazy.read(None) for name, lazy in open_safetensors(kept).items()}
+        return values, f'{len(values)} unused tensors restored from {kept}'
+    values = {}
+    for name, shape in unused_shapes(config).items():
+        values[name] = torch.zeros(shape, dtype=tensors['projector.fc1.weight'].dtype)
+    return values, f'{len(values)} unused tensors written as zeros'
+
+
+def unused_shapes(config: VLAAdapterConfig) -> dict[str, tuple[int, ...]]:
+    """Shapes of the official tensors that nothing reads (without the tied LM head)."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    network = {n: tuple(v.shape) for n, v in build_on_meta(config).state_dict().items()}
+    for key, tower in zip(('featurizer', 'fused_featurizer'), config.vision):
+        prefix, width = f'vision_backbone.{key}', tower.width
+        for name, shape in network.items():
+            if name.startswith(f'{prefix}.blocks.0.'):
+                shapes[name.replace('.blocks.0.', f'.blocks.{tower.depth - 1}.')] = shape
+        shapes |= {f'{prefix}.norm.{part}': (width,) for part in ('weight', 'bias')}
+        if not tower.class_token:
+            pool = {'latent': (1, 1, width), 'norm.weight': (width,), 'norm.bias': (width,)}
+            for layer, out, into in (
+                ('q', width, width),
+                ('kv', 2 * width, width),
+                ('proj', width, width),
+                ('mlp.fc1', tower.mlp_hidden, width),
+                ('mlp.fc2', width, tower.mlp_hidden),
+            ):
+                pool |= {f'{layer}.weight': (out, into), f'{layer}.bias': (out,)}
+            shapes |= {f'{prefix}.attn_pool.{name}': shape for name, shape in pool.items()}
+    if config.policy.kind == 'pro':
+        width = config.policy_width
+        for block in range(config.policy_blocks):
+            prefix = f'action_head.model.mlp_resnet_blocks.{block}.film_gen.0'
+            shapes |= {f'{prefix}.weight': (2 * width, width), f'{prefix}.bias': (2 * width,)}
+    pattern = unused_pattern(config)
+    return {name: shape for name, shape in shapes.items() if pattern.fullmatch(name)}
+
+
+def official_config_file(opened: OpenCheckpoint) -> dict[str, Any]:
+    """Write an official `config.json` for a network that never had one."""
+    config, language = opened.metadata.config, opened.metadata.config.language
+    released = language.family == 'qwen2'
+    return {
+        'model_type': 'openvla',
+        'architectures': ['OpenVLAForActionPrediction'],
+        'arch_specifier': 'no-align+fused-gelu-mlp',
+        'vision_backbone_id': 'dinosiglip-vit-so-224px',
+        'llm_backbone_id': 'qwen25-0_5b-extra' if released else 'llama2-7b-pure',
+        'image_resize_strategy': 'resize-naive',
+        'use_fused_vision_backbone': len(config.vision) > 1,
+        'timm_model_ids': [tower.name for tower in config.vision],
+        'timm_override_act_layers': [None] * len(config.vision),
+        'image_sizes': [tower.image_size for tower in config.vision],
+        'n_action_bins': 256,
+        'llm_max_length': 2048,
+        'pad_token_id': 32000,
+        'pad_to_multiple_of': 64,
+        'torch_dtype': opened.metadata.dtype,
+        'norm_stats': opened.metadata.statistics,
+        'text_config': {
+            'model_type': language.family,
+            'vocab_size': language.vocab_size,
+            'hidden_size': language.hidden,
+            'num_hidden_layers': language.layers,
+            'num_attention_heads': language.heads,
+            'num_key_value_heads': language.kv_heads,
+            'intermediate_size': language.mlp_hidden,
+            'rope_theta': language.rope_theta,
+            'rms_norm_eps': language.norm_eps,
+            'max_position_embeddings': language.max_positions,
+            'tie_word_embeddings': True,
+        },
+    }
+
+
+def _copy(source: Path, target: Path, names: tuple[str, ...]) -> list[Path]:
+    copied = []
+    for name in names:
+        if (source / name).is_file():
+            shutil.copyfile(source / name, target / name)
+            copied.append(target / name)
+    return copied
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the command's arguments."""
+    result = argparse.ArgumentParser(
+        prog='python -m vla_adapter_ros.model.convert', description=__doc__
+    )
+    result.add_argument('source', type=Path, metavar='SRC', help='checkpoint directory to read')
+    result.add_argument('target', type=Path, metavar='DST', help='directory to write')
+    result.add_argument(
+        '--reverse', action='store_true', help='from our own format to the official layout'
+    )
+    result.add_argument(
+        '--drop-unused',
+        action='store_true',
+        help='leave out official tensors that no forward pass reads (they come back as zeros)',
+    )
+    result.add_argument(
+        '--num-images',
+        type=int,
+        metavar='N',
+        help='cameras the checkpoint was trained with (official files do not say; default 2)',
+    )
+    result.add_argument(
+        '--chunk-size',
+        type=int,
+        metavar='K',
+        help='actions per chunk (official files do not say; default by action size)',
+    )
+    result.add_argument(
+        '--vision-towers',
+        type=json.loads,
+        default={},
+        metavar='JSON',
+        help='shapes of vision towers that are not the released ones, by timm name, e.g. '
+        '\'{"my_vit": {"width": 384, "depth": 12, "heads": 6, "mlp_hidden": 1536}}\'',
+    )
+    result.add_argument(
+        '--force', action='store_true', help='write into a directory that is not empty'
+    )
+    return result
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    options = parser().parse_args(arguments)
+    overrides = {
+        key: value
+        for key, value in (('num_images', options.num_images), ('chunk_size', options.chunk_size))
+        if value is not None
+    }
+    try:
+        if options.target.exists() and any(options.target.iterdir()) and not options.force:
+            raise CheckpointError(f'{options.target}: is not empty; --force writes into it')
+        if options.reverse:
+            lines = to_official(options.source, options.target)
+        else:
+            lines = to_own(
+                options.source,
+                options.target,
+                towers={n: VisionTowerConfig(**t) for n, t in options.vision_towers.items()},
+                keep_unused=not options.drop_unused,
+                overrides=overrides,
+            )
+    except (VLAAdapterError, OSError, TypeError) as error:
+        print(f'convert: {error}', file=sys.stderr)
+        return 1
+    print('\n'.join(lines))
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
