@@ -31,9 +31,7 @@ def prefixed(old: JointPlan, track: Track, now: float, lead: float) -> JointPlan
     )
 
 
-def gripper_targets(
-    knots: np.ndarray, velocity: np.ndarray, period: float, arm: Track
-) -> Targets:
+def gripper_targets(knots: np.ndarray, velocity: np.ndarray, period: float, arm: Track) -> Targets:
     """Return the gripper's targets, timed so that each is due when the arm reaches its own.
 
     An arm that is slowed must not be overtaken by its gripper closing on nothing.

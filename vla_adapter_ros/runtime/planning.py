@@ -17,7 +17,7 @@ Every candidate is accepted by its exact peaks only (hermite.py).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -62,6 +62,10 @@ class Limits:
     def of_gripper(contract: RobotContract) -> Limits:
         """Return the limits of the gripper's open fraction."""
         return Limits._slice(contract, slice(-1, None))
+
+    def at_speed(self, share: float) -> Limits:
+        """Return limits with this share of the velocities; braking keeps its full force."""
+        return replace(self, velocity=self.velocity * share)
 
     @staticmethod
     def _slice(contract: RobotContract, part: slice) -> Limits:
@@ -139,9 +143,7 @@ def brake_track(
     return soft if inside.all() else _brake(position, velocity, limits, 0.0)
 
 
-def _brake(
-    position: np.ndarray, velocity: np.ndarray, limits: Limits, shortest: float
-) -> Track:
+def _brake(position: np.ndarray, velocity: np.ndarray, limits: Limits, shortest: float) -> Track:
     stop_times = np.abs(velocity) / (limits.acceleration * (1.0 - 1e-9))
     stop_times = np.where(stop_times > 0.0, np.maximum(stop_times, shortest), 0.0)
     # Stops that nearly coincide share the later knot: a hair softer, never harder.
@@ -170,9 +172,7 @@ def _join(
     return None
 
 
-def _reference(
-    targets: Targets, limits: Limits, share: float
-) -> tuple[np.ndarray, np.ndarray]:
+def _reference(targets: Targets, limits: Limits, share: float) -> tuple[np.ndarray, np.ndarray]:
     """Return (durations, velocities) of the spline through all knots within the limits."""
     bounds = (share * limits.velocity, share * limits.acceleration)
     for start_velocity in (targets.anchor_velocity, None):

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -32,8 +32,30 @@ from vla_adapter_ros.runtime.motion_plan import (
 )
 from vla_adapter_ros.runtime.plan import JointPlan
 from vla_adapter_ros.runtime.planning import Limits, Targets, Track, brake_track, plan_track
+from vla_adapter_ros.runtime.safety import OK, SafetyFilter, Verdict
 
 _EPSILON = 1e-6
+
+
+@dataclass(frozen=True)
+class _Alignment:
+    """Where a chunk meets the motion under way.
+
+    Attributes:
+        now: time of acceptance [s].
+        switch: time of the hand-over [s].
+        chunk_start: progress at the observation [s].
+        phase: steps of the chunk that will have been consumed at the hand-over.
+        anchor: (J + 1,) commanded position at the observation.
+        anchor_velocity: (J + 1,) commanded velocity there.
+    """
+
+    now: float
+    switch: float
+    chunk_start: float
+    phase: float
+    anchor: np.ndarray
+    anchor_velocity: np.ndarray
 
 
 class ChunkScheduler:
@@ -53,6 +75,8 @@ class ChunkScheduler:
         max_gap: for a streamed front end, a longer pause between two `update` [s] means that the
             arm stood still meanwhile.
         kinematics: for action space `ee_delta`.
+        safety: makes targets safe, checks finished plans, refuses all while tripped. Without it
+            targets are clipped to the contract's limits.
     """
 
     def __init__(
@@ -66,6 +90,7 @@ class ChunkScheduler:
         max_chunk_age: float = 2.0,
         max_gap: float = 0.25,
         kinematics: ArmKinematics | None = None,
+        safety: SafetyFilter | None = None,
     ) -> None:
         self.contract = contract
         self.execute_steps = execute_steps
@@ -77,13 +102,14 @@ class ChunkScheduler:
         self._converter = ActionConverter(contract, kinematics)
         self._arm_limits = Limits.of_arm(contract)
         self._gripper_limits = Limits.of_gripper(contract)
+        self._safety = safety
         self._history = PlanHistory()
         self._last_now: float | None = None
         self._instruction: str | None = None
         self.latency = LatencyMonitor(size=50, skip=1)
         self.accepted = 0
         self.dropped: Counter[str] = Counter()
-        self.clipped = np.zeros(contract.action_dim, dtype=int)
+        self.verdict = Verdict(OK)
         self.ways: Counter[str] = Counter()
         self.clock_jumps: Counter[str] = Counter()
         self.last_refusal = ''
@@ -133,8 +159,7 @@ class ChunkScheduler:
         position = np.asarray(position, dtype=float)
         if position.shape != (self.contract.action_dim,) or not np.isfinite(position).all():
             raise MotionError(
-                f'reset to {position.tolist()}: '
-                f'expected {self.contract.action_dim} finite values'
+                f'reset to {position.tolist()}: expected {self.contract.action_dim} finite values'
             )
         self._history.restart(rest_motion(position, now))
         self._last_now = now
@@ -175,9 +200,7 @@ class ChunkScheduler:
         self._history.push(plan)
         return plan
 
-    def accept(
-        self, chunk: ActionChunk, now: float, observed: np.ndarray
-    ) -> MotionPlan | None:
+    def accept(self, chunk: ActionChunk, now: float, observed: np.ndarray) -> MotionPlan | None:
         """Make the chunk the motion in execution.
 
         Args:
@@ -192,16 +215,23 @@ class ChunkScheduler:
         if not self.started:
             self.reset(observed, now)
         self.latency.add('observation_to_command', now - chunk.observation_stamp)
+        if (refusal := self._refusal(chunk, now)) is not None:
+            return self._refuse(*refusal, chunk)
         try:
             targets = self._converter.to_targets(chunk.actions, observed)
         except MotionError as error:
-            return self._refuse('invalid', str(error), len(chunk.actions))
-        if (refusal := self._refusal(chunk, now)) is not None:
-            return self._refuse(*refusal, len(targets))
-        plan = self._plan(chunk, self._clipped(targets), now)
-        if plan is None:
+            return self._refuse('invalid', str(error), chunk)
+        moment = self._align(chunk, now)
+        if moment.phase >= len(targets) - _EPSILON:
             text = f'all {len(targets)} steps were passed before the chunk arrived'
-            return self._refuse('late', text, len(targets))
+            return self._refuse('late', text, chunk)
+        self.verdict = self._made_safe(targets, int(moment.phase), moment.switch)
+        if self.verdict.targets is None:
+            return self._refuse('tripped', self.verdict.reasons[0], chunk)
+        targets[int(moment.phase) :] = self.verdict.targets
+        plan = self._plan(chunk, targets, moment, self.verdict.speed)
+        if self._safety is not None and (fault := self._safety.check_plan(plan)) is not None:
+            return self._refuse('unsafe', fault, chunk)
         self._drop_rest(plan.switch, 'replaced')
         self.dropped['passed'] += plan.dropped
         self.accepted += 1
@@ -230,8 +260,8 @@ class ChunkScheduler:
         if not self._history:
             raise MotionError('no commanded state yet: call reset with the measured joints')
 
-    def _refuse(self, reason: str, text: str, steps: int) -> None:
-        self.dropped[reason] += steps
+    def _refuse(self, reason: str, text: str, chunk: ActionChunk) -> None:
+        self.dropped[reason] += len(chunk.actions)
         self.last_refusal = text
 
     def _refusal(self, chunk: ActionChunk, now: float) -> tuple[str, str] | None:
@@ -246,45 +276,48 @@ class ChunkScheduler:
             return 'instruction changed', f'chunk is for {chunk.instruction!r}, no longer asked'
         return None
 
-    def _clipped(self, targets: np.ndarray) -> np.ndarray:
-        inside = np.clip(targets, self.contract.lower, self.contract.upper)
-        self.clipped += (inside != targets).sum(axis=0)
-        return inside
+    def _made_safe(self, targets: np.ndarray, first: int, switch: float) -> Verdict:
+        if self._safety is not None:
+            return self._safety.check_targets(targets[first:], self.commanded(switch)[0])
+        return Verdict(OK, (), np.clip(targets[first:], self.contract.lower, self.contract.upper))
 
-    def _plan(self, chunk: ActionChunk, targets: np.ndarray, now: float) -> MotionPlan | None:
+    def _align(self, chunk: ActionChunk, now: float) -> _Alignment:
         stamp = min(chunk.observation_stamp, now)
         origin, switch = self._history.at(stamp), now + self._lead
-        old = self._history.current
         chunk_start = origin.progress_at(stamp)
-        phase = max(old.progress_at(switch) - chunk_start, 0.0) / chunk.step_period
-        if phase >= len(targets) - _EPSILON:
-            return None
-        arm_targets = self._blended(targets, phase, chunk_start, chunk.step_period)[:, :-1]
-        anchor, anchor_velocity = origin.sample(stamp)
+        consumed = max(self._history.current.progress_at(switch) - chunk_start, 0.0)
+        anchor = origin.sample(stamp)
+        return _Alignment(now, switch, chunk_start, consumed / chunk.step_period, *anchor)
+
+    def _plan(
+        self, chunk: ActionChunk, targets: np.ndarray, moment: _Alignment, speed: float
+    ) -> MotionPlan:
+        old, period = self._history.current, chunk.step_period
+        arm_targets = self._blended(targets, moment, period)[:, :-1]
         arm = plan_track(
-            *old.arm.sample(switch),
+            *old.arm.sample(moment.switch),
             Targets(
-                np.vstack((anchor[:-1], arm_targets)),
-                np.full(len(targets), chunk.step_period),
-                anchor_velocity[:-1],
-                phase,
+                np.vstack((moment.anchor[:-1], arm_targets)),
+                np.full(len(targets), period),
+                moment.anchor_velocity[:-1],
+                moment.phase,
             ),
-            self._arm_limits,
+            self._arm_limits.at_speed(speed),
         )
-        knots = np.vstack((anchor[-1:], targets[:, -1:]))
+        knots = np.vstack((moment.anchor[-1:], targets[:, -1:]))
         gripper = plan_track(
-            *old.gripper.sample(switch),
-            gripper_targets(knots, anchor_velocity[-1:], chunk.step_period, arm),
+            *old.gripper.sample(moment.switch),
+            gripper_targets(knots, moment.anchor_velocity[-1:], period, arm),
             self._gripper_limits,
         )
-        return self._assembled(chunk, arm, gripper, now, chunk_start)
+        return self._assembled(chunk, arm, gripper, moment)
 
     def _assembled(
-        self, chunk: ActionChunk, arm: Track, gripper: Track, now: float, chunk_start: float
+        self, chunk: ActionChunk, arm: Track, gripper: Track, moment: _Alignment
     ) -> MotionPlan:
-        old, switch = self._history.current, now + self._lead
+        old, now = self._history.current, moment.now
         arm_plan = prefixed(old.arm, arm, now, self._lead)
-        progress = chunk_start + arm.phases * chunk.step_period
+        progress = moment.chunk_start + arm.phases * chunk.step_period
         ahead = len(arm_plan.times) - len(arm.times)
         before = [old.progress_at(now + t) for t in arm_plan.times[:ahead]]
         plan = MotionPlan(
@@ -292,10 +325,10 @@ class ChunkScheduler:
             gripper=prefixed(old.gripper, gripper, now, self._lead),
             progress=np.maximum.accumulate(np.concatenate((before, progress))),
             instruction=chunk.instruction,
-            chunk_start=chunk_start,
+            chunk_start=moment.chunk_start,
             step_period=chunk.step_period,
             steps=len(chunk.actions),
-            switch=switch,
+            switch=moment.switch,
             way=arm.way,
             dropped=int(arm.phases[0] + _EPSILON),
         )
@@ -307,16 +340,14 @@ class ChunkScheduler:
         tail = plan.start + float(plan.arm.times[-2])
         return max(min(plan.time_of(progress), tail), plan.switch) - self._lead
 
-    def _blended(
-        self, targets: np.ndarray, phase: float, chunk_start: float, period: float
-    ) -> np.ndarray:
+    def _blended(self, targets: np.ndarray, moment: _Alignment, period: float) -> np.ndarray:
         old = self._history.current
         if not self.blend_steps or not old.steps:
             return targets
         mixed = targets.copy()
         for n in range(self.blend_steps):
-            step = int(phase) + n
-            progress = chunk_start + (step + 1) * period
+            step = int(moment.phase) + n
+            progress = moment.chunk_start + (step + 1) * period
             if step >= len(targets) or progress > old.progress[-1]:
                 break
             share = (n + 1) / (self.blend_steps + 1)
