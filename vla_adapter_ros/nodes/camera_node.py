@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.duration import Duration
@@ -73,7 +74,7 @@ class CameraNode(Node):
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self._wake = self.create_guard_condition(self._on_wake)
         self.create_timer(1.0, self._publish_diagnostics)
-        self._start()
+        self.open_camera()
         self.add_on_set_parameters_callback(self._on_set_parameters)
 
     def make_source(self, parameters: Any) -> FrameSource:
@@ -92,14 +93,14 @@ class CameraNode(Node):
             self._image_publishers[topic] = self.create_publisher(kind, topic, COMMAND)
         return self._image_publishers[topic]
 
-    def publish_frame(self, frame: Frame, parameters: Any, source: FrameSource) -> None:
+    def publish_frame(
+        self, frame: Frame, stamp: Time, parameters: Any, source: FrameSource
+    ) -> None:
         """Publish one frame; cameras with more than colour extend this."""
-        message = image_message(
-            frame.pixels, self.stamp_of(frame), optical_frame(parameters)
-        )
+        message = image_message(frame.pixels, stamp, optical_frame(parameters))
         self.publisher(Image, f'{parameters.camera}/image').publish(message)
 
-    def stamp_of(self, frame: Frame) -> Any:
+    def stamp_of(self, frame: Frame) -> Time:
         """Return the ROS time at which a frame was taken; right under simulated time too."""
         age = max(0.0, time.monotonic() - frame.stamp)
         now = self.get_clock().now()
@@ -107,7 +108,8 @@ class CameraNode(Node):
             return now.to_msg()
         return (now - Duration(seconds=age)).to_msg()
 
-    def _start(self) -> None:
+    def open_camera(self) -> None:
+        """Open the camera in the background, or say which parameter is wrong."""
         try:
             self._settings = read_parameters(self, self.parameter_kind)
             self._source = self.make_source(self._settings)
@@ -140,14 +142,14 @@ class CameraNode(Node):
     def _restart(self) -> None:
         self.destroy_timer(self._restart_timer)
         self.close()
-        self._start()
+        self.open_camera()
 
     def _on_wake(self) -> None:
         if self._grabber is None or self._settings is None or self._source is None:
             return
         frame = self._grabber.take()
         if frame is not None:
-            self.publish_frame(frame, self._settings, self._source)
+            self.publish_frame(frame, self.stamp_of(frame), self._settings, self._source)
             self._published += 1
         self._report(self._grabber.status())
 
@@ -191,7 +193,7 @@ def optical_frame(parameters: CameraParameters) -> str:
     return parameters.frame_id or f'{parameters.camera}_optical_frame'
 
 
-def depth_message(depth: np.ndarray, stamp: Any, frame_id: str) -> Image:
+def depth_message(depth: np.ndarray, stamp: Time, frame_id: str) -> Image:
     """Return a 16UC1 image message from (H, W) uint16 millimetres (REP 118)."""
     height, width = depth.shape
     message = Image(height=height, width=width, encoding='16UC1', step=width * 2)
@@ -202,7 +204,7 @@ def depth_message(depth: np.ndarray, stamp: Any, frame_id: str) -> Image:
     return message
 
 
-def camera_info_message(intrinsics: Intrinsics, stamp: Any, frame_id: str) -> CameraInfo:
+def camera_info_message(intrinsics: Intrinsics, stamp: Time, frame_id: str) -> CameraInfo:
     """Return the pinhole model of a stream as a message."""
     fx, fy, cx, cy = intrinsics.fx, intrinsics.fy, intrinsics.cx, intrinsics.cy
     message = CameraInfo(
