@@ -64,8 +64,6 @@ class SimArmParameters:
     seed: int = parameter(0, 'Seed of the scene; each reset adds one.', low=0, high=2**31 - 1)
     camera_rate: float = parameter(30.0, 'Rate of both cameras [Hz].', low=0.1, high=240.0)
     state_rate: float = parameter(100.0, 'Rate of joint_states [Hz].', low=1.0, high=200.0)
-    image_width: int = parameter(640, 'Image width [px].', low=16, high=1280)
-    image_height: int = parameter(480, 'Image height [px].', low=16, high=960)
     publish_clock: bool = parameter(False, 'Publish /clock; others then set use_sim_time.')
     real_time_factor: float = parameter(
         1.0, 'Simulated seconds in one second.', low=0.01, high=100.0
@@ -143,12 +141,21 @@ class SimArmNode(Node):
         return CameraThread(
             self.simulation,
             self.lock,
-            (self.parameters.image_width, self.parameters.image_height),
+            self._image_sizes(),
             self.parameters.camera_rate,
             self._publish_image,
             self._now,
             self.get_logger().error,
         )
+
+    def _image_sizes(self) -> dict[str, tuple[int, int]]:
+        cameras = self.contract.cameras
+        if missing := set(cameras) - set(self.simulation.camera_names):
+            raise VLAAdapterError(
+                f'robot {self.contract.name}: the simulation has no camera {sorted(missing)}, '
+                f'only {list(self.simulation.camera_names)}'
+            )
+        return {name: (camera.width, camera.height) for name, camera in cameras.items()}
 
     def _now(self) -> float:
         """Time of stamps [s]: simulated time if we publish it, else the node's clock."""

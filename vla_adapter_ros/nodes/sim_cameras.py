@@ -11,7 +11,7 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import mujoco
 import numpy as np
@@ -26,6 +26,8 @@ class CameraThread:
     Args:
         simulation: what to look at.
         lock: held by whoever steps or resets the simulation.
+        sizes: camera name → (width, height) [px].
+        rate: of all cameras [Hz].
         publish: called in the thread with camera name, (H, W, 3) picture, stamp in seconds.
         stamp: returns the time of the state, called under the lock.
         report: called with a line when rendering fails; the thread then ends.
@@ -35,7 +37,7 @@ class CameraThread:
         self,
         simulation: ArmSimulation,
         lock: threading.Lock,
-        size: tuple[int, int],
+        sizes: Mapping[str, tuple[int, int]],
         rate: float,
         publish: Callable[[str, np.ndarray, float], None],
         stamp: Callable[[], float],
@@ -43,7 +45,6 @@ class CameraThread:
     ) -> None:
         self._simulation = simulation
         self._lock = lock
-        self._width, self._height = size
         self._period = 1.0 / rate
         self._publish = publish
         self._stamp = stamp
@@ -51,8 +52,8 @@ class CameraThread:
         self._stop = threading.Event()
         self._data = mujoco.MjData(simulation.model)
         self._pictures = {
-            camera: np.empty((self._height, self._width, 3), np.uint8)
-            for camera in simulation.camera_names
+            camera: np.empty((height, width, 3), np.uint8)
+            for camera, (width, height) in sizes.items()
         }
         self.pairs_rendered = 0
         self._thread = threading.Thread(target=self._run, name='cameras', daemon=True)
@@ -82,7 +83,7 @@ class CameraThread:
                 stamp = self._stamp()
                 mujoco.mj_copyData(self._data, self._simulation.model, self._simulation.data)
             for camera, picture in self._pictures.items():
-                renderer.render(self._data, camera, self._height, self._width, picture)
+                renderer.render(self._data, camera, *picture.shape[:2], picture)
                 self._publish(camera, picture, stamp)
             self.pairs_rendered += 1
             # A slow CPU drops pictures instead of falling ever further behind.
