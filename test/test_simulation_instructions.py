@@ -1,0 +1,87 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""What users say becomes the right goal, or a refusal that says what the scene can do."""
+
+import numpy as np
+import pytest
+
+from vla_adapter_ros.errors import InstructionError
+from vla_adapter_ros.simulation.goals import Move, Place, Reach, Sequence, Stack
+from vla_adapter_ros.simulation.instructions import TEMPLATES, describe, parse_instruction
+
+TABLE = ('red block', 'blue block', 'green cylinder', 'plate')
+
+GOALS = (
+    Reach('green cylinder'),
+    Move('blue block', 'left'),
+    Move('red block', 'right'),
+    Place('green cylinder'),
+    Stack('red block', 'blue block'),
+    Sequence((Place('red block'), Place('blue block'))),
+    Sequence((Place('red block'), Stack('green cylinder', 'red block'), Reach('blue block'))),
+)
+
+
+@pytest.mark.parametrize('goal', GOALS, ids=str)
+def test_every_wording_of_a_goal_is_understood_as_that_goal(goal):
+    seen = {describe(goal)}
+    rng = np.random.default_rng(0)
+    seen |= {describe(goal, rng) for _ in range(60)}
+    assert len(seen) > 3
+    for text in seen:
+        assert parse_instruction(text, TABLE) == goal, text
+
+
+def test_every_template_is_used():
+    rng = np.random.default_rng(0)
+    for kind, goal in ((Reach, GOALS[0]), (Move, GOALS[1]), (Place, GOALS[3]), (Stack, GOALS[4])):
+        assert len({describe(goal, rng) for _ in range(200)}) == len(TEMPLATES[kind])
+
+
+@pytest.mark.parametrize(
+    ('text', 'goal'),
+    [
+        ('Move the BLUE block to the left.', Move('blue block', 'left')),
+        ('  push   blue block left ', Move('blue block', 'left')),
+        ('reach for the green one', Reach('green cylinder')),
+        ('touch the cylinder', Reach('green cylinder')),
+        ('put the red cube on the dish', Place('red block')),
+        ('grab the red box and put it onto the blue cube', Stack('red block', 'blue block')),
+        ('move the red block to the plate', Place('red block')),
+        (
+            'Put the red block on the plate, then stack the blue block on the red block!',
+            Sequence((Place('red block'), Stack('blue block', 'red block'))),
+        ),
+    ],
+)
+def test_free_wordings_are_understood(text, goal):
+    assert parse_instruction(text, TABLE) == goal
+
+
+@pytest.mark.parametrize(
+    ('text', 'reason'),
+    [
+        ('make me a coffee', 'is not understood'),
+        ('', 'is empty'),
+        ('then', 'is not understood'),
+        ('reach the purple block', "what is 'purple block'?"),
+        ('reach the yellow block', 'there is no yellow block'),
+        ('reach the block', 'which block is meant?'),
+        ('move the plate to the left', 'the plate is fixed'),
+        ('stack the red block on the red block', 'cannot be put on itself'),
+        ('move the red block up', 'is not understood'),
+        ('x' * 10_000, 'is not understood'),
+    ],
+)
+def test_what_the_scene_cannot_do_is_refused_with_what_it_can(text, reason):
+    with pytest.raises(InstructionError) as error:
+        parse_instruction(text, TABLE)
+    message = str(error.value)
+    assert reason in message and '\n' not in message
+    if 'itself' not in reason:
+        assert 'on the table: red block, blue block, green cylinder, plate' in message
+
+
+def test_without_a_plate_nothing_can_be_put_on_it():
+    with pytest.raises(InstructionError, match='there is no plate') as error:
+        parse_instruction('put the red block on the plate', TABLE[:3])
+    assert 'put the X on the plate' not in str(error.value)

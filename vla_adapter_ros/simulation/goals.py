@@ -1,0 +1,204 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""What an instruction asks for, and whether the scene shows it done.
+
+Predicates look at the scene only (a `SceneState`), so the same ones judge an expert, a policy in
+process, and a policy through ROS. "left" and "right" are those of the third-person picture:
+left is -y of the base frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from vla_adapter_ros.simulation.alicia_d import FINGER_STROKE
+from vla_adapter_ros.simulation.arm_simulation import ArmSimulation, Pose
+from vla_adapter_ros.simulation.layout import PLATE_NAME, PLATE_RADIUS, SHAPE_HEIGHTS
+
+DIRECTIONS = {'left': -1.0, 'right': 1.0}
+REACH_DISTANCE = 0.025  # horizontal, tool to object [m]
+REACH_HEIGHT = 0.085  # of the tool above the table [m]
+MOVE_DISTANCE = 0.06
+MOVE_DRIFT = 0.05
+STACK_DISTANCE = 0.018
+HEIGHT_TOLERANCE = 0.009
+OPEN_FRACTION = 0.75
+
+
+@dataclass(frozen=True)
+class SceneState:
+    """The scene at one moment.
+
+    Attributes:
+        tool: position (3,) [m] of `tool0` in the base frame.
+        gripper: open fraction (1 = open).
+        objects: name → pose of everything on the table.
+    """
+
+    tool: np.ndarray
+    gripper: float
+    objects: Mapping[str, Pose]
+
+    def position(self, name: str) -> np.ndarray:
+        """Return the position (3,) [m] of an object."""
+        return self.objects[name].position
+
+
+def scene_state(simulation: ArmSimulation) -> SceneState:
+    """Return the present state of a simulation."""
+    gripper = 1.0 - float(simulation.positions[6]) / FINGER_STROKE
+    return SceneState(simulation.tool_pose().position, gripper, simulation.object_poses())
+
+
+def half_height(name: str) -> float:
+    """Return the height [m] of an object's centre above what it stands on."""
+    return SHAPE_HEIGHTS[name.split()[-1]]
+
+
+def _horizontal(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.hypot(*(a[:2] - b[:2])))
+
+
+class Goal(Protocol):
+    """Something to be done with named objects."""
+
+    @property
+    def target(self) -> str:
+        """Name of the object to act on (first)."""
+        ...
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all objects the goal needs."""
+        ...
+
+    def done(self, state: SceneState, start: SceneState) -> bool:
+        """Return whether `state` shows the goal reached, `start` being where it began."""
+        ...
+
+
+@dataclass(frozen=True)
+class Reach:
+    """The tool is right above the object."""
+
+    target: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """See Goal."""
+        return (self.target,)
+
+    def done(self, state: SceneState, start: SceneState) -> bool:
+        """See Goal."""
+        near = _horizontal(state.tool, state.position(self.target)) <= REACH_DISTANCE
+        return near and bool(state.tool[2] <= REACH_HEIGHT)
+
+
+@dataclass(frozen=True)
+class Move:
+    """The object is at least 6 cm further left or right than before, still on the table."""
+
+    target: str
+    direction: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """See Goal."""
+        return (self.target,)
+
+    def done(self, state: SceneState, start: SceneState) -> bool:
+        """See Goal."""
+        change = state.position(self.target) - start.position(self.target)
+        along = DIRECTIONS[self.direction] * change[1]
+        level = abs(state.position(self.target)[2] - half_height(self.target)) < HEIGHT_TOLERANCE
+        return bool(along >= MOVE_DISTANCE and abs(change[0]) <= MOVE_DRIFT and level)
+
+
+@dataclass(frozen=True)
+class Place:
+    """The object lies on the plate and the gripper has let go."""
+
+    target: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """See Goal."""
+        return (self.target, PLATE_NAME)
+
+    def there(self, state: SceneState) -> bool:
+        """Return whether the object lies on the plate, held or not."""
+        plate, item = state.position(PLATE_NAME), state.position(self.target)
+        height = item[2] - plate[2] - half_height(self.target)
+        inside = _horizontal(plate, item) <= PLATE_RADIUS
+        return bool(inside and abs(height) < HEIGHT_TOLERANCE)
+
+    def done(self, state: SceneState, start: SceneState) -> bool:
+        """See Goal."""
+        return self.there(state) and state.gripper > OPEN_FRACTION
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The object stands on another one and the gripper has let go."""
+
+    target: str
+    base: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """See Goal."""
+        return (self.target, self.base)
+
+    def there(self, state: SceneState) -> bool:
+        """Return whether the object stands on the other, held or not."""
+        base, item = state.position(self.base), state.position(self.target)
+        height = item[2] - base[2] - half_height(self.target) - half_height(self.base)
+        near = _horizontal(base, item) <= STACK_DISTANCE
+        return bool(near and abs(height) < HEIGHT_TOLERANCE)
+
+    def done(self, state: SceneState, start: SceneState) -> bool:
+        """See Goal."""
+        return self.there(state) and state.gripper > OPEN_FRACTION
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """Several goals; all hold at the end."""
+
+    goals: tuple[Goal, ...]
+
+    @property
+    def target(self) -> str:
+        """See Goal."""
+        return self.goals[0].target
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """See Goal."""
+        return tuple(dict.fromkeys(name for goal in self.goals for name in goal.names))
+
+    def done(self, state: SceneState, start: SceneState) -> bool:
+        """See Goal."""
+        return all(goal.done(state, start) for goal in self.goals)
+
+
+def acted_on(state: SceneState, start: SceneState, goal: Goal) -> str | None:
+    """Return the object that was acted on: what a listening policy does to the named one.
+
+    For `Reach` the object nearest below the tool (none if the tool is not over one within 4 cm);
+    otherwise the object that was moved furthest (none if nothing moved by more than 1.5 cm).
+    """
+    movable = [name for name in state.objects if name != PLATE_NAME]
+    if isinstance(goal, Reach):
+        gaps = {name: _horizontal(state.tool, state.position(name)) for name in movable}
+        nearest = min(gaps, key=gaps.__getitem__)
+        return nearest if gaps[nearest] < 0.04 else None
+    moved = {
+        name: float(np.linalg.norm(state.position(name) - start.position(name)))
+        for name in movable
+    }
+    furthest = max(moved, key=moved.__getitem__)
+    return furthest if moved[furthest] > 0.015 else None

@@ -1,0 +1,90 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""One episode at a time: a task on a simulation, driven by actions at the control rate."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.processing.observation import Observation
+from vla_adapter_ros.simulation.alicia_d import ARM_JOINTS, FINGER_STROKE
+from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
+from vla_adapter_ros.simulation.tasks import Task
+
+STEP_PERIOD = 0.1
+ACTION_LOWER = np.array([*(row.lower for row in ARM_JOINTS), 0.0])
+ACTION_UPPER = np.array([*(row.upper for row in ARM_JOINTS), 1.0])
+
+
+def to_driver(state: np.ndarray) -> np.ndarray:
+    """Return (7,) driver units (gripper [m], 0 = open) of a contract vector (open fraction)."""
+    driver = np.array(state, float)
+    driver[6] = (1.0 - driver[6]) * FINGER_STROKE
+    return driver
+
+
+class TaskSession:
+    """Runs episodes of a task.
+
+    Actions are (7,) absolute targets in contract order and units: joints [rad], then the
+    gripper's open fraction. Each is reached on a straight line in joint space in 0.1 s.
+
+    Args:
+        simulation: the arm and its table.
+        task: what to do.
+        image_size: (height, width) [px] of both pictures; None: observations have no images.
+    """
+
+    def __init__(
+        self, simulation: ArmSimulation, task: Task, image_size: tuple[int, int] | None = None
+    ) -> None:
+        self.simulation = simulation
+        self.task = task
+        self.image_size = image_size
+        self.steps = 0
+
+    @property
+    def over(self) -> bool:
+        """Whether the time limit is reached."""
+        return self.steps >= self.task.horizon
+
+    def reset(self, seed: int | None = None) -> Observation:
+        """Begin the episode of a seed and return its first observation."""
+        self.task.reset(self.simulation, seed)
+        self.steps = 0
+        return self.observe()
+
+    def observe(self) -> Observation:
+        """Return what the robot sees and feels now; the stamp is simulation time [s]."""
+        images: dict[str, np.ndarray] = {}
+        if self.image_size is not None:
+            for name in self.simulation.camera_names:
+                images[name] = self.simulation.render(name, *self.image_size)
+        return Observation(
+            images=images,
+            proprioception=self.simulation.proprioception,
+            instruction=self.task.instruction,
+            stamp=self.simulation.time,
+        )
+
+    def step(self, action: np.ndarray) -> bool:
+        """Carry out one action and return whether the task is done and settled.
+
+        Raises:
+            VLAAdapterError: the action is not 7 finite numbers; nothing moves then.
+        """
+        action = np.asarray(action, float)
+        if action.shape != (7,) or not np.isfinite(action).all():
+            raise VLAAdapterError(f'action: expected 7 finite numbers, got {action!r}')
+        self._drive(to_driver(np.clip(action, ACTION_LOWER, ACTION_UPPER)))
+        self.steps += 1
+        return self.task.settled(self.simulation)
+
+    def _drive(self, target: np.ndarray) -> None:
+        start = self.simulation.targets
+        velocity = (target - start) / STEP_PERIOD
+        ticks = round(STEP_PERIOD / self.simulation.timestep)
+        for tick in range(1, ticks + 1):
+            self.simulation.set_targets(start + (tick / ticks) * (target - start), velocity)
+            self.simulation.step(self.simulation.timestep)
+        self.simulation.set_targets(target)

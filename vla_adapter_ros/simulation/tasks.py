@@ -1,0 +1,218 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Tasks: a random table, an instruction, a success predicate and a time limit.
+
+The five tasks follow the real-world categories of the VLA-Adapter paper (section 4.4): pick and
+place, move left or right, stack, and long horizon, after reaching as the easiest rung.
+`tabletop` has no instruction of its own: it is the demo's scene, driven by what the user says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
+from vla_adapter_ros.simulation.goals import (
+    DIRECTIONS,
+    Goal,
+    Move,
+    Place,
+    Reach,
+    Sequence,
+    Stack,
+    scene_state,
+)
+from vla_adapter_ros.simulation.instructions import describe, parse_instruction
+from vla_adapter_ros.simulation.layout import (
+    PlacementRules,
+    SceneOptions,
+    draw_names,
+    sample_layout,
+)
+from vla_adapter_ros.simulation.start_pose import random_start
+
+ALL_SHAPES = ('block', 'cylinder', 'ball')
+# Where a pushed object goes, and where the fingers come down to push it [m along y].
+PUSH_LENGTH, PUSH_APPROACH = 0.09, 0.05
+# Control steps for which success must last.
+SETTLE_STEPS = 4
+
+
+@dataclass(frozen=True)
+class TaskOptions:
+    """How a task's episodes vary.
+
+    Attributes:
+        distractors: objects on the table beside those the goal needs.
+        random_wording: draw the instruction from all templates (else the plain one).
+        start_spread: half width [m] of the box around the ready pose in which the tool starts.
+        random_light: see SceneOptions.
+        random_colour: see SceneOptions.
+        random_camera: see SceneOptions.
+    """
+
+    distractors: int = 2
+    random_wording: bool = True
+    start_spread: float = 0.04
+    random_light: bool = False
+    random_colour: bool = False
+    random_camera: bool = False
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """What makes a task.
+
+    Attributes:
+        name: as given on command lines.
+        summary: one line for help texts.
+        horizon: time limit in steps of 0.1 s, about twice what the expert needs.
+        shapes: shapes of its objects.
+        needed: number of objects the goal names.
+        plate: chance that the plate is there.
+        draw_goal: names, rng → goal; None: the user gives the instruction.
+    """
+
+    name: str
+    summary: str
+    horizon: int
+    shapes: tuple[str, ...]
+    needed: int
+    plate: float
+    draw_goal: Callable[[list[str], np.random.Generator], Goal] | None
+
+
+def _draw_reach(names: list[str], rng: np.random.Generator) -> Goal:
+    return Reach(names[0])
+
+
+def _draw_move(names: list[str], rng: np.random.Generator) -> Goal:
+    return Move(names[0], list(DIRECTIONS)[int(rng.integers(2))])
+
+
+def _draw_place(names: list[str], rng: np.random.Generator) -> Goal:
+    return Place(names[0])
+
+
+def _draw_stack(names: list[str], rng: np.random.Generator) -> Goal:
+    return Stack(names[0], names[1])
+
+
+def _draw_long(names: list[str], rng: np.random.Generator) -> Goal:
+    return Sequence((Place(names[0]), Place(names[1])))
+
+
+TASKS: Mapping[str, TaskSpec] = {
+    spec.name: spec
+    for spec in (
+        TaskSpec('reach', 'bring the gripper over the named object', 40, ALL_SHAPES, 1, 0.5,
+                 _draw_reach),
+        TaskSpec('move', 'push the named block to the left or right', 80, ('block',), 1, 0.3,
+                 _draw_move),
+        TaskSpec('pick_and_place', 'put the named object on the plate', 120, ALL_SHAPES, 1, 1.0,
+                 _draw_place),
+        TaskSpec('stack', 'stack one block on another', 120, ('block',), 2, 0.5, _draw_stack),
+        TaskSpec('long_horizon', 'put two objects on the plate, one after the other', 240,
+                 ('block', 'cylinder'), 2, 1.0, _draw_long),
+        TaskSpec('tabletop', 'three blocks and a plate; the user gives the instruction', 240,
+                 ('block',), 1, 1.0, None),
+    )
+}  # fmt: skip
+EVALUATED_TASKS = tuple(name for name, spec in TASKS.items() if spec.draw_goal is not None)
+
+
+class Task:
+    """One task on one simulation: reset, then ask for instruction and success."""
+
+    def __init__(self, spec: TaskSpec, options: TaskOptions | None = None) -> None:
+        self.spec = spec
+        self.options = options or TaskOptions()
+        self.goal: Goal | None = None
+        self.instruction = ''
+        self._settled = 0
+
+    @property
+    def name(self) -> str:
+        """Name of the task."""
+        return self.spec.name
+
+    @property
+    def horizon(self) -> int:
+        """Time limit in control steps of 0.1 s."""
+        return self.spec.horizon
+
+    def reset(self, simulation: ArmSimulation, seed: int | None = None) -> str:
+        """Set up a random episode and return its instruction ('' if the user gives it).
+
+        The same seed gives the same table, start pose, look and instruction.
+        """
+        rng = np.random.default_rng(seed)
+        count = self.spec.needed + self.options.distractors
+        names = draw_names(rng, count, self.spec.shapes)
+        goal = self.spec.draw_goal(names, rng) if self.spec.draw_goal else None
+        scene = SceneOptions(
+            objects=tuple(names[int(i)] for i in rng.permutation(count)),
+            plate=bool(rng.random() < self.spec.plate),
+            random_light=self.options.random_light,
+            random_colour=self.options.random_colour,
+            random_camera=self.options.random_camera,
+        )
+        layout = sample_layout(rng, scene, _rules(goal))
+        start = random_start(rng, self.options.start_spread)
+        simulation.reset(options=scene, layout=replace(layout, start_joints=start))
+        self.goal, self.instruction = goal, ''
+        if goal is not None:
+            self.instruction = describe(goal, rng if self.options.random_wording else None)
+        self._begin(simulation)
+        return self.instruction
+
+    def set_instruction(self, simulation: ArmSimulation, text: str) -> Goal:
+        """Take a new instruction; success is judged against the scene as it is now.
+
+        Raises:
+            InstructionError: the scene cannot do that; the message lists what it can.
+        """
+        self.goal = parse_instruction(text, simulation.object_names)
+        self.instruction = text.strip()
+        self._begin(simulation)
+        return self.goal
+
+    def _begin(self, simulation: ArmSimulation) -> None:
+        self.start = scene_state(simulation)
+        self._settled = 0
+
+    def success(self, simulation: ArmSimulation) -> bool:
+        """Return whether the scene shows the instruction done (False without one)."""
+        return self.goal is not None and self.goal.done(scene_state(simulation), self.start)
+
+    def settled(self, simulation: ArmSimulation) -> bool:
+        """Return whether success has lasted; ask once per control step.
+
+        Passing over an object on the way elsewhere, or a stack about to fall, is no success.
+        """
+        self._settled = self._settled + 1 if self.success(simulation) else 0
+        return self._settled >= SETTLE_STEPS
+
+
+def make_task(name: str, options: TaskOptions | None = None) -> Task:
+    """Return a task by name.
+
+    Raises:
+        VLAAdapterError: no such task; the message lists the names.
+    """
+    if name not in TASKS:
+        raise VLAAdapterError(f'task {name!r} is unknown; known tasks: {", ".join(TASKS)}')
+    return Task(TASKS[name], options)
+
+
+def _rules(goal: Goal | None) -> PlacementRules:
+    """Keep the way of a pushed block free."""
+    if not isinstance(goal, Move):
+        return PlacementRules()
+    sign = DIRECTIONS[goal.direction]
+    points = [(0.0, sign * PUSH_LENGTH), (0.0, 0.5 * sign * PUSH_LENGTH),
+              (0.0, -sign * PUSH_APPROACH)]  # fmt: skip
+    return PlacementRules({goal.target: points})
