@@ -132,7 +132,7 @@ def test_libero_suite_may_be_named_without_no_noops():
     ('damage', 'complaint'),
     (
         (lambda e: e.pop('proprio'), 'proprio'),
-        (lambda e: e['action'].pop('q99'), 'q99'),
+        (lambda e: e['action'].clear(), 'q99'),
         (lambda e: e['action']['q01'].append(1.0), r'action.q01: got shape \(4,\)'),
         (lambda e: e['action'].update(mask=[True]), r'action.mask: got shape \(1,\)'),
     ),
@@ -142,6 +142,15 @@ def test_damaged_statistics_are_refused_naming_the_part(damage, complaint):
     damage(data)
     with pytest.raises(CheckpointError, match=complaint):
         Statistics.from_dict({'set': data})
+
+
+def test_file_without_minimum_serves_quantiles_only():
+    data = {k: v for k, v in vector().to_dict().items() if k in ('q01', 'q99', 'mask')}
+    found = VectorStatistics.from_dict(data, 'here')
+    assert found.to_dict() == data
+    Normalizer(found, 'bounds_q99')
+    with pytest.raises(CheckpointError, match='no finite min and max'):
+        Normalizer(found, 'bounds')
 
 
 def test_unreadable_and_empty_files_are_refused(tmp_path):

@@ -19,7 +19,9 @@ import numpy as np
 from vla_adapter_ros.errors import CheckpointError, ObservationError
 
 STATISTICS_FILE = 'dataset_statistics.json'
-MODES = ('bounds_q99', 'bounds', 'normal')
+# Mode → the two statistics it uses.
+_NEEDED = {'bounds_q99': ('q01', 'q99'), 'bounds': ('min', 'max'), 'normal': ('mean', 'std')}
+MODES = tuple(_NEEDED)
 _NAMES = ('mean', 'std', 'min', 'max', 'q01', 'q99')
 # The official guard against a division by zero; part of the formula, also where not needed.
 EPSILON = 1e-8
@@ -46,7 +48,7 @@ class VectorStatistics:
     @property
     def size(self) -> int:
         """Number of dimensions D."""
-        return len(self.min)
+        return len(self.mean)
 
     @staticmethod
     def from_data(values: np.ndarray, mask: np.ndarray | None = None) -> VectorStatistics:
@@ -59,21 +61,26 @@ class VectorStatistics:
 
     @staticmethod
     def from_dict(data: Mapping[str, Any], place: str) -> VectorStatistics:
-        """Read the official layout. Raises CheckpointError naming what is missing or unequal."""
-        if missing := [name for name in ('min', 'max', 'q01', 'q99') if name not in data]:
-            raise CheckpointError(f'{place}: missing {missing}, expected {list(_NAMES)}')
-        size = len(data['min'])
-        # Some published files have no mean and std; the bounds modes do not need them.
-        vectors = {name: np.asarray(data.get(name, [np.nan] * size), float) for name in _NAMES}
+        """Read the official layout. Raises CheckpointError naming what is missing or unequal.
+
+        Absent entries become NaN: published files have not always all six, and a normalisation
+        needs two of them (`Normalizer` refuses if it is those).
+        """
+        given = {name: np.asarray(data[name], float) for name in _NAMES if name in data}
+        if not given:
+            raise CheckpointError(f'{place}: expected {list(_NAMES)}, got {sorted(data)}')
+        size = next(iter(given.values())).size
+        vectors = {name: given.get(name, np.full(size, np.nan)) for name in _NAMES}
         mask = None if data.get('mask') is None else np.asarray(data['mask'], bool)
-        for name, vector in {**vectors, 'mask': vectors['min'] if mask is None else mask}.items():
+        for name, vector in {**vectors, 'mask': np.ones(size) if mask is None else mask}.items():
             if vector.shape != (size,):
                 raise CheckpointError(f'{place}.{name}: got shape {vector.shape}, not ({size},)')
         return VectorStatistics(**vectors, mask=mask)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the official layout as plain JSON data."""
-        data: dict[str, Any] = {name: getattr(self, name).tolist() for name in _NAMES}
+        known = {name: getattr(self, name) for name in _NAMES}
+        data: dict[str, Any] = {n: v.tolist() for n, v in known.items() if np.isfinite(v).all()}
         if self.mask is not None:
             data['mask'] = self.mask.tolist()
         return data
@@ -169,17 +176,18 @@ class Normalizer:
             raise CheckpointError(f'normalisation: got {mode!r}, expected one of {MODES}')
         self.mode = mode
         self.size = statistics.size
-        low, high = (statistics.q01, statistics.q99)
-        if mode == 'bounds':
-            low, high = (statistics.min, statistics.max)
-        self._low = statistics.mean if mode == 'normal' else low
-        self._scale = (statistics.std if mode == 'normal' else high - low) + EPSILON
+        first, second = _NEEDED[mode]
+        low, other = getattr(statistics, first), getattr(statistics, second)
+        if not np.isfinite(low + other).all():
+            raise CheckpointError(
+                f'normalisation {mode}: the statistics have no finite {first} and {second}'
+            )
+        self._low = low
+        self._scale = (other if mode == 'normal' else other - low) + EPSILON
         everything = np.ones(self.size, bool)
         self._mask = everything if statistics.mask is None else statistics.mask
         constant = statistics.min == statistics.max
         self._zero = constant if zero_constant else ~everything
-        if not np.isfinite(self._low + self._scale).all():
-            raise CheckpointError(f'normalisation {mode}: the statistics are not all finite')
 
     def normalize(self, values: np.ndarray) -> np.ndarray:
         """Return float64 values of shape (…, D), clipped to [-1, 1] in the bounds modes."""
