@@ -88,6 +88,34 @@ def files_fingerprint(root: Path, files: Iterable[Path], contents: Iterable[Path
     return digest.hexdigest()[:16]
 
 
+def all_vectors(source: EpisodeSource) -> Vectors:
+    """Return state and actions of all episodes, one after the other.
+
+    Raises:
+        DatasetError: an episode has NaN or infinity, or another number of frames than it says.
+    """
+    parts = []
+    for number, episode in enumerate(source.episodes):
+        vectors = source.vectors(number)
+        for what, values in zip(Vectors._fields, vectors, strict=True):
+            if len(values) != episode.length:
+                raise DatasetError(
+                    f'{source.path}: {episode.key}: {len(values)} rows of {what}, '
+                    f'{episode.length} frames'
+                )
+            bad = np.argwhere(~np.isfinite(values))
+            if len(bad):
+                frame, column = bad[0]
+                raise DatasetError(
+                    f'{source.path}: {episode.key}: frame {frame}: {what}[{column}] is '
+                    f'{values[frame, column]}'
+                )
+        parts.append(vectors)
+    if not parts:
+        raise DatasetError(f'{source.path}: no episodes')
+    return Vectors(*(np.concatenate(column).astype(np.float32) for column in zip(*parts)))
+
+
 def open_source(path: str | Path) -> EpisodeSource:
     """Open demonstrations of any supported format, told by the files in the folder.
 
