@@ -10,10 +10,10 @@ from vla_adapter_ros.runtime.contract import builtin_contract_path, load_contrac
 from vla_adapter_ros.simulation.alicia_d import ARM_JOINTS
 from vla_adapter_ros.simulation.arm_simulation import READY_JOINTS, ArmSimulation
 from vla_adapter_ros.simulation.expert import ExpertPolicy
-from vla_adapter_ros.simulation.inverse_kinematics import InverseKinematics, gripper_down
 from vla_adapter_ros.simulation.layout import WORKSPACE_X, WORKSPACE_Y, in_workspace
 from vla_adapter_ros.simulation.session import TaskSession
 from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, TASKS, make_task
+from vla_adapter_ros.simulation.tool_kinematics import arm_kinematics, gripper_down
 from vla_adapter_ros.simulation.waypoints import TRAVEL_HEIGHT
 
 
@@ -117,7 +117,7 @@ def test_a_new_instruction_takes_effect_at_the_next_chunk(simulation):
         observation = Observation({}, simulation.proprioception, f'reach the {name}', 0.0)
         return expert.predict(observation).actions[-1]
 
-    kinematics = InverseKinematics()
+    kinematics = arm_kinematics()
     for name in names:
         position, _ = kinematics.tool_pose(end_of_chunk(name)[:6])
         gaps = {
@@ -147,7 +147,7 @@ def test_what_it_cannot_do_is_refused(simulation):
 
 
 def test_the_whole_workspace_can_be_reached_with_the_gripper_down():
-    kinematics = InverseKinematics()
+    kinematics = arm_kinematics()
     errors = []
     for x in np.linspace(*WORKSPACE_X, 7):
         for y in np.linspace(*WORKSPACE_Y, 9):
@@ -167,5 +167,5 @@ def test_the_whole_workspace_can_be_reached_with_the_gripper_down():
 
 
 def test_gripper_down_is_the_ready_orientation():
-    _, rotation = InverseKinematics().tool_pose(np.array(READY_JOINTS))
+    _, rotation = arm_kinematics().tool_pose(np.array(READY_JOINTS))
     np.testing.assert_allclose(rotation, gripper_down(np.pi), atol=2e-3)

@@ -18,7 +18,6 @@ from vla_adapter_ros.simulation.goals import (
     scene_state,
 )
 from vla_adapter_ros.simulation.instructions import parse_instruction
-from vla_adapter_ros.simulation.inverse_kinematics import InverseKinematics, gripper_down
 from vla_adapter_ros.simulation.session import TaskSession
 from vla_adapter_ros.simulation.tasks import (
     EVALUATED_TASKS,
@@ -27,6 +26,7 @@ from vla_adapter_ros.simulation.tasks import (
     TaskOptions,
     make_task,
 )
+from vla_adapter_ros.simulation.tool_kinematics import arm_kinematics, gripper_down
 
 
 @pytest.fixture(scope='module')
@@ -142,7 +142,7 @@ def test_success_must_last(simulation):
     name = task.goal.target
     # Put the object under the tool, and the tool low.
     simulation.data.joint(simulation._slots[name]).qpos[:2] = [0.28, 0.0]
-    joints, _ = InverseKinematics().solve(
+    joints, _ = arm_kinematics().solve(
         np.array([0.28, 0.0, 0.07]), gripper_down(np.pi), simulation.positions[:6]
     )
     simulation.data.qpos[:6] = joints

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vla_adapter_ros.simulation.inverse_kinematics import InverseKinematics, gripper_down
+from vla_adapter_ros.simulation.tool_kinematics import arm_kinematics, gripper_down
 from vla_adapter_ros.simulation.waypoints import Aim
 
 STEP_PERIOD = 0.1
@@ -51,7 +51,7 @@ class HandMotion:
     """Moves the hand towards aims, one control step at a time."""
 
     def __init__(self) -> None:
-        self.kinematics = InverseKinematics()
+        self.kinematics = arm_kinematics()
 
     def at_rest(self, joints: np.ndarray, gripper: float) -> HandCommand:
         """Return the command of standing still at (6,) joints [rad]."""

@@ -8,16 +8,17 @@ from functools import lru_cache
 
 import numpy as np
 
+from vla_adapter_ros.runtime.kinematics import Kinematics
 from vla_adapter_ros.simulation.arm_simulation import READY_JOINTS
-from vla_adapter_ros.simulation.inverse_kinematics import InverseKinematics, gripper_down
+from vla_adapter_ros.simulation.tool_kinematics import arm_kinematics, gripper_down
 
 READY_TOOL = (0.235, 0.0, 0.13)
 MAX_START_YAW = 0.25
 
 
 @lru_cache(maxsize=1)
-def _kinematics() -> InverseKinematics:
-    return InverseKinematics()
+def _kinematics() -> Kinematics:
+    return arm_kinematics()
 
 
 def random_start(rng: np.random.Generator, spread: float) -> tuple[float, ...]:
