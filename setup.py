@@ -29,7 +29,8 @@ def read_version() -> str:
 def read_requirements(group: str) -> list[str]:
     """Return the requirements of one group, without comments."""
     lines = (HERE / 'requirements' / f'{group}.txt').read_text(encoding='utf-8').splitlines()
-    return [line.strip() for line in lines if line.strip() and not line.startswith('#')]
+    bare = (line.split('#')[0].strip() for line in lines)
+    return [line for line in bare if line]
 
 
 def data_files(folder: Path) -> list[str]:
