@@ -26,7 +26,7 @@ from vla_adapter_ros.nodes.demo_observer import FILM_RATE, DemoObserver
 from vla_adapter_ros.runtime.contract import RobotContract, resolve_contract
 from vla_adapter_ros.srv import SetInstruction
 
-DEFAULT_INSTRUCTION = 'reach the red block'
+DEFAULT_INSTRUCTION = "put the red block on the plate"
 Say = Callable[[str], None]
 _AFTER_SUCCESS = 1.5
 _PROGRESS_PERIOD = 2.0

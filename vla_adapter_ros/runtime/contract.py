@@ -366,7 +366,12 @@ def config_folders() -> list[Path]:
     return [folder for folder in candidates if folder.is_dir()]
 
 
+def contract_path(name_or_path: str) -> Path:
+    """Return the file of a contract: the name of one that ships, or the path of a YAML file."""
+    is_path = '/' in name_or_path or name_or_path.endswith(('.yaml', '.yml'))
+    return Path(name_or_path) if is_path else builtin_contract_path(name_or_path)
+
+
 def resolve_contract(name_or_path: str) -> RobotContract:
     """Load a contract by the name of one that ships, or by the path of a YAML file."""
-    is_path = '/' in name_or_path or name_or_path.endswith(('.yaml', '.yml'))
-    return load_contract(name_or_path if is_path else builtin_contract_path(name_or_path))
+    return load_contract(contract_path(name_or_path))

@@ -1,0 +1,181 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""From validated parameters to a running worker and a control loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from rclpy.node import Node
+from visualization_msgs.msg import MarkerArray
+
+from vla_adapter_ros.errors import CheckpointError, ObservationError, VLAAdapterError
+from vla_adapter_ros.nodes.policy_parameters import PolicyNodeParameters
+from vla_adapter_ros.runtime.chunk import ChunkPolicy
+from vla_adapter_ros.runtime.contract import RobotContract, contract_path, load_contract
+from vla_adapter_ros.runtime.control_loop import ControlLoop, LoopOutputs
+from vla_adapter_ros.runtime.front_ends import make_front_end
+from vla_adapter_ros.runtime.observing import Inputs, InputSettings
+from vla_adapter_ros.runtime.safety import SafetyFilter
+from vla_adapter_ros.runtime.scheduler import ChunkScheduler
+from vla_adapter_ros.runtime.simple_policies import HoldPolicy, shipped_checkpoint
+from vla_adapter_ros.runtime.worker import InferenceWorker
+
+Subscribe = Callable[[type, str, Callable[[object], None]], None]
+
+
+class PolicySetup:
+    """What lives from configure to cleanup.
+
+    Args:
+        node: for logging only.
+        parameters: validated.
+        outputs: where the loop's results go.
+        wake: called from the worker's thread when a result is there.
+    """
+
+    def __init__(
+        self,
+        node: Node,
+        parameters: PolicyNodeParameters,
+        outputs: LoopOutputs,
+        wake: Callable[[], None],
+    ) -> None:
+        self.parameters = parameters
+        self._contract_file = contract_path(parameters.robot)
+        self.contract = load_contract(self._contract_file)
+        self.policy_name = ''
+        self._log = node.get_logger()
+        self._outputs = outputs
+        self._wake = wake
+        self._markers: object | None = None
+        self._worker: InferenceWorker | None = None
+
+    def make_loop(self) -> ControlLoop:
+        """Load the policy (this may take minutes) and return the loop.
+
+        Raises:
+            VLAAdapterError: the checkpoint, device or contract cannot be used; says why.
+        """
+        self._worker = InferenceWorker(self._make_policy, self._wake)
+        policy = self._worker.start()
+        self._check_contract(policy)
+        parameters = self.parameters
+        kinematics = self._kinematics()
+        safety = SafetyFilter(self.contract, kinematics=kinematics)
+        scheduler = ChunkScheduler(
+            self.contract,
+            execute_steps=parameters.execute_steps,
+            blend_steps=parameters.blend_steps,
+            flush_on_instruction_change=parameters.flush_on_instruction_change,
+            kinematics=kinematics,
+            safety=safety,
+        )
+        settings = InputSettings(
+            parameters.max_image_age, parameters.max_joint_state_age, parameters.max_skew
+        )
+        return ControlLoop(
+            self.contract,
+            self._worker,
+            scheduler,
+            safety,
+            Inputs(self.contract, settings),
+            make_front_end(self.contract),
+            self._outputs,
+            parameters.watchdog_timeout,
+        )
+
+    def release(self, timeout: float) -> None:
+        """End the worker; a model that hangs is left behind, its results go nowhere."""
+        if self._worker is not None and not self._worker.stop(timeout):
+            self._log.error(f'the model did not return within {timeout:g} s; leaving it behind')
+        self._worker = None
+
+    def subscribe_extras(self, subscribe: Subscribe) -> None:
+        """Subscribe to what only the expert needs: where the objects are."""
+        if self.parameters.policy == 'expert':
+            subscribe(MarkerArray, 'objects', self._on_objects)
+
+    def _on_objects(self, message: object) -> None:
+        self._markers = message
+
+    def _scene(self) -> object:
+        """Return the newest object poses, for the expert; called in the worker's thread."""
+        from vla_adapter_ros.nodes.scene_markers import poses_from_markers
+
+        if self._markers is None:
+            raise ObservationError("no object poses yet: topic 'objects' of sim_arm is silent")
+        return poses_from_markers(self._markers)
+
+    def _make_policy(self) -> ChunkPolicy:
+        kind = self.parameters.policy
+        if kind == 'hold':
+            self.policy_name = 'hold (stands still)'
+            return HoldPolicy(self.contract)
+        if kind == 'expert':
+            return self._make_expert()
+        policy = self._make_model(kind)
+        if self.parameters.warm_up:
+            policy.warm_up()
+        return policy
+
+    def _make_expert(self) -> ChunkPolicy:
+        from vla_adapter_ros.simulation.expert import ExpertPolicy
+
+        # The expert gives joint targets, whatever the robot's learned policies give.
+        self.contract = replace(self.contract, action_space='joint_position')
+        self.policy_name = 'scripted expert (simulation)'
+        return ExpertPolicy(self._scene)
+
+    def _make_model(self, kind: str) -> ChunkPolicy:
+        from vla_adapter_ros.runtime.engine import EngineSettings
+        from vla_adapter_ros.runtime.policy import Policy
+
+        p = self.parameters
+        directory = p.checkpoint or shipped_checkpoint()
+        if kind == 'random' or (not p.checkpoint and directory is None):
+            self.policy_name = f'random weights, seed {p.seed}: moves without purpose'
+            settings = EngineSettings(p.device, p.dtype, p.compile, p.threads)
+            return Policy.random(self.contract, p.seed, settings=settings)
+        self.policy_name = str(directory)
+        return Policy.from_pretrained(
+            directory,
+            device=p.device,
+            dtype=p.dtype,
+            compile=p.compile,
+            threads=p.threads,
+            statistics_key=p.statistics_key or None,
+        )
+
+    def _check_contract(self, policy: ChunkPolicy) -> None:
+        trained_for: RobotContract | None = getattr(policy, 'contract', self.contract)
+        if trained_for is None:
+            if policy.pipeline.proprio.size != self.contract.action_dim:
+                raise CheckpointError(
+                    f'{self.policy_name} has no robot contract and takes '
+                    f'{policy.pipeline.proprio.size} proprioception values; robot '
+                    f'{self.contract.name} gives {self.contract.action_dim}'
+                )
+            self._log.warning(
+                f'{self.policy_name} has no robot contract: nobody can check that it fits '
+                f'robot {self.contract.name}'
+            )
+            return
+        if differences := self.contract.differences(trained_for):
+            raise CheckpointError(
+                f'robot {self.contract.name} is not what {self.policy_name} was trained for: '
+                + '; '.join(differences)
+            )
+
+    def _kinematics(self) -> object | None:
+        if self.contract.kinematics is None:
+            return None
+        from vla_adapter_ros.runtime.kinematics import Kinematics
+
+        try:
+            return Kinematics.of(self.contract, self._contract_file.parent)
+        except VLAAdapterError as error:
+            if self.contract.action_space == 'ee_delta':
+                raise
+            self._log.warning(f'the workspace box is not checked: {error}')
+            return None

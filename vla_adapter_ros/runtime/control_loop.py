@@ -1,0 +1,378 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The control loop without ROS: observation → policy → safety → scheduler → commands.
+
+One thread calls everything here (`InferenceWorker` has its own). Time is passed in: `now` is the
+robot's clock, on which stamps live and which may jump (simulated time, NTP); `steady` never jumps
+and drives the watchdog.
+
+Every way to stop goes through `_stop_motion`, in this order: stop inference, stop publishing new
+motion, then hold the last commanded target. Torque is never touched.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.processing.prompt import clean_instruction
+from vla_adapter_ros.runtime.chunk import ActionChunk
+from vla_adapter_ros.runtime.contract import RobotContract
+from vla_adapter_ros.runtime.front_ends import FrontEnd, JointCommand, TrajectoryCommand
+from vla_adapter_ros.runtime.latency import LatencyMonitor
+from vla_adapter_ros.runtime.observing import Inputs
+from vla_adapter_ros.runtime.safety import SafetyFilter
+from vla_adapter_ros.runtime.scheduler import ChunkScheduler
+from vla_adapter_ros.runtime.worker import InferenceWorker, WorkerResult
+
+NO_INSTRUCTION = 'no instruction yet; call set_instruction'
+# Chunks in the rate shown to people, and the time after which it is 0 [s].
+_RATE_WINDOW = 20
+_RATE_SPAN = 5.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Answer to a request: whether it was done, and what a person should know."""
+
+    success: bool
+    message: str
+
+
+class LoopOutputs(Protocol):
+    """Where the loop's results go; called in the loop's thread."""
+
+    def send(self, command: TrajectoryCommand | JointCommand) -> None:
+        """Send one command to the driver."""
+        ...
+
+    def chunk(self, chunk: ActionChunk, sequence: int) -> None:
+        """Publish the raw chunk."""
+        ...
+
+    def instruction(self, instruction: str) -> None:
+        """Publish the instruction in force."""
+        ...
+
+    def info(self, text: str) -> None:
+        """Say something a person may want to know."""
+        ...
+
+    def warning(self, text: str) -> None:
+        """Say that something is not as it should be."""
+        ...
+
+    def error(self, text: str) -> None:
+        """Say that something went wrong."""
+        ...
+
+    def changed(self) -> None:
+        """Publish the status now: it changed."""
+        ...
+
+
+class ControlLoop:
+    """Runs while the node is configured; moves only while active and enabled.
+
+    Args:
+        contract: the robot.
+        worker: owns the policy; started.
+        scheduler: makes motion of chunks.
+        safety: the filter; its trips latch.
+        inputs: the latest images and joint states.
+        front_end: how plans reach the driver.
+        outputs: where results go.
+        watchdog_timeout: an inference that takes longer [s] ends in hold.
+    """
+
+    def __init__(
+        self,
+        contract: RobotContract,
+        worker: InferenceWorker,
+        scheduler: ChunkScheduler,
+        safety: SafetyFilter,
+        inputs: Inputs,
+        front_end: FrontEnd,
+        outputs: LoopOutputs,
+        watchdog_timeout: float,
+    ) -> None:
+        self.contract = contract
+        self.scheduler = scheduler
+        self.safety = safety
+        self.inputs = inputs
+        self._worker = worker
+        self._front_end = front_end
+        self._outputs = outputs
+        self._watchdog_timeout = watchdog_timeout
+        self.active = False
+        self.enabled = False
+        self._enable_wanted = False
+        self.instruction = ''
+        self.reason = ''
+        self.last_error = ''
+        self.last_error_stamp = 0.0
+        self.chunks = 0
+        self.stages = LatencyMonitor(skip=1)
+        self._chunk_times: deque[float] = deque(maxlen=_RATE_WINDOW)
+        self._observed: np.ndarray | None = None
+        self._next_stream = 0.0
+        self._overdue = False
+
+    # -- requests ---------------------------------------------------------------------------
+
+    def activate(self, now: float, instruction: str, enable: bool) -> None:
+        """Begin to listen; motion starts when inputs are good and it is (or gets) enabled."""
+        self.active = True
+        self.enabled = False
+        self._enable_wanted = enable
+        self.inputs.reset()
+        if instruction:
+            outcome = self.set_instruction(instruction, now)
+            if not outcome.success:
+                self._outputs.error(f'parameter {outcome.message}')
+        self._outputs.instruction(self.instruction)
+
+    def deactivate(self, now: float) -> None:
+        """Hold and stop."""
+        self._stop_motion(now)
+        self.active = False
+
+    def set_instruction(self, text: str, now: float) -> Outcome:
+        """Take a new instruction, or say why not; it takes effect at the next inference."""
+        try:
+            instruction = clean_instruction(text)
+        except VLAAdapterError as error:
+            return Outcome(False, str(error))
+        self.instruction = instruction
+        self._outputs.instruction(instruction)
+        if self.scheduler.started:
+            plan = self.scheduler.set_instruction(instruction, now)
+            if plan is not None and self.enabled:
+                self._send_plan(plan)
+        note = ''
+        unknown = getattr(self._worker.policy, 'unknown_words', None)
+        if unknown is not None and (words := unknown(instruction)):
+            note = f' (words the policy never learned: {", ".join(words)})'
+        when = 'at the next inference'
+        if not self.enabled:
+            when += ', once motion is enabled'
+        return Outcome(True, f'instruction {instruction!r} takes effect {when}{note}')
+
+    def set_enabled(self, on: bool, now: float) -> Outcome:
+        """Allow or forbid motion. Allowing needs a believable joint state and no trip."""
+        if not on:
+            self._stop_motion(now)
+            return Outcome(True, 'motion disabled; the arm holds its last commanded target')
+        self._enable_wanted = True
+        if self.enabled:
+            return Outcome(True, 'motion was enabled already')
+        if self.safety.tripped:
+            return Outcome(False, f'tripped: {self.safety.trip_reason}; call clear_trip first')
+        if problem := self.inputs.state_problem(now):
+            return Outcome(False, f'not enabled: {problem}')
+        self._enable(now)
+        return Outcome(True, 'motion enabled')
+
+    def stop(self, why: str, now: float) -> Outcome:
+        """Hold now; motion must be enabled again."""
+        self._stop_motion(now)
+        self.reason = why
+        return Outcome(True, 'stopped; the arm holds its last commanded target')
+
+    def clear_trip(self, now: float) -> Outcome:
+        """Allow motion to be enabled again after a trip."""
+        cleared = self.safety.clear()
+        if not cleared:
+            return Outcome(True, 'nothing was tripped')
+        self.inputs.plausibility.reset()
+        return Outcome(True, f'cleared: {cleared}; enable motion to go on')
+
+    def fail(self, reason: str, now: float) -> None:
+        """Trip for a fault found outside the loop."""
+        self._trip(reason, now)
+
+    # -- inputs -----------------------------------------------------------------------------
+
+    def receive_image(self, camera: str, image: Any, stamp: float, now: float) -> None:
+        """Keep the newest image of a camera; it is decoded when it is used."""
+        self.inputs.receive_image(camera, image, stamp, now)
+
+    def receive_joint_state(
+        self, names: Sequence[str], positions: Sequence[float], stamp: float, now: float
+    ) -> None:
+        """Keep the newest joint state, if it is believable."""
+        commanded = self.scheduler.commanded(now)[0] if self.enabled else None
+        self.inputs.receive_joint_state(names, positions, stamp, now, commanded)
+
+    # -- the cycle --------------------------------------------------------------------------
+
+    def tick(self, now: float, steady: float) -> None:
+        """Do what is due: take a result, watch, stream, start the next inference."""
+        if not self.active:
+            return
+        before = (self.enabled, self.reason, self.safety.tripped)
+        for line in self.inputs.changes(now):
+            self._outputs.warning(line)
+        self._watch_clock(now)
+        result = self._worker.take_result()
+        if result is not None:
+            self._use(result, now)
+        self._watch_worker(now, steady)
+        if self._enable_wanted and not self.enabled and not self.safety.tripped:
+            self._enable_when_ready(now)
+        if self.enabled:
+            self._watch_state(now)
+        if self.enabled:
+            self._stream(now)
+            self._infer_when_due(now)
+        if before != (self.enabled, self.reason, self.safety.tripped):
+            self._outputs.changed()
+
+    def _enable_when_ready(self, now: float) -> None:
+        problem = self.inputs.state_problem(now)
+        if problem:
+            self.reason = problem
+            return
+        self._enable(now)
+
+    def _enable(self, now: float) -> None:
+        state = self.inputs.state
+        assert state is not None
+        # From now on "commanded" means: stay where you are measured to be.
+        self.scheduler.reset(state, now)
+        self._enable_wanted = self.enabled = True
+        self.reason = ''
+        self._next_stream = now
+        self._outputs.info('motion enabled')
+
+    def _watch_clock(self, now: float) -> None:
+        if not self.scheduler.started:
+            return
+        jump = self.scheduler.update(now)
+        if jump is None:
+            return
+        self._outputs.warning(jump)
+        self._worker.discard()
+        self.inputs.reset()
+        self._hold(now)
+
+    def _watch_worker(self, now: float, steady: float) -> None:
+        since = self._worker.busy_since
+        overdue = since is not None and steady - since > self._watchdog_timeout
+        if overdue and not self._overdue:
+            assert since is not None
+            self._worker.discard()
+            self._note_error(
+                f'inference runs for more than {self._watchdog_timeout:.2f} s: holding', now
+            )
+            self._hold(now)
+        elif self._overdue and not overdue:
+            self._outputs.info('inference answers again')
+        self._overdue = overdue
+
+    def _watch_state(self, now: float) -> None:
+        if fault := self.inputs.state_fault(now):
+            self._trip(fault, now)
+        elif self.inputs.state_gap(now) and self.scheduler.moving(now):
+            # Blind: hold at once. When states come back, `_infer_when_due` goes on.
+            self._worker.discard()
+            self._hold(now)
+
+    def _stream(self, now: float) -> None:
+        if not self._front_end.rate or now < self._next_stream:
+            return
+        command = self._front_end.stream(self.scheduler, now)
+        if command is not None:
+            self._outputs.send(command)
+        self._next_stream = max(self._next_stream + 1.0 / self._front_end.rate, now)
+
+    def _infer_when_due(self, now: float) -> None:
+        if self._worker.busy_since is not None:
+            if self._overdue:
+                self.reason = f'inference runs for more than {self._watchdog_timeout:.2f} s'
+            return
+        if not self.scheduler.needs_inference(now):
+            return
+        if not self.instruction:
+            self.reason = NO_INSTRUCTION
+            return
+        problem = self.inputs.skip(now)
+        self.reason = problem.text if problem else ''
+        if problem:
+            return
+        snapshot = self.inputs.snapshot(self.instruction)
+        self._observed = snapshot.state
+        self._worker.submit(snapshot.observe)
+
+    def _use(self, result: WorkerResult, now: float) -> None:
+        if result.chunk is None:
+            self._note_error(f'inference failed: {result.error}', now)
+            self._hold(now)
+            return
+        self.chunks += 1
+        self._chunk_times.append(now)
+        self.stages.add_all(result.chunk.latencies)
+        self._outputs.chunk(result.chunk, self.chunks)
+        if not self.enabled or self._observed is None:
+            return
+        plan = self.scheduler.accept(result.chunk, now, self._observed)
+        if self.scheduler.verdict.reasons and not self.safety.tripped:
+            self._outputs.warning(f'made safe: {self.scheduler.verdict.reasons[0]}')
+        if self.safety.tripped:
+            self._trip(self.safety.trip_reason, now)
+        elif plan is None:
+            self._outputs.warning(f'chunk not used: {self.scheduler.last_refusal}')
+        else:
+            self._send_plan(plan)
+
+    # -- motion -----------------------------------------------------------------------------
+
+    def chunk_rate(self, now: float) -> float:
+        """Return chunks per second over the last ones."""
+        recent = [moment for moment in self._chunk_times if moment > now - _RATE_SPAN]
+        if len(recent) < 2:
+            return 0.0
+        return (len(recent) - 1) / max(now - recent[0], 1e-3)
+
+    def _hold(self, now: float) -> None:
+        if self.enabled and self.scheduler.moving(now):
+            self._send_plan(self.scheduler.hold(now))
+
+    def _send_plan(self, plan: Any) -> None:
+        for command in self._front_end.on_plan(plan):
+            self._outputs.send(command)
+
+    def _stop_motion(self, now: float) -> None:
+        """Stop inference, stop publishing, hold: in this order."""
+        self._worker.discard()
+        was_enabled, self.enabled, self._enable_wanted = self.enabled, False, False
+        if was_enabled:
+            plan = self.scheduler.hold(now)
+            self._send_plan(plan)
+            if self._front_end.rate:
+                self._outputs.send(self._front_end.stream(_Target(plan), plan.end))
+
+    def _trip(self, reason: str, now: float) -> None:
+        first = not self.safety.tripped or self.enabled
+        self.safety.trip(reason)
+        self._stop_motion(now)
+        if first:
+            self._note_error(f'tripped: {reason}; holding until clear_trip', now)
+
+    def _note_error(self, text: str, now: float) -> None:
+        self.last_error, self.last_error_stamp = text, now
+        self._outputs.error(text)
+
+
+class _Target:
+    """The end of a plan, for a streamed front end: where to stay."""
+
+    def __init__(self, plan: Any) -> None:
+        self._plan = plan
+
+    def commanded(self, now: float) -> tuple[np.ndarray, np.ndarray]:
+        return self._plan.sample(max(now, self._plan.end))
