@@ -65,6 +65,7 @@ class Decoder(nn.Module):
         tables: tuple[Tensor, Tensor] | None = None,
         last_layer: int | None = None,
         visit: Callable[[int, Tensor], None] | None = None,
+        keep: bool = True,
     ) -> list[Tensor]:
         """Run the layers over (B, length, hidden).
 
@@ -75,23 +76,26 @@ class Decoder(nn.Module):
             embeddings: input embeddings.
             tables: rotary tables from `tables`, computed here if not given.
             last_layer: highest hidden state wanted (0 is the input); the layers above do not run.
-            visit: called with (index, state) as soon as each state is known.
+            visit: called with (index, state) as soon as each state is known, from 0 on.
+            keep: collect the states; False leaves them to `visit`.
 
         Returns:
             `last_layer + 1` tensors (B, length, hidden): the input, then each layer's output; the
-            state of the topmost layer is taken after the final norm.
+            state of the topmost layer is taken after the final norm. Empty unless `keep`.
         """
         count = len(self.layers)
         last_layer = count if last_layer is None else last_layer
         tables = self.tables(embeddings.shape[1], embeddings) if tables is None else tables
-        states = [embeddings]
-        hidden = embeddings
-        for index in range(last_layer):
-            hidden = self._run(self.layers[index], hidden, tables)
+        states, hidden = [], embeddings
+        for index in range(last_layer + 1):
+            if index:
+                hidden = self._run(self.layers[index - 1], hidden, tables)
             # Quirk: only the last of the stacked states is normalised, and the policy reads it so.
-            states.append(self.norm(hidden) if index + 1 == count else hidden)
+            state = self.norm(hidden) if index == count else hidden
+            if keep:
+                states.append(state)
             if visit is not None:
-                visit(index + 1, states[-1])
+                visit(index, state)
         return states
 
     def _run(self, layer: nn.Module, hidden: Tensor, tables: tuple[Tensor, Tensor]) -> Tensor:

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from ..errors import CheckpointError
 
 SHOWN = 10  # names per kind of mismatch in an error message
+PIECE = 1 << 20  # elements converted at a time: small enough to stay in the cache
 DTYPES = {
     'F64': torch.float64,
     'F32': torch.float32,
@@ -81,16 +82,27 @@ def _reader(
     def read(dtype: torch.dtype | None) -> Tensor:
         if dtype is None or dtype == stored:
             return handle.get_tensor(name)
-        begin, end = entry['data_offsets']
-        if begin == end:
-            return torch.empty(entry['shape'], dtype=dtype)
-        buffer = bytearray(end - begin)
-        with path.open('rb') as file:
-            file.seek(start + begin)
-            file.readinto(buffer)
-        return torch.frombuffer(buffer, dtype=stored).reshape(entry['shape']).to(dtype)
+        with path.open('rb', buffering=0) as file:
+            file.seek(start + entry['data_offsets'][0])
+            return _read_as(file, tuple(entry['shape']), stored, dtype)
 
     return read
+
+
+def _read_as(
+    file: BinaryIO, shape: tuple[int, ...], stored: torch.dtype, dtype: torch.dtype
+) -> Tensor:
+    """Read a tensor from the file's position in pieces, converting each."""
+    result = torch.empty(shape, dtype=dtype)
+    flat = result.view(-1)
+    scratch = torch.empty(min(PIECE, max(1, flat.numel())), dtype=stored)
+    window = memoryview(scratch.view(torch.uint8).numpy())
+    for begin in range(0, flat.numel(), PIECE):
+        count = min(PIECE, flat.numel() - begin)
+        if file.readinto(window[: count * stored.itemsize]) != count * stored.itemsize:
+            raise CheckpointError(f'{file.name}: ends in the middle of a tensor')
+        flat[begin : begin + count].copy_(scratch[:count])
+    return result
 
 
 def read_safetensors_header(path: Path) -> tuple[dict[str, Any], int]:
@@ -214,5 +226,6 @@ def save_pt(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def _flush(path: Path) -> None:
+    path.chmod(0o644)  # the library creates its files readable by the owner alone
     with path.open('rb') as file:
         os.fsync(file.fileno())

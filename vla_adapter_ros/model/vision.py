@@ -9,6 +9,10 @@ memory without renaming or splitting, and that LoRA meets the layers of the rele
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -107,8 +111,16 @@ class VisionTower(nn.Module):
         self.keypoint = KeypointToken(config) if config.keypoints else None
         self.gradient_checkpointing = False
 
-    def forward(self, pixels: Tensor, language: Tensor | None = None) -> Tensor:
-        """(B, 3, size, size) normalised pixels -> (B, tokens, width)."""
+    def forward(
+        self,
+        pixels: Tensor,
+        language: Tensor | None = None,
+        visit: Callable[[Tensor], Any] | None = None,
+    ) -> Tensor:
+        """(B, 3, size, size) normalised pixels -> (B, tokens, width).
+
+        `visit` is called with all tokens after the last block.
+        """
         x, feature_map = self.patch_embed(pixels, language)
         x = x + self.pos_embed
         prefix = [token.expand(x.shape[0], -1, -1) for token in self._prefix()]
@@ -119,6 +131,8 @@ class VisionTower(nn.Module):
                 x = checkpoint(block, x, language, use_reentrant=False)
             else:
                 x = block(x, language)
+        if visit is not None:
+            visit(x)
         return self._tokens(x[:, count:], feature_map)
 
     def _prefix(self) -> list[Tensor]:
@@ -162,25 +176,24 @@ class VisionBackbone(nn.Module):
         return [tower for tower in towers if tower is not None]
 
     def forward(
-        self, pixels: Tensor, language: Tensor | None = None, one_by_one: bool = False
+        self,
+        pixels: Tensor,
+        language: Tensor | None = None,
+        fork: Callable[[list[Callable[[], Tensor]]], list[Tensor]] | None = None,
     ) -> Tensor:
         """(B, 3·towers·n, size, size) -> (B, n·tokens, sum of widths).
 
-        All cameras of a batch go through each tower at once; `one_by_one` runs them separately, as
-        the released code does, with the same numbers.
+        All cameras of a batch go through each tower at once. `fork` runs the towers' calls, e.g.
+        side by side; default: one after the other.
         """
         batch, towers = pixels.shape[0], self.towers
         images = pixels.unflatten(1, (self.num_images, len(towers), 3))
         if language is not None:
             language = self.film_norm(language) if self.film_norm is not None else language
-        if one_by_one:
-            return torch.cat(
-                [self._fuse(images[:, i], language) for i in range(self.num_images)], dim=1
-            )
         if language is not None:
             language = language.repeat_interleave(self.num_images, dim=0)
-        return self._fuse(images.flatten(0, 1), language).unflatten(0, (batch, -1)).flatten(1, 2)
-
-    def _fuse(self, images: Tensor, language: Tensor | None) -> Tensor:
-        features = [tower(images[:, i], language) for i, tower in enumerate(self.towers)]
-        return torch.cat(features, dim=-1) if len(features) > 1 else features[0]
+        images = images.flatten(0, 1)
+        calls = [partial(tower, images[:, i], language) for i, tower in enumerate(towers)]
+        features = [call() for call in calls] if fork is None else fork(calls)
+        fused = torch.cat(features, dim=-1) if len(features) > 1 else features[0]
+        return fused.unflatten(0, (batch, -1)).flatten(1, 2)

@@ -63,8 +63,13 @@ class VLAAdapter(nn.Module):
         dtype: torch.dtype = torch.float32,
     ) -> VLAAdapter:
         """Build with random weights; on `meta` without any."""
-        with torch.device(device):
-            model = cls(config).to(dtype)
+        before = torch.get_default_dtype()
+        torch.set_default_dtype(dtype)
+        try:
+            with torch.device(device):
+                model = cls(config)
+        finally:
+            torch.set_default_dtype(before)
         if torch.device(device).type != 'meta':
             initialise(model)
         return model.eval()
@@ -226,7 +231,7 @@ class VLAAdapter(nn.Module):
             input_ids = input_ids * attention_mask.to(input_ids.dtype)
         embedded = self.decoder.embed_tokens(input_ids)
         visual = self.visual_tokens(pixel_values, embedded, attention_mask, stages)
-        queries = self._queries(embedded)
+        queries = self.queries(embedded)
         text = text_and_queries(embedded, queries, lengths)
         if stages is not None and lengths is None:
             stop = torch.full_like(input_ids[:, :1], STOP_TOKEN)
@@ -324,12 +329,14 @@ class VLAAdapter(nn.Module):
 
     # ------------------------------------------------------------------ details
 
-    def _queries(self, embedded: Tensor) -> Tensor:
+    def queries(self, embedded: Tensor) -> Tensor:
+        """ActionQuery embeddings (Q, hidden); none for a policy on raw features only."""
         if self.action_queries is None:
             return embedded.new_zeros(0, embedded.shape[-1])
         return self.action_queries.weight
 
-    def _check(self, pixel_values: Tensor, input_ids: Tensor) -> None:
+    def check_pixels(self, pixel_values: Tensor) -> None:
+        """Refuse pixels of a shape the network cannot take."""
         config = self.config
         expected = (
             config.channels_per_image * config.num_images,
@@ -341,6 +348,9 @@ class VLAAdapter(nn.Module):
                 f'pixel_values: got shape {tuple(pixel_values.shape)}, '
                 f'the network expects (batch, {", ".join(map(str, expected))})'
             )
+
+    def _check(self, pixel_values: Tensor, input_ids: Tensor) -> None:
+        self.check_pixels(pixel_values)
         if input_ids.ndim != 2 or input_ids.shape[0] != pixel_values.shape[0]:
             raise ObservationError(
                 f'input_ids: got shape {tuple(input_ids.shape)}, '
