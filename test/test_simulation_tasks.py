@@ -173,7 +173,9 @@ def test_unknown_tasks_are_refused():
 
 
 def test_a_session_moves_the_arm_to_the_action_and_counts_steps(simulation):
-    session = TaskSession(simulation, make_task('reach'), (48, 64))
+    session = TaskSession(
+        simulation, make_task('reach'), {'third_person': (48, 64), 'wrist': (48, 64)}
+    )
     observation = session.reset(5)
     assert list(observation.images) == ['third_person', 'wrist']
     assert observation.images['wrist'].shape == (48, 64, 3)

@@ -128,10 +128,12 @@ class ArmSimulation:
         self.layout = layout or sample_layout(np.random.default_rng(seed), self.options)
         mujoco.mj_resetData(self.model, self.data)
         start = self.layout.start_joints or READY_JOINTS
-        self.data.qpos[self._qpos[:6]] = start
+        closed = (1.0 - self.layout.start_gripper) * FINGER_STROKE
+        self.data.qpos[self._qpos] = (*start, closed)
+        self.data.joint('right_finger').qpos = closed
         self._place_objects()
         self._appearance.apply(self.options, self.layout, self._slots)
-        self._targets = np.array([*start, 0.0])
+        self._targets = np.array([*start, closed])
         self.data.ctrl[:] = self._targets
         self._ahead = 0.0
         mujoco.mj_forward(self.model, self.data)

@@ -57,7 +57,9 @@ class AliciaEnv(gymnasium.Env):
         self.render_mode = render_mode
         self._render_size = render_size
         self._session = TaskSession(
-            ArmSimulation(), make_task(task, options), (image_size, image_size)
+            ArmSimulation(),
+            make_task(task, options),
+            dict.fromkeys(CAMERA_NAMES, (image_size, image_size)),
         )
         picture = spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
         self.action_space = spaces.Box(ACTION_LOWER, ACTION_UPPER, dtype=np.float64)

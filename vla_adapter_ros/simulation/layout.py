@@ -84,12 +84,14 @@ class SceneLayout:
         objects: object → placement, in the order of the names.
         plate: where the plate stands, or None if there is none.
         start_joints: (6,) joint positions [rad] at reset, or None for the ready pose.
+        start_gripper: open fraction of the gripper at reset.
         look_seed: seed of the random light, colours and camera pose.
     """
 
     objects: Mapping[SceneObject, Placement]
     plate: Placement | None = None
     start_joints: tuple[float, ...] | None = None
+    start_gripper: float = 1.0
     look_seed: int = 0
 
 
@@ -103,7 +105,6 @@ class SceneOptions:
         shapes: shapes to draw from when `objects` is None.
         plate: whether the plate is there.
         max_yaw: objects are turned by at most this angle [rad].
-        start_spread: half width [m] of the box in which the tool starts around the ready pose.
         random_light: vary the light's direction and strength.
         random_colour: vary the colours of objects, table and arm a little.
         random_camera: move the third-person camera a little (about 2 cm and 2 degrees).
@@ -114,7 +115,6 @@ class SceneOptions:
     shapes: Sequence[str] = ('block',)
     plate: bool = True
     max_yaw: float = 0.35
-    start_spread: float = 0.0
     random_light: bool = False
     random_colour: bool = False
     random_camera: bool = False
@@ -220,7 +220,7 @@ def _try_layout(
         taken.append((placement.x, placement.y, OBJECT_SPACING))
         reserved.extend(points)
     ordered = {item: placed[item] for item in objects}
-    return SceneLayout(ordered, plate, None, int(rng.integers(2**31)))
+    return SceneLayout(ordered, plate, look_seed=int(rng.integers(2**31)))
 
 
 def _draw_placement(rng: np.random.Generator, max_yaw: float) -> Placement | None:

@@ -26,8 +26,10 @@ _GRIPPER_SPEED = 2500.0
 # Without torque the arm falls; a hand that moved it less than this ago is holding it [s].
 _HAND_HOLDS = 0.3
 _SAG = np.array([0.0, 0.5, -0.5, 0.0, 0.3, 0.0])  # rad/s
-_SAG_LIMITS = (np.array([-2.7, -1.5, -0.5, -2.7, -1.5, -3.1]),
-               np.array([2.7, 1.5, 3.1, 2.7, 1.5, 3.1]))
+_SAG_LIMITS = (
+    np.array([-2.7, -1.5, -0.5, -2.7, -1.5, -3.1]),
+    np.array([2.7, 1.5, 3.1, 2.7, 1.5, 3.1]),
+)
 
 
 class ServoArm:

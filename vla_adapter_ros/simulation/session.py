@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.processing.observation import Observation
+from vla_adapter_ros.runtime.contract import RobotContract
 from vla_adapter_ros.simulation.alicia_d import ARM_JOINTS, FINGER_STROKE
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
 from vla_adapter_ros.simulation.tasks import Task
@@ -23,6 +26,11 @@ def to_driver(state: np.ndarray) -> np.ndarray:
     return driver
 
 
+def camera_sizes(contract: RobotContract) -> dict[str, tuple[int, int]]:
+    """Return camera → (height, width) [px] of a contract."""
+    return {name: (camera.height, camera.width) for name, camera in contract.cameras.items()}
+
+
 class TaskSession:
     """Runs episodes of a task.
 
@@ -32,15 +40,18 @@ class TaskSession:
     Args:
         simulation: the arm and its table.
         task: what to do.
-        image_size: (height, width) [px] of both pictures; None: observations have no images.
+        image_sizes: camera → (height, width) [px]; None: observations have no images.
     """
 
     def __init__(
-        self, simulation: ArmSimulation, task: Task, image_size: tuple[int, int] | None = None
+        self,
+        simulation: ArmSimulation,
+        task: Task,
+        image_sizes: Mapping[str, tuple[int, int]] | None = None,
     ) -> None:
         self.simulation = simulation
         self.task = task
-        self.image_size = image_size
+        self.image_sizes = image_sizes or {}
         self.steps = 0
 
     @property
@@ -56,10 +67,9 @@ class TaskSession:
 
     def observe(self) -> Observation:
         """Return what the robot sees and feels now; the stamp is simulation time [s]."""
-        images: dict[str, np.ndarray] = {}
-        if self.image_size is not None:
-            for name in self.simulation.camera_names:
-                images[name] = self.simulation.render(name, *self.image_size)
+        images = {
+            name: self.simulation.render(name, *size) for name, size in self.image_sizes.items()
+        }
         return Observation(
             images=images,
             proprioception=self.simulation.proprioception,

@@ -49,6 +49,7 @@ class TaskOptions:
         distractors: objects on the table beside those the goal needs.
         random_wording: draw the instruction from all templates (else the plain one).
         start_spread: half width [m] of the box around the ready pose in which the tool starts.
+        closed_start: chance that the gripper starts closed, as after pushing.
         random_light: see SceneOptions.
         random_colour: see SceneOptions.
         random_camera: see SceneOptions.
@@ -57,6 +58,7 @@ class TaskOptions:
     distractors: int = 2
     random_wording: bool = True
     start_spread: float = 0.04
+    closed_start: float = 0.0
     random_light: bool = False
     random_colour: bool = False
     random_camera: bool = False
@@ -162,7 +164,9 @@ class Task:
         )
         layout = sample_layout(rng, scene, _rules(goal))
         start = random_start(rng, self.options.start_spread)
-        simulation.reset(options=scene, layout=replace(layout, start_joints=start))
+        gripper = float(rng.random() >= self.options.closed_start)
+        layout = replace(layout, start_joints=start, start_gripper=gripper)
+        simulation.reset(options=scene, layout=layout)
         self.goal, self.instruction = goal, ''
         if goal is not None:
             self.instruction = describe(goal, rng if self.options.random_wording else None)

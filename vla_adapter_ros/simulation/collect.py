@@ -1,0 +1,275 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Collect demonstrations of the expert as a dataset.
+
+python -m vla_adapter_ros.simulation.collect --task reach --episodes 500 --workers 2 OUT
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.runtime.contract import resolve_contract
+from vla_adapter_ros.simulation.demonstration import Disturbance, demonstrate
+from vla_adapter_ros.simulation.expert import ExpertPolicy
+from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, TASKS, TaskOptions, make_task
+
+DEFAULT_ROBOT = 'alicia_d_sim'
+# Evaluation uses seeds from 0 on; demonstrations must not share them.
+FIRST_SEED = 1_000_000
+
+
+@dataclass(frozen=True)
+class CollectionJob:
+    """What every worker needs to know; plain data, so that it can be sent to a process."""
+
+    output: str
+    robot: str
+    image_size: int
+    storage: str
+    append: bool
+    options: TaskOptions
+    disturbance: Disturbance
+    tail: int
+
+
+def episode_key(task: str, seed: int) -> str:
+    """Return the dataset key of an episode."""
+    return f'{task}-{seed:08d}'
+
+
+class Collector:
+    """Makes demonstrations in one process and adds them to the dataset."""
+
+    def __init__(self, job: CollectionJob) -> None:
+        from vla_adapter_ros.data.lerobot_writer import DatasetWriter
+        from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
+        from vla_adapter_ros.simulation.session import camera_sizes
+
+        self._job = job
+        contract = resolve_contract(job.robot)
+        self.writer = DatasetWriter(
+            job.output, contract, image_size=job.image_size, storage=job.storage,
+            append=job.append,
+        )  # fmt: skip
+        self._sizes = camera_sizes(contract)
+        self._simulation = ArmSimulation()
+        self._expert = ExpertPolicy(self._simulation.object_poses)
+
+    def collect(self, task: str, seed: int) -> tuple[str, str, int]:
+        """Add one episode; return task, outcome (`kept` or `failed`) and number of frames."""
+        from vla_adapter_ros.simulation.session import TaskSession
+
+        job = self._job
+        session = TaskSession(self._simulation, make_task(task, job.options), self._sizes)
+        record = demonstrate(session, self._expert, seed, job.disturbance, job.tail)
+        if not record.success:
+            return task, 'failed', 0
+        metadata = {
+            'task': task,
+            'seed': seed,
+            'success': True,
+            'disturbed_steps': record.disturbed,
+            'options': asdict(job.options),
+        }
+        self.writer.add_episode(
+            record.observations,
+            record.actions,
+            record.observations[0].instruction,
+            metadata,
+            key=episode_key(task, seed),
+        )
+        return task, 'kept', len(record.actions)
+
+    def close(self) -> None:
+        """Free the renderer."""
+        self._simulation.close()
+
+
+_collector: Collector | None = None
+
+
+def _start_worker(job: CollectionJob) -> None:
+    global _collector
+    _collector = Collector(job)
+
+
+def _work(item: tuple[str, int]) -> tuple[str, str, int]:
+    assert _collector is not None
+    return _collector.collect(*item)
+
+
+def collect(
+    job: CollectionJob, tasks: Sequence[str], episodes: int, first_seed: int, workers: int
+) -> dict[str, Counter[str]]:
+    """Collect `episodes` seeds of each task and finalise the dataset.
+
+    Episodes that are there already are not made again, so an interrupted run is carried on by
+    the same call. Failed episodes are counted and not kept.
+
+    Returns:
+        task → Counter of `kept`, `failed`, `there` and `frames`.
+
+    Raises:
+        VLAAdapterError: the dataset cannot be written, or the contract does not fit.
+    """
+    from tqdm import tqdm
+
+    from vla_adapter_ros.data.lerobot_writer import DatasetWriter
+
+    writer = DatasetWriter(
+        job.output, resolve_contract(job.robot), image_size=job.image_size, storage=job.storage,
+        append=job.append,
+    )  # fmt: skip
+    there = writer.keys()
+    counts: dict[str, Counter[str]] = {task: Counter() for task in tasks}
+    items = []
+    # Tasks take turns, so that whatever is there after an interruption is a fair mixture.
+    for seed in range(first_seed, first_seed + episodes):
+        for task in tasks:
+            if episode_key(task, seed) in there:
+                counts[task]['there'] += 1
+            else:
+                items.append((task, seed))
+    results = _results(job, items, workers)
+    for task, outcome, frames in tqdm(results, total=len(items), unit='episode', desc='collect'):
+        counts[task][outcome] += 1
+        counts[task]['frames'] += frames
+    writer.finalize()
+    return counts
+
+
+def _results(
+    job: CollectionJob, items: list[tuple[str, int]], workers: int
+) -> Iterator[tuple[str, str, int]]:
+    if workers == 1 or len(items) < 2:
+        collector = Collector(job)
+        try:
+            for item in items:
+                yield collector.collect(*item)
+        finally:
+            collector.close()
+        return
+    # Fresh processes: a GL context does not survive a fork.
+    context = multiprocessing.get_context('spawn')
+    with context.Pool(workers, _start_worker, (job,)) as pool:
+        yield from pool.imap_unordered(_work, items, chunksize=4)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the command line of this module."""
+    parser = argparse.ArgumentParser(
+        prog='python -m vla_adapter_ros.simulation.collect',
+        description='Collect demonstrations of the scripted expert as a LeRobot v3 dataset. '
+        'Run the same command again to carry on after an interruption.',
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add('output', type=Path, help='folder of the dataset')
+    add(
+        '--task',
+        action='append',
+        choices=list(EVALUATED_TASKS),
+        dest='tasks',
+        help='task to demonstrate; may be given several times (default: all)',
+    )
+    add('--episodes', type=int, default=100, help='episodes of each task')
+    add('--workers', type=int, default=os.cpu_count() or 1, help='processes')
+    add('--seed', type=int, default=FIRST_SEED, help='seed of the first episode of each task')
+    add('--robot', default=DEFAULT_ROBOT, help='robot contract: a name that ships, or a path')
+    add('--image-size', type=int, default=224, help='side of the stored square images [px]')
+    add('--storage', default='video', choices=('video', 'image'), help='how images are stored')
+    add('--append', action='store_true', help='add to a finished dataset')
+    add(
+        '--disturb',
+        type=float,
+        default=Disturbance.chance,
+        help='share of the episodes with bursts of noise that the expert recovers from',
+    )
+    add('--noise', type=float, default=Disturbance.size, help='size of the noise [rad]')
+    add(
+        '--distractors',
+        type=int,
+        default=TaskOptions.distractors,
+        help='objects on the table that the instruction does not name',
+    )
+    add(
+        '--start-spread',
+        type=float,
+        default=0.06,
+        help='half width [m] of the box around the ready pose in which the tool starts',
+    )
+    add(
+        '--closed-start',
+        type=float,
+        default=0.1,
+        help='share of the episodes that start with the gripper closed',
+    )
+    add('--tail', type=int, default=4, help='steps recorded after the task is done')
+    for name in ('light', 'colour', 'camera'):
+        add(f'--random-{name}', action='store_true', help=f'vary the {name} between episodes')
+    return parser
+
+
+def job_from(arguments: argparse.Namespace) -> CollectionJob:
+    """Return the job of parsed arguments."""
+    return CollectionJob(
+        output=str(arguments.output),
+        robot=arguments.robot,
+        image_size=arguments.image_size,
+        storage=arguments.storage,
+        append=arguments.append,
+        options=TaskOptions(
+            distractors=arguments.distractors,
+            start_spread=arguments.start_spread,
+            closed_start=arguments.closed_start,
+            random_light=arguments.random_light,
+            random_colour=arguments.random_colour,
+            random_camera=arguments.random_camera,
+        ),
+        disturbance=Disturbance(chance=arguments.disturb, size=arguments.noise),
+        tail=arguments.tail,
+    )
+
+
+def summary(counts: dict[str, Counter[str]]) -> str:
+    """Return one line a task."""
+    width = max(len(task) for task in TASKS)
+    return '\n'.join(
+        f'{task:{width}}  {count["kept"]:6} kept  {count["failed"]:4} failed  '
+        f'{count["there"]:6} there before  {count["frames"]:8} frames'
+        for task, count in counts.items()
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line."""
+    parser = make_parser()
+    options: Any = parser.parse_args(arguments)
+    if options.episodes < 1 or options.workers < 1 or options.tail < 1:
+        parser.error('--episodes, --workers and --tail must be at least 1')
+    try:
+        counts = collect(
+            job_from(options), options.tasks or list(EVALUATED_TASKS), options.episodes,
+            options.seed, options.workers,
+        )  # fmt: skip
+    except VLAAdapterError as error:
+        print(f'collect: {error}', file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print('collect: interrupted; run the same command again to carry on', file=sys.stderr)
+        return 130
+    print(summary(counts))
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

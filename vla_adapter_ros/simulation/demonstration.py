@@ -1,0 +1,113 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""One demonstration of the expert, with disturbances it recovers from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vla_adapter_ros.processing.observation import Observation
+from vla_adapter_ros.simulation.expert import ExpertPolicy
+from vla_adapter_ros.simulation.session import TaskSession
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """Bursts of noise on what the arm is sent; the recorded actions stay the expert's.
+
+    Attributes:
+        chance: of an episode to be disturbed.
+        bursts: mean number of bursts in a disturbed episode.
+        steps: shortest and longest burst, in control steps.
+        size: standard deviation of the joint offsets [rad].
+    """
+
+    chance: float = 0.6
+    bursts: float = 2.0
+    steps: tuple[int, int] = (2, 5)
+    size: float = 0.035
+
+
+@dataclass
+class Demonstration:
+    """A recorded episode.
+
+    Attributes:
+        observations: T observations, one a control step.
+        actions: (T, 7) the expert's absolute targets, in contract order.
+        success: whether the task was done and stayed done.
+        disturbed: number of disturbed steps.
+    """
+
+    observations: list[Observation] = field(default_factory=list)
+    actions: list[np.ndarray] = field(default_factory=list)
+    success: bool = False
+    disturbed: int = 0
+
+
+class NoiseBursts:
+    """Draws when and how the arm is pushed off its way in one episode."""
+
+    def __init__(self, disturbance: Disturbance, rng: np.random.Generator, horizon: int) -> None:
+        self._offsets: dict[int, np.ndarray] = {}
+        if rng.random() >= disturbance.chance:
+            return
+        for _ in range(1 + int(rng.poisson(max(disturbance.bursts - 1.0, 0.0)))):
+            # Expert episodes take about half of the time limit.
+            first = int(rng.integers(1, max(2, horizon // 2)))
+            length = int(rng.integers(disturbance.steps[0], disturbance.steps[1] + 1))
+            offset = rng.normal(0.0, disturbance.size, 6)
+            for step in range(length):
+                # Swells and fades, so that no joint jumps.
+                share = np.sin(np.pi * (step + 1) / (length + 1))
+                self._offsets[first + step] = share * offset
+
+    def apply(self, action: np.ndarray, step: int) -> np.ndarray | None:
+        """Return the disturbed (7,) action of a step, or None if it is left alone."""
+        offset = self._offsets.get(step)
+        if offset is None:
+            return None
+        disturbed = action.copy()
+        disturbed[:6] += offset
+        return disturbed
+
+
+def demonstrate(
+    session: TaskSession,
+    expert: ExpertPolicy,
+    seed: int,
+    disturbance: Disturbance | None = None,
+    tail: int = 4,
+) -> Demonstration:
+    """Let the expert do the episode of a seed.
+
+    Args:
+        session: the task; with image sizes, the observations have pictures.
+        expert: reads the object poses of the session's simulation.
+        seed: of table, start pose, instruction and disturbances.
+        disturbance: None leaves the expert alone.
+        tail: further steps after success, so that a policy sees what to do then: stay.
+
+    Returns:
+        The episode; without success it ends at the time limit.
+    """
+    # Another stream than the task's own: the same table with and without noise.
+    rng = np.random.default_rng((seed, 1))
+    bursts = NoiseBursts(disturbance or Disturbance(chance=0.0), rng, session.task.horizon)
+    record = Demonstration()
+    expert.reset()
+    observation = session.reset(seed)
+    left = tail
+    while not session.over and left > 0:
+        action = expert.act(observation)
+        record.observations.append(observation)
+        record.actions.append(action)
+        sent = bursts.apply(action, session.steps)
+        if sent is not None:
+            expert.executed(sent)
+            record.disturbed += 1
+        record.success = session.step(action if sent is None else sent)
+        left = left - 1 if record.success else tail
+        observation = session.observe()
+    return record
