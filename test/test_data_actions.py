@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 from vla_adapter_ros.data.actions import (
     chunk_rows,
     chunk_transform,
+    contract_kinematics,
     joint_deltas,
     rotation_vector,
 )
@@ -90,7 +91,7 @@ def test_unknown_action_space_is_refused():
 class Crane:
     """A tool that moves with the first two joints and turns with the third."""
 
-    def pose(self, joints):
+    def tool_pose(self, joints):
         return np.array([joints[0], joints[1], 0.0]), _rotation([0, 0, joints[2]])
 
 
@@ -100,3 +101,16 @@ def test_tool_deltas_are_relative_to_the_observed_pose_in_the_base_frame():
     actions = chunk_transform(contract(), 'ee_delta', Crane())(targets, state)
     np.testing.assert_allclose(actions[0, 0], [0.3, -0.1, 0, 0, 0, 0.5, 0.25], atol=1e-12)
     np.testing.assert_allclose(actions[0, 1], [0, 0, 0, 0, 0, 0, 1.0], atol=1e-12)
+
+
+def test_robot_undoes_tool_deltas_of_its_urdf():
+    pytest.importorskip('pinocchio')
+    used = contract(action_space='ee_delta')
+    kinematics = contract_kinematics(used)
+    generator = np.random.default_rng(1)
+    state = np.append(generator.uniform([-0.4, -0.4, 0.2, -0.4, -0.4, -0.4], 0.4, 6), 1.0)
+    targets = state + np.cumsum(generator.uniform(-0.05, 0.05, (1, 8, 7)), axis=1)
+    actions = chunk_transform(used, 'ee_delta', kinematics)(targets, state[None])
+    assert np.abs(actions[0, :, :3]).max() < 0.2
+    back = ActionConverter(used, kinematics).to_targets(actions[0], state)
+    np.testing.assert_allclose(back, targets[0], atol=2e-3)

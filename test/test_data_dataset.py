@@ -110,7 +110,9 @@ def test_no_validation_when_none_is_asked(path):
 
 
 def test_another_contract_is_refused_but_another_action_space_is_not(path):
-    with pytest.raises(DatasetError, match=r'recorded with another contract: cameras.third_person'):
+    with pytest.raises(
+        DatasetError, match=r'recorded with another contract: cameras.third_person'
+    ):
         open_dataset(path, images=SMALL, contract=contract(rotate=180))
     with pytest.raises(DatasetError, match=r'step_period: 0.2 here, 0.1 there'):
         open_dataset(path, images=SMALL, contract=contract(step_period=0.2))

@@ -21,10 +21,10 @@ ChunkTransform = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 class ForwardKinematics(Protocol):
-    """What `ee_delta` needs."""
+    """What `ee_delta` needs (runtime/kinematics.py)."""
 
-    def pose(self, joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return position (3,) [m] and rotation matrix (3, 3) of the tool in the base frame."""
+    def tool_pose(self, joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the tool's position (3,) [m] and rotation (3, 3) in the base frame."""
         ...
 
 
@@ -95,9 +95,9 @@ def tool_deltas(
     result = np.empty((count, size, 7), targets.dtype)
     result[..., 6] = targets[..., -1]
     for n in range(count):
-        position, rotation = kinematics.pose(np.asarray(state[n, :-1], np.float64))
+        position, rotation = kinematics.tool_pose(np.asarray(state[n, :-1], np.float64))
         for k in range(size):
-            there, turned = kinematics.pose(np.asarray(targets[n, k, :-1], np.float64))
+            there, turned = kinematics.tool_pose(np.asarray(targets[n, k, :-1], np.float64))
             result[n, k, :3] = there - position
             result[n, k, 3:6] = rotation_vector(turned @ rotation.T)
     return result
@@ -122,3 +122,21 @@ def rotation_vector(rotation: np.ndarray) -> np.ndarray:
     square = (rotation + np.eye(3)) / 2
     column = square[:, int(np.argmax(np.diag(square)))]
     return column / np.linalg.norm(column) * angle
+
+
+def contract_kinematics(contract: RobotContract) -> ForwardKinematics:
+    """Return the kinematics of a contract whose URDF lies in the package's config folder.
+
+    Raises:
+        DatasetError: it names none, or the file is not there.
+    """
+    from vla_adapter_ros.runtime.contract import config_folders
+    from vla_adapter_ros.runtime.kinematics import Kinematics
+
+    if contract.kinematics is None:
+        raise DatasetError(f'contract {contract.name}: key kinematics is missing')
+    for folder in config_folders():
+        urdf = folder / 'robots' / contract.kinematics.urdf
+        if urdf.is_file():
+            return Kinematics(contract, urdf)
+    raise DatasetError(f'contract {contract.name}: no {contract.kinematics.urdf} in config/robots')

@@ -23,6 +23,7 @@ from vla_adapter_ros.data.actions import (
     ForwardKinematics,
     chunk_rows,
     chunk_transform,
+    contract_kinematics,
 )
 from vla_adapter_ros.data.episodes import EpisodeSource, open_source
 from vla_adapter_ros.data.frames import FrameStore, LiveFrames
@@ -290,7 +291,7 @@ def open_dataset(
         raise DatasetError(f'{source.path}: has no contract; name one')
     space = action_space or used.action_space
     if space == 'ee_delta' and kinematics is None:
-        kinematics = _kinematics(used)
+        kinematics = contract_kinematics(used)
     transform = chunk_transform(used, space, kinematics)
     stride = round(used.step_period * source.fps)
     if stride < 1 or abs(stride - used.step_period * source.fps) > 1e-3:
@@ -317,9 +318,3 @@ def check_contract(source: EpisodeSource, contract: RobotContract | None) -> Non
         raise DatasetError(
             f'{source.path}: was recorded with another contract: {"; ".join(found)}'
         )
-
-
-def _kinematics(contract: RobotContract) -> ForwardKinematics:
-    from vla_adapter_ros.runtime.kinematics import load_kinematics
-
-    return load_kinematics(contract)
