@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from data_samples import contract
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -44,6 +44,7 @@ def test_stride_takes_targets_one_step_period_apart():
 values = st.floats(-3, 3, width=32)
 
 
+@settings(deadline=None)
 @given(arrays(np.float64, (2, 4, 7), elements=values), arrays(np.float64, (2, 7), elements=values))
 def test_robot_undoes_the_training_transform(targets, state):
     for space in ('joint_position', 'joint_delta'):
@@ -67,6 +68,7 @@ def _rotation(vector):
     return Rotation.from_rotvec(vector).as_matrix()
 
 
+@settings(deadline=None)
 @given(arrays(np.float64, 3, elements=st.floats(-1.8, 1.8)))
 def test_rotation_vector_is_the_inverse_of_the_exponential(vector):
     np.testing.assert_allclose(rotation_vector(_rotation(vector)), vector, atol=1e-7)
