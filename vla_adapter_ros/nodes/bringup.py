@@ -105,7 +105,7 @@ class Bringup:
         for process in self._plans:
             if process.lifecycle:
                 begin = time.monotonic()
-                full_name = '/'.join(filter(None, ('', process.namespace, process.name)))
+                full_name = '/' + '/'.join(filter(None, (process.namespace, process.name)))
                 failure = configure_and_activate(full_name, timeout, self.first_ended)
                 if failure:
                     raise BringupError(f'{failure}; {self._where_to_look(process.name)}')

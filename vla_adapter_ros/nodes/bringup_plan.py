@@ -46,11 +46,15 @@ class Argument:
 
 ARGUMENTS = (
     Argument('sim', 'false', 'Start the simulated arm and cameras too.', BOOLEANS),
-    Argument('params_file', '', 'Parameter file; empty: config/alicia.yaml of this package.'),
+    Argument(
+        'params_file',
+        '',
+        'Parameter file; empty: config/alicia.yaml, with sim:=true config/alicia_sim.yaml.',
+    ),
     Argument('robot', '', 'Robot contract: a name that ships, or the path of a YAML file.'),
     Argument('checkpoint', '', 'Checkpoint directory; empty: the one that ships.'),
     Argument('policy', '', 'checkpoint, expert (simulation only), random or hold.'),
-    Argument('device', '', 'Device of the model: auto, cpu, cuda, cuda:0, …'),
+    Argument('device', '', 'Device of the model: auto, cpu, cuda, cuda:0 and so on.'),
     Argument('instruction', '', 'Instruction at activation; empty: wait for set_instruction.'),
     Argument(
         'enable',
@@ -107,7 +111,8 @@ def plan(given: Mapping[str, str]) -> list[NodeProcess]:
     """
     arguments = check_arguments(given)
     sim = arguments['sim'] == 'true'
-    path = Path(arguments['params_file'] or shipped_config('alicia.yaml'))
+    shipped = 'alicia_sim.yaml' if sim else 'alicia.yaml'
+    path = Path(arguments['params_file'] or shipped_config(shipped))
     parameters = read_parameters_file(path)
     common = {
         'namespace': arguments['namespace'].strip('/'),

@@ -8,12 +8,14 @@ from collections.abc import Callable
 
 import rclpy
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
+from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.client import Client
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 _POLL = 0.1
+_RETRY = 1.0
 _STEPS = (
     ('configure', Transition.TRANSITION_CONFIGURE),
     ('activate', Transition.TRANSITION_ACTIVATE),
@@ -49,23 +51,46 @@ def _run_steps(
 ) -> str:
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
-    client = node.create_client(ChangeState, f'{full_name}/change_state')
+    # In this order: see _meet.
+    change_state = node.create_client(ChangeState, f'{full_name}/change_state')
+    get_state = node.create_client(GetState, f'{full_name}/get_state')
 
     def give_up(doing: str) -> str:
         if why := ended():
             return why
         return f'{full_name} did not {doing} in time' if time.monotonic() > deadline else ''
 
-    while not client.wait_for_service(_POLL):
-        if why := give_up('offer its lifecycle services'):
-            return why
+    if why := _meet(get_state, executor, give_up):
+        return why
     for step, transition in _STEPS:
         request = ChangeState.Request(transition=Transition(id=transition))
-        future = client.call_async(request)
+        future = change_state.call_async(request)
         while not future.done():
             executor.spin_once(_POLL)
             if not future.done() and (why := give_up(step)):
                 return why
         if not future.result().success:
             return f'{full_name} did not {step}'
+    return ''
+
+
+def _meet(
+    get_state: Client, executor: SingleThreadedExecutor, give_up: Callable[[str], str]
+) -> str:
+    """Exchange a harmless request until one is answered; returns '' or why there was no answer.
+
+    A service counts as available when half of the connection stands, and an answer sent before
+    the other half does is lost, for ever. Discovery keeps the order in which endpoints were made,
+    on both sides, so an answer here means that the earlier change_state is connected too.
+    """
+    future = None
+    asked = 0.0
+    while future is None or not future.done():
+        if get_state.service_is_ready() and time.monotonic() - asked > _RETRY:
+            if future is not None:
+                get_state.remove_pending_request(future)
+            future, asked = get_state.call_async(GetState.Request()), time.monotonic()
+        executor.spin_once(_POLL)
+        if (future is None or not future.done()) and (why := give_up('offer its services')):
+            return why
     return ''
