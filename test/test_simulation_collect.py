@@ -36,7 +36,7 @@ def run(output, *extra):
 
 def test_noise_moves_the_arm_but_not_the_recorded_actions(simulation):
     calm = record(simulation, None)
-    noisy = record(simulation, Disturbance(chance=1.0, size=0.05))
+    noisy = record(simulation, Disturbance(chance=1.0, size=0.03))
     assert calm.success and noisy.success
     assert calm.disturbed == 0 < noisy.disturbed
     first = calm.observations[0], noisy.observations[0]

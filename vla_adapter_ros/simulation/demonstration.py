@@ -20,13 +20,13 @@ class Disturbance:
         chance: of an episode to be disturbed.
         bursts: mean number of bursts in a disturbed episode.
         steps: shortest and longest burst, in control steps.
-        size: standard deviation of the joint offsets [rad].
+        size: standard deviation of the joint offsets [rad] in one step; they add up in a burst.
     """
 
     chance: float = 0.6
     bursts: float = 2.0
     steps: tuple[int, int] = (2, 5)
-    size: float = 0.035
+    size: float = 0.02
 
 
 @dataclass
