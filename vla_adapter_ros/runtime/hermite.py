@@ -12,9 +12,12 @@ from __future__ import annotations
 
 import numpy as np
 
-_MAX_ROUNDS = 60
+from vla_adapter_ros.runtime.limits import Limits
+
 # Aim a little inside the limits so that rounding never puts a plan outside them.
-_GROWTH = 1.002
+_GROWTH = 1.005
+# A joint may go past the range of two neighbouring targets by this much [rad].
+MAX_SWING = 5e-3
 
 
 def end_accelerations(
@@ -92,12 +95,71 @@ def monotone_velocities(
     return velocities
 
 
+def smooth_velocities(
+    durations: np.ndarray, positions: np.ndarray, start_velocity: np.ndarray | None
+) -> np.ndarray:
+    """Return knot velocities (N, J) of the cubic spline with continuous acceleration.
+
+    It is the interpolant of least squared acceleration; on chunks of a smooth policy its peak
+    acceleration is half of that of the monotone one. It may swing past a turning point a little.
+    Only the last segment leaves it: the last velocity is zero, so that the motion ends at rest.
+
+    Args:
+        durations: (N - 1,) [s], all > 0.
+        positions: (N, J).
+        start_velocity: (J,) if the start is moving already; None leaves it free.
+    """
+    slopes = (positions[1:] - positions[:-1]) / durations[:, None]
+    n = len(positions)
+    matrix = np.zeros((n, n))
+    right = np.empty_like(positions)
+    inner = np.arange(1, n - 1)
+    before, after = durations[:-1], durations[1:]
+    matrix[inner, inner - 1] = after
+    matrix[inner, inner] = 2.0 * (before + after)
+    matrix[inner, inner + 1] = before
+    right[1:-1] = 3.0 * (after[:, None] * slopes[:-1] + before[:, None] * slopes[1:])
+    # A free end has no acceleration.
+    matrix[0, :2] = (2.0, 1.0) if start_velocity is None else (1.0, 0.0)
+    right[0] = 3.0 * slopes[0] if start_velocity is None else start_velocity
+    matrix[-1, -2:] = (1.0, 2.0)
+    right[-1] = 3.0 * slopes[-1]
+    velocities = np.linalg.solve(matrix, right)
+    velocities[-1] = 0.0
+    return velocities
+
+
+def knot_velocities(
+    durations: np.ndarray, positions: np.ndarray, start_velocity: np.ndarray | None, limits: Limits
+) -> np.ndarray:
+    """Return smooth velocities, drawn towards monotone ones where the arm would swing too far.
+
+    Past a target, or at a turning point, a joint may go on by `MAX_SWING`, and by nothing past a
+    limit. Inside that, joints stay smooth.
+    """
+    velocities = smooth_velocities(durations, positions, start_velocity)
+    low, high = position_bounds(durations, positions, velocities)
+    floor = np.minimum(limits.lower, positions[0])
+    ceiling = np.maximum(limits.upper, positions[0])
+    leaves = (low < floor).any(axis=0) | (high > ceiling).any(axis=0)
+    below = np.minimum(positions[:-1], positions[1:]) - low
+    above = high - np.maximum(positions[:-1], positions[1:])
+    # The swing of a start that moves already is not ours to choose.
+    first = 0 if start_velocity is None else 1
+    swing = np.maximum(below, above)[first:].max(axis=0, initial=0.0)
+    if not leaves.any() and (swing <= MAX_SWING).all():
+        return velocities
+    share = np.where(leaves, 0.0, MAX_SWING / np.maximum(swing, MAX_SWING))
+    monotone = monotone_velocities(durations, positions, start_velocity)
+    return monotone + share * (velocities - monotone)
+
+
 def stretch_to_limits(
     durations: np.ndarray,
     positions: np.ndarray,
     start_velocity: np.ndarray | None,
-    max_velocity: np.ndarray,
-    max_acceleration: np.ndarray,
+    limits: Limits,
+    max_rounds: int = 12,
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Lengthen segments until the spline through `positions` keeps the limits of all joints.
 
@@ -106,33 +168,35 @@ def stretch_to_limits(
     synchronous and every position is reached exactly. A path that starts at rest or with a free
     velocity is finished by one uniform scaling, which always succeeds.
 
+    Args:
+        durations: (N - 1,) intended durations [s].
+        positions: (N, J), inside the position limits from row 1 on.
+        start_velocity: (J,), or None if it is free.
+        limits: to keep.
+        max_rounds: before uniform scaling, or before giving up; four are usual.
+
     Returns:
         (durations, velocities), or None if a given start velocity leaves no way.
     """
     durations = durations.copy()
-    for _ in range(_MAX_ROUNDS):
-        velocities = monotone_velocities(durations, positions, start_velocity)
-        factor = _excess(durations, positions, velocities, max_velocity, max_acceleration)
+    for _ in range(max_rounds):
+        velocities = knot_velocities(durations, positions, start_velocity, limits)
+        factor = _excess(durations, positions, velocities, limits)
         if factor.max(initial=0.0) <= 1.0:
             return durations, velocities
         durations = np.where(factor > 1.0, durations * factor * _GROWTH, durations)
     if start_velocity is not None and np.any(start_velocity):
         return None
-    velocities = monotone_velocities(durations, positions, start_velocity)
-    factor = _excess(durations, positions, velocities, max_velocity, max_acceleration)
-    scale = max(1.0, float(factor.max(initial=1.0))) * _GROWTH
+    velocities = knot_velocities(durations, positions, start_velocity, limits)
+    scale = _excess(durations, positions, velocities, limits).max(initial=1.0) * _GROWTH
     return durations * scale, velocities / scale
 
 
 def _excess(
-    durations: np.ndarray,
-    positions: np.ndarray,
-    velocities: np.ndarray,
-    max_velocity: np.ndarray,
-    max_acceleration: np.ndarray,
+    durations: np.ndarray, positions: np.ndarray, velocities: np.ndarray, limits: Limits
 ) -> np.ndarray:
     """Return per segment the factor by which it must grow to keep the limits (<= 1: none)."""
     velocity, acceleration = segment_peaks(durations, positions, velocities)
-    by_velocity = (velocity / max_velocity).max(axis=1)
-    by_acceleration = np.sqrt((acceleration / max_acceleration).max(axis=1))
+    by_velocity = (velocity / limits.velocity).max(axis=1)
+    by_acceleration = np.sqrt((acceleration / limits.acceleration).max(axis=1))
     return np.maximum(by_velocity, by_acceleration)

@@ -55,6 +55,11 @@ class MotionPlan:
         """Absolute time at which arm and gripper rest [s]."""
         return max(self.arm.end, self.gripper.end)
 
+    @property
+    def pace(self) -> float:
+        """Mean pace of the motion: 1 if it keeps up with the policy, less where it is slowed."""
+        return float((self.progress[-1] - self.progress[0]) / self.arm.times[-1])
+
     def sample(self, now: float) -> tuple[np.ndarray, np.ndarray]:
         """Return position and velocity in contract order, (J + 1,) each."""
         arm, gripper = self.arm.sample(now), self.gripper.sample(now)

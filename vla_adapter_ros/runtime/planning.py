@@ -17,16 +17,16 @@ Every candidate is accepted by its exact peaks only (hermite.py).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from vla_adapter_ros.runtime.contract import RobotContract
 from vla_adapter_ros.runtime.hermite import (
     position_bounds,
     segment_peaks,
     stretch_to_limits,
 )
+from vla_adapter_ros.runtime.limits import Limits
 
 # Plans aim at this share of the limits, which leaves room for a full brake within them.
 AIM = 0.98
@@ -35,46 +35,13 @@ MAX_JOIN_KNOTS = 4
 # … and takes the shortest way whose peak stays below this share of the limits.
 COMFORT = 0.6
 # When the reference uses up the limits itself, slow it to make room for the offset.
-SLOWDOWNS = (1.0, 0.9, 0.8, 0.65)
+SLOWDOWNS = (1.0, 0.85, 0.65)
 # Knots closer than this are merged [s].
 MIN_GAP = 1e-3
 _MERGE = 1e-4
 _TOLERANCE = 1e-6
 # A hair of the limits is left for the knots that a hand-over merges.
 _FULL = 0.99
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Limits of J joints that move together; arrays of shape (J,)."""
-
-    lower: np.ndarray
-    upper: np.ndarray
-    velocity: np.ndarray
-    acceleration: np.ndarray
-
-    @staticmethod
-    def of_arm(contract: RobotContract) -> Limits:
-        """Return the limits of the arm joints."""
-        return Limits._slice(contract, slice(0, -1))
-
-    @staticmethod
-    def of_gripper(contract: RobotContract) -> Limits:
-        """Return the limits of the gripper's open fraction."""
-        return Limits._slice(contract, slice(-1, None))
-
-    def at_speed(self, share: float) -> Limits:
-        """Return limits with this share of the velocities; braking keeps its full force."""
-        return replace(self, velocity=self.velocity * share)
-
-    @staticmethod
-    def _slice(contract: RobotContract, part: slice) -> Limits:
-        return Limits(
-            contract.lower[part],
-            contract.upper[part],
-            contract.max_velocity[part],
-            contract.max_acceleration[part],
-        )
 
 
 @dataclass(frozen=True)
@@ -174,12 +141,13 @@ def _join(
 
 def _reference(targets: Targets, limits: Limits, share: float) -> tuple[np.ndarray, np.ndarray]:
     """Return (durations, velocities) of the spline through all knots within the limits."""
-    bounds = (share * limits.velocity, share * limits.acceleration)
-    for start_velocity in (targets.anchor_velocity, None):
-        fit = stretch_to_limits(targets.durations, targets.knots, start_velocity, *bounds)
-        if fit is not None:
-            return fit
-    raise AssertionError('a path with a free start velocity can always be stretched')
+    aimed = limits.aimed(share)
+    path = (targets.durations, targets.knots)
+    fit = stretch_to_limits(*path, targets.anchor_velocity, aimed, max_rounds=5)
+    if fit is None:
+        fit = stretch_to_limits(*path, None, aimed)
+    assert fit is not None, 'a path with a free start velocity can always be stretched'
+    return fit
 
 
 def _join_reference(
@@ -284,9 +252,7 @@ def _approach(
 ) -> Track | None:
     goals, durations, phases = _ahead(targets)
     positions = np.vstack((position, goals))
-    fit = stretch_to_limits(
-        durations, positions, velocity, AIM * limits.velocity, AIM * limits.acceleration
-    )
+    fit = stretch_to_limits(durations, positions, velocity, limits.aimed(AIM))
     if fit is None:
         return None
     durations, velocities = fit
@@ -308,13 +274,8 @@ def _brake_and_go(
     brake = brake_track(position, velocity, limits, 0.0)
     goals, durations, phases = _ahead(targets)
     positions = np.vstack((brake.positions[-1], goals))
-    fit = stretch_to_limits(
-        durations,
-        positions,
-        np.zeros_like(velocity),
-        AIM * limits.velocity,
-        AIM * limits.acceleration,
-    )
+    at_rest = np.zeros_like(velocity)
+    fit = stretch_to_limits(durations, positions, at_rest, limits.aimed(AIM))
     assert fit is not None, 'a path from rest can always be stretched'
     durations, velocities = fit
     return Track(

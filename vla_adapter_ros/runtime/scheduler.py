@@ -19,11 +19,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.runtime.action_space import ActionConverter, ArmKinematics, MotionError
 from vla_adapter_ros.runtime.chunk import ActionChunk
 from vla_adapter_ros.runtime.contract import RobotContract
 from vla_adapter_ros.runtime.handover import gripper_targets, prefixed
 from vla_adapter_ros.runtime.latency import LatencyMonitor
+from vla_adapter_ros.runtime.limits import Limits
 from vla_adapter_ros.runtime.motion_plan import (
     Executing,
     MotionPlan,
@@ -31,7 +33,7 @@ from vla_adapter_ros.runtime.motion_plan import (
     rest_motion,
 )
 from vla_adapter_ros.runtime.plan import JointPlan
-from vla_adapter_ros.runtime.planning import Limits, Targets, Track, brake_track, plan_track
+from vla_adapter_ros.runtime.planning import Targets, Track, brake_track, plan_track
 from vla_adapter_ros.runtime.safety import OK, SafetyFilter, Verdict
 
 _EPSILON = 1e-6
@@ -219,7 +221,7 @@ class ChunkScheduler:
             return self._refuse(*refusal, chunk)
         try:
             targets = self._converter.to_targets(chunk.actions, observed)
-        except MotionError as error:
+        except VLAAdapterError as error:
             return self._refuse('invalid', str(error), chunk)
         moment = self._align(chunk, now)
         if moment.phase >= len(targets) - _EPSILON:
@@ -250,9 +252,14 @@ class ChunkScheduler:
         """Return whether an inference must start now to be done when the next chunk is due."""
         if not self.started:
             return True
-        latency = self.expected_latency()
-        plan = self._history.current
-        return math.isnan(latency) or now + latency >= plan.due or now >= plan.end
+        latency, plan = self.expected_latency(), self._history.current
+        if math.isnan(latency) or now >= plan.end:
+            return True
+        if latency * plan.pace >= (plan.steps - 1) * plan.step_period:
+            # The chunk would be consumed before it arrives. Moving on meanwhile gains nothing:
+            # look again once the arm has arrived.
+            return False
+        return now + latency >= plan.due
 
     # -- inside -----------------------------------------------------------------------------
 
@@ -335,10 +342,16 @@ class ChunkScheduler:
         return replace(plan, due=self._due(plan))
 
     def _due(self, plan: MotionPlan) -> float:
-        """Return when the next chunk should take over: after execute_steps, before braking."""
-        progress = plan.progress_at(plan.switch) + self.execute_steps * plan.step_period
+        """Return when the next chunk should take over: after execute_steps, before braking.
+
+        A motion that is stretched far (a slow ramp to a distant start) does not wait for its
+        steps: the policy looks again after the time they were meant to take.
+        """
+        intended = self.execute_steps * plan.step_period
+        progress = plan.progress_at(plan.switch) + intended
         tail = plan.start + float(plan.arm.times[-2])
-        return max(min(plan.time_of(progress), tail), plan.switch) - self._lead
+        due = min(plan.time_of(progress), tail, plan.switch + intended)
+        return max(due, plan.switch) - self._lead
 
     def _blended(self, targets: np.ndarray, moment: _Alignment, period: float) -> np.ndarray:
         old = self._history.current
