@@ -48,15 +48,11 @@ def test_steps_consumed_during_inference_are_dropped():
 
 
 def test_stretched_motion_consumes_by_progress_not_by_clock():
-    slow = changed_robot(
-        joints=[dict(j, max_velocity=0.1) for j in robot().to_dict()['joints']]
-    )
+    slow = changed_robot(joints=[dict(j, max_velocity=0.1) for j in robot().to_dict()['joints']])
     scheduler = ready(contract=slow, handover_lead=0.0)
     scheduler.accept(chunk_to(line_from(HOME, slow_step(0.03)), 0.0), 0.0, HOME)
     observed = scheduler.commanded(1.0)[0]
-    plan = scheduler.accept(
-        chunk_to(line_from(observed, slow_step(0.03)), 1.0), 1.3, observed
-    )
+    plan = scheduler.accept(chunk_to(line_from(observed, slow_step(0.03)), 1.0), 1.3, observed)
     # 0.3 s are three steps of the policy, but the arm is three times too slow for it.
     assert plan is not None and plan.dropped in (0, 1)
 
@@ -265,6 +261,19 @@ def test_hold_brakes_at_the_limit_and_stays():
     assert plan.arm.times[-1] == pytest.approx(max(speed / 8.0, 0.05), rel=1e-3)
     assert not scheduler.commanded(plan.end)[1].any()
     assert scheduler.executing(plan.end).way == 'hold'
+    assert scheduler.dropped['held'] == 4
+
+
+def test_holding_again_and_again_comes_to_rest_all_the_same():
+    scheduler = ready()
+    scheduler.accept(chunk_to(line_from(HOME, slow_step(0.05)), 0.0), 0.0, HOME)
+    end = scheduler.hold(0.5).end
+    for n in range(20):
+        now = 0.5 + 0.02 * n
+        plan = scheduler.hold(now)
+        assert plan.arm.points()[0][0] > 0.0
+        assert scheduler.moving(now) == (now < end)
+        assert plan.end == pytest.approx(max(end, now))
     assert scheduler.dropped['held'] == 4
 
 

@@ -16,9 +16,7 @@ from motion_helpers import (
     run_loop,
 )
 
-QUIET = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
+QUIET = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def random_policy(scheduler, rng, spread, jump):

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+# Knots closer than this are one [s].
+_MERGE = 1e-4
+
 
 @dataclass(frozen=True)
 class JointPlan:
@@ -26,7 +29,9 @@ class JointPlan:
 
     @property
     def end(self) -> float:
-        """Absolute time of the last knot [s]."""
+        """Absolute time from which it rests [s]: that of the last knot, if it moves at all."""
+        if not self.velocities.any() and (self.positions == self.positions[0]).all():
+            return self.start
         return self.start + float(self.times[-1])
 
     def sample(self, now: float) -> tuple[np.ndarray, np.ndarray]:
@@ -54,6 +59,20 @@ class JointPlan:
         """Return the same motion `offset` seconds later."""
         return JointPlan(self.start + offset, self.times, self.positions, self.velocities)
 
+    def remaining(self, now: float, shortest: float) -> JointPlan:
+        """Return the rest of the motion from `now` on; at rest, `shortest` seconds of it."""
+        knots = self.start + self.times - now
+        ahead = knots > _MERGE
+        position, velocity = self.sample(now)
+        if not ahead.any():
+            return rest_plan(position, now, shortest)
+        return JointPlan(
+            now,
+            np.concatenate(([0.0], knots[ahead])),
+            np.vstack((position, self.positions[ahead])),
+            np.vstack((velocity, self.velocities[ahead])),
+        )
+
     def _ends(self, i: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         p, v = self.positions, self.velocities
         return p[i], v[i], p[i + 1], v[i + 1]
@@ -69,7 +88,7 @@ def _cubic(
     return position, v0 + t * (a + t * 0.5 * jerk)
 
 
-def rest_plan(position: np.ndarray, now: float) -> JointPlan:
+def rest_plan(position: np.ndarray, now: float, duration: float = 0.05) -> JointPlan:
     """Return the plan of standing still."""
     still = np.tile(np.asarray(position, dtype=float), (2, 1))
-    return JointPlan(now, np.array([0.0, 1e-3]), still, np.zeros_like(still))
+    return JointPlan(now, np.array([0.0, duration]), still, np.zeros_like(still))

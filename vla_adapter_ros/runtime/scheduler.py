@@ -33,7 +33,7 @@ from vla_adapter_ros.runtime.motion_plan import (
     rest_motion,
 )
 from vla_adapter_ros.runtime.plan import JointPlan
-from vla_adapter_ros.runtime.planning import Targets, Track, brake_track, plan_track
+from vla_adapter_ros.runtime.planning import MIN_GAP, Targets, Track, brake_track, plan_track
 from vla_adapter_ros.runtime.safety import OK, SafetyFilter, Verdict
 
 _EPSILON = 1e-6
@@ -139,6 +139,11 @@ class ChunkScheduler:
         self._require_start()
         return self._history.executing(now)
 
+    @property
+    def holding(self) -> bool:
+        """Whether the plan is to stop and stay, not to follow a chunk."""
+        return self.started and not self._history.current.steps
+
     def moving(self, now: float) -> bool:
         """Return whether the plan still moves at `now`."""
         return self.started and now < self._history.current.end
@@ -183,11 +188,14 @@ class ChunkScheduler:
         return None
 
     def hold(self, now: float) -> MotionPlan:
-        """Brake as fast as the limits allow and stay; returns the plan to send."""
+        """Brake as fast as the limits allow and stay; returns the plan to send.
+
+        Calling it again does not start the brake anew: the plan is what is left of it.
+        """
         self.update(now)
         self._require_start()
-        plan = self._braking_plan(now)
         self._drop_rest(now, 'held')
+        plan = self._remaining_hold(now) if self.holding else self._braking_plan(now)
         self._history.push(plan)
         return plan
 
@@ -379,6 +387,13 @@ class ChunkScheduler:
             switch=now,
             way='hold',
         )
+
+    def _remaining_hold(self, now: float) -> MotionPlan:
+        plan = self._history.current
+        arm = plan.arm.remaining(now, self._lead or MIN_GAP)
+        gripper = plan.gripper.remaining(now, self._lead or MIN_GAP)
+        progress = np.full(len(arm.times), plan.progress_at(now))
+        return MotionPlan(arm, gripper, progress, switch=now, way='hold')
 
     def _drop_rest(self, now: float, reason: str) -> None:
         plan = self._history.current
