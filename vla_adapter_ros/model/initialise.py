@@ -9,9 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from .language import Decoder
+from .stem import KeypointToken
 from .vision import VisionTower
 
 STD = 0.02
+# Spread of a keypoint map's scores. Near zero a map is uniform, its keypoint the image's centre,
+# and its gradient lost among the pixels: with torch's default a policy that is to find the named
+# block learned nothing of it in 300 steps; with this it was 8 cm off then, 2 cm at step 500.
+KEYPOINT_SPREAD = 4.6
 
 
 @torch.no_grad()
@@ -26,6 +31,8 @@ def initialise(model: nn.Module) -> None:
             _tower(module)
         elif isinstance(module, Decoder):
             _decoder(module)
+        elif isinstance(module, KeypointToken):
+            module.maps.weight.normal_(0.0, KEYPOINT_SPREAD / math.sqrt(module.maps.in_channels))
     queries = getattr(model, 'action_queries', None)
     if queries is not None:
         queries.weight.normal_(0.0, model.config.query_scale)

@@ -52,9 +52,6 @@ class DataConfig:
     action_space: Literal['joint_position', 'joint_delta', 'ee_delta'] | None = option(
         None, 'what an action is; none: the contract says'
     )
-    statistics: Literal['q99', 'minmax', 'meanstd'] = option(
-        'q99', 'normalisation of actions and proprioception (official: q01..q99 to -1..1)'
-    )
     validation_fraction: float = option(0.05, 'share of the episodes held out, by episode')
     cache: str | None = option(None, 'folder of the decoded training cache; none: beside the data')
     workers: int = option(4, 'loader processes per training process; 0 loads in the loop')
@@ -146,11 +143,22 @@ class TrainConfig:
     steps: int = option(150_000, 'optimiser steps (paper: 150000)')
     batch_size: int = option(16, 'samples per process and micro-step (paper: 16)')
     accumulate: int = option(1, 'micro-steps per optimiser step')
+    latent_noise: bool = option(
+        True, "noise on the policy's initial latent in training, as officially; false: zeros"
+    )
     ema: float = option(0.0, 'decay of the averaged weights, e.g. 0.999; 0: none')
     model: dict[str, Any] = option(
-        {'preset': 'vla_adapter_pro'}, 'model configuration: a preset and changes to it'
+        {'preset': 'pro'},
+        'network: preset (pro, original, dit: released sizes; tiny) and changes to it, as in '
+        'VLAAdapterConfig; only read when start.kind is random or base',
     )
-    tokenizer: str | None = option(None, 'tokenizer.json; none: the one of the start weights')
+    processing: dict[str, Any] = option(
+        {}, 'changes to ProcessingConfig: images, prompt_format, normalisation, …'
+    )
+    tokenizer: str | None = option(
+        None, 'folder of a tokenizer; none: that of the start weights, or a word list of the '
+        'instructions when start.kind is random',
+    )
     start: StartConfig = section(StartConfig, 'initial weights')
     adaptation: AdaptationConfig = section(AdaptationConfig, 'what trains')
     data: DataConfig = section(DataConfig, 'datasets and loading')

@@ -1,0 +1,65 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Which parameters train: policy and ActionQueries alone, plus LoRA, or everything.
+
+LoRA goes on every linear layer of the backbone that computes something. The official target
+list also hits layers whose output is never read (LM head, last blocks of both towers, SigLIP's
+attention pooling); these layers do not exist in this model. The patch convolutions stay frozen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from vla_adapter_ros.training.config import AdaptationConfig
+from vla_adapter_ros.training.lora import attach_lora
+
+BACKBONE = ('vision_backbone', 'projector', 'language_model')
+
+
+def backbone_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    """Yield the parameters of towers, projector and language model."""
+    for name, parameter in model.named_parameters():
+        if name.split('.', 1)[0] in BACKBONE:
+            yield name, parameter
+
+
+def lora_targets(model: nn.Module) -> list[str]:
+    """Return the names of the backbone's linear layers."""
+    return [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and name.split('.', 1)[0] in BACKBONE
+    ]
+
+
+def adapt(model: nn.Module, config: AdaptationConfig, frozen_dtype: torch.dtype) -> list[str]:
+    """Make the model train as `config` says, in place.
+
+    Args:
+        model: the network, in float32.
+        config: frozen, lora or full.
+        frozen_dtype: storage of the weights that do not train (see `optimizer.py`).
+
+    Returns:
+        The names of the backbone parameters that train.
+    """
+    for _, parameter in backbone_parameters(model):
+        parameter.requires_grad_(config.mode == 'full')
+    if config.mode == 'lora':
+        attach_lora(model, lora_targets(model), config)
+    for _, parameter in backbone_parameters(model):
+        if not parameter.requires_grad and parameter.is_floating_point():
+            parameter.data = parameter.data.to(frozen_dtype)
+    return [name for name, p in backbone_parameters(model) if p.requires_grad]
+
+
+def count_by_module(model: nn.Module) -> dict[str, tuple[int, int]]:
+    """Return top-level module → (parameters that train, parameters that do not)."""
+    counts: dict[str, list[int]] = {}
+    for name, parameter in model.named_parameters():
+        entry = counts.setdefault(name.split('.', 1)[0], [0, 0])
+        entry[0 if parameter.requires_grad else 1] += parameter.numel()
+    return {name: (train, fixed) for name, (train, fixed) in counts.items()}

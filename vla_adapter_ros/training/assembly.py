@@ -1,0 +1,177 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Builds what a configuration names: datasets, network, pipeline."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vla_adapter_ros.data.dataset import Dataset, open_dataset
+from vla_adapter_ros.data.mixture import Mixture
+from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.model import VLAAdapter, VLAAdapterConfig
+from vla_adapter_ros.model.prismatic import load_vlm
+from vla_adapter_ros.processing.augment import AugmentConfig
+from vla_adapter_ros.processing.images import OWN_IMAGES, ImageConfig
+from vla_adapter_ros.processing.pipeline import InputPipeline, ProcessingConfig
+from vla_adapter_ros.processing.statistics import Statistics
+from vla_adapter_ros.processing.tokenizer import Tokenizer
+from vla_adapter_ros.runtime.contract import RobotContract, resolve_contract
+from vla_adapter_ros.runtime.official import official_processing
+from vla_adapter_ros.training.batches import BatchMaker
+from vla_adapter_ros.training.config import TrainConfig
+from vla_adapter_ros.training.config_loader import ConfigError
+from vla_adapter_ros.training.model_setup import network_config
+
+
+@dataclass
+class Parts:
+    """Everything a run is made of, before it is placed on a device.
+
+    Attributes:
+        model: the network in float32, not yet adapted.
+        pipeline: from observations to its inputs.
+        statistics: of the training part of the datasets.
+        contract: the robot the data were recorded with, with the action space trained on.
+        mixture: the training episodes.
+        validation: the held-out episodes of each dataset that has some.
+        maker: makes batches.
+    """
+
+    model: VLAAdapter
+    pipeline: InputPipeline
+    statistics: Statistics
+    contract: RobotContract | None
+    mixture: Mixture
+    validation: list[Dataset]
+    maker: BatchMaker
+
+    def save(self, directory: Path, weights: dict[str, torch.Tensor], recipe: Any) -> None:
+        """Write a self-describing checkpoint, as `runtime.Policy` and the node load it."""
+        self.model.save_pretrained(
+            directory,
+            state_dict=weights,
+            robot=None if self.contract is None else self.contract.to_dict(),
+            statistics=self.statistics.to_dict(),
+            preprocessing=self.pipeline.config.to_dict(),
+            training=recipe,
+        )
+        self.pipeline.tokenizer.save(directory)
+
+
+def assemble(config: TrainConfig, progress: bool) -> Parts:
+    """Open the datasets and build the network.
+
+    Raises:
+        ConfigError: no datasets, or settings that do not fit each other.
+        DatasetError: the data cannot be read or do not fit the contract.
+        CheckpointError: the start weights do not fit.
+    """
+    if not config.data.datasets:
+        raise ConfigError('data.datasets: got none, expected at least one dataset folder')
+    metadata = _start_metadata(config)
+    network = _start_network(config, metadata)
+    processing = _processing(config, metadata, network)
+    datasets = [_open(path, config, processing.images, progress) for path in config.data.datasets]
+    parts = [d.split(config.data.validation_fraction, config.seed) for d in datasets]
+    mixture = Mixture([train for train, _ in parts])
+    statistics = mixture.joint_statistics(Path(config.data.datasets[0]).name)
+    tokenizer = _tokenizer(config, datasets)
+    sizes = {'proprio_dim': statistics.proprio.size, 'action_dim': statistics.action.size}
+    if config.start.kind == 'random':
+        network = network_config(config.model, vocab_size=tokenizer.vocab_size, **sizes)
+    model = _model(config, network if config.start.kind != 'base' else network.replace(**sizes))
+    _check_sizes(model.config, sizes, config)
+    pipeline = InputPipeline(processing, tokenizer, statistics)
+    changes = AugmentConfig(crop_area=processing.images.crop_area)
+    maker = BatchMaker(
+        pipeline, statistics, changes if config.data.augment else None,
+        [d.name for d in mixture.datasets], None if config.latent_noise else _zero_latent(model),
+    )
+    contract = _contract(datasets[0], config)
+    validation = [held for _, held in parts if held is not None]
+    return Parts(model, pipeline, statistics, contract, mixture, validation, maker)
+
+
+def _zero_latent(model: VLAAdapter) -> torch.Tensor:
+    config = model.config
+    return torch.zeros(config.chunk_size, config.policy_width * config.action_dim)
+
+
+def _start_metadata(config: TrainConfig) -> Any:
+    if config.start.kind not in ('official', 'ours'):
+        return None
+    from vla_adapter_ros.model.metadata import read_checkpoint_metadata
+
+    return read_checkpoint_metadata(str(config.start.path))
+
+
+def _start_network(config: TrainConfig, metadata: Any) -> VLAAdapterConfig:
+    return network_config(config.model) if metadata is None else metadata.config
+
+
+def _processing(config: TrainConfig, metadata: Any, network: VLAAdapterConfig) -> ProcessingConfig:
+    if config.start.kind == 'ours':
+        base = dict(metadata.preprocessing)
+    elif config.start.kind == 'official':
+        base = official_processing(metadata).to_dict()
+    else:
+        base = ProcessingConfig(images=OWN_IMAGES, zero_constant=True).to_dict()
+        base['images']['size'] = network.image_size
+        base['images']['normalisations'] = base['images']['normalisations'][-len(network.vision):]
+        if config.start.kind == 'random':
+            base['prompt_format'] = 'plain'
+    for key, value in config.processing.items():
+        nested = isinstance(value, dict) and isinstance(base.get(key), dict)
+        base[key] = {**base[key], **value} if nested else value
+    return ProcessingConfig.from_dict(base)
+
+
+def _open(path: str, config: TrainConfig, images: ImageConfig, progress: bool) -> Dataset:
+    contract = resolve_contract(config.data.contract) if config.data.contract else None
+    return open_dataset(
+        path,
+        images=images,
+        contract=contract,
+        action_space=config.data.action_space,
+        cache=config.data.cache,
+        workers=max(1, config.data.workers),
+        progress=progress,
+    )
+
+
+def _contract(dataset: Dataset, config: TrainConfig) -> RobotContract | None:
+    if dataset.contract is None:
+        return None
+    data = dataset.contract.to_dict() | {'action_space': dataset.action_space}
+    return RobotContract.from_dict(data, f'contract of {config.data.datasets[0]}')
+
+
+def _tokenizer(config: TrainConfig, datasets: list[Dataset]) -> Tokenizer:
+    if config.tokenizer:
+        return Tokenizer.from_directory(config.tokenizer)
+    if config.start.kind == 'random':
+        texts = {e.instruction for d in datasets for e in d.store.episodes}
+        return Tokenizer.from_texts(sorted(texts))
+    return Tokenizer.from_directory(str(config.start.path))
+
+
+def _model(config: TrainConfig, network: VLAAdapterConfig) -> VLAAdapter:
+    torch.manual_seed(config.seed)
+    if config.start.kind == 'random':
+        return VLAAdapter.from_config(network)
+    if config.start.kind == 'base':
+        return load_vlm(str(config.start.path), network)
+    return VLAAdapter.from_pretrained(str(config.start.path), dtype=torch.float32)
+
+
+def _check_sizes(network: VLAAdapterConfig, sizes: dict[str, int], config: TrainConfig) -> None:
+    for name, wanted in sizes.items():
+        if getattr(network, name) != wanted:
+            raise DatasetError(
+                f'{config.data.datasets[0]}: {name} is {wanted}, the weights of '
+                f'{config.start.path} have {getattr(network, name)}'
+            )

@@ -1,0 +1,130 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""From samples in physical units to what the network is trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from vla_adapter_ros.data.dataset import Batch as Samples
+from vla_adapter_ros.data.dataset import Dataset
+from vla_adapter_ros.data.loader import load_batches, validation_batches
+from vla_adapter_ros.data.mixture import BatchOrder, Mixture
+from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.processing.augment import AugmentConfig, augment, normalize_pixels
+from vla_adapter_ros.processing.pipeline import InputPipeline
+from vla_adapter_ros.processing.statistics import Normalizer, Statistics
+from vla_adapter_ros.training.config import TrainConfig
+from vla_adapter_ros.training.trainer import Batch
+
+
+class BatchMaker:
+    """Turns samples into network inputs and normalised targets, through the robot's own pipeline.
+
+    Args:
+        pipeline: the checkpoint's input pipeline.
+        statistics: of the actions.
+        augmentation: random changes of training images; None: none.
+        names: of the datasets, for messages.
+        latent: (K, D·A) initial latent given to the policy; None: its own (noise in training).
+    """
+
+    def __init__(
+        self, pipeline: InputPipeline, statistics: Statistics,
+        augmentation: AugmentConfig | None, names: list[str], latent: torch.Tensor | None = None,
+    ) -> None:
+        self._latent = latent
+        self.pipeline, self._augmentation, self._names = pipeline, augmentation, names
+        mode = pipeline.config.normalisation
+        self.actions = Normalizer(statistics.action, mode, zero_constant=True)
+
+    def make(self, samples: Samples, device: torch.device, training: bool) -> Batch:
+        """Return the tensors of `VLAAdapter.compute_loss`; the images are (B, 3·T·n, S, S)."""
+        self._check(samples)
+        ids, mask = self._prompts(samples.instructions)
+        proprio = self.pipeline.proprio.normalize(samples.proprioception)
+        actions = self.actions.normalize(samples.actions)
+        batch = {
+            'pixel_values': self._pixels(samples.images, device, training),
+            'input_ids': ids.to(device),
+            'attention_mask': mask.to(device),
+            'proprio': torch.as_tensor(proprio, dtype=torch.float32, device=device),
+            'actions': torch.as_tensor(actions, dtype=torch.float32, device=device),
+        }
+        if self._latent is not None:
+            batch['initial_latent'] = self._latent.to(device)
+        return batch
+
+    def _check(self, samples: Samples) -> None:
+        """Refuse numbers that are not finite, by dataset and frame."""
+        for what in ('proprioception', 'actions'):
+            values = getattr(samples, what)
+            good = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+            if not good.all():
+                bad = int(np.argmin(good))
+                name = self._names[int(samples.datasets[bad])]
+                raise DatasetError(
+                    f'dataset {name!r}, frame {int(samples.rows[bad])} '
+                    f'({samples.instructions[bad]!r}): {what} is not finite; remove the episode'
+                )
+
+    def _prompts(self, instructions: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        rows = [self.pipeline.prompt_ids(text) for text in instructions]
+        length = max(len(row) for row in rows)
+        ids = torch.full((len(rows), length), self.pipeline.tokenizer.pad_id, dtype=torch.long)
+        mask = torch.zeros(len(rows), length, dtype=torch.long)
+        for i, row in enumerate(rows):
+            ids[i, : len(row)] = torch.from_numpy(np.array(row))
+            mask[i, : len(row)] = 1
+        return ids, mask
+
+    def _pixels(self, images: np.ndarray, device: torch.device, training: bool) -> torch.Tensor:
+        config = self.pipeline.config.images
+        batch, cameras = images.shape[:2]
+        if not (training and self._augmentation) and config.crop_area < 1:
+            # The evaluation's centre crop; the same code as on the robot.
+            made = [self.pipeline.pixels(list(frame)) for frame in images]
+            return torch.from_numpy(np.stack(made)).to(device)
+        flat = torch.from_numpy(images).to(device).flatten(0, 1).permute(0, 3, 1, 2)
+        if training and self._augmentation:
+            flat = augment(flat, self._augmentation)
+        pixels = normalize_pixels(flat, config)
+        return pixels.reshape(batch, cameras * pixels.shape[1], *pixels.shape[2:])
+
+
+class TrainingBatches:
+    """The endless, resumable stream of one process (see `data/mixture.py`)."""
+
+    def __init__(
+        self, config: TrainConfig, mixture: Mixture, maker: BatchMaker, rank: int, world: int
+    ) -> None:
+        self._config, self._mixture, self._maker = config, mixture, maker
+        self.order = BatchOrder(
+            mixture, config.batch_size, rank=rank, world=world, seed=config.seed,
+            end_weight=config.data.end_weight,
+        )  # fmt: skip
+
+    def training(self, first_step: int) -> Iterator[Samples]:
+        """Yield the samples of each micro-step from optimiser step `first_step` on."""
+        data = self._config.data
+        return load_batches(
+            self._mixture, self.order, start=first_step * self._config.accumulate,
+            stop=self._config.steps * self._config.accumulate,
+            workers=data.workers, ahead=data.prefetch,
+        )  # fmt: skip
+
+    def prepare(self, samples: Samples, device: torch.device) -> Batch:
+        """Augment and normalise on the device."""
+        return self._maker.make(samples, device, training=True)
+
+
+def validation_inputs(
+    maker: BatchMaker, datasets: list[Dataset], config: TrainConfig, device: torch.device
+) -> Iterator[tuple[Samples, Batch]]:
+    """Yield the same held-out samples every time, with their inputs."""
+    most = max(1, config.save.validation_batches // len(datasets))
+    for dataset in datasets:
+        for samples in validation_batches(dataset, config.batch_size, most):
+            yield samples, maker.make(samples, device, training=False)

@@ -1,0 +1,210 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Train a VLA-Adapter.
+
+python -m vla_adapter_ros.training.train --config config/train/paper.yaml key=value …
+torchrun --nproc-per-node 4 -m vla_adapter_ros.training.train --config … key=value …
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.training.config import TrainConfig, load_config
+from vla_adapter_ros.training.config_loader import describe, to_dict
+
+if TYPE_CHECKING:
+    from vla_adapter_ros.training.assembly import Parts
+
+# Settings that may change when a run is resumed: they do not touch what is learned.
+_FREE = ('output_dir', 'log', 'save', 'simulation', 'speed')
+_FREE_DATA = ('workers', 'prefetch', 'cache')
+
+
+def run(config: TrainConfig) -> Path:
+    """Train as configured; return the folder of the last checkpoint.
+
+    Raises:
+        VLAAdapterError: settings, data or weights do not fit, or the run cannot go on.
+    """
+    import torch
+
+    from vla_adapter_ros.training.adaptation import adapt
+    from vla_adapter_ros.training.assembly import assemble
+    from vla_adapter_ros.training.batches import TrainingBatches
+    from vla_adapter_ros.training.lora import merged_state_dict
+    from vla_adapter_ros.training.metrics import RunLog
+    from vla_adapter_ros.training.trainer import Hooks, Trainer
+    from vla_adapter_ros.training.validation import validation_hook
+
+    accelerator = make_accelerator(config)
+    main = accelerator.is_main_process
+    with accelerator.main_process_first():  # the first process builds the cache
+        parts = assemble(config, progress=main)
+    frozen = torch.bfloat16 if config.speed.precision == 'bf16' else torch.float32
+    backbone = adapt(parts.model, config.adaptation, frozen)
+    prepare_speed(parts.model, config)
+    batches = TrainingBatches(
+        config, parts.mixture, parts.maker, accelerator.process_index, accelerator.num_processes
+    )
+    recipe = to_dict(config)
+
+    def write(folder: Path, step: int) -> None:
+        results = {'config': recipe, 'step': step, 'processes': accelerator.num_processes}
+        parts.save(folder, merged_state_dict(parts.model), results)
+
+    device = accelerator.device
+    validate = validation_hook(parts, config, device, main) if parts.validation else None
+    if not config.save.validate_every:
+        validate = None
+    hooks = Hooks(write, validate, simulation_hook(parts, config) if main else None)
+    trainer = Trainer(config, parts.model, batches, hooks, accelerator, backbone)
+    last = trainer.folder.last() if config.save.resume else None
+    if last is not None:
+        check_resumable(last, recipe)
+        trainer.resume(last)
+    log = RunLog(Path(config.output_dir), config.log, recipe, main)
+    try:
+        trainer.train(log)
+    except torch.OutOfMemoryError as error:
+        raise out_of_memory(config, trainer.folder.last()) from error
+    finally:
+        log.close()
+        accelerator.end_training()
+    return trainer.folder.last() or Path(config.output_dir)
+
+
+def make_accelerator(config: TrainConfig) -> Any:
+    """Return the accelerator: device, mixed precision, and whatever torchrun started.
+
+    Raises:
+        ConfigError: a device that is not here.
+    """
+    import torch
+    from accelerate import Accelerator
+
+    from vla_adapter_ros.training.config_loader import ConfigError
+
+    speed = config.speed
+    if speed.device not in ('auto', 'cpu', 'cuda'):
+        raise ConfigError(f'speed.device: got {speed.device!r}, expected auto, cpu or cuda')
+    if speed.device == 'cuda' and not torch.cuda.is_available():
+        raise ConfigError('speed.device: got cuda, but torch sees no GPU here; use cpu or auto')
+    if speed.threads:
+        torch.set_num_threads(speed.threads)
+    if torch.cuda.is_available():
+        torch.backends.cuda.matmul.allow_tf32 = True
+    return Accelerator(
+        cpu=speed.device == 'cpu' or not torch.cuda.is_available(),
+        mixed_precision='bf16' if speed.precision == 'bf16' else 'no',
+    )
+
+
+def prepare_speed(model: Any, config: TrainConfig) -> None:
+    """Switch on gradient checkpointing and the compilation of the repeated blocks."""
+    model.set_gradient_checkpointing(config.speed.gradient_checkpointing)
+    if config.speed.compile:
+        blocks = [b for tower in model.vision_backbone.towers for b in tower.blocks]
+        for block in (*blocks, *model.decoder.layers):
+            block.compile()  # in place: parameter names stay
+
+
+def simulation_hook(parts: Parts, config: TrainConfig) -> Any:
+    """Return the trainer's success rate in simulation, or None if it is off."""
+    if not config.simulation.every:
+        return None
+    from vla_adapter_ros.training.simulation_check import success_rates
+
+    return lambda step: success_rates(parts, config)
+
+
+def check_resumable(checkpoint: Path, recipe: dict[str, Any]) -> None:
+    """Refuse to continue a run whose recipe differs in what is learned.
+
+    Raises:
+        TrainingError: naming the first difference.
+    """
+    from vla_adapter_ros.model.metadata import read_checkpoint_metadata
+    from vla_adapter_ros.training.trainer import TrainingError
+
+    before = read_checkpoint_metadata(checkpoint).training.get('config', {})
+    found = _differences(_fixed(before), _fixed(recipe))
+    if found:
+        raise TrainingError(
+            f'resume {checkpoint}: {found[0]}; to train on with other settings use another '
+            f'output_dir with start.kind=ours start.path={checkpoint}'
+        )
+
+
+def _fixed(recipe: dict[str, Any]) -> dict[str, Any]:
+    kept = {k: v for k, v in recipe.items() if k not in _FREE}
+    kept['data'] = {k: v for k, v in recipe.get('data', {}).items() if k not in _FREE_DATA}
+    return kept
+
+
+def _differences(before: Any, now: Any, place: str = '') -> list[str]:
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = sorted({*before, *now})
+        return [
+            line
+            for key in keys
+            for line in _differences(before.get(key), now.get(key), f'{place}.{key}'.lstrip('.'))
+        ]
+    return [] if before == now else [f'{place} was {before!r}, now is {now!r}']
+
+
+def out_of_memory(config: TrainConfig, last: Path | None) -> VLAAdapterError:
+    """Return the error that says which recipe fits this device."""
+    import torch
+
+    from vla_adapter_ros.training.trainer import TrainingError
+
+    total = torch.cuda.mem_get_info()[1] / 1e9 if torch.cuda.is_available() else 0.0
+    sizes = [size for size in (80, 40, 24, 10) if size <= total] or [10]
+    return TrainingError(
+        f'out of memory with batch_size={config.batch_size} on a device of {total:.0f} GB: use '
+        f'config/train/small_memory_{sizes[0]}gb.yaml, or halve batch_size and double accumulate'
+        f', or set speed.gradient_checkpointing=true; last checkpoint: {last or "none"}'
+    )
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog='python -m vla_adapter_ros.training.train',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog='settings (key=value):\n' + '\n'.join(describe(TrainConfig)),
+    )
+    parser.add_argument('--config', help='recipe (YAML); those of the package: config/train/')
+    parser.add_argument(
+        '--dry-run', action='store_true',
+        help='print parameters per module, memory estimate, steps and the shapes of one batch',
+    )  # fmt: skip
+    parser.add_argument('overrides', nargs='*', metavar='key=value', help='settings; see below')
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    options = parse(arguments)
+    try:
+        config = load_config(options.config, options.overrides)
+        if options.dry_run:
+            from vla_adapter_ros.training.dry_run import dry_run
+
+            print(dry_run(config))
+        else:
+            print(run(config))
+    except VLAAdapterError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

@@ -1,0 +1,301 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The training loop. One process or many: accelerate places, wraps and synchronises the model.
+
+Everything random in a step (latent noise, dropout, augmentation) is seeded by (seed, step,
+micro-step), and the order of samples is a function of (seed, step) too. A resumed run therefore
+needs no saved generator state and repeats exactly what an uninterrupted one does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.training.config import TrainConfig
+from vla_adapter_ros.training.metrics import PhaseTimer, RunLog, peak_flops, peak_memory_gb
+from vla_adapter_ros.training.optimizer import (
+    WeightAverage,
+    make_adamw,
+    parameter_groups,
+    set_rate,
+    trainable,
+)
+from vla_adapter_ros.training.progress import ProgressBar
+from vla_adapter_ros.training.run_folder import STATE_FILE, RunFolder
+from vla_adapter_ros.training.schedule import rate_factor
+
+Batch = dict[str, Any]
+
+
+class TrainingError(VLAAdapterError):
+    """A run cannot go on: diverged, out of memory, or not resumable as asked."""
+
+
+class Batches(Protocol):
+    """What the trainer needs of the data."""
+
+    def training(self, first_step: int) -> Iterator[Batch]:
+        """Yield micro-batches of this process for ever, from optimiser step `first_step` on."""
+        ...
+
+    def prepare(self, batch: Batch, device: torch.device) -> Batch:
+        """Bring a batch to the device and augment it there, from torch's generator."""
+        ...
+
+
+class LossModule(nn.Module):
+    """Gives the model's loss through `forward`, where DDP and autocast hook in."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        """Return the scalar loss of one batch."""
+        loss, _ = self.model.compute_loss(batch)
+        return loss
+
+
+@dataclass
+class Hooks:
+    """What the trainer calls at certain steps; each gets the step number.
+
+    Attributes:
+        write_checkpoint: writes the self-describing checkpoint into a folder.
+        validate: returns named errors; `l1` among them decides which checkpoint is best.
+        simulate: returns named success rates.
+    """
+
+    write_checkpoint: Callable[[Path, int], None]
+    validate: Callable[[int], dict[str, float]] | None = None
+    simulate: Callable[[int], dict[str, float]] | None = None
+
+
+@dataclass
+class _Window:
+    """What has happened since the last log line."""
+
+    losses: list[torch.Tensor] = field(default_factory=list)
+    norms: list[torch.Tensor] = field(default_factory=list)
+    steps: int = 0
+
+
+class Trainer:
+    """Trains one model as its configuration says.
+
+    Args:
+        config: the run.
+        model: the network with its adaptation applied; what trains has `requires_grad`.
+        batches: the data.
+        hooks: checkpoint writing, validation, simulation.
+        accelerator: an `accelerate.Accelerator`.
+        backbone_names: trainable parameters that get `optimizer.backbone_lr`.
+    """
+
+    def __init__(
+        self, config: TrainConfig, model: nn.Module, batches: Batches, hooks: Hooks,
+        accelerator: Any, backbone_names: list[str] | None = None,
+    ) -> None:
+        self.config, self.model, self.batches, self.hooks = config, model, batches, hooks
+        self.accelerator = accelerator
+        self.step = 0
+        self.named = trainable(model)
+        groups = parameter_groups(self.named, config.optimizer, backbone_names or [])
+        optimizer = make_adamw(groups, config.optimizer, config.speed.fused_optimizer)
+        self.average = WeightAverage(self.named, config.ema) if config.ema else None
+        self._loss_module, self.optimizer = accelerator.prepare(LossModule(model), optimizer)
+        self.folder = RunFolder(Path(config.output_dir), config.save.keep_last)
+        self._timer = PhaseTimer(accelerator.device.type == 'cuda')
+        self._flops_per_step: float | None = None
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and shows progress."""
+        return bool(self.accelerator.is_main_process)
+
+    def averaged(self) -> contextlib.AbstractContextManager[Any]:
+        """Return a context in which the model holds the weights to be used (averaged if any)."""
+        return self.average.swapped(self.named) if self.average else contextlib.nullcontext()
+
+    def train(self, log: RunLog) -> None:
+        """Run until `config.steps`.
+
+        Raises:
+            TrainingError: the loss is not finite, or the memory does not suffice.
+            CheckpointError: a checkpoint cannot be written.
+        """
+        self.model.train()
+        with ProgressBar(self.config.steps, self.step, self.is_main) as bar:
+            stream = self.batches.training(self.step)
+            window = _Window()
+            while self.step < self.config.steps:
+                self._optimiser_step(stream, window)
+                self.step += 1
+                bar.advance()
+                if self._due(self.config.log.every):
+                    self._report(window, log, bar)
+                    window = _Window()
+                self._periodic(log, window, bar)
+
+    def _due(self, every: int) -> bool:
+        last = self.step == self.config.steps
+        return every > 0 and (self.step % every == 0 or last)
+
+    def _optimiser_step(self, stream: Iterator[Batch], window: _Window) -> None:
+        rate = rate_factor(self.step, self.config.steps, self.config.schedule)
+        set_rate(self.optimizer, rate)
+        for micro in range(self.config.accumulate):
+            window.losses.append(self._micro_step(stream, micro))
+        clip = self.config.optimizer.clip_norm or math.inf
+        norm = self.accelerator.clip_grad_norm_([p for _, p in self.named], clip)
+        window.norms.append(norm.detach())
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update(self.named)
+        self._timer.end('optimiser')
+        window.steps += 1
+
+    def _micro_step(self, stream: Iterator[Batch], micro: int) -> torch.Tensor:
+        self._timer.start()
+        batch = next(stream)
+        # Augmentation differs between processes; the latent noise must not (it is one draw for
+        # the whole batch), so that two processes equal one with a doubled batch.
+        self._seed(micro, self.accelerator.process_index + 1)
+        batch = self.batches.prepare(batch, self.accelerator.device)
+        self._timer.end('data')
+        self._seed(micro, 0)
+        last = micro + 1 == self.config.accumulate
+        sync = contextlib.nullcontext() if last else self.accelerator.no_sync(self._loss_module)
+        with sync, self._counted_flops():
+            loss = self._loss_module(batch)
+            self._timer.end('forward')
+            self.accelerator.backward(loss / self.config.accumulate)
+        self._timer.end('backward')
+        return loss.detach()
+
+    def _seed(self, micro: int, stream: int) -> None:
+        numbers = (self.config.seed, self.step, micro, stream)
+        torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))
+
+    @contextlib.contextmanager
+    def _counted_flops(self) -> Iterator[None]:
+        if self._flops_per_step is not None or self.config.speed.compile:
+            yield
+            return
+        from torch.utils.flop_counter import FlopCounterMode
+
+        counter = FlopCounterMode(display=False)
+        with counter:
+            yield
+        self._flops_per_step = float(counter.get_total_flops()) * self.config.accumulate
+
+    def _report(self, window: _Window, log: RunLog, bar: ProgressBar) -> None:
+        loss = self.accelerator.reduce(torch.stack(window.losses).mean(), 'mean').item()
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f'loss is {loss} at step {self.step}: the run has diverged; '
+                f'the last good checkpoint is {self.folder.last() or "none"}; '
+                'lower optimizer.lr or set optimizer.clip_norm=1'
+            )
+        values = {
+            'loss': loss,
+            'gradient_norm': torch.stack(window.norms).mean().item(),
+            'learning_rate': self.optimizer.param_groups[0]['lr'],
+            'peak_memory_gb': peak_memory_gb(self.accelerator.device),
+            **self._speed(window, bar),
+        }
+        log.write(self.step, values, 'train')
+        bar.show(loss=loss, samples_per_s=values['samples_per_s'])
+
+    def _speed(self, window: _Window, bar: ProgressBar) -> dict[str, float]:
+        phases = self._timer.collect()
+        seconds = bar.lap()
+        samples = window.steps * self.config.accumulate * self.config.batch_size
+        rate = samples * self.accelerator.num_processes / seconds
+        values = {'samples_per_s': rate, 'step_s': seconds / window.steps}
+        values |= {f'{name}_s': t / window.steps for name, t in phases.items()}
+        peak = peak_flops(self.accelerator.device, self.config.log)
+        if peak and self._flops_per_step:
+            values['mfu'] = self._flops_per_step * window.steps / seconds / peak
+        return values
+
+    def _periodic(self, log: RunLog, window: _Window, bar: ProgressBar) -> None:
+        save = self._due(self.config.save.every)
+        validate = self.hooks.validate is not None and self._due(self.config.save.validate_every)
+        simulate = self.hooks.simulate is not None and self._due(self.config.simulation.every)
+        if not (save or validate or simulate):
+            return
+        if window.losses and not torch.stack(window.losses).isfinite().all():
+            self._report(window, log, bar)  # raises; a diverged model is never saved
+        errors: dict[str, float] = {}
+        if save:
+            self.save()
+        if validate and self.hooks.validate:
+            with self.averaged():
+                errors = self.hooks.validate(self.step)
+            log.write(self.step, errors, 'validation')
+        if simulate and self.hooks.simulate and self.is_main:
+            with self.averaged():
+                log.write(self.step, self.hooks.simulate(self.step), 'simulation')
+        newest = self.folder.last()
+        if self.is_main and save and newest is not None and 'l1' in errors:
+            self.folder.mark_best(newest, errors['l1'])
+        self.model.train()
+        self._timer.collect()
+        bar.lap()
+        self.accelerator.wait_for_everyone()
+
+    def save(self) -> None:
+        """Write a checkpoint of this step; only the first process does."""
+        if not self.is_main:
+            return
+
+        def write(folder: Path) -> None:
+            with self.averaged():
+                self.hooks.write_checkpoint(folder, self.step)
+            torch.save(self._state(), folder / STATE_FILE)
+
+        self.folder.save(self.step, write)
+
+    def _state(self) -> dict[str, Any]:
+        return {
+            'step': self.step,
+            'trained': {name: p.detach() for name, p in self.named},
+            'optimizer': self.optimizer.state_dict(),
+            'average': self.average.state_dict() if self.average else None,
+        }
+
+    def resume(self, checkpoint: Path) -> None:
+        """Continue from a checkpoint of this same run.
+
+        Raises:
+            TrainingError: the checkpoint does not hold this run's parameters.
+        """
+        state = torch.load(checkpoint / STATE_FILE, map_location='cpu', weights_only=True)
+        mine, theirs = {n for n, _ in self.named}, set(state['trained'])
+        if mine != theirs:
+            odd = sorted(mine ^ theirs)[0]
+            raise TrainingError(
+                f'resume {checkpoint}: it trains other parameters than this run (e.g. {odd}); '
+                'use another output_dir, or save.resume=false to start over'
+            )
+        with torch.no_grad():
+            for name, parameter in self.named:
+                parameter.copy_(state['trained'][name])
+        self.optimizer.load_state_dict(state['optimizer'])
+        if self.average is not None and state['average'] is not None:
+            self.average.load_state_dict(state['average'])
+        self.step = int(state['step'])
+        if self.is_main:
+            print(f'resuming from {checkpoint} at step {self.step}', file=sys.stderr)

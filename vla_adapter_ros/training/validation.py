@@ -1,0 +1,78 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Errors on held-out episodes while training, and open-loop plots."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vla_adapter_ros.processing.statistics import Normalizer
+from vla_adapter_ros.training.assembly import Parts
+from vla_adapter_ros.training.batches import validation_inputs
+from vla_adapter_ros.training.config import TrainConfig
+
+
+def action_names(parts: Parts) -> list[str]:
+    """Return a name for each action dimension."""
+    if parts.contract is not None and len(parts.contract.names) == parts.statistics.action.size:
+        return list(parts.contract.names)
+    return [f'action_{i}' for i in range(parts.statistics.action.size)]
+
+
+@torch.no_grad()
+def validate(parts: Parts, config: TrainConfig, device: torch.device) -> dict[str, float]:
+    """Return mean absolute errors: `l1` (normalised), and per joint in physical units.
+
+    Chunk steps after the end of an episode are left out of the physical figures.
+    """
+    model = parts.model.eval()
+    actions = Normalizer(parts.statistics.action, parts.pipeline.config.normalisation)
+    normalised: list[float] = []
+    physical: list[np.ndarray] = []
+    for samples, batch in validation_inputs(parts.maker, parts.validation, config, device):
+        predicted = model.predict(
+            batch['pixel_values'], batch['input_ids'], batch['proprio'],
+            attention_mask=batch['attention_mask'],
+        )  # fmt: skip
+        normalised.append((predicted - batch['actions'].float()).abs().mean().item())
+        error = np.abs(actions.denormalize(predicted.cpu().numpy()) - samples.actions)
+        physical.append(error[~samples.is_pad])
+    joint = np.concatenate(physical).mean(axis=0)
+    errors = {'l1': float(np.mean(normalised))}
+    return errors | {f'l1_{n}': float(e) for n, e in zip(action_names(parts), joint, strict=True)}
+
+
+def validation_hook(
+    parts: Parts, config: TrainConfig, device: torch.device, plot: bool
+) -> Callable[[int], dict[str, float]]:
+    """Return the trainer's validation: errors, and on the first process plots as PNG."""
+
+    def run(step: int) -> dict[str, float]:
+        errors = validate(parts, config, device)
+        if plot and config.save.plots:
+            _plot_episodes(parts, config, device, step)
+        return errors
+
+    return run
+
+
+def _plot_episodes(parts: Parts, config: TrainConfig, device: torch.device, step: int) -> None:
+    from vla_adapter_ros.evaluation.open_loop import plot_chunks
+
+    dataset = parts.validation[0]
+    actions = Normalizer(parts.statistics.action, parts.pipeline.config.normalisation)
+    folder = Path(config.output_dir) / 'plots'
+    for episode in dataset.selected[: config.save.plots]:
+        samples = dataset.batch(np.array(dataset.indices_of(episode)))
+        batch = parts.maker.make(samples, device, training=False)
+        predicted = parts.model.predict(
+            batch['pixel_values'], batch['input_ids'], batch['proprio'],
+            attention_mask=batch['attention_mask'],
+        )  # fmt: skip
+        plot_chunks(
+            samples.actions, actions.denormalize(predicted.cpu().numpy()), action_names(parts),
+            folder / f'step-{step:08d}-episode-{episode:05d}.png', samples.instructions[0],
+        )  # fmt: skip
