@@ -16,6 +16,7 @@ from functools import partial
 
 import numpy as np
 from rclpy.node import Node
+from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_adapter_ros.errors import VLAAdapterError
@@ -25,7 +26,7 @@ from vla_adapter_ros.nodes.emulated_driver import (
     EmulatedDriver,
     EmulatedDriverParameters,
 )
-from vla_adapter_ros.nodes.messages import EVERY, to_seconds
+from vla_adapter_ros.nodes.messages import EVERY, LATCHED, to_seconds
 from vla_adapter_ros.nodes.parameters import parameter
 from vla_adapter_ros.nodes.spinning import spin_node
 from vla_adapter_ros.simulation.servo_arm import JOINTS, metres_to_opening
@@ -82,8 +83,20 @@ class Ros2Control(EmulatedDriver):
                 JointTrajectory, f'/{name}/joint_trajectory', partial(self._on_trajectory, name),
                 EVERY,
             )
+        self._describe()
         self.create_timer(1.0 / _RATE, self._tick)
         self.get_logger().info('emulated Alicia-D, ros2_control driver')
+
+    def _describe(self) -> None:
+        """Publish what of a robot description concerns the driver: its hardware parameters."""
+        self._description = self.create_publisher(String, '/robot_description', LATCHED)
+        self._description.publish(String(data=(
+            '<robot name="alicia_d"><ros2_control name="arm" type="system"><hardware>'
+            '<plugin>alicia_d_driver/AliciaDHardwareInterface</plugin>'
+            '<param name="gripper_type">50mm</param>'
+            f'<param name="default_speed_deg_s">{self.parameters.default_speed_deg_s}</param>'
+            '</hardware></ros2_control></robot>'
+        )))
 
     def _tick(self) -> None:
         now = time.monotonic()
