@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from .config import VLAAdapterConfig
 from .rope import policy_tables, rotate_interleaved
 
-Tables = tuple[Tensor, Tensor]
+Pair = tuple[Tensor, Tensor]  # keys and values
+Tables = tuple[Tensor, Tensor]  # cosine and sine
 
 
 class BridgeBlock(nn.Module):
@@ -39,8 +40,12 @@ class BridgeBlock(nn.Module):
         self.q_proj = nn.Linear(width, width)
         self.o_proj = nn.Linear(width, width)
 
-    def keys_values(self, x: Tensor, adapter: Tensor, task: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Keys and values of the three groups (self, adapter, task), not yet split into heads."""
+    def own_pair(self, x: Tensor) -> Pair:
+        """Keys and values of the chunk tokens, not yet split into heads."""
+        raise NotImplementedError
+
+    def condition_pairs(self, adapter: Tensor, task: Tensor) -> list[Pair]:
+        """Keys and values of the adapter and task groups; they do not depend on the chunk."""
         raise NotImplementedError
 
     def attend(
@@ -48,7 +53,8 @@ class BridgeBlock(nn.Module):
         x: Tensor,
         adapter: Tensor,
         task: Tensor,
-        tables: tuple[Tables, Tables, Tables] | None = None,
+        tables: tuple[Tables, ...] | None = None,
+        pairs: list[Pair] | None = None,
     ) -> Tensor:
         """Joint attention of the chunk tokens, projected.
 
@@ -57,12 +63,14 @@ class BridgeBlock(nn.Module):
             adapter: query features followed by the proprioception token (B, Q + 1, D).
             task: raw features (B, T, D).
             tables: rotary tables of the three groups (Pro only).
+            pairs: `condition_pairs(adapter, task)` if known already.
 
         Returns:
             (B, K, D), before the skip connection.
         """
         q = self.split(self.q_proj(x))
-        groups = self.keys_values(x, adapter, task)
+        conditions = self.condition_pairs(adapter, task) if pairs is None else pairs
+        groups = [self.own_pair(x), *conditions]
         keys = [self.split(key) for key, _ in groups]
         if tables is not None:
             q = rotate_interleaved(q, *tables[0])
@@ -104,16 +112,17 @@ class OriginalBlock(BridgeBlock):
 
     def __init__(self, config: VLAAdapterConfig) -> None:
         super().__init__(config)
-        source, width = config.language.hidden, config.policy_width
-        if source != width:
-            # One projection serves chunk tokens and conditions: both need the same width.
-            raise ValueError(f'original policy: width {width} must equal the hidden size {source}')
+        width = config.policy_width
         self.k_proj = nn.Linear(width, width)
         self.v_proj = nn.Linear(width, width)
 
-    def keys_values(self, x: Tensor, adapter: Tensor, task: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Project every group with the shared layers."""
-        return [(self.k_proj(group), self.v_proj(group)) for group in (x, adapter, task)]
+    def own_pair(self, x: Tensor) -> Pair:
+        """Project the chunk tokens."""
+        return self.k_proj(x), self.v_proj(x)
+
+    def condition_pairs(self, adapter: Tensor, task: Tensor) -> list[Pair]:
+        """Project both groups with the layers of the chunk tokens."""
+        return [self.own_pair(adapter), self.own_pair(task)]
 
 
 class ProBlock(BridgeBlock):
@@ -135,15 +144,16 @@ class ProBlock(BridgeBlock):
             self.k_task = nn.Linear(source, width)
             self.v_task = nn.Linear(source, width)
 
-    def keys_values(self, x: Tensor, adapter: Tensor, task: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def own_pair(self, x: Tensor) -> Pair:
+        """Project the chunk tokens."""
+        return self.k_self(x), self.v_self(x)
+
+    def condition_pairs(self, adapter: Tensor, task: Tensor) -> list[Pair]:
         """Project each group with its own layers."""
-        pairs = [(self.k_self(x), self.v_self(x))]
-        pairs.append((self.k_adapter(adapter), self.v_adapter(adapter)))
-        if task.shape[1]:
-            pairs.append((self.k_task(task), self.v_task(task)))
-        else:
-            pairs.append((pairs[0][0][:, :0], pairs[0][1][:, :0]))
-        return pairs
+        pair = self.k_adapter(adapter), self.v_adapter(adapter)
+        if not task.shape[1]:  # a policy on query features alone has no layers for raw ones
+            return [pair, (pair[0][:, :0], pair[1][:, :0])]
+        return [pair, (self.k_task(task), self.v_task(task))]
 
 
 class BridgeNetwork(nn.Module):
@@ -169,13 +179,7 @@ class BridgeNetwork(nn.Module):
         """Rotary tables of the three groups, or None for the original policy."""
         if not self.mlp_resnet_blocks[0].rotary:
             return None
-        pinned = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
-        dtype = pinned.get(self.rope_dtype, like.dtype)
-        head_dim = self.config.policy_width // self.config.policy.heads
-        return tuple(
-            tuple(t.to(like.dtype) for t in policy_tables(length, head_dim, dtype, like.device))
-            for length in (self.config.chunk_size, adapter, task)
-        )
+        return group_tables(self.config, adapter, task, like, self.rope_dtype)
 
     def forward(
         self,
@@ -205,6 +209,24 @@ class BridgeNetwork(nn.Module):
             x = block.feed_forward(attended, x)
             _record(stages, f'block{index:02d}_out', x)
         return self.finish(x)
+
+
+def group_tables(
+    config: VLAAdapterConfig, adapter: int, task: int, like: Tensor, rope_dtype: str
+) -> tuple[Tables, ...]:
+    """Rotary tables of chunk, adapter and task tokens, in the dtype of `like`.
+
+    `rope_dtype` is what they are computed in: a dtype's name, or `dtype` for that of `like`.
+    """
+    pinned = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
+    dtype = pinned.get(rope_dtype, like.dtype)
+    head_dim = config.policy_width // config.policy.heads
+    return tuple(
+        tuple(
+            table.to(like.dtype) for table in policy_tables(length, head_dim, dtype, like.device)
+        )
+        for length in (config.chunk_size, adapter, task)
+    )
 
 
 def _record(stages: dict[str, Tensor] | None, name: str, value: Tensor) -> None:

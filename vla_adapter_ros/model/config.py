@@ -253,10 +253,16 @@ class VLAAdapterConfig:
                 f'and image sizes {sorted(sizes)}'
             )
         _divides('PolicyConfig', self.policy_width, self.policy.heads)
-        if self.policy.kind == 'pro' and (self.policy_width // self.policy.heads) % 2:
+        if self.policy.kind != 'original' and (self.policy_width // self.policy.heads) % 2:
             raise ConfigError(
                 f'PolicyConfig.heads: head width {self.policy_width // self.policy.heads} is odd, '
                 'rotary positions need an even one'
+            )
+        if self.policy.kind == 'original' and self.policy_width != self.language.hidden:
+            # One projection serves chunk tokens and conditions: both need the same width.
+            raise ConfigError(
+                f'PolicyConfig.width: {self.policy_width} for an original policy, '
+                f'which needs the hidden size {self.language.hidden}'
             )
         self._check_layers()
 

@@ -27,16 +27,13 @@ class ProprioProjector(nn.Module):
         return self.fc2(F.gelu(self.fc1(proprio)))
 
 
-class BridgePolicy(nn.Module):
-    """Regression policy of the paper (`original` or `pro`).
+class ActionPolicy(nn.Module):
+    """What every policy has: its blocks (`action_head.model`) and the proprioception projector."""
 
-    Parameter names under `action_head.model` and `proprio_projector` are the released ones.
-    """
-
-    def __init__(self, config: VLAAdapterConfig) -> None:
+    def __init__(self, config: VLAAdapterConfig, network: nn.Module) -> None:
         super().__init__()
         self.config = config
-        self.action_head = nn.ModuleDict({'model': BridgeNetwork(config)})
+        self.action_head = nn.ModuleDict({'model': network})
         self.proprio_projector = (
             ProprioProjector(config.proprio_dim, config.language.hidden)
             if config.use_proprio
@@ -44,14 +41,57 @@ class BridgePolicy(nn.Module):
         )
 
     @property
-    def network(self) -> BridgeNetwork:
+    def network(self) -> nn.Module:
         """The blocks."""
         return self.action_head['model']
 
     @property
     def dtype(self) -> torch.dtype:
         """Parameter dtype."""
-        return self.network.fc1.weight.dtype
+        return next(self.network.parameters()).dtype
+
+    def conditions(self, hidden_states: Tensor, token: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Split stacked states into what each block reads.
+
+        Args:
+            hidden_states: (B, layers + 1, T + Q, D).
+            token: projected proprioception (B, 1, D), or None.
+
+        Returns:
+            Adapter tokens (B, blocks, Q + 1, D), proprioception last, and task tokens
+            (B, blocks, T, D).
+        """
+        states = hidden_states.to(self.dtype)[:, list(self.config.layer_of_block)]
+        count = self.config.num_task_tokens
+        adapter, task = states[:, :, count:], states[:, :, :count]
+        if token is not None:
+            repeated = token[:, None].expand(-1, adapter.shape[1], -1, -1)
+            adapter = torch.cat((adapter, repeated.to(adapter.dtype)), dim=2)
+        return adapter, task
+
+    def proprio_token(self, proprio: Tensor | None, batch: int) -> Tensor | None:
+        """Project proprioception to (B, 1, D), or None for a policy without it.
+
+        Raises:
+            ObservationError: proprioception is missing or has the wrong shape.
+        """
+        if self.proprio_projector is None:
+            return None
+        expected = (batch, self.config.proprio_dim)
+        if proprio is None or proprio.shape != expected:
+            got = None if proprio is None else tuple(proprio.shape)
+            raise ObservationError(f'proprio: got shape {got}, the policy expects {expected}')
+        return self.proprio_projector(proprio.to(self.dtype))[:, None]
+
+
+class BridgePolicy(ActionPolicy):
+    """Regression policy of the paper (`original` or `pro`).
+
+    Parameter names under `action_head.model` and `proprio_projector` are the released ones.
+    """
+
+    def __init__(self, config: VLAAdapterConfig) -> None:
+        super().__init__(config, BridgeNetwork(config))
 
     def forward(
         self,
@@ -72,12 +112,8 @@ class BridgePolicy(nn.Module):
         Returns:
             Normalised actions (B, K, A), and the stages if asked for.
         """
-        hidden_states = hidden_states.to(self.dtype)
-        adapter, task = self.split_conditions(hidden_states[:, list(self.config.layer_of_block)])
         token = self.proprio_token(proprio, hidden_states.shape[0])
-        if token is not None:
-            repeated = token[:, None].expand(-1, adapter.shape[1], -1, -1)
-            adapter = torch.cat((adapter, repeated.to(adapter.dtype)), dim=2)
+        adapter, task = self.conditions(hidden_states, token)
         stages: dict[str, Tensor] | None = {} if return_stages else None
         if stages is not None and token is not None:
             stages['proprio_feat'] = token[:, 0]
@@ -88,24 +124,17 @@ class BridgePolicy(nn.Module):
         stages['actions'] = actions
         return actions, stages
 
-    def split_conditions(self, states: Tensor) -> tuple[Tensor, Tensor]:
-        """Split (B, blocks, T + Q, D) into query features and raw features."""
-        task = self.config.num_task_tokens
-        return states[:, :, task:], states[:, :, :task]
-
-    def proprio_token(self, proprio: Tensor | None, batch: int) -> Tensor | None:
-        """Project proprioception to (B, 1, D), or None for a policy without it.
-
-        Raises:
-            ObservationError: proprioception is missing or has the wrong shape.
-        """
-        if self.proprio_projector is None:
-            return None
-        expected = (batch, self.config.proprio_dim)
-        if proprio is None or proprio.shape != expected:
-            got = None if proprio is None else tuple(proprio.shape)
-            raise ObservationError(f'proprio: got shape {got}, the policy expects {expected}')
-        return self.proprio_projector(proprio.to(self.dtype))[:, None]
+    def loss(
+        self,
+        hidden_states: Tensor,
+        proprio: Tensor | None,
+        actions: Tensor,
+        initial_latent: Tensor | None = None,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Mean absolute error of the normalised actions (B, K, A), unweighted, with gripper."""
+        predicted = self(hidden_states, proprio, initial_latent)
+        error = (predicted.float() - actions.to(predicted.device).float()).abs()
+        return error.mean(), {'l1_first': error[:, 0].mean(), 'l1_later': error[:, 1:].mean()}
 
     def initial_latent(
         self, batch: int, device: torch.device, given: Tensor | None = None
@@ -125,3 +154,12 @@ class BridgePolicy(nn.Module):
         latent = torch.empty(shape, device=device, dtype=self.dtype)
         latent = latent.normal_(0.0, LATENT_STD) if self.training else latent.zero_()
         return latent.expand(batch, -1, -1)
+
+
+def build_policy(config: VLAAdapterConfig) -> ActionPolicy:
+    """Build the policy that the configuration names."""
+    if config.policy.kind == 'dit':
+        from .dit import DiffusionPolicy
+
+        return DiffusionPolicy(config)
+    return BridgePolicy(config)

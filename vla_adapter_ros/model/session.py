@@ -63,11 +63,15 @@ class InferenceSession:
             streams: use side streams; default: on a GPU.
         """
         config = model.config
-        if config.policy.kind == 'dit':
-            raise ValueError('a session serves the regression policies, not the DiT one')
         self.model = model.eval()
         self.layers = config.layer_of_block
         queries = config.queries_in_sequence
+        self.on_gpu = model.device.type == 'cuda'
+        self.streams = self.on_gpu if streams is None else streams
+        self._side = torch.cuda.Stream(model.device) if self.streams else None
+        self.policy = None
+        if config.policy.kind == 'dit':
+            return  # sampled by the policy itself, which keeps its conditions' keys and values
         with torch.inference_mode():
             adapter = queries + (1 if config.use_proprio else 0)
             task = config.num_task_tokens
@@ -76,9 +80,6 @@ class InferenceSession:
                 task = min(task, total + queries)
                 adapter += total - task
             self.policy = AbsorbedNetwork(model.policy.network, adapter, task)
-        self.on_gpu = model.device.type == 'cuda'
-        self.streams = self.on_gpu if streams is None else streams
-        self._side = torch.cuda.Stream(model.device) if self.streams else None
 
     @torch.inference_mode()
     def prompt(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Prompt:
@@ -129,6 +130,9 @@ class InferenceSession:
         """Visual tokens (B, V, hidden) -> normalised actions (B, K, A)."""
         model, batch = self.model, visual.shape[0]
         sequence = splice_visual(prompt.text.expand(batch, -1, -1), visual)
+        if self.policy is None:
+            states = model.decoder(sequence, prompt.tables, last_layer=max(self.layers))
+            return model.policy(model.stack_states(states, prompt.positions), proprio)
         token = model.policy.proprio_token(proprio, batch)
         run = _PolicyRun(self, prompt, token, batch)
         model.decoder(

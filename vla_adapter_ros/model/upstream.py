@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .sequence import read_positions, read_states, splice_visual, text_and_queries
+from .sequence import read_positions, splice_visual, text_and_queries
 from .vision import Block, VisionTower
 
 if TYPE_CHECKING:
@@ -84,6 +84,4 @@ class UpstreamForm:
                 config.aligned_slices,
                 like=input_ids,
             )
-        raw = 0 if config.policy.conditions == 'action_query' else config.visual_tokens
-        stacked = [read_states(state, raw, positions, config.aligned_slices) for state in states]
-        return torch.stack(stacked, dim=1)
+        return model.stack_states(states, positions)

@@ -18,7 +18,7 @@ from .config import VisionTowerConfig, VLAAdapterConfig
 from .initialise import initialise
 from .language import Decoder
 from .metadata import CheckpointMetadata
-from .policy import BridgePolicy
+from .policy import build_policy
 from .projector import Projector
 from .sequence import (
     prompt_lengths,
@@ -50,7 +50,7 @@ class VLAAdapter(nn.Module):
             if config.queries_in_sequence
             else None
         )
-        self.policy = BridgePolicy(config)
+        self.policy = build_policy(config)
 
     # ------------------------------------------------------------------ building
 
@@ -208,7 +208,7 @@ class VLAAdapter(nn.Module):
         """
         stages: dict[str, Tensor] | None = {} if return_stages else None
         hidden = self.hidden_states(pixel_values, input_ids, attention_mask, stages)
-        result = self.policy(hidden, proprio, initial_latent, return_stages)
+        result = self.policy(hidden, proprio, initial_latent, return_stages=return_stages)
         if stages is None:
             return result
         actions, policy_stages = result
@@ -222,7 +222,10 @@ class VLAAdapter(nn.Module):
         attention_mask: Tensor | None = None,
         stages: dict[str, Tensor] | None = None,
     ) -> Tensor:
-        """Run the VLM and stack what the policy reads: (B, layers + 1, T + Q, D)."""
+        """Run the VLM and stack what the policy reads: (B, layers + 1, T + Q, D).
+
+        States above the highest one that a policy block reads are left out, unless `stages` asks.
+        """
         self._check(pixel_values, input_ids)
         config = self.config
         lengths = prompt_lengths(input_ids, attention_mask)
@@ -237,7 +240,9 @@ class VLAAdapter(nn.Module):
             stop = torch.full_like(input_ids[:, :1], STOP_TOKEN)
             text = torch.cat((text, self.decoder.embed_tokens(stop)), dim=1)
         sequence = splice_visual(text, visual.to(text.dtype))
-        states = self.decoder(sequence)
+        # Layers above the highest one that the policy reads do not run.
+        top = None if stages is not None else max(config.layer_of_block)
+        states = self.decoder(sequence, last_layer=top)
         positions = None
         if queries.shape[0]:
             positions = read_positions(
@@ -248,15 +253,19 @@ class VLAAdapter(nn.Module):
                 config.aligned_slices,
                 like=input_ids,
             )
-        raw = 0 if config.policy.conditions == 'action_query' else config.visual_tokens
-        stacked = torch.stack(
-            [read_states(state, raw, positions, config.aligned_slices) for state in states], dim=1
-        )
+        stacked = self.stack_states(states, positions)
         if stages is not None:
             self._record(stages, sequence, states, stacked, input_ids, attention_mask)
             task = stacked.shape[2] - queries.shape[0]
             stages['actions_hidden_states_last'] = stacked[:, -1:, task:]
         return stacked
+
+    def stack_states(self, states: list[Tensor], positions: Tensor | None) -> Tensor:
+        """Stack what the policy reads of each state: (B, states, T + Q, D)."""
+        config = self.config
+        raw = 0 if config.policy.conditions == 'action_query' else config.visual_tokens
+        read = [read_states(state, raw, positions, config.aligned_slices) for state in states]
+        return torch.stack(read, dim=1)
 
     def visual_tokens(
         self,
@@ -284,7 +293,7 @@ class VLAAdapter(nn.Module):
         return (embedded * mask).sum(dim=1) / mask.sum(dim=1)
 
     def compute_loss(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
-        """Training objective: mean absolute error of the normalised actions, gripper included.
+        """Training objective: mean absolute error of the actions, or of the noise for `dit`.
 
         Args:
             batch: `pixel_values`, `input_ids`, `proprio`, `actions` (B, K, A) normalised, and
@@ -293,17 +302,13 @@ class VLAAdapter(nn.Module):
         Returns:
             The loss and detached figures to log.
         """
-        predicted = self(
-            batch['pixel_values'],
-            batch['input_ids'],
-            batch.get('proprio'),
-            attention_mask=batch.get('attention_mask'),
-            initial_latent=batch.get('initial_latent'),
+        hidden = self.hidden_states(
+            batch['pixel_values'], batch['input_ids'], batch.get('attention_mask')
         )
-        error = (predicted.float() - batch['actions'].to(predicted.device).float()).abs()
-        loss = error.mean()
-        metrics = {'loss': loss, 'l1_first': error[:, 0].mean(), 'l1_later': error[:, 1:].mean()}
-        return loss, {name: value.detach() for name, value in metrics.items()}
+        loss, metrics = self.policy.loss(
+            hidden, batch.get('proprio'), batch['actions'], batch.get('initial_latent')
+        )
+        return loss, {name: value.detach() for name, value in {'loss': loss, **metrics}.items()}
 
     @torch.inference_mode()
     def predict(
