@@ -178,12 +178,13 @@ class PolicyNode(LifecycleNode):
     def _tick(self) -> None:
         if self._loop is None or not self._active:
             return
-        try:
-            self._loop.tick(self._now(), time.monotonic())
-        except Exception as error:
-            # A bug of ours must end in hold, not in a dead node with a moving arm.
-            self.get_logger().error(traceback.format_exc())
-            self._loop.fail(f'control loop: {type(error).__name__}: {error}', self._now())
+        self._loop.tick(self._now(), time.monotonic())
+
+    def on_callback_error(self, error: Exception) -> None:
+        """Trip on a bug of ours: it must end in hold, not in a dead node with a moving arm."""
+        self.get_logger().error(traceback.format_exc())
+        if self._loop is not None and self._active:
+            self._loop.fail(f'internal error: {type(error).__name__}: {error}', self._now())
 
     # Services.
 
@@ -217,8 +218,11 @@ class PolicyNode(LifecycleNode):
 
     def _answer(self, service: str, outcome: Outcome, response: object) -> object:
         response.success, response.message = outcome.success, outcome.message
-        log = self.get_logger().info if outcome.success else self.get_logger().warning
-        log(f'{service}: {outcome.message}')
+        # Two lines: rclpy refuses one call site with changing severity.
+        if outcome.success:
+            self.get_logger().info(f'{service}: {outcome.message}')
+        else:
+            self.get_logger().warning(f'{service}: {outcome.message}')
         self._publish_status()
         return response
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from array import array
 
 import numpy as np
@@ -30,6 +32,7 @@ from vla_adapter_ros.runtime.control_loop import ControlLoop
 from vla_adapter_ros.runtime.front_ends import JointCommand, TrajectoryCommand
 from vla_adapter_ros.runtime.status import STATES, LoopStatus, loop_status
 
+_REPEAT_PERIOD = 1.0
 _ACKNOWLEDGE = Duration(seconds=0.3)
 _LEVELS = {
     'INACTIVE': DiagnosticStatus.OK,
@@ -58,6 +61,7 @@ class PolicyOutputs:
         self._commands: dict[str, Publisher] = {}
         self._loop: ControlLoop | None = None
         self._policy = ''
+        self._said: dict[str, float] = {}
 
     def attach(self, loop: ControlLoop | None, policy: str) -> None:
         """Publish for this loop from now on (None: unconfigured); policy is what runs."""
@@ -111,12 +115,22 @@ class PolicyOutputs:
         self._log.info(text)
 
     def warning(self, text: str) -> None:
-        """Log a warning."""
-        self._log.warning(text, throttle_duration_sec=1.0)
+        """Log a warning; what begins alike is said once a second."""
+        if not self._said_just_now(text):
+            self._log.warning(text)
 
     def error(self, text: str) -> None:
-        """Log an error."""
-        self._log.error(text)
+        """Log an error; what begins alike is said once a second."""
+        if not self._said_just_now(text):
+            self._log.error(text)
+
+    def _said_just_now(self, text: str) -> bool:
+        # rclpy's own throttle works by line of code: it would swallow a second, other reason.
+        topic, now = text.partition(':')[0], time.monotonic()
+        recent = now - self._said.get(topic, -math.inf) < _REPEAT_PERIOD
+        if not recent:
+            self._said[topic] = now
+        return recent
 
     def changed(self) -> None:
         """Publish the status now."""

@@ -51,7 +51,7 @@ from vla_adapter_ros.simulation.trajectory_controller import (
 )
 
 # Physics that falls further behind than this does not try to catch up [s].
-_MAX_CATCH_UP = 0.1
+_MAX_CATCH_UP = 1.0
 _OBJECTS_PERIOD = 0.1
 
 

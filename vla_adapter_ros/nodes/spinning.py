@@ -20,7 +20,8 @@ def spin_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) 
 
     A node's `close()`, where it has one, runs while the context is still valid: its last
     commands (hold) must still reach the driver. Therefore rclpy's own signal handlers, which
-    shut the context down at once, are not installed.
+    shut the context down at once, are not installed. An error in a callback goes to the node's
+    `on_callback_error(error)`, where it has one.
     """
     stop = _StopRequest()
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
@@ -30,7 +31,7 @@ def spin_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) 
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         while not stop.requested and rclpy.ok():
-            executor.spin_once(timeout_sec=_SIGNAL_LATENCY)
+            _spin_once(executor, node)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
@@ -40,6 +41,19 @@ def spin_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) 
             node.destroy_node()
         rclpy.try_shutdown()
     return 0
+
+
+def _spin_once(executor: SingleThreadedExecutor, node: Node) -> None:
+    try:
+        executor.spin_once(timeout_sec=_SIGNAL_LATENCY)
+    except ExternalShutdownException:
+        raise
+    except Exception as error:
+        # A node that knows what to do about an error in one of its callbacks lives on.
+        handle = getattr(node, 'on_callback_error', None)
+        if handle is None:
+            raise
+        handle(error)
 
 
 class _StopRequest:

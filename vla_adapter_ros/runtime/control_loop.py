@@ -11,6 +11,7 @@ motion, then hold the last commanded target. Torque is never touched.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -120,6 +121,7 @@ class ControlLoop:
         self._chunk_times: deque[float] = deque(maxlen=_RATE_WINDOW)
         self._observed: np.ndarray | None = None
         self._next_stream = 0.0
+        self._not_before = -math.inf
         self._overdue = False
 
     # -- requests ---------------------------------------------------------------------------
@@ -257,6 +259,7 @@ class ControlLoop:
             return
         self._outputs.warning(jump)
         self._worker.discard()
+        self._not_before = -math.inf
         self.inputs.reset()
         self._hold(now)
 
@@ -295,14 +298,14 @@ class ControlLoop:
             if self._overdue:
                 self.reason = f'inference runs for more than {self._watchdog_timeout:.2f} s'
             return
-        if not self.scheduler.needs_inference(now):
+        if not self.scheduler.needs_inference(now) or now < self._not_before:
             return
         if not self.instruction:
             self.reason = NO_INSTRUCTION
             return
         problem = self.inputs.skip(now)
-        self.reason = problem.text if problem else ''
         if problem:
+            self.reason = problem.text
             return
         snapshot = self.inputs.snapshot(self.instruction)
         self._observed = snapshot.state
@@ -311,8 +314,11 @@ class ControlLoop:
     def _use(self, result: WorkerResult, now: float) -> None:
         if result.chunk is None:
             self._note_error(f'inference failed: {result.error}', now)
+            self.reason = self.last_error
+            self._not_before = now + self.contract.step_period
             self._hold(now)
             return
+        self.reason = ''
         self.chunks += 1
         self._chunk_times.append(now)
         self.stages.add_all(result.chunk.latencies)
@@ -339,7 +345,8 @@ class ControlLoop:
         return (len(recent) - 1) / max(now - recent[0], 1e-3)
 
     def _hold(self, now: float) -> None:
-        if self.enabled and self.scheduler.moving(now):
+        # Once: a hold that is repeated every cycle would never come to its end.
+        if self.enabled and self.scheduler.moving(now) and self.scheduler.plan.way != 'hold':
             self._send_plan(self.scheduler.hold(now))
 
     def _send_plan(self, plan: Any) -> None:

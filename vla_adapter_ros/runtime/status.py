@@ -92,10 +92,10 @@ def _state(loop: ControlLoop, now: float) -> tuple[str, str]:
     if loop.safety.tripped:
         return 'TRIPPED', f'{loop.safety.trip_reason}; call clear_trip, then enable'
     if not loop.enabled:
-        problem = loop.reason or loop.inputs.state_problem(now)
-        if problem:
+        if problem := loop.inputs.state_problem(now):
             return 'WAITING_FOR_INPUT', problem
-        return 'READY', 'motion is not enabled; call enable'
+        why = f'{loop.reason}; ' if loop.reason else ''
+        return 'READY', f'{why}motion is not enabled: call enable'
     if loop.reason:
         return ('WAITING_FOR_INPUT' if not loop.chunks else 'HOLDING'), loop.reason
     return 'RUNNING', ''

@@ -1,0 +1,195 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""A node in the test's own process: the user, and where a test asks for it cameras and driver."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from array import array
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.context import Context
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from ros_harness import wait_until
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import String
+from std_srvs.srv import SetBool, Trigger
+from trajectory_msgs.msg import JointTrajectory
+from vla_adapter_ros.msg import ActionChunk, PolicyStatus
+from vla_adapter_ros.srv import SetInstruction
+
+from vla_adapter_ros.nodes.messages import EVERY, LATCHED, LATEST
+
+ARM_TOPIC = '/Alicia_controller/joint_trajectory'
+GRIPPER_TOPIC = '/Gripper_controller/joint_trajectory'
+NAMES = [*(f'Joint{i}' for i in range(1, 7)), 'Gripper']
+NODE = 'vla_adapter'
+
+
+class GraphClient:
+    """Listens to everything, calls services, and can play cameras and driver."""
+
+    def __init__(self, environment: dict):
+        os.environ.update({k: v for k, v in environment.items() if k.startswith('FAST')})
+        self.context = Context()
+        rclpy.init(context=self.context, domain_id=int(environment['ROS_DOMAIN_ID']))
+        self.node = rclpy.create_node('user', context=self.context)
+        self.states: list[tuple[float, JointState]] = []
+        self.arm: list[tuple[float, JointTrajectory]] = []
+        self.gripper: list[tuple[float, JointTrajectory]] = []
+        self.chunks: list[ActionChunk] = []
+        self.statuses: list[PolicyStatus] = []
+        self.instructions: list[str] = []
+        self.diagnostics: list[DiagnosticArray] = []
+        self._listen()
+        self._publishers: dict[str, object] = {}
+        self._clients: dict[str, object] = {}
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(self.node)
+        self.thread = threading.Thread(target=self._spin, daemon=True)
+        self.thread.start()
+        self.bench: Bench | None = None
+
+    def _listen(self):
+        def keep(into):
+            return lambda message: into.append((time.monotonic(), message))
+
+        create = self.node.create_subscription
+        create(JointState, 'joint_states', keep(self.states), 100)
+        create(JointTrajectory, ARM_TOPIC, keep(self.arm), EVERY)
+        create(JointTrajectory, GRIPPER_TOPIC, keep(self.gripper), EVERY)
+        create(ActionChunk, f'{NODE}/action_chunk', self.chunks.append, EVERY)
+        create(PolicyStatus, f'{NODE}/status', self.statuses.append, LATCHED)
+        create(String, f'{NODE}/instruction', lambda m: self.instructions.append(m.data), LATCHED)
+        create(DiagnosticArray, '/diagnostics', self.diagnostics.append, EVERY)
+
+    def _spin(self):
+        with contextlib.suppress(ExternalShutdownException):
+            while self.context.ok():
+                self.executor.spin_once(timeout_sec=0.05)
+
+    def close(self):
+        if self.bench is not None:
+            self.bench.close()
+        self.context.shutdown()
+        self.thread.join(5.0)
+
+    def call(self, kind, name, request, seconds=20.0):
+        client = self._clients.get(name)
+        if client is None:
+            client = self._clients[name] = self.node.create_client(kind, name)
+        assert client.wait_for_service(seconds), f'no service {name}'
+        future = client.call_async(request)
+        wait_until(future.done, seconds, f'answer of {name}')
+        return future.result()
+
+    def change_state(self, transition: int, seconds=60.0) -> bool:
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return self.call(ChangeState, f'{NODE}/change_state', request, seconds).success
+
+    def configure(self) -> bool:
+        return self.change_state(Transition.TRANSITION_CONFIGURE)
+
+    def activate(self) -> bool:
+        return self.change_state(Transition.TRANSITION_ACTIVATE)
+
+    def deactivate(self) -> bool:
+        return self.change_state(Transition.TRANSITION_DEACTIVATE)
+
+    def lifecycle_state(self) -> str:
+        return self.call(GetState, f'{NODE}/get_state', GetState.Request()).current_state.label
+
+    def set_instruction(self, text: str):
+        request = SetInstruction.Request(instruction=text)
+        return self.call(SetInstruction, 'set_instruction', request)
+
+    def enable(self, on: bool = True):
+        return self.call(SetBool, f'{NODE}/enable', SetBool.Request(data=on))
+
+    def trigger(self, name: str):
+        return self.call(Trigger, f'{NODE}/{name}', Trigger.Request())
+
+    @property
+    def status(self) -> PolicyStatus:
+        return self.statuses[-1]
+
+    def wait_for_state(self, text: str, seconds=20.0) -> PolicyStatus:
+        def reached():
+            return self.statuses and self.status.state_text == text and self.status
+
+        try:
+            return wait_until(reached, seconds, f'state {text}')
+        except AssertionError as error:
+            last = self.status if self.statuses else None
+            raise AssertionError(f'{error}; last status: {last}') from None
+
+    def wait_for_reason(self, part: str, seconds=20.0) -> PolicyStatus:
+        def said():
+            return self.statuses and part in self.status.reason and self.status
+
+        try:
+            return wait_until(said, seconds, f'reason with {part!r}')
+        except AssertionError as error:
+            raise AssertionError(f'{error}; last: {self.status.reason!r}') from None
+
+    def wait_for_trajectories(self, count: int, seconds=20.0) -> list[JointTrajectory]:
+        seen = len(self.arm)
+        wait_until(lambda: len(self.arm) >= seen + count, seconds, f'{count} arm trajectories')
+        return [message for _, message in self.arm[seen:]]
+
+    def positions(self) -> np.ndarray:
+        """(N, 6) arm joints of every joint state so far."""
+        order = [list(self.states[0][1].name).index(name) for name in NAMES[:6]]
+        return np.array([np.asarray(m.position)[order] for _, m in self.states])
+
+    def start_bench(self) -> Bench:
+        self.bench = Bench(self.node)
+        return self.bench
+
+
+class Bench:
+    """Cameras at 20 Hz and a driver at 50 Hz whose messages a test can spoil."""
+
+    def __init__(self, node, width=640, height=480):
+        self._node = node
+        self.joints = np.array([0.1, 0.2, 0.3, 0.0, -0.5, 0.0, 0.0])
+        self.make_image = lambda camera: good_image(width, height)
+        self.make_state = lambda: JointState(name=NAMES, position=array('d', self.joints))
+        self._images = {
+            camera: node.create_publisher(Image, f'{camera}/image', LATEST)
+            for camera in ('third_person', 'wrist')
+        }
+        self._states = node.create_publisher(JointState, 'joint_states', EVERY)
+        self._timers = [
+            node.create_timer(0.05, self._publish_images),
+            node.create_timer(0.02, self._publish_state),
+        ]
+
+    def close(self):
+        for timer in self._timers:
+            timer.cancel()
+
+    def _publish_images(self):
+        for camera, publisher in self._images.items():
+            if (message := self.make_image(camera)) is not None:
+                if message.header.stamp.sec == 0:
+                    message.header.stamp = self._node.get_clock().now().to_msg()
+                publisher.publish(message)
+
+    def _publish_state(self):
+        if (message := self.make_state()) is not None:
+            if message.header.stamp.sec == 0:
+                message.header.stamp = self._node.get_clock().now().to_msg()
+            self._states.publish(message)
+
+
+def good_image(width=640, height=480, encoding='rgb8', channels=3) -> Image:
+    message = Image(height=height, width=width, encoding=encoding, step=width * channels)
+    message.data = array('B', bytes(width * height * channels))
+    return message
