@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""A padded training batch computes and learns what its samples do alone; noise in training only."""
+"""A padded training batch computes and learns what its samples do alone; noise is for training."""
 
 from __future__ import annotations
 
