@@ -7,7 +7,7 @@ export PYTHON TORCH_INDEX VENV
 
 # What a command needs (requirements/*.txt). Set-up adds missing groups, never removes.
 RUN_GROUPS := core sim
-ALL_GROUPS := core sim train test
+ALL_GROUPS := core sim train camera test
 ENTER := . scripts/env.sh
 
 .PHONY: help setup build test test-slow demo evaluate bench lint format clean clean-all

@@ -19,7 +19,7 @@ BELOW = {
     'runtime': {'model', 'processing'},
     'cameras': {'processing'},
     'data': {'model', 'processing', 'runtime'},
-    'simulation': {'model', 'processing', 'runtime'},
+    'simulation': {'model', 'processing', 'runtime', 'data'},
     'evaluation': {'model', 'processing', 'runtime', 'data', 'simulation'},
     'training': {'model', 'processing', 'runtime', 'data', 'simulation', 'evaluation'},
     'nodes': {'model', 'processing', 'runtime', 'cameras', 'data', 'simulation'}

@@ -1,3 +1,4 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """The configuration of training: strict keys and types, overrides, help."""
 
 from __future__ import annotations

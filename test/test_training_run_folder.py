@@ -1,3 +1,4 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """Checkpoints appear whole or not at all; the last k and the best survive."""
 
 from __future__ import annotations

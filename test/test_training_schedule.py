@@ -1,3 +1,4 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """Warm-up and decay really take effect, and depend on the step alone."""
 
 from __future__ import annotations

@@ -56,12 +56,7 @@ ARGUMENTS = (
     Argument('policy', '', 'checkpoint, expert (simulation only), random or hold.'),
     Argument('device', '', 'Device of the model: auto, cpu, cuda, cuda:0 and so on.'),
     Argument('instruction', '', 'Instruction at activation; empty: wait for set_instruction.'),
-    Argument(
-        'enable',
-        '',
-        'Motion enabled at activation; empty: true with sim:=true, else as in the YAML (false).',
-        ('', *BOOLEANS),
-    ),
+    Argument('enable', '', 'Motion enabled at activation.', ('', *BOOLEANS)),
     Argument('third_person_topic', '', 'Image topic of the third-person camera.'),
     Argument('wrist_topic', '', 'Image topic of the wrist camera.'),
     Argument('joint_states_topic', '', 'Topic of the measured joint states.'),
@@ -122,7 +117,7 @@ def plan(given: Mapping[str, str]) -> list[NodeProcess]:
     policy = NodeProcess(
         executable=POLICY_NODE,
         name=POLICY_NODE,
-        parameters={**parameters.get(POLICY_NODE, {}), **_policy_overrides(arguments, sim)},
+        parameters={**parameters.get(POLICY_NODE, {}), **_policy_overrides(arguments)},
         lifecycle=True,
         **common,
     )
@@ -228,12 +223,11 @@ def _remappings(arguments: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
-def _policy_overrides(arguments: Mapping[str, str], sim: bool) -> dict[str, Any]:
+def _policy_overrides(arguments: Mapping[str, str]) -> dict[str, Any]:
     names = ('robot', 'checkpoint', 'policy', 'device', 'instruction')
     overrides: dict[str, Any] = {name: arguments[name] for name in names if arguments[name]}
-    enable = arguments['enable'] or ('true' if sim else '')
-    if enable:
-        overrides['enable'] = enable == 'true'
+    if arguments['enable']:
+        overrides['enable'] = arguments['enable'] == 'true'
     return {**overrides, **_shared_overrides(arguments)}
 
 
