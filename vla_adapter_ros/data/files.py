@@ -73,11 +73,12 @@ def remove_abandoned(folder: Path) -> None:
     """Remove temporary folders of `new_folder` whose process is gone."""
     for path in folder.glob('.*.partial'):
         process = path.name.split('.')[-2]
-        if process.isdigit() and not _is_running(int(process)):
+        if process.isdigit() and not is_running(int(process)):
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _is_running(process: int) -> bool:
+def is_running(process: int) -> bool:
+    """Return whether a process of this machine is alive."""
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -1,0 +1,149 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""One clock for streams of different rates: which message each frame sees.
+
+As on the robot: a frame sees the newest message of each stream at or before its time, and is
+refused if that message is too old or the streams are too far apart. Times are whole nanoseconds,
+so that equal times are equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from vla_adapter_ros.errors import DatasetError
+
+NANOSECONDS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """Which message of each stream each frame sees.
+
+    Attributes:
+        times: (T,) frame times [ns], one period apart.
+        indices: stream → (T,) number of the message.
+        stamps: (T,) stamp of each frame's oldest message [ns]: the observation's stamp.
+        ages: stream → (T,) age of the message at the frame's time [s].
+        skew: (T,) between the oldest and the newest message of a frame [s].
+    """
+
+    times: np.ndarray
+    indices: dict[str, np.ndarray]
+    stamps: np.ndarray
+    ages: dict[str, np.ndarray]
+    skew: np.ndarray
+
+
+def align(
+    streams: Mapping[str, np.ndarray],
+    period: int,
+    max_age: Mapping[str, float],
+    max_skew: float,
+    place: str,
+) -> Alignment:
+    """Lay a clock over streams, from when all have begun to when the first ends.
+
+    Args:
+        streams: name → (N,) stamps [ns].
+        period: of the frames [ns].
+        max_age: name → oldest message a frame may see [s].
+        max_skew: largest difference between a frame's stamps [s].
+        place: what is aligned, for messages.
+
+    Raises:
+        DatasetError: a stream is empty, its stamps go back, a gap is too long, the skew too
+            large, or the streams do not overlap; the message names stream and time.
+    """
+    for name, stamps in streams.items():
+        _check_stamps(name, stamps, place)
+    start = max(int(stamps[0]) for stamps in streams.values())
+    end = min(int(stamps[-1]) for stamps in streams.values())
+    if end <= start:
+        raise DatasetError(f'{place}: the streams do not overlap: {_spans(streams)}')
+    times = np.arange(start, end + 1, period, dtype=np.int64)
+    origin = min(int(stamps[0]) for stamps in streams.values())
+    indices, ages, seen = {}, {}, []
+    for name, stamps in streams.items():
+        index = np.searchsorted(stamps, times, 'right') - 1
+        age = (times - stamps[index]) / NANOSECONDS
+        _check_gap(name, stamps, index, age, max_age[name], origin, place)
+        indices[name], ages[name] = index, age
+        seen.append(stamps[index])
+    skew = (np.max(seen, axis=0) - np.min(seen, axis=0)) / NANOSECONDS
+    if (worst := int(np.argmax(skew))) is not None and skew[worst] > max_skew:
+        raise DatasetError(
+            f'{place}: at {(times[worst] - origin) / NANOSECONDS:.2f} s the streams are '
+            f'{skew[worst]:.3f} s apart, allowed are {max_skew:g} s'
+        )
+    return Alignment(times, indices, np.min(seen, axis=0), ages, skew)
+
+
+def _check_stamps(name: str, stamps: np.ndarray, place: str) -> None:
+    if not len(stamps):
+        raise DatasetError(f'{place}: {name}: no messages')
+    back = np.flatnonzero(np.diff(stamps) < 0)
+    if len(back):
+        before, after = stamps[back[0]], stamps[back[0] + 1]
+        raise DatasetError(
+            f'{place}: {name}: message {back[0] + 1}: the stamp goes back by '
+            f'{(before - after) / NANOSECONDS:.3f} s'
+        )
+
+
+def _check_gap(
+    name: str,
+    stamps: np.ndarray,
+    index: np.ndarray,
+    age: np.ndarray,
+    limit: float,
+    origin: int,
+    place: str,
+) -> None:
+    bad = np.flatnonzero(age > limit)
+    if len(bad):
+        at = int(index[bad[0]])
+        gap = (stamps[at + 1] - stamps[at]) / NANOSECONDS if at + 1 < len(stamps) else age[bad[0]]
+        raise DatasetError(
+            f'{place}: {name}: {gap:.2f} s without a message after '
+            f'{(stamps[at] - origin) / NANOSECONDS:.2f} s, allowed are {limit:g} s '
+            f'({len(bad)} frames would see a stale message)'
+        )
+
+
+def _spans(streams: Mapping[str, np.ndarray]) -> str:
+    origin = min(int(stamps[0]) for stamps in streams.values())
+    return ', '.join(
+        f'{name} {(stamps[0] - origin) / NANOSECONDS:.2f}..'
+        f'{(stamps[-1] - origin) / NANOSECONDS:.2f} s'
+        for name, stamps in streams.items()
+    )
+
+
+def kept_frames(values: np.ndarray, mode: str, tolerance: float) -> np.ndarray:
+    """Return which frames to keep when those in which nothing is asked for are dropped.
+
+    Args:
+        values: (T, D) actions.
+        mode: `off` keeps all; `ends` drops the still frames before the first and after the last
+            motion, but one each; `all` drops every still frame, as LIBERO's no-op filter does
+            (the data then moves without pauses).
+        tolerance: largest change of any dimension that counts as still.
+
+    Returns:
+        (M,) frame numbers, ascending; never empty.
+    """
+    if mode == 'off':
+        return np.arange(len(values))
+    if mode == 'all':
+        kept = [0]
+        for frame in range(1, len(values)):
+            if np.abs(values[frame] - values[kept[-1]]).max() > tolerance:
+                kept.append(frame)
+        return np.array(kept)
+    moving = np.flatnonzero(np.abs(np.diff(values, axis=0)).max(axis=1, initial=0) > tolerance)
+    if not len(moving):
+        return np.arange(1)
+    return np.arange(moving[0], moving[-1] + 2)

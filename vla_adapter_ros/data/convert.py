@@ -1,0 +1,244 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""From bags to a LeRobot v3.0 data set: one bag, one episode.
+
+    python -m vla_adapter_ros.data.convert recordings/ datasets/pick
+
+Runs again where it stopped: bags that are in the data set are skipped. A bag that cannot be
+converted is reported and left out; the others are converted, and the exit status is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from vla_adapter_ros.data.bag_episode import ACTIONS, NO_OP_FILTERS, BagEpisode, BagOptions
+from vla_adapter_ros.data.bag_file import BagFile, find_bags
+from vla_adapter_ros.data.lerobot_layout import STORAGES
+from vla_adapter_ros.data.lerobot_writer import DatasetWriter
+from vla_adapter_ros.data.video import QUALITY
+from vla_adapter_ros.errors import DatasetError, VLAAdapterError
+from vla_adapter_ros.processing.observation import Observation
+from vla_adapter_ros.runtime.contract import RobotContract, resolve_contract
+from vla_adapter_ros.runtime.observing import InputSettings
+
+
+@dataclass
+class Conversion:
+    """What came of a conversion.
+
+    Attributes:
+        reports: of the episodes converted now, see `BagEpisode.report`.
+        skipped: bags that were in the data set already.
+        failed: bag → why it was left out.
+        seconds: it took.
+    """
+
+    reports: list[dict[str, Any]] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+def convert(
+    bags: Sequence[Path],
+    output: Path,
+    contract: RobotContract | None = None,
+    options: BagOptions | None = None,
+    *,
+    storage: str = 'video',
+    image_size: int | None = None,
+    quality: int = QUALITY,
+    append: bool = False,
+    progress: bool = False,
+) -> Conversion:
+    """Convert bags into one data set.
+
+    Args:
+        bags: folders of the bags, with unique names.
+        output: folder of the data set.
+        contract: of all bags; None: that of the first bag.
+        options: how bags are read.
+        storage: see `DatasetWriter`, as for the next three.
+        image_size: side of the stored images [px].
+        quality: of the videos.
+        append: add to a finished data set.
+        progress: show progress bars.
+
+    Raises:
+        DatasetError: no contract, unequal names, or the output cannot be added to.
+    """
+    options = options or BagOptions()
+    names = [bag.name for bag in bags]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DatasetError(
+            f'bags: {twice[0]} is there twice; bags of a data set need unique names'
+        )
+    begin = time.monotonic()
+    result = Conversion()
+    contract = contract or _first_contract(bags)
+    writer = DatasetWriter(
+        output, contract, fps=options.fps, image_size=image_size, storage=storage,
+        append=append, quality=quality,
+    )  # fmt: skip
+    done = writer.keys()
+    for bag in tqdm(bags, desc='bags', unit='bag', disable=not progress):
+        if bag.name in done:
+            result.skipped.append(bag.name)
+            continue
+        try:
+            result.reports.append(_convert_bag(bag, writer, contract, options, progress))
+        except DatasetError as error:
+            result.failed[bag.name] = str(error)
+    if writer.keys():
+        writer.finalize()
+    result.seconds = time.monotonic() - begin
+    return result
+
+
+def _first_contract(bags: Sequence[Path]) -> RobotContract:
+    for bag in bags:
+        try:
+            with BagFile(bag) as opened:
+                found = opened.contract
+        except DatasetError:
+            # Reported when its turn comes.
+            continue
+        if found is not None:
+            return found
+    raise DatasetError('bags: none was recorded with a contract; give one with --contract')
+
+
+def _convert_bag(
+    bag: Path,
+    writer: DatasetWriter,
+    contract: RobotContract,
+    options: BagOptions,
+    progress: bool,
+) -> dict[str, Any]:
+    episode = BagEpisode(bag, contract, options)
+    frames: Iterator[Observation] = iter(
+        tqdm(
+            episode.observations(), total=len(episode), desc=bag.name, unit='frame',
+            leave=False, disable=not progress,
+        )
+    )  # fmt: skip
+    writer.add_episode(frames, episode.actions, episode.instruction, episode.report, key=bag.name)
+    return episode.report
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        result = convert(
+            [bag for path in options.bags for bag in find_bags(path)],
+            options.output,
+            resolve_contract(options.contract) if options.contract else None,
+            _bag_options(options),
+            storage=options.storage,
+            image_size=options.image_size or None,
+            quality=options.quality,
+            append=options.append,
+            progress=not options.quiet,
+        )
+    except VLAAdapterError as error:
+        print(f'error: {error}')
+        return 1
+    _print_result(result, options.output)
+    return 1 if result.failed else 0
+
+
+def _print_result(result: Conversion, output: Path) -> None:
+    if result.reports:
+        print(f'{"bag":32} frames seconds  actions     missing  max age  max skew')
+    for report in result.reports:
+        streams = report['streams'].values()
+        print(
+            f'{report["bag"][:32]:32} {report["frames"]:6} {report["duration"]:7.1f}  '
+            f'{report["actions"]:10} {sum(s["missing"] for s in streams):8} '
+            f'{max(s["max_age"] for s in streams):7.3f}s {report["max_skew"]:8.3f}s'
+        )
+    for name, reason in result.failed.items():
+        print(f'left out {name}: {reason}')
+    recorded = sum(report['duration'] for report in result.reports)
+    speed = recorded / result.seconds if result.seconds else 0.0
+    print(
+        f'{output}: {len(result.reports)} converted, {len(result.skipped)} there already, '
+        f'{len(result.failed)} left out; {recorded:.1f} s of recording at {speed:.1f} x real time'
+    )
+
+
+def _bag_options(options: argparse.Namespace) -> BagOptions:
+    return BagOptions(
+        topics=dict(options.topic),
+        instruction=options.instruction,
+        actions=options.actions,
+        no_op_filter=options.no_op_filter,
+        no_op_tolerance=options.no_op_tolerance,
+        fps=options.fps,
+        limits=InputSettings(options.max_image_age, options.max_joint_age, options.max_skew),
+    )
+
+
+def _role(text: str) -> tuple[str, str]:
+    role, equals, topic = text.partition('=')
+    if not (role and equals and topic):
+        raise argparse.ArgumentTypeError(f'got {text!r}, expected ROLE=TOPIC')
+    return role, topic
+
+
+def _parser() -> argparse.ArgumentParser:
+    limits = InputSettings()
+    parser = argparse.ArgumentParser(
+        prog='python -m vla_adapter_ros.data.convert',
+        description='Convert recorded bags to a LeRobot v3.0 data set, one episode per bag. Every '
+        'frame sees what the policy node would have seen: the newest message of each stream, '
+        'refused if it is too old. Run again to carry on after an interruption.',
+    )
+    add = parser.add_argument
+    # fmt: off
+    add('bags', nargs='+', type=Path, help='bags, or folders of bags')
+    add('output', type=Path, help='folder of the data set')
+    add('--contract', help='robot contract, name or path (default: as recorded)')
+    add('--instruction', help='task of all bags (default: as recorded)')
+    add('--topic', action='append', default=[], type=_role, metavar='ROLE=TOPIC',
+        help='topic of a camera, joint_states, arm, gripper or instruction (default: as recorded, '
+        'else found by name and type)')
+    add('--actions', default='auto', choices=ACTIONS,
+        help='commands: the position commanded one frame period later; next_state: the measured '
+        'one (drag teaching); auto: commands if there are any (default)')
+    add('--no-op-filter', default='off', choices=NO_OP_FILTERS,
+        help='drop frames in which nothing is asked for: at the ends, or all (default: off)')
+    add('--no-op-tolerance', type=float, default=1e-3,
+        help='change of an action that counts as still [rad, open fraction] (0.001)')
+    add('--fps', type=int, help="frames per second (default: the contract's rate)")
+    add(
+        '--storage',
+        default='video',
+        choices=STORAGES,
+        help='H.264 video, or PNG images (lossless)',
+    )
+    add('--image-size', type=int, default=0,
+        help='side of the stored images [px], resized as for the model (default: as recorded)')
+    add('--quality', type=int, default=QUALITY, help=f'rate factor of the videos ({QUALITY})')
+    add('--max-image-age', type=float, default=limits.max_image_age,
+        help=f'oldest image a frame may see [s] ({limits.max_image_age})')
+    add('--max-joint-age', type=float, default=limits.max_joint_state_age,
+        help=f'oldest joint state a frame may see [s] ({limits.max_joint_state_age})')
+    add('--max-skew', type=float, default=limits.max_skew,
+        help=f'largest difference between a frame\'s stamps [s] ({limits.max_skew})')
+    add('--append', action='store_true', help='add to a data set that is already finished')
+    add('--quiet', action='store_true', help='no progress bars')
+    # fmt: on
+    return parser
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())
