@@ -185,6 +185,13 @@ class Sequence:
         return all(goal.done(state, start) for goal in self.goals)
 
 
+def manipulated(goal: Goal) -> tuple[str, ...]:
+    """Return the objects a goal asks to act on (not those things are put on)."""
+    if isinstance(goal, Sequence):
+        return tuple(dict.fromkeys(part.target for part in goal.goals))
+    return (goal.target,)
+
+
 def acted_on(state: SceneState, start: SceneState, goal: Goal) -> str | None:
     """Return the object that was acted on: what a listening policy does to the named one.
 

@@ -1,0 +1,103 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""What an evaluation says: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from vla_adapter_ros.evaluation.rollout import EpisodeResult
+from vla_adapter_ros.evaluation.statistics import Rate, format_table
+
+
+def chance(results: Sequence[EpisodeResult]) -> float:
+    """Return the rate at which a named object is hit by acting on any object at random."""
+    return float(np.mean([len(r.named) / r.objects for r in results])) if results else float('nan')
+
+
+def by_task(results: Sequence[EpisodeResult]) -> dict[str, list[EpisodeResult]]:
+    """Return task → results, in the order of first appearance."""
+    groups: dict[str, list[EpisodeResult]] = {}
+    for result in results:
+        groups.setdefault(result.task, []).append(result)
+    return groups
+
+
+def task_summary(results: Sequence[EpisodeResult]) -> dict[str, Any]:
+    """Return the figures of one policy on one task as JSON data."""
+    solved = [r.seconds for r in results if r.success]
+    acted = [r for r in results if r.acted_on is not None]
+    return {
+        'success': Rate.of(r.success for r in results).to_dict(),
+        'named_object': Rate.of(r.listened for r in results).to_dict(),
+        'named_object_when_acting': Rate.of(r.listened for r in acted).to_dict(),
+        'named_object_by_chance': chance(results),
+        'seconds_to_success_mean': float(np.mean(solved)) if solved else None,
+        'inference_seconds_mean': float(np.mean([r.inference for r in results])),
+        'chunks_refused': sum(r.refused for r in results),
+        'ended_early': sum(bool(r.failure) for r in results),
+    }
+
+
+def success_table(judged: dict[str, Sequence[EpisodeResult]]) -> str:
+    """Return the table of success: one row a task and policy."""
+    rows = []
+    for policy, results in judged.items():
+        for task, episodes in by_task(results).items():
+            summary = task_summary(episodes)
+            seconds = summary['seconds_to_success_mean']
+            rows.append(
+                [
+                    policy,
+                    task,
+                    str(Rate.of(r.success for r in episodes)),
+                    str(Rate.of(r.listened for r in episodes)),
+                    f'{100 * chance(episodes):.0f} %',
+                    '-' if seconds is None else f'{seconds:.1f}',
+                    f'{1e3 * summary["inference_seconds_mean"]:.0f}',
+                ]
+            )
+    header = ['policy', 'task', 'success', 'named object acted on', 'chance', 's to success',
+              'ms/inference']  # fmt: skip
+    return format_table(header, rows)
+
+
+def listening_table(judged: dict[str, Sequence[EpisodeResult]]) -> str:
+    """Return the table of 'does it listen': the same scenes, each object named in turn."""
+    rows = []
+    for policy, results in judged.items():
+        for task, episodes in by_task(results).items():
+            acted = [r for r in episodes if r.acted_on is not None]
+            rows.append(
+                [
+                    policy,
+                    task,
+                    str(len({r.seed for r in episodes})),
+                    str(Rate.of(r.listened for r in episodes)),
+                    str(Rate.of(r.listened for r in acted)),
+                    f'{100 * chance(episodes):.0f} %',
+                ]
+            )
+    header = ['policy', 'task', 'scenes', 'named object acted on', 'of those that acted', 'chance']
+    return format_table(header, rows)
+
+
+def report_data(
+    settings: dict[str, Any],
+    judged: dict[str, Sequence[EpisodeResult]],
+    listening: dict[str, Sequence[EpisodeResult]],
+) -> dict[str, Any]:
+    """Return the whole evaluation as JSON data."""
+
+    def described(groups: dict[str, Sequence[EpisodeResult]]) -> dict[str, Any]:
+        return {
+            policy: {
+                'tasks': {t: task_summary(found) for t, found in by_task(results).items()},
+                'episodes': [result.to_dict() for result in results],
+            }
+            for policy, results in groups.items()
+        }
+
+    return {'settings': settings, 'policies': described(judged), 'listening': described(listening)}

@@ -1,0 +1,329 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Success rates in simulation, with intervals, in process or through ROS.
+
+    python -m vla_adapter_ros.evaluation.simulate expert zero CHECKPOINT --episodes 100
+
+Policies are compared on the same episodes: the same seed is the same table, start pose and
+instruction for each. Two runs differ only by what the policy does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.evaluation.policies import (
+    BASELINES,
+    PolicySettings,
+    ReplayPolicy,
+    make_policy,
+)
+from vla_adapter_ros.evaluation.report import listening_table, report_data, success_table
+from vla_adapter_ros.evaluation.rollout import EpisodeJob, EpisodeResult, Judge
+from vla_adapter_ros.evaluation.virtual_node import ControlSettings
+from vla_adapter_ros.runtime.contract import resolve_contract
+from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, TaskOptions
+
+FILM_RATE = 5.0
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """What all processes need to know; plain data.
+
+    Attributes:
+        policy: name, see `policies.make_policy`.
+        robot: contract of the policies that have none of their own.
+        control: how chunks become motion.
+        options: how the tasks vary.
+        model: how a checkpoint runs.
+    """
+
+    policy: str
+    robot: str
+    control: ControlSettings
+    options: TaskOptions
+    model: PolicySettings
+
+    def judge(self) -> Judge:
+        """Load the policy and return its judge."""
+        policy = make_policy(self.policy, resolve_contract(self.robot), self.model)
+        return Judge(policy, self.control, self.options)
+
+
+Outcome = tuple[EpisodeJob, EpisodeResult, list[Any]]
+_judge: Judge | None = None
+
+
+def _start_worker(settings: EvaluationSettings) -> None:
+    global _judge
+    _judge = settings.judge()
+
+
+def _work(job: EpisodeJob) -> Outcome:
+    assert _judge is not None
+    return _run(_judge, job)
+
+
+def _run(judge: Judge, job: EpisodeJob) -> Outcome:
+    result = judge.run(job)
+    # Films of successes are not kept; sending them between processes is not free.
+    return job, result, [] if result.success else judge.film
+
+
+def run_jobs(
+    settings: EvaluationSettings, jobs: Sequence[EpisodeJob], workers: int
+) -> Iterator[Outcome]:
+    """Run episodes, in order, in one process or several."""
+    if workers == 1:
+        judge = settings.judge()
+        try:
+            yield from (_run(judge, job) for job in jobs)
+        finally:
+            judge.close()
+        return
+    context = multiprocessing.get_context('spawn')
+    with context.Pool(workers, _start_worker, (settings,)) as pool:
+        yield from pool.imap(_work, jobs)
+
+
+def success_jobs(
+    tasks: Sequence[str], seeds: dict[str, Sequence[int]], films: bool
+) -> list[EpisodeJob]:
+    """Return the episodes of each task."""
+    return [EpisodeJob(task, seed, film=films) for task in tasks for seed in seeds[task]]
+
+
+def listening_jobs(
+    settings: EvaluationSettings, tasks: Sequence[str], seeds: Sequence[int]
+) -> list[EpisodeJob]:
+    """Return for every scene one episode for each object on it, named in turn."""
+    judge = Judge(make_policy('zero', resolve_contract(settings.robot)), settings.control,
+                  settings.options)  # fmt: skip
+    try:
+        return [
+            EpisodeJob(task, seed, target=name)
+            for task in tasks
+            for seed in seeds
+            for name in judge.scene_names(task, seed)
+        ]
+    finally:
+        judge.close()
+
+
+def evaluate(
+    settings: EvaluationSettings,
+    jobs: Sequence[EpisodeJob],
+    workers: int,
+    films: int,
+    folder: Path | None,
+    label: str,
+    through_ros: bool = False,
+) -> list[EpisodeResult]:
+    """Run episodes with a progress bar; write films of the first failures of each task."""
+    from tqdm import tqdm
+
+    run = partial(run_ros_jobs, settings) if through_ros else partial(run_jobs, settings)
+    results: list[EpisodeResult] = []
+    written: dict[str, int] = {}
+    with tqdm(total=len(jobs), unit='episode', desc=label) as bar:
+        for job, result, film in run(jobs, workers):
+            results.append(result)
+            solved = sum(r.success for r in results)
+            bar.set_postfix_str(f'{solved}/{len(results)} solved')
+            bar.update()
+            if film and folder is not None and written.get(job.task, 0) < films:
+                written[job.task] = written.get(job.task, 0) + 1
+                _write_film(folder, label, result, film)
+    return results
+
+
+def run_ros_jobs(
+    settings: EvaluationSettings, jobs: Sequence[EpisodeJob], workers: int
+) -> Iterator[Outcome]:
+    """Run episodes through the real nodes, in a process of its own.
+
+    Layers import downward only, so the nodes are asked by command: `nodes.ros_evaluation` reads
+    one JSON line (settings and jobs) and answers one JSON line an episode.
+
+    Raises:
+        VLAAdapterError: ROS or the command is missing, or it failed.
+    """
+    import subprocess
+    from importlib.util import find_spec
+
+    module = 'vla_adapter_ros.nodes.ros_evaluation'
+    if find_spec('rclpy') is None or find_spec(module) is None:
+        raise VLAAdapterError('--ros: needs a ROS 2 environment (rclpy) and the package nodes')
+    request = json.dumps({'settings': asdict(settings), 'jobs': [asdict(job) for job in jobs]})
+    with subprocess.Popen(
+        [sys.executable, '-m', module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(request + '\n')
+        process.stdin.close()
+        for job, line in zip(jobs, process.stdout, strict=False):
+            data = json.loads(line)
+            data['named'] = tuple(data['named'])
+            data.pop('listened', None)
+            yield job, EpisodeResult(**data), []
+    if process.returncode:
+        raise VLAAdapterError(f'--ros: {module} ended with status {process.returncode}')
+
+
+def _write_film(folder: Path, label: str, result: EpisodeResult, film: list[Any]) -> None:
+    from vla_adapter_ros.evaluation.film import side_by_side, write_gif
+
+    acted = result.acted_on or 'nothing'
+    caption = f'"{result.instruction}"  acted on: {acted}  {result.failure}'[:110]
+    frames = [side_by_side([picture], caption) for picture in film]
+    path = folder / 'failures' / f'{Path(label).name}-{result.task}-{result.seed}.gif'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_gif(path, frames, FILM_RATE)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the command line of this module."""
+    parser = argparse.ArgumentParser(
+        prog='python -m vla_adapter_ros.evaluation.simulate',
+        description='Judge policies on the simulated tasks: success with 95 % Wilson intervals, '
+        'whether the named object is the one acted on, films of failures.',
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add(
+        'policies',
+        nargs='+',
+        metavar='POLICY',
+        help=f'{", ".join(BASELINES)} or the folder of a checkpoint',
+    )
+    add(
+        '--task',
+        action='append',
+        dest='tasks',
+        choices=list(EVALUATED_TASKS),
+        help='task to judge on; may be given several times (default: all)',
+    )
+    add('--episodes', type=int, default=20, help='episodes of each task')
+    add('--seed', type=int, default=0, help='seed of the first episode')
+    add(
+        '--listen',
+        type=int,
+        default=0,
+        metavar='SCENES',
+        help='also run this many scenes of each task once for every object on them, naming it',
+    )
+    add('--out', type=Path, help='folder for report.json, report.md and films of failures')
+    add('--films', type=int, default=3, help='films of failures of each task and policy')
+    add('--workers', type=int, default=1, help='processes')
+    add(
+        '--execute-steps',
+        type=int,
+        default=ControlSettings.execute_steps,
+        help='steps of a chunk to execute before the next takes over (1 to 8)',
+    )
+    add('--blend-steps', type=int, default=0, help='steps over which two chunks are blended')
+    add(
+        '--latency',
+        type=float,
+        default=ControlSettings.latency,
+        help='simulated time from observation to chunk [s]',
+    )
+    add('--ros', action='store_true', help='through the real nodes instead of in process')
+    add('--robot', default='alicia_d_sim', help='robot contract of the baselines')
+    add('--device', default='auto', help='of checkpoints: auto, cpu, cuda, …')
+    add('--dtype', default='auto', help='of checkpoints: auto, float32, bfloat16, int8')
+    add('--threads', type=int, default=1, help='CPU threads of a checkpoint in each process')
+    add(
+        '--distractors',
+        type=int,
+        default=TaskOptions.distractors,
+        help='objects on the table that the instruction does not name',
+    )
+    add('--plain-wording', action='store_true', help='one wording of each instruction')
+    for name in ('light', 'colour', 'camera'):
+        add(f'--random-{name}', action='store_true', help=f'vary the {name} between episodes')
+    return parser
+
+
+def settings_from(arguments: argparse.Namespace, policy: str) -> EvaluationSettings:
+    """Return the settings of parsed arguments for one policy."""
+    return EvaluationSettings(
+        policy=policy,
+        robot=arguments.robot,
+        control=ControlSettings(arguments.execute_steps, arguments.blend_steps, arguments.latency),
+        options=TaskOptions(
+            distractors=arguments.distractors,
+            random_wording=not arguments.plain_wording,
+            random_light=arguments.random_light,
+            random_colour=arguments.random_colour,
+            random_camera=arguments.random_camera,
+        ),
+        model=PolicySettings(arguments.device, arguments.dtype, arguments.threads),
+    )
+
+
+def _seeds(policy: str, tasks: Sequence[str], arguments: Any) -> dict[str, Sequence[int]]:
+    """Return task → seeds; a replay is judged on the seeds it has recorded."""
+    usual = range(arguments.seed, arguments.seed + arguments.episodes)
+    if not policy.startswith('replay:'):
+        return dict.fromkeys(tasks, usual)
+    replay = ReplayPolicy(Path(policy.removeprefix('replay:')))
+    return {task: replay.seeds(task)[: arguments.episodes] for task in tasks}
+
+
+def _judge_all(arguments: Any, tasks: Sequence[str]) -> dict[str, Any]:
+    judged: dict[str, Sequence[EpisodeResult]] = {}
+    listening: dict[str, Sequence[EpisodeResult]] = {}
+    films = arguments.films if arguments.out and not arguments.ros else 0
+    for policy in arguments.policies:
+        settings = settings_from(arguments, policy)
+        jobs = success_jobs(tasks, _seeds(policy, tasks, arguments), films > 0)
+        judged[policy] = evaluate(
+            settings, jobs, arguments.workers, films, arguments.out, policy, arguments.ros
+        )
+        if arguments.listen:
+            seeds = range(arguments.seed, arguments.seed + arguments.listen)
+            scenes = listening_jobs(settings, tasks, seeds)
+            listening[policy] = evaluate(
+                settings, scenes, arguments.workers, 0, None, f'{policy} (listens?)',
+                arguments.ros,
+            )  # fmt: skip
+    text = success_table(judged)
+    if listening:
+        text += '\n\nThe same scenes, each object named in turn:\n\n' + listening_table(listening)
+    plain = {key: str(v) if isinstance(v, Path) else v for key, v in vars(arguments).items()}
+    return {'text': text, 'data': report_data(plain, judged, listening)}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line."""
+    parser = make_parser()
+    options = parser.parse_args(arguments)
+    if options.episodes < 1 or options.workers < 1:
+        parser.error('--episodes and --workers must be at least 1')
+    if not 1 <= options.execute_steps <= 8:
+        parser.error(f'--execute-steps: got {options.execute_steps}, expected 1 to 8')
+    try:
+        report = _judge_all(options, options.tasks or list(EVALUATED_TASKS))
+    except VLAAdapterError as error:
+        print(f'simulate: {error}', file=sys.stderr)
+        return 1
+    print(report['text'])
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
+        (options.out / 'report.json').write_text(json.dumps(report['data'], indent=1))
+        (options.out / 'report.md').write_text(report['text'] + '\n')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
