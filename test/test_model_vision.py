@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Our towers equal transformers' Dinov2WithRegisters and Siglip; the additions do what they say."""
+"""Our towers equal transformers' Dinov2WithRegisters and Siglip; additions do what they say."""
 
 from __future__ import annotations
 

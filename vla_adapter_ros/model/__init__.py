@@ -12,14 +12,18 @@ _WHERE = {
     'VisionTowerConfig': 'config',
     'LanguageConfig': 'config',
     'PolicyConfig': 'config',
+    'CheckpointMetadata': 'metadata',
+    'read_checkpoint_metadata': 'metadata',
 }
 
 __all__ = [
+    'CheckpointMetadata',
     'LanguageConfig',
     'PolicyConfig',
     'VLAAdapter',
     'VLAAdapterConfig',
     'VisionTowerConfig',
+    'read_checkpoint_metadata',
 ]
 
 

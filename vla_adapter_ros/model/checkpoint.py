@@ -150,7 +150,7 @@ def refine(
     config: VLAAdapterConfig, tensors: Mapping[str, LazyTensor], overrides: Mapping[str, Any]
 ) -> VLAAdapterConfig:
     """Take from the tensors the sizes that official files do not record."""
-    found: dict[str, int] = {}
+    found: dict[str, Any] = {}
     for field, name, axis in (
         ('action_dim', 'action_head.model.fc2.weight', 0),
         ('proprio_dim', 'proprio_projector.fc1.weight', 1),
@@ -158,6 +158,10 @@ def refine(
     ):
         if name in tensors and field not in overrides:
             found[field] = tensors[name].shape[axis]
+    embeddings = tensors.get('language_model.model.embed_tokens.weight')
+    if embeddings is not None and 'language' not in overrides:
+        # Vocabularies are padded for speed, and not every config.json says to what.
+        found['language'] = replace(config.language, vocab_size=embeddings.shape[0])
     sizes = (found.get('action_dim', 0), found.get('proprio_dim', 0))
     if 'chunk_size' not in overrides and sizes in official.CHUNK_LENGTHS:
         found['chunk_size'] = official.CHUNK_LENGTHS[sizes]

@@ -61,8 +61,11 @@ class ActionPolicy(nn.Module):
             Adapter tokens (B, blocks, Q + 1, D), proprioception last, and task tokens
             (B, blocks, T, D).
         """
-        states = hidden_states.to(self.dtype)[:, list(self.config.layer_of_block)]
-        count = self.config.num_task_tokens
+        config = self.config
+        states = hidden_states.to(self.dtype)[:, list(config.layer_of_block)]
+        # The queries come last; whatever stands before them is raw features, unless pinned.
+        count = config.policy.num_task_tokens or states.shape[2] - config.queries_in_sequence
+        count = 0 if config.policy.conditions == 'action_query' else count
         adapter, task = states[:, :, count:], states[:, :, :count]
         if token is not None:
             repeated = token[:, None].expand(-1, adapter.shape[1], -1, -1)
