@@ -273,3 +273,17 @@ def test_without_opengl_the_reason_is_one_line():
     lines = [line for line in result.stdout.splitlines() if line.startswith('REASON')]
     assert len(lines) == 1, result.stdout + result.stderr
     assert 'no OpenGL for offscreen pictures (glfw:' in lines[0]
+
+
+def test_a_program_that_forgets_to_close_ends_quietly():
+    code = (
+        'from vla_adapter_ros.simulation.arm_simulation import ArmSimulation as A\n'
+        'arm = A()\n'
+        'print(arm.render("wrist", 64, 64).shape)\n'
+    )
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    result = subprocess.run(
+        [sys.executable, '-c', code], env=environment, capture_output=True, text=True
+    )
+    assert result.stdout.strip() == '(64, 64, 3)'
+    assert result.stderr == '' and result.returncode == 0

@@ -7,6 +7,8 @@ import ctypes
 import importlib
 import os
 import sys
+import weakref
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
@@ -99,6 +101,8 @@ class OffscreenRenderer:
         self._camera = mujoco.MjvCamera()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._gpu)
+        # Also runs at exit: PyOpenGL prints errors if a context outlives it.
+        self._free = weakref.finalize(self, _free, self._context, self._gpu)
         self._buffers: dict[tuple[int, int], np.ndarray] = {}
 
     def render(
@@ -144,8 +148,13 @@ class OffscreenRenderer:
 
     def close(self) -> None:
         """Free the GL context; calling it again does nothing."""
-        if self._context is not None:
-            self._context.make_current()
-            self._gpu.free()
-            self._context.free()
-            self._context = None
+        self._free()
+        self._context = None
+
+
+def _free(context: Any, gpu: mujoco.MjrContext) -> None:
+    # At the end of a program that did not close us, the context may belong to a dead thread.
+    with suppress(Exception):
+        context.make_current()
+        gpu.free()
+        context.free()

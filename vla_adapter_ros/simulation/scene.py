@@ -17,8 +17,11 @@ from vla_adapter_ros.simulation.layout import PLATE_HEIGHT, PLATE_RADIUS, SHAPE_
 
 THIRD_PERSON, WRIST = 'third_person', 'wrist'
 CAMERA_NAMES = (THIRD_PERSON, WRIST)
-THIRD_PERSON_POSITION: Vector = (0.74, -0.20, 0.42)
-THIRD_PERSON_TARGET: Vector = (0.235, 0.0, 0.055)
+THIRD_PERSON_POSITION: Vector = (0.78, -0.16, 0.46)
+THIRD_PERSON_TARGET: Vector = (0.245, 0.005, 0.055)
+THIRD_PERSON_FIELD = 32  # vertical field of view [degrees]
+WRIST_TILT = 0.5  # of the view from straight down [rad]
+WRIST_FIELD = 74
 # Largest picture that can be rendered (the offscreen frame buffer) [px].
 MAX_WIDTH, MAX_HEIGHT = 1280, 960
 
@@ -69,15 +72,16 @@ def _wrist_camera() -> str:
     Mounted so that with the gripper down the image's right is the base frame's +y, as in the
     third-person view: a direction word means the same direction in both pictures.
     """
-    position = np.array([-0.075, 0.0, -0.02])
-    back = position - np.array([-0.008, 0.0, -0.15])
-    back /= np.linalg.norm(back)
+    position = np.array([-0.075, 0.0, -0.05])
+    back = np.array([-np.sin(WRIST_TILT), 0.0, np.cos(WRIST_TILT)])
     right = np.array([0.0, -1.0, 0.0])
     axes = np.concatenate([right, np.cross(back, right)])
     return (
-        f'<camera name="{WRIST}" pos="{_text(position)}" xyaxes="{_text(axes)}" fovy="62"/>\n'
-        '<geom class="arm_visual" type="box" pos="-0.066 0 -0.004" size="0.01 0.02 0.008" '
-        'rgba="0.2 0.2 0.22 1"/>'
+        f'<camera name="{WRIST}" pos="{_text(position)}" xyaxes="{_text(axes)}" '
+        f'fovy="{WRIST_FIELD}"/>\n'
+        '<geom class="arm_visual" type="box" pos="-0.075 0 -0.036" size="0.011 0.024 0.009" '
+        'rgba="0.2 0.2 0.22 1"/>\n'
+        '<geom class="arm_visual" type="box" pos="-0.045 0 -0.03" size="0.03 0.008 0.004"/>'
     )
 
 
@@ -86,7 +90,6 @@ def _gripper() -> str:
       <geom class="arm" type="cylinder" fromto="0 0 0.01 0 0 -0.045" size="0.02"/>
       <geom class="arm" type="box" pos="0 0 -0.06" size="0.018 0.045 0.015"
             rgba="0.25 0.25 0.28 1"/>
-      <geom class="arm_visual" type="box" pos="-0.04 0 -0.01" size="0.03 0.008 0.005"/>
       <site name="tool0" pos="0 0 -0.13" size="0.003" rgba="0 0 0 0"/>
       {_wrist_camera()}
       {_finger('left', LEFT_FINGER_ORIGIN, 1)}
@@ -184,7 +187,7 @@ def scene_xml() -> str:
     <light name="lamp" pos="0.5 -0.4 1.6" dir="-0.15 0.2 -1" diffuse="0.55 0.55 0.55"
            specular="0.1 0.1 0.1" castshadow="false" directional="true"/>
     <camera name="{THIRD_PERSON}" pos="{_text(THIRD_PERSON_POSITION)}"
-            xyaxes="{_text(camera_axes[:2].ravel())}" fovy="40"/>
+            xyaxes="{_text(camera_axes[:2].ravel())}" fovy="{THIRD_PERSON_FIELD}"/>
     <geom name="table" class="fixed" type="box" pos="0.2 0 -0.02" size="0.42 0.5 0.02"
           rgba="0.47 0.46 0.45 1"/>
     <geom name="floor" type="plane" pos="0 0 -0.7" size="4 4 0.1" rgba="0.30 0.31 0.33 1"
