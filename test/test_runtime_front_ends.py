@@ -36,6 +36,19 @@ def test_trajectories_carry_names_times_velocities_and_metres():
     assert gripper.velocities.min() < -0.01 and gripper.velocities.max() <= 1e-9
 
 
+def test_first_point_is_not_so_near_that_a_late_controller_jerks():
+    scheduler, _ = planned(robot())
+    front_end = make_front_end(robot())
+    for n in range(1, 30):
+        now = 0.0203 * n
+        here = scheduler.commanded(now)[0]
+        plan = scheduler.accept(chunk_to(line_from(here, slow_step()), now), now, here)
+        arm, gripper = front_end.on_plan(plan)
+        assert arm.times[0] >= 0.02 and gripper.times[0] >= 0.02
+        # Left out are knots of the old path only: the hand-over itself is always sent.
+        assert np.isclose(arm.times, 0.05).any()
+
+
 def test_trajectory_front_end_streams_nothing():
     front_end = make_front_end(robot())
     assert front_end.rate == 0.0

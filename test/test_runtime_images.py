@@ -6,12 +6,7 @@ import numpy as np
 import pytest
 
 from vla_adapter_ros.errors import ObservationError
-from vla_adapter_ros.runtime.images import (
-    ENCODINGS,
-    decode_compressed,
-    decode_image,
-    yuv422_to_rgb,
-)
+from vla_adapter_ros.runtime.images import ENCODINGS, decode_compressed, decode_image
 
 WIDTH, HEIGHT = 12, 8
 RNG = np.random.default_rng(0)
@@ -53,13 +48,6 @@ def test_each_encoding_gives_contiguous_rgb_with_or_without_padding(encoding, pa
     assert pixels.shape == (HEIGHT, WIDTH, 3) and pixels.dtype == np.uint8
     assert pixels.flags.c_contiguous
     assert np.array_equal(pixels, expected)
-
-
-@pytest.mark.parametrize('luma', [0, 1])
-def test_yuv_without_opencv_is_equal_bit_by_bit(luma):
-    packed = RNG.integers(0, 256, (64, 64, 2), dtype=np.uint8)
-    code = cv2.COLOR_YUV2RGB_YUY2 if luma == 0 else cv2.COLOR_YUV2RGB_UYVY
-    assert np.array_equal(yuv422_to_rgb(packed, luma), cv2.cvtColor(packed, code))
 
 
 def test_red_is_red_in_yuyv_and_uyvy():

@@ -7,6 +7,7 @@ from motion_helpers import (
     HOME,
     ROBOTS,
     assert_within_limits,
+    changed_robot,
     chunk_to,
     line_from,
     ready,
@@ -41,12 +42,12 @@ def test_targets_beyond_limits_are_clamped_with_joint_and_values():
 
 
 def test_steps_too_large_are_clamped_and_counted():
-    safety = SafetyFilter(robot(), SafetySettings(max_step=0.2))
+    safety = SafetyFilter(robot(), SafetySettings(max_step=0.4))
     goals = np.tile(HOME, (8, 1))
-    goals[4:, 0] = 0.5
+    goals[4:, 0] = 1.0
     verdict = safety.check_targets(goals, HOME)
-    assert verdict.reasons == ('Joint1 step 0.50 rad > 0.20 rad',)
-    assert verdict.targets[:, 0] == pytest.approx([0, 0, 0, 0, 0.2, 0.4, 0.5, 0.5])
+    assert verdict.reasons == ('Joint1 step 1.00 rad > 0.40 rad',)
+    assert verdict.targets[:, 0] == pytest.approx([0, 0, 0, 0, 0.4, 0.8, 1.0, 1.0])
     assert safety.step_clamps[0] == 2
 
 
@@ -61,6 +62,13 @@ def test_far_first_target_is_approached_slowly():
     assert plan is not None
     moments = np.linspace(plan.start, plan.end, 400)
     assert np.abs(plan.arm.sample_many(moments)[1]).max() <= 0.2 * 1.001
+
+
+def test_fast_robot_is_not_slowed_by_its_own_steps():
+    joints = [dict(j, max_velocity=6.0) for j in robot().to_dict()['joints']]
+    safety = SafetyFilter(changed_robot(joints=joints))
+    goals = line_from(HOME, np.array([0.5, 0, 0, 0, 0, 0, 0]), 4)
+    assert safety.check_targets(goals, HOME).state == OK
 
 
 @pytest.mark.parametrize('value', [np.nan, np.inf])

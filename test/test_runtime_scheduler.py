@@ -205,6 +205,26 @@ def test_next_inference_is_timed_by_measured_latency_without_the_cold_start():
     assert scheduler.needs_inference(due - 0.09)
 
 
+def test_one_stall_does_not_end_the_overlap():
+    scheduler = ready(execute_steps=4)
+    record = run_loop(
+        scheduler,
+        lambda now, n: line_from(scheduler.commanded(now)[0], slow_step(0.02)),
+        latency=lambda n: 1.8 if n == 3 else 0.1,
+        seconds=12.0,
+    )
+    times, _, velocities = record.arrays()
+    assert velocities[times > 5.0][:, 0].min() > 0.1
+
+
+def test_inference_starts_again_while_the_arm_still_brakes():
+    scheduler = ready()
+    for n in range(4):
+        scheduler.accept(chunk_to(line_from(HOME, STEP), 3.0 * n), 3.0 * n + 0.1, HOME)
+    scheduler.hold(9.5)
+    assert scheduler.needs_inference(9.51)
+
+
 @pytest.mark.parametrize('steps', [1, 3, 5])
 def test_execute_steps_sets_how_long_a_chunk_is_used(steps):
     scheduler = ready(execute_steps=steps)
@@ -396,6 +416,19 @@ def test_nothing_is_commanded_before_a_measured_start():
         scheduler.reset(np.full(7, np.nan), 0.0)
     with pytest.raises(MotionError, match='7 finite values'):
         scheduler.reset(np.zeros(6), 0.0)
+
+
+def test_resuming_keeps_the_command_of_an_arm_that_sags_a_little():
+    scheduler = ready()
+    sagging = HOME - np.array([0.0, 0.03, 0.02, 0, 0, 0, 0])
+    scheduler.resume(sagging, 1.0)
+    assert scheduler.commanded(1.0)[0] == pytest.approx(HOME)
+    moved = HOME - np.array([0.0, 0.3, 0, 0, 0, 0, 0])
+    scheduler.resume(moved, 2.0)
+    assert scheduler.commanded(2.0)[0] == pytest.approx(moved)
+    fresh = ChunkScheduler(robot())
+    fresh.resume(sagging, 0.0)
+    assert fresh.commanded(0.0)[0] == pytest.approx(sagging)
 
 
 def test_thousand_instruction_changes_keep_the_motion_within_limits():

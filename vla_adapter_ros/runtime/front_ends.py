@@ -24,6 +24,9 @@ from vla_adapter_ros.runtime.plan import JointPlan
 # must be able to make up for lag, and it cannot go slower than 4.39 deg/s anyway.
 SPEED_MARGIN = 1.5
 MIN_SPEED = 0.2
+# A controller starts a trajectory when it arrives, some milliseconds late and not always equally.
+# Through a first segment shorter than this [s] it would jerk to make up for them.
+FIRST_POINT = 0.02
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ class TrajectoryFrontEnd:
     def on_plan(self, plan: MotionPlan) -> list[TrajectoryCommand]:
         """Return the arm's and the gripper's trajectory."""
         topic, names = self._contract.front_end.arm_topic, self._contract.joint_names
-        arm = TrajectoryCommand(topic, names, *plan.arm.points())
+        arm = TrajectoryCommand(topic, names, *plan.arm.points(FIRST_POINT))
         return [arm, self._gripper(plan.gripper)]
 
     def stream(self, motion: CommandedMotion, now: float) -> JointCommand | None:
@@ -93,7 +96,7 @@ class TrajectoryFrontEnd:
 
     def _gripper(self, plan: JointPlan) -> TrajectoryCommand:
         spec = self._contract.front_end
-        times, fractions, rates = plan.points()
+        times, fractions, rates = plan.points(FIRST_POINT)
         return TrajectoryCommand(
             spec.gripper_topic,
             (self._contract.gripper.name,),

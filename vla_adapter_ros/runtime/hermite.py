@@ -55,18 +55,15 @@ def position_bounds(
     v0 = velocities[:-1]
     p0, p1 = positions[:-1], positions[1:]
     jerk = (a1 - a0) / h
-    low, high = np.minimum(p0, p1), np.maximum(p0, p1)
-    # Roots of v0 + a0 t + jerk t²/2; the form below also holds when the jerk vanishes.
-    discriminant = a0 * a0 - 2.0 * jerk * v0
-    root = np.sqrt(np.maximum(discriminant, 0.0))
-    q = -(a0 + np.where(a0 < 0.0, -root, root))
-    for top, bottom in ((q, jerk), (2.0 * v0, q)):
-        time = np.divide(top, bottom, out=np.full_like(top, -1.0), where=bottom != 0.0)
-        inside = (discriminant >= 0.0) & (time > 0.0) & (time < h)
-        t = np.where(inside, time, 0.0)
-        value = p0 + t * (v0 + t * (0.5 * a0 + t * jerk / 6.0))
-        low, high = np.minimum(low, value), np.maximum(high, value)
-    return low, high
+    # Roots of v0 + a0 t + jerk t²/2; the form below also holds when the jerk vanishes. A root
+    # outside the segment is moved to its end, where the position counts anyway.
+    q = -(a0 + np.copysign(np.sqrt(np.maximum(a0 * a0 - 2.0 * jerk * v0, 0.0)), a0))
+    with np.errstate(divide='ignore', invalid='ignore'):
+        roots = np.stack((q / jerk, 2.0 * v0 / q))
+    t = np.minimum(np.fmax(roots, 0.0), h)
+    turns = p0 + t * (v0 + t * (0.5 * a0 + t * (jerk / 6.0)))
+    low = np.minimum(np.minimum(p0, p1), turns.min(axis=0))
+    return low, np.maximum(np.maximum(p0, p1), turns.max(axis=0))
 
 
 def monotone_velocities(

@@ -2,15 +2,14 @@
 """From image messages to (H, W, 3) uint8 RGB, at most one copy.
 
 cv_bridge is not used: its binary wheels break with numpy 2 on two distributions, and what a
-policy needs of it is little. Where it can be imported, the tests compare with it. YUV follows
-OpenCV's fixed-point BT.601 bit by bit, so that recordings decode alike on every machine.
+policy needs of it is little. Where it can be imported, the tests compare with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
+import cv2
 import numpy as np
 
 from vla_adapter_ros.errors import ObservationError
@@ -18,44 +17,20 @@ from vla_adapter_ros.errors import ObservationError
 _MAX_SIDE = 16384
 
 
-def _rgb(rows: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(rows)
-
-
-def _reversed(rows: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(rows[..., 2::-1])
-
-
-def _without_alpha(rows: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(rows[..., :3])
-
-
-def _grey(rows: np.ndarray) -> np.ndarray:
-    return np.repeat(rows, 3, axis=2)
-
-
-def _yuyv(rows: np.ndarray) -> np.ndarray:
-    return _yuv422(rows, luma=0)
-
-
-def _uyvy(rows: np.ndarray) -> np.ndarray:
-    return _yuv422(rows, luma=1)
-
-
-# Encoding → (bytes per pixel, conversion of (H, W, bytes) to RGB).
-_DECODERS: dict[str, tuple[int, Callable[[np.ndarray], np.ndarray]]] = {
-    'rgb8': (3, _rgb),
-    'bgr8': (3, _reversed),
-    'rgba8': (4, _without_alpha),
-    'bgra8': (4, _reversed),
-    'mono8': (1, _grey),
-    '8UC1': (1, _grey),
-    'yuv422_yuy2': (2, _yuyv),
-    'yuyv': (2, _yuyv),
-    'yuv422': (2, _uyvy),
-    'uyvy': (2, _uyvy),
+# Encoding → (bytes per pixel, OpenCV's conversion to RGB; none: it is RGB already).
+_CONVERSIONS: dict[str, tuple[int, int | None]] = {
+    'rgb8': (3, None),
+    'bgr8': (3, cv2.COLOR_BGR2RGB),
+    'rgba8': (4, cv2.COLOR_RGBA2RGB),
+    'bgra8': (4, cv2.COLOR_BGRA2RGB),
+    'mono8': (1, cv2.COLOR_GRAY2RGB),
+    '8UC1': (1, cv2.COLOR_GRAY2RGB),
+    'yuv422_yuy2': (2, cv2.COLOR_YUV2RGB_YUY2),
+    'yuyv': (2, cv2.COLOR_YUV2RGB_YUY2),
+    'yuv422': (2, cv2.COLOR_YUV2RGB_UYVY),
+    'uyvy': (2, cv2.COLOR_YUV2RGB_UYVY),
 }
-ENCODINGS = tuple(_DECODERS)
+ENCODINGS = tuple(_CONVERSIONS)
 
 
 def decode_image(
@@ -78,9 +53,9 @@ def decode_image(
         ObservationError: unknown or 16-bit encoding, zero size, or `step` or `data` that do not
             fit the size.
     """
-    if encoding not in _DECODERS:
+    if encoding not in _CONVERSIONS:
         raise ObservationError(f'image encoding {encoding!r}: {_refusal(encoding)}')
-    depth, convert = _DECODERS[encoding]
+    depth, conversion = _CONVERSIONS[encoding]
     if not (0 < height <= _MAX_SIDE and 0 < width <= _MAX_SIDE):
         raise ObservationError(f'image of {width}×{height} pixels: expected 1 to {_MAX_SIDE}')
     if depth == 2 and width % 2:
@@ -95,17 +70,15 @@ def decode_image(
         raise ObservationError(
             f'image data of {len(buffer)} bytes: expected step × height = {step * height}'
         )
-    rows = buffer.reshape(height, step)[:, : width * depth]
-    return convert(
-        rows.reshape(height, width, depth) if step == width * depth else _cut(rows, depth)
-    )
+    pixels = _as_pixels(buffer.reshape(height, step), width, depth)
+    if conversion is None:
+        return np.ascontiguousarray(pixels)
+    return cv2.cvtColor(pixels, conversion)
 
 
-def _cut(rows: np.ndarray, depth: int) -> np.ndarray:
-    """Return padded rows as (H, W, depth) without a copy."""
-    height, used = rows.shape
-    shape = (height, used // depth, depth)
-    strides = (rows.strides[0], depth, 1)
+def _as_pixels(rows: np.ndarray, width: int, depth: int) -> np.ndarray:
+    """Return (H, step) bytes as (H, width, depth), without the padding and without a copy."""
+    shape, strides = (len(rows), width, depth), (rows.strides[0], depth, 1)
     return np.lib.stride_tricks.as_strided(rows, shape, strides, writeable=False)
 
 
@@ -149,8 +122,6 @@ def _decode_jpeg(content: bytes) -> np.ndarray:
 
 
 def _decode_png(content: bytes) -> np.ndarray:
-    import cv2
-
     pixels = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise ObservationError(f'damaged PNG of {len(content)} bytes')
@@ -158,36 +129,8 @@ def _decode_png(content: bytes) -> np.ndarray:
         raise ObservationError(
             f'PNG of type {pixels.dtype}: more than 8 bits a channel is refused'
         )
-    if pixels.ndim == 2:
-        return _grey(pixels[..., None])
-    return _reversed(pixels)
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    return cv2.cvtColor(pixels, _FROM_PNG[channels])
 
 
-# BT.601 limited range in 20-bit fixed point, the constants of OpenCV.
-_SHIFT = 20
-_CY, _CUB, _CUG, _CVG, _CVR = 1220542, 2116026, -409993, -852492, 1673527
-
-
-def _yuv422(rows: np.ndarray, luma: int) -> np.ndarray:
-    """Convert (H, W, 2) of packed 4:2:2; `luma` is the place of Y in each pair of bytes."""
-    try:
-        import cv2
-    except ImportError:
-        return yuv422_to_rgb(rows, luma)
-    code = cv2.COLOR_YUV2RGB_YUY2 if luma == 0 else cv2.COLOR_YUV2RGB_UYVY
-    return cv2.cvtColor(np.ascontiguousarray(rows), code)
-
-
-def yuv422_to_rgb(rows: np.ndarray, luma: int) -> np.ndarray:
-    """Do the same without OpenCV; equal bit by bit, some ten times slower."""
-    height, width, _ = rows.shape
-    y = np.maximum(rows[..., luma].astype(np.int32) - 16, 0) * _CY
-    chroma = rows[..., 1 - luma].reshape(height, width // 2, 2).astype(np.int32) - 128
-    u, v = chroma[..., 0], chroma[..., 1]
-    half = 1 << (_SHIFT - 1)
-    parts = (half + _CVR * v, half + _CVG * v + _CUG * u, half + _CUB * u)
-    out = np.empty((height, width, 3), dtype=np.uint8)
-    for channel, part in enumerate(parts):
-        value = (y + np.repeat(part, 2, axis=1)) >> _SHIFT
-        out[..., channel] = np.clip(value, 0, 255)
-    return out
+_FROM_PNG = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}

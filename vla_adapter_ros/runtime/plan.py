@@ -51,9 +51,15 @@ class JointPlan:
         pairs = [self.sample(float(moment)) for moment in moments]
         return np.array([p for p, _ in pairs]), np.array([v for _, v in pairs])
 
-    def points(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return what a controller is sent: (times, positions, velocities), all times > 0."""
-        return self.times[1:], self.positions[1:], self.velocities[1:]
+    def points(self, earliest: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return what a controller is sent: (times, positions, velocities), all times > 0.
+
+        Args:
+            earliest: knots before this time [s] are left out, the last one excepted.
+        """
+        wanted = self.times >= earliest
+        wanted[0], wanted[-1] = False, True
+        return self.times[wanted], self.positions[wanted], self.velocities[wanted]
 
     def shifted(self, offset: float) -> JointPlan:
         """Return the same motion `offset` seconds later."""

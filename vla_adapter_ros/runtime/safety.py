@@ -36,9 +36,10 @@ class SafetySettings:
     """How strict the filter is.
 
     Attributes:
-        max_step: largest change of an arm joint from one target to the next [rad].
+        max_step: largest change of an arm joint from one target to the next [rad]; at least
+            three times what its velocity limit allows in a step.
         start_tolerance: a first target farther than this [rad] from the arm is approached at
-            `ramp_speed` only.
+            `ramp_speed` only; at least twice what its velocity limit allows in a step.
         ramp_speed: share of the velocity limits on such an approach.
         gross_excess: a target this far [rad] beyond a limit is a fault of the policy, not noise.
         trip_after: consecutive chunks with such targets before the filter trips; 0: never.
@@ -87,6 +88,9 @@ class SafetyFilter:
     ) -> None:
         self._contract = contract
         self.settings = settings or SafetySettings()
+        step = contract.max_velocity[:-1] * contract.step_period
+        self._max_step = np.maximum(self.settings.max_step, 3.0 * step)
+        self._start_tolerance = np.maximum(self.settings.start_tolerance, 2.0 * step)
         self._kinematics = kinematics if contract.workspace is not None else None
         self.limit_clamps = np.zeros(contract.action_dim, dtype=int)
         self.step_clamps = np.zeros(contract.action_dim, dtype=int)
@@ -139,10 +143,11 @@ class SafetyFilter:
             return self.trip(f'{self._gross_chunks} chunks in a row beyond limits: {reasons[0]}')
         safe = self._within_steps(safe, reasons)
         safe = self._within_workspace(safe, commanded, reasons)
-        far = float(np.abs(safe[0, :-1] - commanded[:-1]).max())
-        speed = 1.0 if far <= self.settings.start_tolerance else self.settings.ramp_speed
-        if speed < 1.0:
-            reasons.append(f'first target {far:.2f} rad away: approaching at {speed:.0%} speed')
+        far, speed = np.abs(safe[0] - commanded)[:-1], 1.0
+        if (far > self._start_tolerance).any():
+            speed = self.settings.ramp_speed
+            away = f'first target {far.max():.2f} rad away'
+            reasons.append(f'{away}: approaching at {speed:.0%} speed')
         return Verdict(CLAMPED if reasons else OK, tuple(reasons), safe, speed)
 
     def check_plan(self, plan: MotionPlan) -> str | None:
@@ -170,7 +175,7 @@ class SafetyFilter:
 
     def _within_steps(self, targets: np.ndarray, reasons: list[str]) -> np.ndarray:
         # The first target is judged by the start-pose gate instead: the arm may have to travel.
-        limit = self.settings.max_step
+        limit = self._max_step
         steps = np.abs(np.diff(targets[:, :-1], axis=0))
         if not (steps > limit).any():
             return targets
@@ -178,12 +183,11 @@ class SafetyFilter:
         for i in range(1, len(safe)):
             before = safe[i - 1, :-1]
             bounded = np.clip(safe[i, :-1], before - limit, before + limit)
-            changed = bounded != safe[i, :-1]
-            self.step_clamps[:-1] += changed
+            self.step_clamps[:-1] += bounded != safe[i, :-1]
             safe[i, :-1] = bounded
-        i, j = np.unravel_index(int(steps.argmax()), steps.shape)
+        i, j = np.unravel_index(int((steps / limit).argmax()), steps.shape)
         name = self._contract.joint_names[j]
-        reasons.append(f'{name} step {steps[i, j]:.2f} rad > {limit:.2f} rad')
+        reasons.append(f'{name} step {steps[i, j]:.2f} rad > {limit[j]:.2f} rad')
         return safe
 
     def _within_workspace(

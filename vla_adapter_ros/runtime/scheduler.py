@@ -37,6 +37,7 @@ from vla_adapter_ros.runtime.planning import MIN_GAP, Targets, Track, brake_trac
 from vla_adapter_ros.runtime.safety import OK, SafetyFilter, Verdict
 
 _EPSILON = 1e-6
+_STAGE = 'observation_to_command'
 
 
 @dataclass(frozen=True)
@@ -171,6 +172,22 @@ class ChunkScheduler:
         self._history.restart(rest_motion(position, now))
         self._last_now = now
 
+    def resume(self, measured: np.ndarray, now: float, tolerance: float = 0.05) -> None:
+        """Stand still where the arm is held, to move again after a stop.
+
+        An arm sags a little below its command. To command what is measured would let it sink with
+        every stop, so the last command stays if the arm is within `tolerance` [rad] of it.
+
+        Raises:
+            MotionError: as `reset`.
+        """
+        position = np.asarray(measured, dtype=float)
+        if self.started and position.shape == (self.contract.action_dim,):
+            held = self.commanded(now)[0]
+            if np.abs(held - position)[:-1].max() <= tolerance:
+                position = held
+        self.reset(position, now)
+
     def update(self, now: float) -> str | None:
         """Observe the clock; call once per control cycle.
 
@@ -224,7 +241,7 @@ class ChunkScheduler:
         self.update(now)
         if not self.started:
             self.reset(observed, now)
-        self.latency.add('observation_to_command', now - chunk.observation_stamp)
+        self.latency.add(_STAGE, max(now - chunk.observation_stamp, 0.0))
         if (refusal := self._refusal(chunk, now)) is not None:
             return self._refuse(*refusal, chunk)
         try:
@@ -254,20 +271,20 @@ class ChunkScheduler:
 
     def expected_latency(self) -> float:
         """Return the p95 of observation to command [s], without the cold start; NaN if unknown."""
-        return self.latency.percentile('observation_to_command', 95.0)
+        return self.latency.percentile(_STAGE, 95.0)
 
     def needs_inference(self, now: float) -> bool:
         """Return whether an inference must start now to be done when the next chunk is due."""
         if not self.started:
             return True
-        latency, plan = self.expected_latency(), self._history.current
-        if math.isnan(latency) or now >= plan.end:
+        plan, usual = self._history.current, self.latency.percentile(_STAGE, 50.0)
+        if self.holding or now >= plan.end or math.isnan(usual):
             return True
-        if latency * plan.pace >= (plan.steps - 1) * plan.step_period:
+        if usual * plan.pace >= (plan.steps - 1) * plan.step_period:
             # The chunk would be consumed before it arrives. Moving on meanwhile gains nothing:
             # look again once the arm has arrived.
             return False
-        return now + latency >= plan.due
+        return now + self.expected_latency() >= plan.due
 
     # -- inside -----------------------------------------------------------------------------
 
