@@ -25,6 +25,7 @@ from vla_adapter_ros.runtime.chunk import ActionChunk
 from vla_adapter_ros.runtime.contract import RobotContract
 from vla_adapter_ros.runtime.front_ends import FrontEnd, JointCommand, TrajectoryCommand
 from vla_adapter_ros.runtime.latency import LatencyMonitor
+from vla_adapter_ros.runtime.motion_plan import MotionPlan
 from vla_adapter_ros.runtime.observing import Inputs
 from vla_adapter_ros.runtime.safety import SafetyFilter
 from vla_adapter_ros.runtime.scheduler import ChunkScheduler
@@ -53,6 +54,10 @@ class LoopOutputs(Protocol):
 
     def chunk(self, chunk: ActionChunk, sequence: int) -> None:
         """Publish the raw chunk."""
+        ...
+
+    def plan(self, plan: MotionPlan) -> None:
+        """Show the plan that was just sent."""
         ...
 
     def instruction(self, instruction: str) -> None:
@@ -349,9 +354,10 @@ class ControlLoop:
         if self.enabled and self.scheduler.moving(now) and self.scheduler.plan.way != 'hold':
             self._send_plan(self.scheduler.hold(now))
 
-    def _send_plan(self, plan: Any) -> None:
+    def _send_plan(self, plan: MotionPlan) -> None:
         for command in self._front_end.on_plan(plan):
             self._outputs.send(command)
+        self._outputs.plan(plan)
 
     def _stop_motion(self, now: float) -> None:
         """Stop inference, stop publishing, hold: in this order."""
@@ -378,7 +384,7 @@ class ControlLoop:
 class _Target:
     """The end of a plan, for a streamed front end: where to stay."""
 
-    def __init__(self, plan: Any) -> None:
+    def __init__(self, plan: MotionPlan) -> None:
         self._plan = plan
 
     def commanded(self, now: float) -> tuple[np.ndarray, np.ndarray]:
