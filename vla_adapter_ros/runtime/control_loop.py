@@ -249,8 +249,8 @@ class ControlLoop:
     def _enable(self, now: float) -> None:
         state = self.inputs.state
         assert state is not None
-        # From now on "commanded" means: stay where you are measured to be.
-        self.scheduler.reset(state, now)
+        # From now on "commanded" means: stay where you are held, or else where you are measured.
+        self.scheduler.resume(state, now)
         self._enable_wanted = self.enabled = True
         self.reason = ''
         self._next_stream = now
