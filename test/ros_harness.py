@@ -42,10 +42,19 @@ def wait_until(condition, seconds=30.0, what='condition', poll=0.02):
 class NodeProcess:
     """A node of this package in its own process, started as `ros2 run` would."""
 
-    def __init__(self, module: str, parameters: dict, environment: dict, name: str = ''):
+    def __init__(
+        self,
+        module: str,
+        parameters: dict,
+        environment: dict,
+        name: str = '',
+        remap: dict | None = None,
+    ):
         arguments = [sys.executable, '-m', f'vla_adapter_ros.nodes.{module}', '--ros-args']
         if name:
             arguments += ['-r', f'__node:={name}']
+        for source, target in (remap or {}).items():
+            arguments += ['-r', f'{source}:={target}']
         for key, value in parameters.items():
             text = str(value).lower() if isinstance(value, bool) else value
             text = f"'{text}'" if isinstance(text, str) and not isinstance(value, bool) else text

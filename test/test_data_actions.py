@@ -63,9 +63,9 @@ def test_joint_delta_keeps_the_gripper_absolute():
 
 
 def _rotation(vector):
-    from scipy.spatial.transform import Rotation
+    import pinocchio
 
-    return Rotation.from_rotvec(vector).as_matrix()
+    return pinocchio.exp3(np.asarray(vector, float))
 
 
 @settings(deadline=None)

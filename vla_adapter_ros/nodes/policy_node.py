@@ -109,7 +109,9 @@ class PolicyNode(LifecycleNode):
         self._setup = PolicySetup(self, parameters, self._outputs, self._wake.trigger)
         try:
             self._loop = self._setup.make_loop()
-            self._outputs.attach(self._loop, self._setup.policy_name)
+            self._outputs.attach(
+                self._loop, self._setup.policy_name, self._setup.kinematics
+            )
         except BaseException:
             self._setup.release(STOP_TIMEOUT)
             self._setup = None
@@ -156,7 +158,7 @@ class PolicyNode(LifecycleNode):
         if self._setup is not None:
             self._setup.release(STOP_TIMEOUT)
         self._setup = self._loop = None
-        self._outputs.attach(None, '')
+        self._outputs.attach(None)
 
     # Inputs and the loop. Callbacks only store references; decoding happens in the worker.
 

@@ -15,6 +15,7 @@ from rclpy.publisher import Publisher
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
+from visualization_msgs.msg import Marker
 
 from vla_adapter_ros.msg import ActionChunk as ActionChunkMsg
 from vla_adapter_ros.msg import PolicyStatus
@@ -27,9 +28,12 @@ from vla_adapter_ros.nodes.messages import (
     to_time,
     trajectory_message,
 )
+from vla_adapter_ros.nodes.plan_marker import plan_marker
 from vla_adapter_ros.runtime.chunk import ActionChunk
 from vla_adapter_ros.runtime.control_loop import ControlLoop
 from vla_adapter_ros.runtime.front_ends import JointCommand, TrajectoryCommand
+from vla_adapter_ros.runtime.motion_plan import MotionPlan
+from vla_adapter_ros.runtime.safety import ToolPosition
 from vla_adapter_ros.runtime.status import STATES, LoopStatus, loop_status
 
 _REPEAT_PERIOD = 1.0
@@ -58,14 +62,18 @@ class PolicyOutputs:
         self._status = node.create_publisher(PolicyStatus, '~/status', LATCHED)
         self._instruction = node.create_publisher(String, '~/instruction', LATCHED)
         self._diagnostics = node.create_publisher(DiagnosticArray, '/diagnostics', EVERY)
+        self._paths = node.create_publisher(Marker, '~/plan_path', COMMAND)
         self._commands: dict[str, Publisher] = {}
+        self._kinematics: ToolPosition | None = None
         self._loop: ControlLoop | None = None
         self._policy = ''
         self._said: dict[str, float] = {}
 
-    def attach(self, loop: ControlLoop | None, policy: str) -> None:
+    def attach(
+        self, loop: ControlLoop | None, policy: str = '', kinematics: ToolPosition | None = None
+    ) -> None:
         """Publish for this loop from now on (None: unconfigured); policy is what runs."""
-        self._loop, self._policy = loop, policy
+        self._loop, self._policy, self._kinematics = loop, policy, kinematics
         for publisher in self._commands.values():
             # The last command was a hold: it must be out before its publisher is gone.
             publisher.wait_for_all_acked(_ACKNOWLEDGE)
@@ -105,6 +113,14 @@ class PolicyOutputs:
         self._chunks.publish(
             chunk_message(chunk, sequence, contract.action_space, names, self._now())
         )
+
+    def plan(self, plan: MotionPlan) -> None:
+        """Publish the tool's path along the plan, if anyone looks and kinematics are known."""
+        if self._kinematics is None or not self._paths.get_subscription_count():
+            return
+        assert self._loop is not None and self._loop.contract.kinematics is not None
+        frame = self._loop.contract.kinematics.base
+        self._paths.publish(plan_marker(plan, self._kinematics, frame, self._now()))
 
     def instruction(self, instruction: str) -> None:
         """Publish the instruction in force."""

@@ -5,9 +5,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.parameters import parameter
 
 POLICIES = ('checkpoint', 'expert', 'random', 'hold')
+
+
+def check_policy(value: str) -> None:
+    """Refuse a policy that is neither known nor a class. Raises VLAAdapterError."""
+    if value not in POLICIES and ':' not in value:
+        raise VLAAdapterError(
+            f'parameter policy: got {value!r}, expected one of: {", ".join(POLICIES)}, '
+            'or package.module:Class'
+        )
 
 
 @dataclass(frozen=True)
@@ -21,7 +31,9 @@ class PolicyNodeParameters:
         '', 'Checkpoint directory; empty: the one that ships with the package.'
     )
     policy: str = parameter(
-        'checkpoint', 'What computes the chunks; `expert` needs the simulation.', choices=POLICIES
+        'checkpoint',
+        'What computes the chunks: checkpoint, expert (simulation), random, hold, or a class of '
+        'your own as `package.module:Class`; it is called with the robot contract.',
     )
     device: str = parameter('auto', 'auto, cpu, cuda, cuda:0, …')
     dtype: str = parameter(

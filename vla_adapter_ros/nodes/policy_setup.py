@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -10,11 +11,12 @@ from rclpy.node import Node
 from visualization_msgs.msg import MarkerArray
 
 from vla_adapter_ros.errors import CheckpointError, ObservationError, VLAAdapterError
-from vla_adapter_ros.nodes.policy_parameters import PolicyNodeParameters
+from vla_adapter_ros.nodes.policy_parameters import PolicyNodeParameters, check_policy
 from vla_adapter_ros.runtime.chunk import ChunkPolicy
 from vla_adapter_ros.runtime.contract import RobotContract, contract_path, load_contract
 from vla_adapter_ros.runtime.control_loop import ControlLoop, LoopOutputs
 from vla_adapter_ros.runtime.front_ends import make_front_end
+from vla_adapter_ros.runtime.kinematics import Kinematics
 from vla_adapter_ros.runtime.observing import Inputs, InputSettings
 from vla_adapter_ros.runtime.safety import SafetyFilter
 from vla_adapter_ros.runtime.scheduler import ChunkScheduler
@@ -41,10 +43,12 @@ class PolicySetup:
         outputs: LoopOutputs,
         wake: Callable[[], None],
     ) -> None:
+        check_policy(parameters.policy)
         self.parameters = parameters
         self._contract_file = contract_path(parameters.robot)
         self.contract = load_contract(self._contract_file)
         self.policy_name = ''
+        self.kinematics: Kinematics | None = None
         self._log = node.get_logger()
         self._outputs = outputs
         self._wake = wake
@@ -61,7 +65,7 @@ class PolicySetup:
         policy = self._worker.start()
         self._check_contract(policy)
         parameters = self.parameters
-        kinematics = self._kinematics()
+        self.kinematics = kinematics = self._load_kinematics()
         safety = SafetyFilter(self.contract, kinematics=kinematics)
         scheduler = ChunkScheduler(
             self.contract,
@@ -114,6 +118,9 @@ class PolicySetup:
             return HoldPolicy(self.contract)
         if kind == 'expert':
             return self._make_expert()
+        if ':' in kind:
+            self.policy_name = kind
+            return _make_own(kind, self.contract)
         policy = self._make_model(kind)
         if self.parameters.warm_up:
             policy.warm_up()
@@ -167,11 +174,9 @@ class PolicySetup:
                 + '; '.join(differences)
             )
 
-    def _kinematics(self) -> object | None:
+    def _load_kinematics(self) -> Kinematics | None:
         if self.contract.kinematics is None:
             return None
-        from vla_adapter_ros.runtime.kinematics import Kinematics
-
         try:
             return Kinematics.of(self.contract, self._contract_file.parent)
         except VLAAdapterError as error:
@@ -179,3 +184,13 @@ class PolicySetup:
                 raise
             self._log.warning(f'the workspace box is not checked: {error}')
             return None
+
+
+def _make_own(path: str, contract: RobotContract) -> ChunkPolicy:
+    """Return an instance of the user's class `package.module:Class`."""
+    module, _, name = path.partition(':')
+    try:
+        make = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise VLAAdapterError(f'parameter policy: {path!r} cannot be imported: {error}') from None
+    return make(contract)
