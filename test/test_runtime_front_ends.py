@@ -44,7 +44,7 @@ def test_first_point_is_not_so_near_that_a_late_controller_jerks():
         here = scheduler.commanded(now)[0]
         plan = scheduler.accept(chunk_to(line_from(here, slow_step()), now), now, here)
         arm, gripper = front_end.on_plan(plan)
-        assert arm.times[0] >= 0.02 and gripper.times[0] >= 0.02
+        assert arm.times[0] >= 0.04 and gripper.times[0] >= 0.04
         # Left out are knots of the old path only: the hand-over itself is always sent.
         assert np.isclose(arm.times, 0.05).any()
 

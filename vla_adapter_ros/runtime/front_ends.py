@@ -26,7 +26,7 @@ SPEED_MARGIN = 1.5
 MIN_SPEED = 0.2
 # A controller starts a trajectory when it arrives, some milliseconds late and not always equally.
 # Through a first segment shorter than this [s] it would jerk to make up for them.
-FIRST_POINT = 0.02
+FIRST_POINT = 0.04
 
 
 @dataclass(frozen=True)
