@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,42 +23,13 @@ from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.runtime.action_space import ActionConverter, ArmKinematics, MotionError
 from vla_adapter_ros.runtime.chunk import ActionChunk
 from vla_adapter_ros.runtime.contract import RobotContract
-from vla_adapter_ros.runtime.handover import gripper_targets, prefixed
 from vla_adapter_ros.runtime.latency import LatencyMonitor
-from vla_adapter_ros.runtime.limits import Limits
-from vla_adapter_ros.runtime.motion_plan import (
-    Executing,
-    MotionPlan,
-    PlanHistory,
-    rest_motion,
-)
-from vla_adapter_ros.runtime.plan import JointPlan
-from vla_adapter_ros.runtime.planning import MIN_GAP, Targets, Track, brake_track, plan_track
+from vla_adapter_ros.runtime.motion_plan import Executing, MotionPlan, PlanHistory, rest_motion
+from vla_adapter_ros.runtime.plan_maker import PlanMaker
 from vla_adapter_ros.runtime.safety import OK, SafetyFilter, Verdict
 
 _EPSILON = 1e-6
 _STAGE = 'observation_to_command'
-
-
-@dataclass(frozen=True)
-class _Alignment:
-    """Where a chunk meets the motion under way.
-
-    Attributes:
-        now: time of acceptance [s].
-        switch: time of the hand-over [s].
-        chunk_start: progress at the observation [s].
-        phase: steps of the chunk that will have been consumed at the hand-over.
-        anchor: (J + 1,) commanded position at the observation.
-        anchor_velocity: (J + 1,) commanded velocity there.
-    """
-
-    now: float
-    switch: float
-    chunk_start: float
-    phase: float
-    anchor: np.ndarray
-    anchor_velocity: np.ndarray
 
 
 class ChunkScheduler:
@@ -99,12 +70,10 @@ class ChunkScheduler:
         self.execute_steps = execute_steps
         self.blend_steps = blend_steps
         self._flush = flush_on_instruction_change
-        self._lead = handover_lead
         self._max_age = max_chunk_age
         self._max_gap = max_gap if contract.front_end.kind == 'joint_commands' else math.inf
         self._converter = ActionConverter(contract, kinematics)
-        self._arm_limits = Limits.of_arm(contract)
-        self._gripper_limits = Limits.of_gripper(contract)
+        self._maker = PlanMaker(contract, execute_steps, blend_steps, handover_lead)
         self._safety = safety
         self._history = PlanHistory()
         self._last_now: float | None = None
@@ -211,10 +180,7 @@ class ChunkScheduler:
         """
         self.update(now)
         self._require_start()
-        self._drop_rest(now, 'held')
-        plan = self._remaining_hold(now) if self.holding else self._braking_plan(now)
-        self._history.push(plan)
-        return plan
+        return self._stop(now, 'held')
 
     def set_instruction(self, instruction: str, now: float) -> MotionPlan | None:
         """Take note of a new instruction; with flushing on, returns the hold plan to send."""
@@ -222,10 +188,7 @@ class ChunkScheduler:
         self._instruction = instruction
         if not (changed and self._flush and self.moving(now)):
             return None
-        self._drop_rest(now, 'instruction changed')
-        plan = self._braking_plan(now)
-        self._history.push(plan)
-        return plan
+        return self._stop(now, 'instruction changed')
 
     def accept(self, chunk: ActionChunk, now: float, observed: np.ndarray) -> MotionPlan | None:
         """Make the chunk the motion in execution.
@@ -248,15 +211,15 @@ class ChunkScheduler:
             targets = self._converter.to_targets(chunk.actions, observed)
         except VLAAdapterError as error:
             return self._refuse('invalid', str(error), chunk)
-        moment = self._align(chunk, now)
-        if moment.phase >= len(targets) - _EPSILON:
+        moment = self._maker.align(self._history, chunk, now)
+        if moment.all_passed(len(targets)):
             text = f'all {len(targets)} steps were passed before the chunk arrived'
             return self._refuse('late', text, chunk)
-        self.verdict = self._made_safe(targets, int(moment.phase), moment.switch)
+        self.verdict = self._made_safe(targets[moment.first :], moment.switch)
         if self.verdict.targets is None:
             return self._refuse('tripped', self.verdict.reasons[0], chunk)
-        targets[int(moment.phase) :] = self.verdict.targets
-        plan = self._plan(chunk, targets, moment, self.verdict.speed)
+        targets[moment.first :] = self.verdict.targets
+        plan = self._maker.make(chunk, targets, moment, self.verdict.speed)
         if self._safety is not None and (fault := self._safety.check_plan(plan)) is not None:
             return self._refuse('unsafe', fault, chunk)
         self._drop_rest(plan.switch, 'replaced')
@@ -308,109 +271,16 @@ class ChunkScheduler:
             return 'instruction changed', f'chunk is for {chunk.instruction!r}, no longer asked'
         return None
 
-    def _made_safe(self, targets: np.ndarray, first: int, switch: float) -> Verdict:
+    def _made_safe(self, targets: np.ndarray, switch: float) -> Verdict:
         if self._safety is not None:
-            return self._safety.check_targets(targets[first:], self.commanded(switch)[0])
-        return Verdict(OK, (), np.clip(targets[first:], self.contract.lower, self.contract.upper))
+            return self._safety.check_targets(targets, self.commanded(switch)[0])
+        return Verdict(OK, (), np.clip(targets, self.contract.lower, self.contract.upper))
 
-    def _align(self, chunk: ActionChunk, now: float) -> _Alignment:
-        stamp = min(chunk.observation_stamp, now)
-        origin, switch = self._history.at(stamp), now + self._lead
-        chunk_start = origin.progress_at(stamp)
-        consumed = max(self._history.current.progress_at(switch) - chunk_start, 0.0)
-        anchor = origin.sample(stamp)
-        return _Alignment(now, switch, chunk_start, consumed / chunk.step_period, *anchor)
-
-    def _plan(
-        self, chunk: ActionChunk, targets: np.ndarray, moment: _Alignment, speed: float
-    ) -> MotionPlan:
-        old, period = self._history.current, chunk.step_period
-        arm_targets = self._blended(targets, moment, period)[:, :-1]
-        arm = plan_track(
-            *old.arm.sample(moment.switch),
-            Targets(
-                np.vstack((moment.anchor[:-1], arm_targets)),
-                np.full(len(targets), period),
-                moment.anchor_velocity[:-1],
-                moment.phase,
-            ),
-            self._arm_limits.at_speed(speed),
-        )
-        knots = np.vstack((moment.anchor[-1:], targets[:, -1:]))
-        gripper = plan_track(
-            *old.gripper.sample(moment.switch),
-            gripper_targets(knots, moment.anchor_velocity[-1:], period, arm),
-            self._gripper_limits,
-        )
-        return self._assembled(chunk, arm, gripper, moment)
-
-    def _assembled(
-        self, chunk: ActionChunk, arm: Track, gripper: Track, moment: _Alignment
-    ) -> MotionPlan:
-        old, now = self._history.current, moment.now
-        arm_plan = prefixed(old.arm, arm, now, self._lead)
-        progress = moment.chunk_start + arm.phases * chunk.step_period
-        ahead = len(arm_plan.times) - len(arm.times)
-        before = [old.progress_at(now + t) for t in arm_plan.times[:ahead]]
-        plan = MotionPlan(
-            arm=arm_plan,
-            gripper=prefixed(old.gripper, gripper, now, self._lead),
-            progress=np.maximum.accumulate(np.concatenate((before, progress))),
-            instruction=chunk.instruction,
-            chunk_start=moment.chunk_start,
-            step_period=chunk.step_period,
-            steps=len(chunk.actions),
-            switch=moment.switch,
-            way=arm.way,
-            dropped=int(arm.phases[0] + _EPSILON),
-        )
-        return replace(plan, due=self._due(plan))
-
-    def _due(self, plan: MotionPlan) -> float:
-        """Return when the next chunk should take over: after execute_steps, before braking.
-
-        A motion that is stretched far (a slow ramp to a distant start) does not wait for its
-        steps: the policy looks again after the time they were meant to take.
-        """
-        intended = self.execute_steps * plan.step_period
-        progress = plan.progress_at(plan.switch) + intended
-        tail = plan.start + float(plan.arm.times[-2])
-        due = min(plan.time_of(progress), tail, plan.switch + intended)
-        return max(due, plan.switch) - self._lead
-
-    def _blended(self, targets: np.ndarray, moment: _Alignment, period: float) -> np.ndarray:
-        old = self._history.current
-        if not self.blend_steps or not old.steps:
-            return targets
-        mixed = targets.copy()
-        for n in range(self.blend_steps):
-            step = int(moment.phase) + n
-            progress = moment.chunk_start + (step + 1) * period
-            if step >= len(targets) or progress > old.progress[-1]:
-                break
-            share = (n + 1) / (self.blend_steps + 1)
-            before = old.sample(old.time_of(progress))[0]
-            mixed[step] = share * targets[step] + (1.0 - share) * before
-        return mixed
-
-    def _braking_plan(self, now: float) -> MotionPlan:
-        plan = self._history.current
-        arm = brake_track(*plan.arm.sample(now), self._arm_limits, self._lead)
-        gripper = brake_track(*plan.gripper.sample(now), self._gripper_limits, self._lead)
-        return MotionPlan(
-            JointPlan(now, arm.times, arm.positions, arm.velocities),
-            JointPlan(now, gripper.times, gripper.positions, gripper.velocities),
-            np.full(len(arm.times), plan.progress_at(now)),
-            switch=now,
-            way='hold',
-        )
-
-    def _remaining_hold(self, now: float) -> MotionPlan:
-        plan = self._history.current
-        arm = plan.arm.remaining(now, self._lead or MIN_GAP)
-        gripper = plan.gripper.remaining(now, self._lead or MIN_GAP)
-        progress = np.full(len(arm.times), plan.progress_at(now))
-        return MotionPlan(arm, gripper, progress, switch=now, way='hold')
+    def _stop(self, now: float, reason: str) -> MotionPlan:
+        self._drop_rest(now, reason)
+        plan = self._maker.brake(self._history.current, now)
+        self._history.push(plan)
+        return plan
 
     def _drop_rest(self, now: float, reason: str) -> None:
         plan = self._history.current
@@ -418,7 +288,7 @@ class ChunkScheduler:
 
     def _rebase(self, last: float, now: float, direction: str) -> str:
         self._drop_rest(last, 'clock jump')
-        stop = self._braking_plan(last)
+        stop = self._maker.brake(self._history.current, last)
         moved = replace(
             stop,
             arm=stop.arm.shifted(now - last),
