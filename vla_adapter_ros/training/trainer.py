@@ -116,7 +116,8 @@ class Trainer:
         self._loss_module, self.optimizer = accelerator.prepare(LossModule(model), optimizer)
         self.folder = RunFolder(Path(config.output_dir), config.save.keep_last)
         self._timer = PhaseTimer(accelerator.device.type == 'cuda')
-        self._flops_per_step: float | None = None
+        self._peak = peak_flops(accelerator.device, config.log)
+        self._flops: float | None = None
 
     @property
     def is_main(self) -> bool:
@@ -173,11 +174,13 @@ class Trainer:
         # the whole batch), so that two processes equal one with a doubled batch.
         self._seed(micro, self.accelerator.process_index + 1)
         batch = self.batches.prepare(batch, self.accelerator.device)
+        if micro == 0:
+            self._count_flops(batch)
         self._timer.end('data')
         self._seed(micro, 0)
         last = micro + 1 == self.config.accumulate
         sync = contextlib.nullcontext() if last else self.accelerator.no_sync(self._loss_module)
-        with sync, self._counted_flops():
+        with sync:
             loss = self._loss_module(batch)
             self._timer.end('forward')
             self.accelerator.backward(loss / self.config.accumulate)
@@ -188,17 +191,18 @@ class Trainer:
         numbers = (self.config.seed, self.step, micro, stream)
         torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))
 
-    @contextlib.contextmanager
-    def _counted_flops(self) -> Iterator[None]:
-        if self._flops_per_step is not None or self.config.speed.compile:
-            yield
+    def _count_flops(self, batch: Batch) -> None:
+        """Count one forward and backward, apart from training: the counter changes rounding."""
+        if self._flops is not None or self._peak is None:
             return
         from torch.utils.flop_counter import FlopCounterMode
 
-        counter = FlopCounterMode(display=False)
-        with counter:
-            yield
-        self._flops_per_step = float(counter.get_total_flops()) * self.config.accumulate
+        with FlopCounterMode(display=False) as counter:
+            with self.accelerator.autocast():
+                loss = LossModule(self.model)(batch)
+            loss.backward()
+        self.optimizer.zero_grad(set_to_none=True)
+        self._flops = float(counter.get_total_flops()) * self.config.accumulate
 
     def _report(self, window: _Window, log: RunLog, bar: ProgressBar) -> None:
         loss = self.accelerator.reduce(torch.stack(window.losses).mean(), 'mean').item()
@@ -225,9 +229,8 @@ class Trainer:
         rate = samples * self.accelerator.num_processes / seconds
         values = {'samples_per_s': rate, 'step_s': seconds / window.steps}
         values |= {f'{name}_s': t / window.steps for name, t in phases.items()}
-        peak = peak_flops(self.accelerator.device, self.config.log)
-        if peak and self._flops_per_step:
-            values['mfu'] = self._flops_per_step * window.steps / seconds / peak
+        if self._peak and self._flops:
+            values['mfu'] = self._flops * window.steps / seconds / self._peak
         return values
 
     def _periodic(self, log: RunLog, window: _Window, bar: ProgressBar) -> None:

@@ -1,0 +1,215 @@
+"""A run from data to a checkpoint the robot loads; resuming; figures; bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import data_samples
+import numpy as np
+import pytest
+import torch
+from training_samples import config, make_dataset, settings, weights
+
+from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.runtime.policy import Policy
+from vla_adapter_ros.training import train
+from vla_adapter_ros.training.trainer import Trainer
+
+
+@pytest.fixture(scope='module')
+def dataset(tmp_path_factory):
+    return make_dataset(tmp_path_factory.mktemp('data') / 'pick')
+
+
+def test_a_run_leaves_a_checkpoint_the_robot_can_use(dataset, tmp_path):
+    more = ['save.validate_every=2', 'save.plots=1', 'log.tensorboard=true']
+    last = train.run(config(dataset, tmp_path, *more))
+    policy = Policy.from_pretrained(last, device='cpu')
+    assert policy.contract.action_space == data_samples.contract().action_space
+    chunk = policy.predict(next(data_samples.observations(1, 0, 'reach the ball')))
+    assert chunk.actions.shape == (8, 7)
+    assert np.isfinite(chunk.actions).all()
+    about = json.loads((last / 'vla_adapter.json').read_text())
+    assert about['training']['config']['optimizer']['lr'] == 1e-3
+    assert about['training']['step'] == 6
+    assert about['versions']['torch'] == torch.__version__.split('+')[0] or about['versions']
+    lines = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
+    training = [line for line in lines if 'train/loss' in line]
+    assert [line['step'] for line in training] == [2, 4, 6]
+    for key in ('samples_per_s', 'data_s', 'forward_s', 'backward_s', 'optimiser_s',
+                'peak_memory_gb', 'learning_rate', 'gradient_norm'):
+        assert all(line[f'train/{key}'] >= 0 for line in training)
+    held = [line for line in lines if 'validation/l1' in line]
+    assert len(held) == 3
+    assert held[0]['validation/l1_Joint1'] > 0
+    assert (tmp_path / 'checkpoints' / 'best').is_symlink()
+    assert list((tmp_path / 'plots').glob('*.png'))
+    assert list((tmp_path / 'tensorboard').iterdir())
+
+
+def test_the_loss_falls(dataset, tmp_path):
+    more = ['steps=60', 'save.every=60', 'log.every=10', 'data.augment=false', 'optimizer.lr=3e-3']
+    train.run(config(dataset, tmp_path, *more))
+    lines = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
+    assert lines[-1]['train/loss'] < 0.8 * lines[0]['train/loss']
+
+
+class _Stop(Exception):
+    pass
+
+
+@pytest.mark.parametrize('more', [
+    ['accumulate=2', 'ema=0.9'],
+    ['adaptation.mode=lora', 'adaptation.rank=4', 'adaptation.dropout=0.1', 'data.workers=2'],
+])
+def test_a_resumed_run_gives_the_weights_of_an_uninterrupted_one(
+    dataset, tmp_path, monkeypatch, more
+):
+    whole = weights(train.run(config(dataset, tmp_path / 'whole', *more)))
+    step = Trainer._optimiser_step
+
+    def stopping(self, stream, window):
+        if self.step == 5:  # one step after the checkpoint of step 4
+            raise _Stop
+        step(self, stream, window)
+
+    monkeypatch.setattr(Trainer, '_optimiser_step', stopping)
+    with pytest.raises(_Stop):
+        train.run(config(dataset, tmp_path / 'parts', *more))
+    monkeypatch.setattr(Trainer, '_optimiser_step', step)
+    resumed = weights(train.run(config(dataset, tmp_path / 'parts', *more)))
+    assert whole.keys() == resumed.keys()
+    for name, value in whole.items():
+        np.testing.assert_array_equal(resumed[name], value, err_msg=name)
+    other = weights(train.run(config(dataset, tmp_path / 'other', *more, 'seed=8')))
+    assert any(not np.array_equal(other[name], whole[name]) for name in whole)
+
+
+def _command(arguments):
+    return [sys.executable, '-m', 'vla_adapter_ros.training.train', *arguments]
+
+
+def _environment():
+    return {**os.environ, 'PYTHONPATH': str(Path(__file__).parent.parent), 'OMP_NUM_THREADS': '1'}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_a_killed_run_resumes_to_the_same_weights(dataset, tmp_path):
+    more = ['steps=40', 'save.every=2', 'save.keep_last=40']
+    whole = weights(train.run(config(dataset, tmp_path / 'whole', *more)))
+    arguments = settings(dataset, tmp_path / 'parts', *more)
+    process = subprocess.Popen(_command(arguments), env=_environment(), stderr=subprocess.DEVNULL)
+    wanted = tmp_path / 'parts' / 'checkpoints' / 'step-00000004'
+    while not wanted.exists() and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    result = subprocess.run(_command(arguments), env=_environment(), capture_output=True, text=True)
+    assert 'resuming from' in result.stderr
+    resumed = weights(tmp_path / 'parts' / 'checkpoints' / 'step-00000040')
+    for name, value in whole.items():
+        np.testing.assert_array_equal(resumed[name], value, err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_two_processes_equal_one_with_a_doubled_batch(dataset, tmp_path):
+    same = ['data.augment=false', 'steps=5', 'save.every=5']
+    one = weights(train.run(config(dataset, tmp_path / 'one', *same, 'batch_size=4')))
+    arguments = settings(dataset, tmp_path / 'two', *same, 'batch_size=2')
+    command = [
+        sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node=2',
+        '-m', 'vla_adapter_ros.training.train', *arguments,
+    ]  # fmt: skip
+    subprocess.run(command, env=_environment(), check=True, capture_output=True)
+    two = weights(tmp_path / 'two' / 'checkpoints' / 'step-00000005')
+    for name, value in one.items():
+        np.testing.assert_allclose(two[name], value, atol=2e-5, err_msg=name)
+
+
+def test_resuming_with_another_recipe_is_refused_and_names_the_setting(dataset, tmp_path):
+    train.run(config(dataset, tmp_path))
+    with pytest.raises(VLAAdapterError, match=r'optimizer\.lr was 0\.001, now is 0\.002'):
+        train.run(config(dataset, tmp_path, 'optimizer.lr=2e-3'))
+
+
+def test_training_goes_on_from_our_own_checkpoint(dataset, tmp_path):
+    first = train.run(config(dataset, tmp_path / 'a'))
+    more = ['start.kind=ours', f'start.path={first}', 'optimizer.lr=1e-9', 'ema=0']
+    second = train.run(config(dataset, tmp_path / 'b', *more))
+    for name, value in weights(first).items():
+        np.testing.assert_allclose(weights(second)[name], value, atol=1e-6)
+
+
+def test_a_diverged_run_stops_and_saves_nothing_more(dataset, tmp_path, capsys):
+    arguments = settings(
+        dataset, tmp_path, 'optimizer.lr=1e30', 'optimizer.clip_norm=0', 'schedule.warmup=0',
+        'schedule.kind=constant',
+    )  # fmt: skip
+    assert train.main(arguments) == 1
+    assert 'diverged' in capsys.readouterr().err
+    for checkpoint in (tmp_path / 'checkpoints').glob('step-*'):
+        assert all(np.isfinite(value).all() for value in weights(checkpoint).values())
+
+
+def test_a_frame_that_is_not_finite_is_named(dataset, tmp_path, monkeypatch):
+    from vla_adapter_ros.data.dataset import Dataset
+
+    original = Dataset.batch
+
+    def damaged(self, indices):
+        samples = original(self, indices)
+        samples.actions[samples.rows == 7] = np.nan
+        return samples
+
+    monkeypatch.setattr(Dataset, 'batch', damaged)
+    with pytest.raises(VLAAdapterError, match=r"'pick', frame 7 .*actions is not finite"):
+        train.run(config(dataset, tmp_path, 'steps=60'))
+
+
+def test_out_of_memory_names_a_recipe(dataset, tmp_path, monkeypatch, capsys):
+    def full(self, stream, window):
+        raise torch.OutOfMemoryError('CUDA out of memory')
+
+    monkeypatch.setattr(Trainer, '_optimiser_step', full)
+    assert train.main(settings(dataset, tmp_path)) == 1
+    error = capsys.readouterr().err
+    assert 'small_memory_10gb.yaml' in error
+    assert 'batch_size=4' in error
+
+
+@pytest.mark.parametrize(('more', 'part'), [
+    (['data.datasets=[]'], 'data.datasets'),
+    (['data.datasets=[/no/such/folder]'], '/no/such/folder'),
+    (['data.contract=alicia_d_sim'], 'contract'),
+    (['start.kind=ours', 'start.path=/no/such/checkpoint'], '/no/such/checkpoint'),
+    (['model={preset: huge}'], 'huge'),
+    (['data.validation_fraction=0.9'], 'too few'),
+])
+def test_settings_that_do_not_fit_are_refused_in_one_line(dataset, tmp_path, capsys, more, part):
+    assert train.main(settings(dataset, tmp_path, *more)) == 1
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith('error: ')
+    assert part in error
+    assert not list(tmp_path.glob('checkpoints/step-*'))
+
+
+def test_dry_run_tells_what_would_happen(dataset, tmp_path, capsys):
+    arguments = settings(dataset, tmp_path, 'adaptation.mode=frozen', 'steps=90')
+    assert train.main([*arguments, '--dry-run']) == 0
+    report = capsys.readouterr().out
+    rows = {line.split()[0]: line.split()[1:] for line in report.splitlines() if line.strip()}
+    assert rows['vision_backbone'][0] == '0'
+    assert rows['policy'][1] == '0'
+    assert int(rows['policy'][0].replace(',', '')) > 1000
+    assert '(4, 12, 32, 32)' in report
+    assert '60 observations of 3 episodes, 1 episodes held out' in report
+    assert '90 of 4 samples = 6.0 epochs' in report
+    assert not (tmp_path / 'checkpoints').exists()

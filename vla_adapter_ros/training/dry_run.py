@@ -1,0 +1,83 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""What a run would do, without doing it: sizes, memory, steps, and one real batch."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from vla_adapter_ros.training.adaptation import adapt, count_by_module
+from vla_adapter_ros.training.assembly import Parts, assemble
+from vla_adapter_ros.training.batches import TrainingBatches
+from vla_adapter_ros.training.config import TrainConfig
+
+
+class _SavedBytes:
+    """Counts what autograd keeps for the backward pass, each storage once."""
+
+    def __init__(self, parameters: set[int]) -> None:
+        self._seen = set(parameters)
+        self.total = 0
+
+    def pack(self, tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in self._seen:
+            self._seen.add(storage.data_ptr())
+            self.total += storage.nbytes()
+        return tensor
+
+
+def weight_memory_gb(model: nn.Module, ema: bool) -> float:
+    """Return weights, gradients, AdamW moments and average [GB]; exact."""
+    total = 0
+    for parameter in model.parameters():
+        copies = (4 + ema) if parameter.requires_grad else 1
+        total += parameter.numel() * parameter.element_size() * copies
+    return total / 1e9
+
+
+def activation_memory_gb(parts: Parts, config: TrainConfig) -> float:
+    """Return what one micro-batch keeps for its backward pass [GB], measured on one sample."""
+    samples = parts.mixture.datasets[0].batch([0])
+    device = parts.model.device
+    batch = parts.maker.make(samples, device, training=True)
+    counter = _SavedBytes({p.untyped_storage().data_ptr() for p in parts.model.parameters()})
+    mixed = config.speed.precision == 'bf16'
+    parts.model.set_gradient_checkpointing(config.speed.gradient_checkpointing)
+    with torch.autograd.graph.saved_tensors_hooks(counter.pack, lambda tensor: tensor):
+        with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
+            parts.model.train().compute_loss(batch)
+    return counter.total * config.batch_size / 1e9
+
+
+def dry_run(config: TrainConfig, world: int = 1) -> str:
+    """Return the report of `--dry-run`.
+
+    Raises:
+        VLAAdapterError: whatever the run itself would refuse before its first step.
+    """
+    parts = assemble(config, progress=True)
+    frozen = torch.bfloat16 if config.speed.precision == 'bf16' else torch.float32
+    adapt(parts.model, config.adaptation, frozen)
+    batches = TrainingBatches(config, parts.mixture, parts.maker, 0, world)
+    samples = next(batches.training(0))
+    batch = batches.prepare(samples, torch.device('cpu'))
+    fixed, moving = weight_memory_gb(parts.model, config.ema > 0), activation_memory_gb(
+        parts, config)  # fmt: skip
+    per_step = config.batch_size * config.accumulate * world
+    epochs = config.steps * config.accumulate / batches.order.steps_per_epoch
+    held = sum(len(d.selected) for d in parts.validation)
+    shown = sum(len(d.selected) for d in parts.mixture.datasets)
+    lines = [
+        'parameters                        train       frozen',
+        *(f'  {n:<24}{a:>15,}{b:>13,}' for n, (a, b) in count_by_module(parts.model).items()),
+        f'memory (estimate)   {fixed:.2f} GB weights, gradients and AdamW + {moving:.2f} GB '
+        f'activations = {fixed + moving:.2f} GB, and what the libraries take',
+        f'data                {len(parts.mixture)} observations of {shown} episodes, '
+        f'{held} episodes held out',
+        f'steps               {config.steps} of {per_step} samples = {epochs:.1f} epochs',
+        'one batch',
+        *(f'  {name:<18}{tuple(value.shape)!s:<24}{value.dtype}' for name, value in batch.items()),
+        f'  first instruction  {samples.instructions[0]!r}',
+    ]
+    return '\n'.join(lines)
