@@ -14,6 +14,7 @@ from policy_cases import ONE_THREAD, alicia, observation
 from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.processing.images import DINO_STATISTICS, preprocess
 from vla_adapter_ros.processing.tokenizer import Tokenizer
+from vla_adapter_ros.runtime.int8 import action_error
 from vla_adapter_ros.runtime.policy import Policy
 from vla_adapter_ros.runtime.provenance import checkpoint_fingerprint
 
@@ -76,9 +77,10 @@ def test_provenance_names_path_and_content(saved, copy):
 def test_bfloat16_stays_close_to_float32(saved, policy):
     seen = observation()
     half = load(saved, dtype='bfloat16')
-    error = half.engine.run(half.pipeline(seen)) - policy.engine.run(policy.pipeline(seen))
+    actions, reference = (p.engine.run(p.pipeline(seen)) for p in (half, policy))
     assert half.predict(seen).provenance['dtype'] == 'bfloat16'
-    assert 0 < np.abs(error).max() < 0.3
+    # The last layer of random policies magnifies small differences.
+    assert 0.98 < action_error(actions, reference).cosine < 1.0
 
 
 def test_official_directory_gives_the_networks_actions_in_physical_units(official):

@@ -1,7 +1,8 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """Runs the network on a device: choice of device and precision, warm-up, compilation.
 
-    CPU   exact prompt length, eager; float32, bfloat16, or int8 (gated by its action error)
+    CPU   exact prompt length, eager, packed weights; float32, bfloat16, or int8 (gated by its
+          action error)
     GPU   one CUDA graph per prompt-length bucket, optionally with compiled blocks; bfloat16
 
 The GPU path is checked on the CPU as far as that goes (padding, static buffers, compilation
@@ -15,6 +16,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,10 +25,13 @@ import torch
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.model import VLAAdapter
+from vla_adapter_ros.model.session import InferenceSession, Prompt
 from vla_adapter_ros.processing.pipeline import ModelInputs
 from vla_adapter_ros.runtime.graphs import CapturedForward, bucket_of, compile_blocks
 from vla_adapter_ros.runtime.int8 import ActionError, check_actions, quantise
+from vla_adapter_ros.runtime.packed import pack_if_possible
 
+CACHED_PROMPTS = 16
 LOGGER = logging.getLogger(__name__)
 # Activations between int8 layers are bfloat16: half the memory traffic of float32.
 DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'int8': torch.bfloat16}
@@ -96,7 +101,8 @@ class Engine:
     """The network on its device, fed with `ModelInputs`.
 
     Args:
-        model: on the CPU or already on the device; converted in place.
+        model: on the CPU or already on the device; converted in place, and on the CPU its linear
+            layers replaced (`runtime.packed`): the engine owns it from here on.
         settings: device and precision.
     """
 
@@ -108,9 +114,16 @@ class Engine:
         self.int8_error: ActionError | None = None
         self._quantised = False
         self._captured: dict[int, CapturedForward] = {}
-        self._use_graphs = self.device.type == 'cuda'
-        if self._use_graphs and self.settings.compile:
+        self.use_graphs = self.device.type == 'cuda'
+        if self.use_graphs and self.settings.compile:
             compile_blocks(self.model)
+        if self.device.type == 'cpu' and self.dtype != 'int8':
+            pack_if_possible(self.model)
+        self._prepare_session()
+
+    def _prepare_session(self) -> None:
+        self.session = InferenceSession(self.model)
+        self._prompts: OrderedDict[bytes, Prompt] = OrderedDict()
 
     @property
     def chunk_size(self) -> int:
@@ -134,6 +147,7 @@ class Engine:
     def _quantise(self, examples: Sequence[ModelInputs]) -> None:
         reference = np.stack([self.run(inputs) for inputs in examples])
         count = quantise(self.model)
+        self._prepare_session()
         self._quantised = True
         actions = np.stack([self.run(inputs) for inputs in examples])
         self.int8_error = check_actions(actions, reference)
@@ -142,13 +156,23 @@ class Engine:
     @torch.inference_mode()
     def run(self, inputs: ModelInputs) -> np.ndarray:
         """Return the normalised actions (K, A) float32 of one observation."""
-        captured = self._captured_for(inputs) if self._use_graphs else None
+        captured = self._captured_for(inputs) if self.use_graphs else None
         if captured is not None:
             return captured.run(inputs)
         pixels = torch.from_numpy(inputs.pixel_values)[None].to(self.device)
-        ids = torch.from_numpy(np.array(inputs.input_ids))[None].to(self.device)
         proprio = torch.from_numpy(inputs.proprio)[None].to(self.device)
-        return self.model(pixels, ids, proprio)[0].float().cpu().numpy()
+        actions = self.session(pixels, self._prompt(inputs.input_ids), proprio)
+        return actions[0].float().cpu().numpy()
+
+    def _prompt(self, input_ids: np.ndarray) -> Prompt:
+        """Return what the instruction contributes; remembers the last ones."""
+        key = input_ids.tobytes()
+        if key not in self._prompts:
+            ids = torch.from_numpy(np.array(input_ids))[None].to(self.device)
+            self._prompts[key] = self.session.prompt(ids)
+            if len(self._prompts) > CACHED_PROMPTS:
+                self._prompts.popitem(last=False)
+        return self._prompts[key]
 
     def _captured_for(self, inputs: ModelInputs) -> CapturedForward | None:
         """Return the graph for this prompt's bucket, captured now if there is none yet."""
@@ -157,12 +181,12 @@ class Engine:
             return None
         if bucket not in self._captured:
             try:
-                forward = CapturedForward(self.model, bucket, inputs, self.device)
+                forward = CapturedForward(self.session, bucket, inputs, self.device)
             except RuntimeError as error:
                 # Slower is better than not at all; the log says why.
                 reason = str(error).splitlines()[0]
                 LOGGER.warning('CUDA graph for %d prompt tokens failed: %s', bucket, reason)
-                self._use_graphs = False
+                self.use_graphs = False
                 return None
             self._captured[bucket] = forward
         return self._captured[bucket]

@@ -8,13 +8,12 @@ padded to one of a few lengths, each with a graph of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vla_adapter_ros.model import VLAAdapter
+from vla_adapter_ros.model.session import InferenceSession, Prompt
 from vla_adapter_ros.processing.pipeline import ModelInputs
 
 # LIBERO's prompts have 41 to 56 tokens, those of word-list tokenizers 5 to 15.
@@ -29,74 +28,80 @@ def bucket_of(length: int) -> int | None:
 
 
 class StaticInputs:
-    """Model inputs at fixed addresses, the prompt padded to a fixed length.
+    """A session's inputs at fixed addresses, the prompt padded to a fixed length.
 
     Args:
+        session: prepares prompts.
         length: prompt length to pad to.
         example: gives the other shapes.
         device: where the buffers are; on CUDA they are filled through pinned host memory.
     """
 
-    def __init__(self, length: int, example: ModelInputs, device: torch.device) -> None:
+    def __init__(
+        self, session: InferenceSession, length: int, example: ModelInputs, device: torch.device
+    ) -> None:
+        self._session = session
+        self._length = length
+        self._device = device
         pinned = device.type == 'cuda'
-        shapes: dict[str, tuple[tuple[int, ...], torch.dtype]] = {
-            'pixel_values': (example.pixel_values.shape, torch.float32),
-            'input_ids': ((length,), torch.int64),
-            'attention_mask': ((length,), torch.int64),
-            'proprio': (example.proprio.shape, torch.float32),
-        }
-        self.length = length
-        self._host = {
-            name: torch.zeros(1, *shape, dtype=dtype, pin_memory=pinned)
-            for name, (shape, dtype) in shapes.items()
-        }
-        self._views = {name: tensor[0].numpy() for name, tensor in self._host.items()}
-        self.tensors = {
-            name: tensor.to(device) if pinned else tensor for name, tensor in self._host.items()
-        }
+        self._host = [
+            torch.zeros(1, *array.shape, pin_memory=pinned)
+            for array in (example.pixel_values, example.proprio)
+        ]
+        self._views = [tensor[0].numpy() for tensor in self._host]
+        self.pixel_values, self.proprio = (
+            tensor.to(device) if pinned else tensor for tensor in self._host
+        )
+        self._loaded_ids = np.array(example.input_ids)
+        self.prompt = self._padded(example.input_ids)
 
+    @torch.inference_mode()
     def load(self, inputs: ModelInputs) -> None:
-        """Copy one observation's inputs in; nothing is allocated."""
-        count = len(inputs.input_ids)
-        np.copyto(self._views['pixel_values'], inputs.pixel_values)
-        np.copyto(self._views['proprio'], inputs.proprio)
-        for name, values in (('input_ids', inputs.input_ids), ('attention_mask', 1)):
-            self._views[name][:count] = values
-            self._views[name][count:] = 0
-        for name, tensor in self.tensors.items():
-            if tensor is not self._host[name]:
-                tensor.copy_(self._host[name], non_blocking=True)
+        """Copy one observation's inputs in; allocates only when the instruction changed."""
+        np.copyto(self._views[0], inputs.pixel_values)
+        np.copyto(self._views[1], inputs.proprio)
+        if self._device.type == 'cuda':
+            self.pixel_values.copy_(self._host[0], non_blocking=True)
+            self.proprio.copy_(self._host[1], non_blocking=True)
+        if not np.array_equal(inputs.input_ids, self._loaded_ids):
+            new = self._padded(inputs.input_ids)
+            for old_tensor, new_tensor in zip(self.prompt.tensors(), new.tensors()):
+                old_tensor.copy_(new_tensor)
+            self._loaded_ids = np.array(inputs.input_ids)
+
+    def _padded(self, input_ids: np.ndarray) -> Prompt:
+        ids = torch.zeros(1, self._length, dtype=torch.long)
+        ids[0, : len(input_ids)] = torch.from_numpy(np.array(input_ids))
+        mask = (torch.arange(self._length) < len(input_ids)).long()[None]
+        return self._session.prompt(ids.to(self._device), mask.to(self._device))
 
 
 class CapturedForward:
     """The whole forward pass for prompts up to one length, as one CUDA graph.
 
     Args:
-        forward: the network.
+        session: the network.
         length: prompt length to capture for.
         example: inputs to warm up with.
         device: a CUDA device.
     """
 
     def __init__(
-        self,
-        forward: Callable[..., Tensor],
-        length: int,
-        example: ModelInputs,
-        device: torch.device,
+        self, session: InferenceSession, length: int, example: ModelInputs, device: torch.device
     ) -> None:
-        self._inputs = StaticInputs(length, example, device)
-        self._inputs.load(example)
         self._stream = torch.cuda.Stream(device)
         self._graph = torch.cuda.CUDAGraph()
         self._stream.wait_stream(torch.cuda.current_stream(device))
         with torch.cuda.stream(self._stream):
+            self._inputs = inputs = StaticInputs(session, length, example, device)
+            inputs.load(example)
             # Lazy initialisation of libraries and autotuning must happen before the capture.
             for _ in range(CAPTURE_WARM_UPS):
-                forward(**self._inputs.tensors)
+                session(inputs.pixel_values, inputs.prompt, inputs.proprio)
             self._stream.synchronize()
             with torch.cuda.graph(self._graph, stream=self._stream):
-                self._actions = forward(**self._inputs.tensors)[0].float()
+                actions = session(inputs.pixel_values, inputs.prompt, inputs.proprio)
+                self._actions = actions[0].float()
         self._result = torch.empty(self._actions.shape, pin_memory=True)
 
     def run(self, inputs: ModelInputs) -> np.ndarray:

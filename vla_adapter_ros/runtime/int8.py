@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.runtime.packed import replace_backbone_layers
 
 LEVELS = 127
 # The least cosine between the actions of the quantised and of the float model.
 LEAST_COSINE = 0.995
-QUANTISED_PARTS = ('vision_backbone', 'projector', 'language_model')
 
 
 class QuantisationError(VLAAdapterError):
@@ -62,24 +62,12 @@ def quantise(model: nn.Module, keep: tuple[str, ...] = ()) -> int:
 
     Args:
         model: a `VLAAdapter` on the CPU.
-        keep: layers whose full name contains one of these stay as they are.
+        keep: full names, or last parts of names (`down_proj`), of layers that stay as they are.
 
     Returns:
         How many layers were replaced.
     """
-    names = [
-        name
-        for name, module in model.named_modules()
-        if type(module) is nn.Linear
-        and name.split('.')[0] in QUANTISED_PARTS
-        and not any(part in name for part in keep)
-    ]
-    for name in names:
-        parent_name, _, child = name.rpartition('.')
-        parent = model.get_submodule(parent_name)
-        # One layer at a time, so that the peak is one layer above the model's own size.
-        setattr(parent, child, Int8Linear(getattr(parent, child)))
-    return len(names)
+    return replace_backbone_layers(model, nn.Linear, Int8Linear, keep)
 
 
 @dataclass(frozen=True)

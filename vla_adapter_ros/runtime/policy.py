@@ -33,6 +33,7 @@ from vla_adapter_ros.runtime.provenance import checkpoint_fingerprint
 # LIBERO and CALVIN run at 20 Hz and 30 Hz; official files do not record a rate.
 OFFICIAL_STEP_PERIOD = 0.05
 WARM_UP_EXAMPLES = 3
+WARM_UP_INSTRUCTION = 'pick up the red block and put it in the box'
 WARM_UP_IMAGE = (480, 640)
 
 
@@ -137,7 +138,7 @@ class Policy:
             period if step_period is None else step_period,
             provenance,
         )
-        if settings.dtype == 'int8':
+        if policy.engine.dtype == 'int8':
             policy.warm_up()  # quantises, and refuses if that changes the actions too much
         return policy
 
@@ -163,7 +164,10 @@ class Policy:
         model, pipeline, statistics = random_policy_parts(contract, seed, config)
         engine = Engine(model, settings)
         provenance = {'checkpoint': f'random weights, seed {seed}', 'fingerprint': ''}
-        return cls(engine, pipeline, statistics, contract, contract.step_period, provenance)
+        policy = cls(engine, pipeline, statistics, contract, contract.step_period, provenance)
+        if engine.dtype == 'int8':
+            policy.warm_up()
+        return policy
 
     @property
     def chunk_size(self) -> int:
@@ -225,18 +229,21 @@ class Policy:
         state = proprio.denormalize(random.uniform(-1, 1, proprio.size))
         return Observation(images, state, instruction, 0.0)
 
-    def warm_up(self, instruction: str = 'pick up the red block and put it in the box') -> None:
+    def warm_up(self, instruction: str = WARM_UP_INSTRUCTION) -> None:
         """Run made-up observations so that the first real one is not slower than the others.
 
-        On a GPU this captures the graph for prompts of this instruction's length; with int8 it
-        quantises and checks.
+        On a GPU this captures a graph for each prompt length up to twice this instruction's, so
+        that a new instruction need not wait for one; with int8 it quantises and checks.
 
         Raises:
             QuantisationError: int8 changes the actions too much.
         """
+        instructions = [instruction] * WARM_UP_EXAMPLES
+        if self.engine.device.type == 'cuda':
+            instructions += [instruction.split()[0], f'{instruction} {instruction}']
         examples = [
-            self.pipeline(self.example_observation(instruction, seed))
-            for seed in range(WARM_UP_EXAMPLES)
+            self.pipeline(self.example_observation(text, seed))
+            for seed, text in enumerate(instructions)
         ]
         self.engine.prepare(examples)
 

@@ -1,0 +1,200 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The ways of running one network that the benchmark compares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.evaluation.measure import StageTimer, count_flops
+from vla_adapter_ros.model import VLAAdapter, VLAAdapterConfig
+from vla_adapter_ros.model.config import PolicyConfig
+from vla_adapter_ros.model.session import InferenceSession
+from vla_adapter_ros.model.upstream import UpstreamForm
+from vla_adapter_ros.processing.pipeline import ModelInputs
+from vla_adapter_ros.runtime.engine import DTYPES, Engine, EngineSettings
+from vla_adapter_ros.runtime.int8 import quantise
+from vla_adapter_ros.runtime.packed import unpack
+
+# LIBERO prompts have 41 to 56 tokens; a plain instruction of our own about ten.
+PROMPT_LENGTHS = {'full': 48, 'tiny': 10}
+POOL = 1 << 22
+
+
+class BenchmarkError(VLAAdapterError):
+    """A mode that this device does not have, or an unknown one."""
+
+
+@dataclass(frozen=True)
+class Mode:
+    """One way of running the network.
+
+    Attributes:
+        dtype: precision.
+        upstream: as the released code runs it, with the work nobody reads.
+        graph: as a CUDA graph.
+        compile: with compiled blocks.
+        about: in a few words.
+    """
+
+    dtype: str
+    upstream: bool = False
+    graph: bool = False
+    compile: bool = False
+    about: str = ''
+
+
+# In the order they run: the network is converted in place, from wide to narrow.
+CPU_MODES = {
+    'upstream': Mode('float32', upstream=True, about='as the released code computes'),
+    'exact': Mode('float32', about='the same numbers without idle work'),
+    'bf16': Mode('bfloat16', about='exact path in bfloat16'),
+    'int8': Mode('int8', about='exact path, 8-bit linear layers in the backbone'),
+}
+CUDA_MODES = {
+    'upstream': Mode('bfloat16', upstream=True, about='as the released code computes'),
+    'exact': Mode('bfloat16', about='without idle work, eager'),
+    'graph': Mode('bfloat16', graph=True, about='as one CUDA graph'),
+    'compiled': Mode('bfloat16', graph=True, compile=True, about='compiled blocks, CUDA graph'),
+}
+
+
+def modes_for(device: torch.device, names: list[str] | None) -> dict[str, Mode]:
+    """Return the modes to run. Raises BenchmarkError for names this device does not have."""
+    known = CUDA_MODES if device.type == 'cuda' else CPU_MODES
+    if unknown := sorted(set(names or []) - set(known)):
+        raise BenchmarkError(f'modes: got {unknown}, {device.type} has {list(known)}')
+    return {name: mode for name, mode in known.items() if not names or name in names}
+
+
+def network_config(size: str, policy: str) -> VLAAdapterConfig:
+    """Return the configuration of a benchmark network: `full` or `tiny`, `pro` or `original`."""
+    if size == 'full':
+        return VLAAdapterConfig.full(policy)
+    heads = VLAAdapterConfig.tiny().policy.heads
+    return VLAAdapterConfig.tiny(policy=PolicyConfig(kind=policy, heads=heads))
+
+
+@torch.no_grad()
+def random_network(config: VLAAdapterConfig, device: torch.device, seed: int = 0) -> VLAAdapter:
+    """Return a float32 network with random weights of trained size, quickly.
+
+    Layers keep the scale of their inputs (variance 1 / fan-in), so that precision is put to a
+    fair test. Values repeat with a long odd period; for speed and precision that is the same.
+    """
+    model = VLAAdapter.from_config(config, device='meta').to_empty(device='cpu')
+    generator = torch.Generator().manual_seed(seed)
+    pool = torch.randn(POOL + 1, generator=generator)
+    for index, (name, parameter) in enumerate(model.named_parameters()):
+        flat = parameter.view(-1)
+        start = (index * 7919) % POOL
+        for begin in range(0, len(flat), POOL):
+            part = flat[begin : begin + POOL]
+            part.copy_(torch.roll(pool, start)[: len(part)])
+        if parameter.dim() > 1 and 'embed' not in name:
+            parameter.mul_(parameter[0].numel() ** -0.5)
+        elif name.endswith(('norm.weight', 'norm1.weight', 'norm2.weight', 'scale_factor')):
+            parameter.mul_(0.1).add_(1.0)
+        else:
+            parameter.mul_(0.1)
+    return model.to(device).eval()
+
+
+def random_inputs(config: VLAAdapterConfig, length: int, seed: int) -> ModelInputs:
+    """Return made-up inputs; the prompt depends on the length alone, as one instruction does."""
+    random = np.random.default_rng(seed)
+    shape = (config.channels_per_image * config.num_images, config.image_size, config.image_size)
+    return ModelInputs(
+        random.standard_normal(shape).astype(np.float32),
+        np.random.default_rng(length).integers(0, config.language.vocab_size, length),
+        random.uniform(-1, 1, config.proprio_dim).astype(np.float32),
+    )
+
+
+@dataclass(frozen=True)
+class Running:
+    """A network brought into a mode.
+
+    Attributes:
+        call: from inputs to normalised actions; what is measured.
+        watch: makes a timer watch the stages.
+        flop: floating-point operations of a call, of its matrix products and attentions.
+    """
+
+    call: Callable[[ModelInputs], np.ndarray]
+    watch: Callable[[StageTimer], None]
+    flop: int
+
+
+def start_mode(
+    model: VLAAdapter, mode: Mode, device: torch.device, threads: int, example: ModelInputs
+) -> Running:
+    """Bring the network into a mode, in place. Any mode but int8 can follow any but int8."""
+    unpack(model)
+    flop = _flop(model.config, mode.upstream, example)
+    if mode.upstream:
+        form = UpstreamForm(model.to(device, DTYPES[mode.dtype]))
+        return Running(
+            _upstream_call(form, device), lambda timer: _watch_upstream(timer, form), flop
+        )
+    if mode.dtype == 'int8':
+        # Not through the engine's gate: here the error is reported, whatever it is.
+        quantise(model.to(torch.bfloat16))
+    engine = Engine(model, EngineSettings(str(device), mode.dtype, mode.compile, threads))
+    engine.use_graphs = mode.graph
+    return Running(engine.run, lambda timer: _watch_session(timer, engine), flop)
+
+
+@torch.inference_mode()
+def _flop(config: VLAAdapterConfig, upstream: bool, example: ModelInputs) -> int:
+    """Count on the meta device: torch's counter misses attention and packed layers on the CPU.
+
+    Causal attention counts in full.
+    """
+    model = VLAAdapter.from_config(config, device='meta')
+    pixels = torch.empty(1, *example.pixel_values.shape, device='meta')
+    ids = torch.empty(1, len(example.input_ids), dtype=torch.long, device='meta')
+    proprio = torch.empty(1, *example.proprio.shape, device='meta')
+    if upstream:
+        form = UpstreamForm(model)
+        return count_flops(lambda: form(pixels, ids, proprio))
+    session = InferenceSession(model, streams=False)
+    return count_flops(lambda: session(pixels, session.prompt(ids), proprio))
+
+
+def _upstream_call(
+    form: UpstreamForm, device: torch.device
+) -> Callable[[ModelInputs], np.ndarray]:
+    def call(inputs: ModelInputs) -> np.ndarray:
+        arrays = (inputs.pixel_values, np.array(inputs.input_ids), inputs.proprio)
+        tensors: list[Tensor] = [torch.from_numpy(array)[None].to(device) for array in arrays]
+        return form(*tensors)[0].float().cpu().numpy()
+
+    return call
+
+
+def _watch_towers(timer: StageTimer, model: VLAAdapter) -> None:
+    for name, tower in zip(('vision 1', 'vision 2'), model.vision_backbone.towers):
+        timer.watch(name, tower, 'forward')
+    timer.watch('projector', model.projector, 'forward')
+    timer.watch('language', model.decoder, 'forward')
+
+
+def _watch_upstream(timer: StageTimer, form: UpstreamForm) -> None:
+    _watch_towers(timer, form.model)
+    # What `language` does beside the decoder: the head over every token, and gathering states.
+    timer.watch('head, states', form, 'language')
+    timer.watch('policy', form.model.policy, 'forward')
+
+
+def _watch_session(timer: StageTimer, engine: Engine) -> None:
+    _watch_towers(timer, engine.model)
+    # Policy blocks run as soon as their layer is done, inside the language model's loop.
+    timer.watch('policy', engine.session.policy, 'step')
+
+
