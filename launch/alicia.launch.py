@@ -10,12 +10,15 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+from ament_index_python.packages import get_package_share_directory
 from launch import LaunchContext, LaunchDescription
 from launch.action import Action
 from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
+    IncludeLaunchDescription,
     LogInfo,
     OpaqueFunction,
     RegisterEventHandler,
@@ -25,6 +28,7 @@ from launch.actions import (
 from launch.event_handlers import OnProcessStart
 from launch.events import matches_action
 from launch.events.process import ProcessExited
+from launch.launch_description_sources import PythonLaunchDescriptionSource
 from launch_ros.actions import LifecycleNode, Node
 from launch_ros.event_handlers import OnStateTransition
 from launch_ros.events.lifecycle import ChangeState
@@ -33,11 +37,11 @@ from lifecycle_msgs.msg import Transition
 
 from vla_adapter_ros.nodes.bringup_plan import (
     ARGUMENTS,
-    PACKAGE,
-    NodeProcess,
+    included_launches,
     plan,
     profile_environment,
 )
+from vla_adapter_ros.nodes.plan_parts import IncludedLaunch, NodeProcess
 
 
 def generate_launch_description() -> LaunchDescription:
@@ -58,9 +62,17 @@ def start_nodes(context: LaunchContext) -> list[Action]:
     processes = plan(given)
     profile = profile_environment(given['sim'].lower() == 'true', os.environ)
     actions: list[Action] = [SetEnvironmentVariable(*item) for item in profile.items()]
+    actions += [include(launch) for launch in included_launches(given)]
     for process in processes:
         actions += lifecycle_actions(process) if process.lifecycle else [plain_node(process)]
     return actions
+
+
+def include(launch: IncludedLaunch) -> IncludeLaunchDescription:
+    """Return the action that starts another package's launch file."""
+    folder = Path(get_package_share_directory(launch.package)) / 'launch'
+    source = PythonLaunchDescriptionSource(str(folder / launch.file))
+    return IncludeLaunchDescription(source, launch_arguments=list(launch.arguments.items()))
 
 
 def plain_node(process: NodeProcess) -> Node:
@@ -69,7 +81,7 @@ def plain_node(process: NodeProcess) -> Node:
 
 def node_arguments(process: NodeProcess) -> dict:
     return {
-        'package': PACKAGE,
+        'package': process.package,
         'executable': process.executable,
         'name': process.name,
         'namespace': process.namespace,

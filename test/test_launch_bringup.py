@@ -73,7 +73,7 @@ def graph(tmp_path, monkeypatch):
     script = tmp_path / 'small'
     script.write_text(NODE)
     script.chmod(0o755)
-    monkeypatch.setattr(bringup, 'executable_path', lambda name: script)
+    monkeypatch.setattr(bringup, 'executable_path', lambda name, package='': script)
     return tmp_path
 
 
@@ -167,7 +167,7 @@ def test_a_missing_executable_is_an_error_and_leaves_nothing_running(tmp_path, m
 
 
 def test_command_is_that_of_ros2_run(monkeypatch, tmp_path):
-    monkeypatch.setattr(bringup, 'executable_path', lambda name: tmp_path / name)
+    monkeypatch.setattr(bringup, 'executable_path', lambda name, package='': tmp_path / name)
     plan = process(namespace='a', remappings=(('x', '/y'),), log_level='debug')
     assert command_line(plan, '/p.yaml') == [
         str(tmp_path / 'small'), '--ros-args', '-r', '__node:=vla_adapter',

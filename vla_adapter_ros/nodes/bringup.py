@@ -28,13 +28,13 @@ from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.bringup_plan import (
     ARGUMENTS,
-    PACKAGE,
-    NodeProcess,
     check_arguments,
+    included_launches,
     plan,
     use_shipped_profile,
 )
 from vla_adapter_ros.nodes.lifecycle_client import configure_and_activate
+from vla_adapter_ros.nodes.plan_parts import PACKAGE, NodeProcess
 
 # Loading a full-size checkpoint from a slow disk takes minutes.
 CONFIGURE_TIMEOUT = 600.0
@@ -155,7 +155,7 @@ class Bringup:
 
 def command_line(process: NodeProcess, parameters: str) -> list[str]:
     """Return the command that starts a node, as `ros2 launch` would build it."""
-    command = [str(executable_path(process.executable)), '--ros-args']
+    command = [str(executable_path(process.executable, process.package)), '--ros-args']
     command += ['-r', f'__node:={process.name}', '--params-file', parameters]
     if process.namespace:
         command += ['-r', f'__ns:=/{process.namespace}']
@@ -164,13 +164,13 @@ def command_line(process: NodeProcess, parameters: str) -> list[str]:
     return [*command, '--log-level', f'{process.name}:={process.log_level}']
 
 
-def executable_path(name: str) -> Path:
+def executable_path(name: str, package: str = PACKAGE) -> Path:
     """Return the installed executable; raises BringupError if the package is not built."""
     try:
-        path = Path(get_package_prefix(PACKAGE)) / 'lib' / PACKAGE / name
+        path = Path(get_package_prefix(package)) / 'lib' / package / name
     except PackageNotFoundError:
         raise BringupError(
-            f'{PACKAGE} is not installed: build it, then source the setup'
+            f'{package} is not installed: build it, then source the setup'
         ) from None
     if not path.is_file():
         raise BringupError(f'executable {path} is missing: build the package again')
@@ -228,6 +228,11 @@ def main(words: Sequence[str] | None = None) -> None:
     given = parse_arguments(words)
     try:
         processes = plan(given)
+        for launch in included_launches(given):
+            raise BringupError(
+                f'{launch.package} {launch.file} needs `ros2 launch`: start it yourself, without'
+                f' driver:='
+            )
         use_shipped_profile(sim=check_arguments(given)['sim'] == 'true')
         with Bringup(processes) as bringup:
             bringup.activate()

@@ -9,40 +9,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.runtime.contract import config_folders
+from vla_adapter_ros.nodes import plan_parts
+from vla_adapter_ros.nodes.hardware_plan import (
+    HARDWARE_ARGUMENTS,
+    camera_processes,
+    driver_launches,
+    wants_hardware,
+)
+from vla_adapter_ros.nodes.plan_parts import BOOLEANS, Argument, IncludedLaunch, NodeProcess
+from vla_adapter_ros.runtime.contract import config_folders, resolve_contract
 
-PACKAGE = 'vla_adapter_ros'
 POLICY_NODE = 'vla_adapter'
 SIM_NODE = 'sim_arm'
+DEFAULT_ROBOT = 'alicia_d'
 PROFILE_VARIABLE = 'FASTDDS_DEFAULT_PROFILES_FILE'
 # The name that Fast DDS 2 reads; Fast DDS 3 warns about it in every process.
 OLD_PROFILE_VARIABLE = 'FASTRTPS_DEFAULT_PROFILES_FILE'
 OLD_DISTRIBUTIONS = ('humble', 'iron', 'jazzy')
-BOOLEANS = ('true', 'false')
-
-
-@dataclass(frozen=True)
-class Argument:
-    """One argument of the launch file and of `bringup`; an empty value keeps the YAML's."""
-
-    name: str
-    default: str
-    description: str
-    choices: tuple[str, ...] = ()
-
-    @property
-    def help(self) -> str:
-        """Description with the allowed values."""
-        named = [choice for choice in self.choices if choice]
-        return f'{self.description} [{" | ".join(named)}]' if named else self.description
-
 
 ARGUMENTS = (
     Argument('sim', 'false', 'Start the simulated arm and cameras too.', BOOLEANS),
@@ -69,30 +58,8 @@ ARGUMENTS = (
     Argument(
         'log_level', 'info', 'Log level of the nodes.', ('debug', 'info', 'warn', 'error', 'fatal')
     ),
+    *HARDWARE_ARGUMENTS,
 )
-
-
-@dataclass(frozen=True)
-class NodeProcess:
-    """One process to start.
-
-    Attributes:
-        executable: file in lib/vla_adapter_ros.
-        name: node name.
-        namespace: namespace, '' for the root.
-        parameters: every parameter that the node gets, by name.
-        remappings: (from, to) topic names.
-        log_level: of this node.
-        lifecycle: whether it must be configured and activated.
-    """
-
-    executable: str
-    name: str
-    namespace: str
-    parameters: Mapping[str, Any]
-    remappings: tuple[tuple[str, str], ...]
-    log_level: str
-    lifecycle: bool = False
 
 
 def plan(given: Mapping[str, str]) -> list[NodeProcess]:
@@ -121,6 +88,8 @@ def plan(given: Mapping[str, str]) -> list[NodeProcess]:
         lifecycle=True,
         **common,
     )
+    if wants_hardware(arguments):
+        return [*_cameras(arguments, policy, common), policy]
     if not sim:
         return [policy]
     arm = NodeProcess(
@@ -132,24 +101,31 @@ def plan(given: Mapping[str, str]) -> list[NodeProcess]:
     return [arm, policy]
 
 
+def included_launches(given: Mapping[str, str]) -> list[IncludedLaunch]:
+    """Return the launch files of other packages to include; raises as `plan` does."""
+    arguments = check_arguments(given)
+    if arguments['driver'] == 'none':
+        return []
+    policy = plan(given)[-1]
+    contract = resolve_contract(policy.parameters.get('robot', DEFAULT_ROBOT))
+    return driver_launches(arguments, contract, bool(policy.parameters.get('enable')))
+
+
+def _cameras(
+    arguments: Mapping[str, str], policy: NodeProcess, common: Mapping[str, Any]
+) -> list[NodeProcess]:
+    if arguments['sim'] == 'true':
+        raise VLAAdapterError(
+            'sim:=true brings its own arm and cameras: leave camera_driver, usb_driver and driver'
+            ' at none'
+        )
+    contract = resolve_contract(policy.parameters.get('robot', DEFAULT_ROBOT))
+    return camera_processes(arguments, contract, common)
+
+
 def check_arguments(given: Mapping[str, str]) -> dict[str, str]:
     """Return a value for every argument; raises VLAAdapterError naming what is allowed."""
-    known = {argument.name: argument for argument in ARGUMENTS}
-    for name in given:
-        if name not in known:
-            raise VLAAdapterError(f'argument {name!r} is unknown; arguments: {", ".join(known)}')
-    values = {name: str(given.get(name, known[name].default)) for name in known}
-    for name, value in values.items():
-        choices = known[name].choices
-        # `ros2 launch` users write True as often as true.
-        if set(BOOLEANS) <= set(choices):
-            value = values[name] = value.lower()
-        if choices and value not in choices:
-            allowed = ', '.join(repr(choice) for choice in choices)
-            raise VLAAdapterError(f'argument {name}: got {value!r}, expected one of: {allowed}')
-    if values['seed'] and not values['seed'].isdecimal():
-        raise VLAAdapterError(f'argument seed: got {values["seed"]!r}, expected a whole number')
-    return values
+    return plan_parts.check_arguments(given, ARGUMENTS)
 
 
 def read_parameters_file(path: Path) -> dict[str, dict[str, Any]]:
