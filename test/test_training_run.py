@@ -111,7 +111,8 @@ def test_a_killed_run_resumes_to_the_same_weights(dataset, tmp_path):
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
-    result = subprocess.run(_command(arguments), env=_environment(), capture_output=True, text=True)
+    command = _command(arguments)
+    result = subprocess.run(command, env=_environment(), capture_output=True, text=True)
     assert 'resuming from' in result.stderr
     resumed = weights(tmp_path / 'parts' / 'checkpoints' / 'step-00000040')
     for name, value in whole.items():

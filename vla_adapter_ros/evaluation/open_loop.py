@@ -1,15 +1,126 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """Open-loop error of a checkpoint on a dataset: predicted chunks against recorded ones.
 
-python -m vla_adapter_ros.evaluation.open_loop CHECKPOINT DATASET --output report/
+    python -m vla_adapter_ros.evaluation.open_loop CHECKPOINT DATASET --output report
+
+The observations go through the policy that the robot runs; nothing moves. A small open-loop error
+is necessary for success, not sufficient: errors add up in the closed loop.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from vla_adapter_ros.errors import DatasetError, VLAAdapterError
+from vla_adapter_ros.processing.observation import Observation
+
+if TYPE_CHECKING:
+    from vla_adapter_ros.data.dataset import Dataset
+    from vla_adapter_ros.runtime.policy import Policy
+
+
+@dataclass(frozen=True)
+class EpisodeChunks:
+    """One episode: what was recorded and what the policy predicts, at every `stride`-th frame.
+
+    Attributes:
+        episode: its number in the dataset.
+        instruction: what was done.
+        frames: (T,) frames of the observations.
+        recorded: (T, K, A) in the policy's action space and physical units.
+        predicted: (T, K, A).
+        is_pad: (T, K) True after the end of the episode.
+    """
+
+    episode: int
+    instruction: str
+    frames: np.ndarray
+    recorded: np.ndarray
+    predicted: np.ndarray
+    is_pad: np.ndarray
+
+
+def open_for_policy(path: Path, policy: Policy, cache: Path | None = None) -> Dataset:
+    """Open a dataset in a policy's action space and image size.
+
+    Raises:
+        DatasetError: its contract differs from the policy's; the message says where.
+    """
+    from vla_adapter_ros.data.dataset import open_dataset
+
+    space = policy.action_space if policy.action_space != 'per_step' else None
+    dataset = open_dataset(
+        path,
+        images=policy.pipeline.config.images,
+        contract=policy.contract,
+        action_space=space,
+        chunk_size=policy.chunk_size,
+        cache=cache,
+        progress=True,
+    )
+    if dataset.action_dim != policy.statistics.action.size:
+        raise DatasetError(
+            f'{path}: actions have {dataset.action_dim} dimensions, '
+            f'the checkpoint has {policy.statistics.action.size}'
+        )
+    return dataset
+
+
+def predict_episode(
+    policy: Policy, dataset: Dataset, episode: int, stride: int = 1
+) -> EpisodeChunks:
+    """Run the policy on the observations of one episode."""
+    indices = np.array(dataset.indices_of(episode))[::stride]
+    samples = dataset.batch(indices)
+    text = samples.instructions[0]
+    predicted = [
+        policy.predict(
+            Observation(
+                dict(zip(dataset.cameras, images, strict=True)), state.astype(float), text, 0.0
+            )
+        ).actions
+        for images, state in zip(samples.images, samples.proprioception, strict=True)
+    ]
+    frames = np.array([dataset.episode_of(int(i))[1] for i in indices])
+    return EpisodeChunks(
+        episode, text, frames, samples.actions.astype(float), np.stack(predicted), samples.is_pad
+    )
+
+
+def mean_errors(episodes: Sequence[EpisodeChunks]) -> np.ndarray:
+    """Return the mean absolute error (K, A) by chunk step and dimension, padding left out."""
+    error = np.concatenate([np.abs(e.predicted - e.recorded) for e in episodes])
+    good = ~np.concatenate([e.is_pad for e in episodes])
+    count = np.maximum(good.sum(axis=0), 1)[:, None]
+    return (error * good[:, :, None]).sum(axis=0) / count
+
+
+def dimension_names(policy: Policy) -> list[str]:
+    """Return a name for each action dimension."""
+    size = policy.statistics.action.size
+    if policy.contract is not None and policy.action_space != 'ee_delta':
+        return list(policy.contract.names)
+    if size == 7:
+        return ['x', 'y', 'z', 'rx', 'ry', 'rz', 'gripper']
+    return [f'action_{i}' for i in range(size)]
+
+
+def error_table(errors: np.ndarray, names: Sequence[str]) -> str:
+    """Return the errors as a table: a row a dimension, a column a chunk step, and the mean."""
+    steps = [f'{k + 1:>8}' for k in range(len(errors))]
+    lines = [f'{"mean absolute error":<20}' + ''.join(steps) + '    mean']
+    for dim, name in enumerate(names):
+        cells = ''.join(f'{value:8.4f}' for value in errors[:, dim])
+        lines.append(f'{name:<20}{cells}{errors[:, dim].mean():8.4f}')
+    return '\n'.join(lines)
 
 
 def plot_chunks(
@@ -18,7 +129,7 @@ def plot_chunks(
     """Draw one episode: what was recorded, and every K-th predicted chunk, per action dimension.
 
     Args:
-        recorded: (T, K, A) chunks of the dataset.
+        recorded: (T, K, A) chunks of the dataset, one a frame.
         predicted: (T, K, A) chunks of the policy.
         names: A names.
         path: PNG to write.
@@ -35,14 +146,113 @@ def plot_chunks(
     for dim, axis in enumerate(axes):
         for start in range(0, length, chunk):
             steps = np.arange(start, start + chunk) + 1
-            label = start == 0
-            axis.plot(steps, recorded[start, :, dim], 'k-', lw=1.5,
-                      label='recorded' if label else None)
-            axis.plot(steps, predicted[start, :, dim], 'r.-', lw=1,
-                      label='predicted' if label else None)
+            for values, style, label in ((recorded, 'k-', 'recorded'),
+                                         (predicted, 'r.-', 'predicted')):  # fmt: skip
+                axis.plot(steps, values[start, :, dim], style, lw=1.2,
+                          label=None if start else label)  # fmt: skip
         axis.set_ylabel(names[dim], fontsize=8)
         axis.grid(alpha=0.3)
     axes[0].legend(fontsize=8, loc='upper right')
     axes[-1].set_xlabel('step')
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=80)
+
+
+def plot_errors(errors: np.ndarray, names: Sequence[str], path: Path) -> None:
+    """Draw the errors (K, A) over the steps of the chunk, a panel a dimension."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(2.2 * len(names), 2.4), layout='constrained')
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, len(names), squeeze=False)[0]
+    for dim, axis in enumerate(axes):
+        axis.bar(np.arange(len(errors)) + 1, errors[:, dim])
+        axis.set_title(names[dim], fontsize=8)
+        axis.tick_params(labelsize=7)
+    axes[0].set_ylabel('mean absolute error', fontsize=8)
+    axes[len(axes) // 2].set_xlabel('step of the chunk', fontsize=8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=80)
+
+
+def evaluate(
+    policy: Policy, dataset: Dataset, episodes: Sequence[int], stride: int, progress: bool = True
+) -> list[EpisodeChunks]:
+    """Run the policy on several episodes, with a progress bar."""
+    from tqdm import tqdm
+
+    bar = tqdm(episodes, desc='open loop', unit='episode', disable=not progress)
+    return [predict_episode(policy, dataset, episode, stride) for episode in bar]
+
+
+def write_report(
+    episodes: Sequence[EpisodeChunks], names: Sequence[str], folder: Path, plots: int, stride: int
+) -> None:
+    """Write report.json, errors.png and a plot of each of the first `plots` episodes."""
+    errors = mean_errors(episodes)
+    folder.mkdir(parents=True, exist_ok=True)
+    data: dict[str, Any] = {
+        'episodes': [e.episode for e in episodes],
+        'observations': int(sum(len(e.frames) for e in episodes)),
+        'names': list(names),
+        'mean_absolute_error': errors.mean(axis=0).tolist(),
+        'mean_absolute_error_by_step': errors.tolist(),
+    }
+    (folder / 'report.json').write_text(json.dumps(data, indent=2) + '\n', encoding='utf-8')
+    plot_errors(errors, names, folder / 'errors.png')
+    for item in episodes[:plots] if stride == 1 else []:
+        path = folder / f'episode-{item.episode:05d}.png'
+        plot_chunks(item.recorded, item.predicted, names, path, item.instruction)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the command line of this module."""
+    parser = argparse.ArgumentParser(
+        prog='python -m vla_adapter_ros.evaluation.open_loop',
+        description='Compare the chunks a checkpoint predicts with those of a dataset: table and '
+        'plots of the error by joint and by step of the chunk, in physical units.',
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add('checkpoint', type=Path, help='folder of the checkpoint, own or official')
+    add('dataset', type=Path, help='dataset of the same robot contract')
+    add('--episodes', type=int, default=20, help='episodes, spread evenly; 0: all')
+    add('--stride', type=int, default=1, help='use every n-th observation (no episode plots)')
+    add('--output', type=Path, help='folder for report.json and plots')
+    add('--plots', type=int, default=5, help='episodes to plot')
+    add('--cache', type=Path, help="folder of the dataset's training cache")
+    add('--device', default='auto', help='auto, cpu, cuda, …')
+    add('--dtype', default='auto', help='auto, float32, bfloat16, int8')
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    options = make_parser().parse_args(arguments)
+    from vla_adapter_ros.runtime.policy import Policy
+
+    try:
+        if options.stride < 1 or options.episodes < 0:
+            raise VLAAdapterError('--stride must be at least 1, --episodes at least 0')
+        policy = Policy.from_pretrained(
+            options.checkpoint, device=options.device, dtype=options.dtype
+        )
+        dataset = open_for_policy(options.dataset, policy, options.cache)
+        count = len(dataset.selected)
+        wanted = min(count, options.episodes or count)
+        chosen = np.unique(np.linspace(0, count - 1, wanted).round().astype(int))
+        episodes = evaluate(policy, dataset, [dataset.selected[i] for i in chosen], options.stride)
+        names = dimension_names(policy)
+        print(error_table(mean_errors(episodes), names))
+        if options.output:
+            write_report(episodes, names, options.output, options.plots, options.stride)
+            print(f'report: {options.output}')
+    except VLAAdapterError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

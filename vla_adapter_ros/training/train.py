@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.training.config import TrainConfig, load_config
 from vla_adapter_ros.training.config_loader import describe, to_dict
-
-if TYPE_CHECKING:
-    from vla_adapter_ros.training.assembly import Parts
 
 # Settings that may change when a run is resumed: they do not touch what is learned.
 _FREE = ('output_dir', 'log', 'save', 'simulation', 'speed')
@@ -61,7 +58,7 @@ def run(config: TrainConfig) -> Path:
     validate = validation_hook(parts, config, device, main) if parts.validation else None
     if not config.save.validate_every:
         validate = None
-    hooks = Hooks(write, validate, simulation_hook(parts, config) if main else None)
+    hooks = Hooks(write, validate, simulation_hook(config, write, device.type))
     trainer = Trainer(config, parts.model, batches, hooks, accelerator, backbone)
     last = trainer.folder.last() if config.save.resume else None
     if last is not None:
@@ -113,13 +110,24 @@ def prepare_speed(model: Any, config: TrainConfig) -> None:
             block.compile()  # in place: parameter names stay
 
 
-def simulation_hook(parts: Parts, config: TrainConfig) -> Any:
+def simulation_hook(
+    config: TrainConfig, write: Callable[[Path, int], None], device: str
+) -> Callable[[int], dict[str, float]] | None:
     """Return the trainer's success rate in simulation, or None if it is off."""
     if not config.simulation.every:
         return None
-    from vla_adapter_ros.training.simulation_check import success_rates
+    import tempfile
 
-    return lambda step: success_rates(parts, config)
+    from vla_adapter_ros.training.simulation_check import check_tasks, success_rates
+
+    check_tasks(config.simulation)
+
+    def judge(step: int) -> dict[str, float]:
+        with tempfile.TemporaryDirectory() as folder:
+            write(Path(folder), step)
+            return success_rates(Path(folder), config.simulation, device)
+
+    return judge
 
 
 def check_resumable(checkpoint: Path, recipe: dict[str, Any]) -> None:
