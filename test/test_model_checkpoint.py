@@ -205,6 +205,22 @@ def test_conversion_round_trip_gives_back_every_tensor(tmp_path):
         assert json.loads((source / name).read_text()) == json.loads((target / name).read_text())
 
 
+def test_official_film_towers_replace_the_plain_ones(tmp_path):
+    write_official(tmp_path, 'pro')
+    model = tiny_model('pro', use_film=True)
+    film = {}
+    for name, value in model.vision_backbone.state_dict().items():
+        parts = name.split('.')
+        if 'blocks' in parts and parts[3] not in ('scale', 'shift'):
+            parts.insert(3, 'block')  # the official wrapper nests the block it conditions
+        film['module.vision_backbone.' + '.'.join(parts)] = value
+    torch.save(film, tmp_path / 'vision_backbone--checkpoint.pt')
+    loaded = VLAAdapter.from_pretrained(tmp_path, vision_towers=TOWERS)
+    assert loaded.config.use_film
+    inputs = tiny_inputs()
+    assert relative_error(loaded.predict(**inputs), model.predict(**inputs)) < 1e-6
+
+
 def test_dropped_unused_tensors_come_back_as_zeros_that_change_nothing(tmp_path):
     from vla_adapter_ros.model.convert import to_official, to_own
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from model_cases import formula_input, small_batch, small_config
+from model_cases import formula_input, relative_error, small_batch, small_config
 
 from vla_adapter_ros.model.config import PolicyConfig
 from vla_adapter_ros.model.dit import DiffusionPolicy, ddim_step, noise_levels
+from vla_adapter_ros.model.session import InferenceSession
 from vla_adapter_ros.model.vla import VLAAdapter
 
 
@@ -98,3 +99,21 @@ def test_it_learns_two_modes_where_a_regression_gives_their_mean():
     # A regression would give chunks near zero, the mean of the two modes.
     assert 0.4 < float(means.abs().median()) < 0.8
     assert 4 <= int((means > 0).sum()) <= 28
+
+
+@pytest.mark.parametrize('aligned', [False, True])
+def test_a_session_samples_what_the_plain_path_samples(aligned):
+    torch.manual_seed(0)
+    policy = PolicyConfig(kind='dit', heads=4, blocks=2)
+    model = VLAAdapter.from_config(small_config(policy=policy, aligned_slices=aligned))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.1 * torch.randn_like(parameter)
+    batch = small_batch(model.config, batch=1)
+    session = InferenceSession(model)
+    prompt = session.prompt(batch['input_ids'])
+    torch.manual_seed(1)
+    actions = session(batch['pixel_values'], prompt, batch['proprio'])
+    torch.manual_seed(1)
+    plain = model.predict(batch['pixel_values'], batch['input_ids'], batch['proprio'])
+    assert relative_error(actions, plain) < 1e-4

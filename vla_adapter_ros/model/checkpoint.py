@@ -115,10 +115,10 @@ def _open_official(
     head = official.head_file(directory)
     for name, value in open_pt(head).items():
         tensors[f'action_head.{official.head_name(name)}'] = LazyTensor.of(value)
-    proprio = official.single_file(directory, 'proprio_projector', required=False)
+    proprio = official.optional_file(directory, 'proprio_projector')
     for name, value in (open_pt(proprio) if proprio else {}).items():
         tensors[f'proprio_projector.{official.head_name(name)}'] = LazyTensor.of(value)
-    film = official.single_file(directory, 'vision_backbone', required=False)
+    film = official.optional_file(directory, 'vision_backbone')
     for name, value in (open_pt(film) if film else {}).items():
         tensors[official.film_name(name)] = LazyTensor.of(value)
     config = refine(metadata.config, tensors, overrides)

@@ -147,23 +147,25 @@ def _dimensions(statistics: dict[str, Any]) -> tuple[int, int]:
     return 7, 8
 
 
-def single_file(directory: Path, kind: str, required: bool = True) -> Path | None:
-    """Find the one `kind--*.pt` file; refuse where several could be meant."""
-    found = sorted(p for p in directory.glob(f'*{kind}*.pt') if 'checkpoint' in p.name)
-    if len(found) == 1:
-        return found[0]
-    if not found and not required:
-        return None
-    names = [path.name for path in found]
-    raise CheckpointError(
-        f'checkpoint {directory}: expected exactly one {kind}--*checkpoint.pt, '
-        f'found {names or "none"}'
-    )
+def optional_file(directory: Path, kind: str) -> Path | None:
+    """Find the one `kind--*checkpoint.pt` file, or None; refuse where there are several."""
+    found = sorted(path for path in directory.glob(f'*{kind}*.pt') if 'checkpoint' in path.name)
+    if len(found) > 1:
+        raise CheckpointError(
+            f'checkpoint {directory}: expected exactly one {kind}--*checkpoint.pt, '
+            f'found {[path.name for path in found]}'
+        )
+    return found[0] if found else None
 
 
 def head_file(directory: Path) -> Path:
     """Find the policy's weights."""
-    return single_file(directory, 'action_head')  # type: ignore[return-value]
+    path = optional_file(directory, 'action_head')
+    if path is None:
+        raise CheckpointError(
+            f'checkpoint {directory}: expected exactly one action_head--*checkpoint.pt, found none'
+        )
+    return path
 
 
 def policy_kind(path: Path) -> str:
