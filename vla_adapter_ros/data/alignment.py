@@ -16,6 +16,8 @@ import numpy as np
 from vla_adapter_ros.errors import DatasetError
 
 NANOSECONDS = 1_000_000_000
+# Messages closer than this may arrive in another order than they were sent.
+SWAP_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -47,18 +49,19 @@ def align(
     """Lay a clock over streams, from when all have begun to when the first ends.
 
     Args:
-        streams: name → (N,) stamps [ns].
+        streams: name → (N,) stamps [ns], ascending.
         period: of the frames [ns].
         max_age: name → oldest message a frame may see [s].
         max_skew: largest difference between a frame's stamps [s].
         place: what is aligned, for messages.
 
     Raises:
-        DatasetError: a stream is empty, its stamps go back, a gap is too long, the skew too
+        DatasetError: a stream is empty, a gap is too long, the skew too
             large, or the streams do not overlap; the message names stream and time.
     """
     for name, stamps in streams.items():
-        _check_stamps(name, stamps, place)
+        if not len(stamps):
+            raise DatasetError(f'{place}: {name}: no messages')
     start = max(int(stamps[0]) for stamps in streams.values())
     end = min(int(stamps[-1]) for stamps in streams.values())
     if end <= start:
@@ -73,7 +76,8 @@ def align(
         indices[name], ages[name] = index, age
         seen.append(stamps[index])
     skew = (np.max(seen, axis=0) - np.min(seen, axis=0)) / NANOSECONDS
-    if (worst := int(np.argmax(skew))) is not None and skew[worst] > max_skew:
+    worst = int(np.argmax(skew))
+    if skew[worst] > max_skew:
         raise DatasetError(
             f'{place}: at {(times[worst] - origin) / NANOSECONDS:.2f} s the streams are '
             f'{skew[worst]:.3f} s apart, allowed are {max_skew:g} s'
@@ -81,16 +85,23 @@ def align(
     return Alignment(times, indices, np.min(seen, axis=0), ages, skew)
 
 
-def _check_stamps(name: str, stamps: np.ndarray, place: str) -> None:
-    if not len(stamps):
-        raise DatasetError(f'{place}: {name}: no messages')
-    back = np.flatnonzero(np.diff(stamps) < 0)
-    if len(back):
-        before, after = stamps[back[0]], stamps[back[0] + 1]
+def ascending(stamps: np.ndarray, place: str) -> np.ndarray:
+    """Return the order (N,) that sorts stamps [ns].
+
+    Networks swap messages that follow close upon each other; that is put right. A clock that was
+    set back is not.
+
+    Raises:
+        DatasetError: a stamp lies more than 0.1 s before the one before it.
+    """
+    steps = np.diff(stamps)
+    back = -steps.min(initial=0) / NANOSECONDS
+    if back > SWAP_SECONDS:
         raise DatasetError(
-            f'{place}: {name}: message {back[0] + 1}: the stamp goes back by '
-            f'{(before - after) / NANOSECONDS:.3f} s'
+            f'{place}: message {int(steps.argmin()) + 1}: the stamp goes back by {back:.3f} s: '
+            'a clock was set while recording'
         )
+    return np.argsort(stamps, kind='stable')
 
 
 def _check_gap(

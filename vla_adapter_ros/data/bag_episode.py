@@ -10,6 +10,7 @@ Policy per stream, the same as on the robot:
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from vla_adapter_ros.data.alignment import NANOSECONDS, Alignment, align, kept_frames
+from vla_adapter_ros.data.alignment import NANOSECONDS, Alignment, align, ascending, kept_frames
 from vla_adapter_ros.data.bag_file import INSTRUCTION, BagFile, header_stamp
-from vla_adapter_ros.data.bag_topics import JOINTS, choose_topics
+from vla_adapter_ros.data.bag_topics import ARM, GRIPPER, JOINTS, TASK, choose_topics
 from vla_adapter_ros.data.commands import (
     CommandTrack,
     StreamTrack,
@@ -86,11 +87,13 @@ class BagEpisode:
         self.place = f'bag {self.path.name}'
         with BagFile(self.path) as bag:
             self.contract = _agreed_contract(bag, contract)
-            named = bag.recorded_topics | dict(options.topics)
+            named = _known_roles(bag, self.contract) | dict(options.topics)
             topics = choose_topics(bag.types, self.contract, named, self.path.name)
             self._topics = topics
             self._joints = self._read_joints(bag)
             self._cameras = {c: _stamps(bag, topic) for c, topic in topics.cameras.items()}
+            self._stamps = {c: stream.stamps for c, stream in self._cameras.items()}
+            self._stamps[JOINTS] = self._joints.stamps
             self._alignment = self._align()
             self.instruction = self._read_instruction(bag)
             self.action_source, actions = self._read_actions(bag)
@@ -123,14 +126,15 @@ class BagEpisode:
             raise DatasetError(
                 f'{self.place}: {topic}: no state of {", ".join(self.contract.names)}'
             )
-        return _Joints(np.array(stamps), np.array(times), np.stack(states))
+        order = ascending(np.array(stamps), f'{self.place}: {topic}')
+        rows = np.array(stamps)[order], np.array(times)[order], np.stack(states)[order]
+        return _Joints(*rows)
 
     def _align(self) -> Alignment:
         limits = self._options.limits
-        streams = {**self._cameras, JOINTS: self._joints.stamps}
         max_age = dict.fromkeys(self._cameras, limits.max_image_age)
         max_age[JOINTS] = limits.max_joint_state_age
-        return align(streams, self.frame_period, max_age, limits.max_skew, self.place)
+        return align(self._stamps, self.frame_period, max_age, limits.max_skew, self.place)
 
     @property
     def frame_period(self) -> int:
@@ -226,7 +230,8 @@ class BagEpisode:
     def _recorded_instruction(self, bag: BagFile, topic: str) -> str | None:
         """Return the instruction of the first frame; it must not change in the episode."""
         start, end = (int(self._alignment.times[i]) for i in (0, -1))
-        text: str | None = None
+        # What was said before the recording is in the metadata alone.
+        text: str | None = bag.custom.get(INSTRUCTION, '').strip() or None
         for message in bag.messages(topic):
             time = round(self._joints.stamped(message.time) * NANOSECONDS)
             found = bag.decode(topic, message.data).data.strip()
@@ -250,25 +255,29 @@ class BagEpisode:
 
     def images(self, camera: str, frames: Iterable[int]) -> Iterator[np.ndarray]:
         """Yield (H, W, 3) uint8 RGB images of the frames, as the camera gave them."""
-        wanted = [int(self._alignment.indices[camera][self._kept[frame]]) for frame in frames]
-        if sorted(wanted) != wanted:
-            # Out of order: keep what is needed, read the bag once.
-            found = dict(self._decoded(camera, sorted(set(wanted))))
-            yield from (found[number] for number in wanted)
-            return
-        last: tuple[int, np.ndarray] | None = None
-        source = self._decoded(camera, sorted(set(wanted)))
+        seen = self._alignment.indices[camera][self._kept]
+        wanted = [int(self._cameras[camera].numbers[seen[frame]]) for frame in frames]
+        uses = Counter(wanted)
+        held: dict[int, np.ndarray] = {}
+        source = self._decoded(camera, sorted(uses))
+        # Read once in the bag's order; what comes before its frame is held until its last use.
         for number in wanted:
-            if last is None or last[0] != number:
-                last = next(source)
-            yield last[1]
+            while number not in held:
+                place, picture = next(source)
+                held[place] = picture
+            yield held[number]
+            uses[number] -= 1
+            if not uses[number]:
+                del held[number]
 
     def _decoded(self, camera: str, numbers: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
         topic = self._topics.cameras[camera]
         wanted = iter(numbers)
         number = next(wanted, None)
         with BagFile(self.path) as bag:
+            first = 0
             for place, message in enumerate(bag.messages(topic)):
+                first = first or message.time
                 if number is None:
                     return
                 if place != number:
@@ -277,7 +286,7 @@ class BagEpisode:
                     picture = decode_message(bag.decode(topic, message.data))
                     yield place, check_size(picture, self.contract.cameras[camera])
                 except ObservationError as error:
-                    at = (self._cameras[camera][place] - self._cameras[camera][0]) / NANOSECONDS
+                    at = (message.time - first) / NANOSECONDS
                     raise DatasetError(f'{self.place}: {topic}: at {at:.2f} s: {error}') from error
                 number = next(wanted, None)
 
@@ -297,7 +306,7 @@ class BagEpisode:
         """What a person wants to know of the conversion, as JSON data."""
         alignment = self._alignment
         streams = {}
-        for name, stamps in {**self._cameras, JOINTS: self._joints.stamps}.items():
+        for name, stamps in self._stamps.items():
             intervals = np.diff(stamps) / NANOSECONDS
             used = len(np.unique(alignment.indices[name][self._kept]))
             streams[name] = {
@@ -348,10 +357,26 @@ class _Joints:
         return float(ends)
 
 
-def _stamps(bag: BagFile, topic: str) -> np.ndarray:
-    """Return the stamps [ns] of a topic's messages; without stamps, when they were recorded."""
+@dataclass(frozen=True)
+class _Images:
+    """Stamps (N,) of a camera's messages [ns], ascending, and their numbers (N,) in the bag."""
+
+    stamps: np.ndarray
+    numbers: np.ndarray
+
+
+def _stamps(bag: BagFile, topic: str) -> _Images:
+    """Read the stamps of a topic's messages; without stamps, when they were recorded."""
     pairs = [(header_stamp(message.data), message.time) for message in bag.messages(topic)]
-    return np.array([stamp or time for stamp, time in pairs], np.int64)
+    stamps = np.array([stamp or time for stamp, time in pairs], np.int64)
+    order = ascending(stamps, f'bag {bag.path.name}: {topic}')
+    return _Images(stamps[order], order)
+
+
+def _known_roles(bag: BagFile, contract: RobotContract) -> dict[str, str]:
+    """Return the recorder's topics that matter here; it may have recorded more."""
+    roles = {*contract.cameras, JOINTS, ARM, GRIPPER, TASK}
+    return {role: topic for role, topic in bag.recorded_topics.items() if role in roles}
 
 
 def _agreed_contract(bag: BagFile, wanted: RobotContract | None) -> RobotContract:

@@ -17,18 +17,19 @@ import queue
 import shutil
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
 from vla_adapter_ros.data.bag_file import CONTRACT, INSTRUCTION, TOPICS
+from vla_adapter_ros.data.bag_images import COMPRESSED, COMPRESSED_TYPE, compress_image
 from vla_adapter_ros.data.bag_writer import BagWriter
 from vla_adapter_ros.data.files import is_running, storage_errors, write_json
 from vla_adapter_ros.data.lerobot_assembly import library_versions
 from vla_adapter_ros.data.recover import SIDECAR, recover
-from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.errors import DatasetError, ObservationError
 from vla_adapter_ros.runtime.contract import RobotContract
 
 RECORDING = '.recording'
@@ -110,6 +111,8 @@ class EpisodeRecorder:
         contract: travels in the bag.
         instruction: what is done; may be empty if it comes on a topic.
         custom: further text for the bag's metadata.
+        encode: names of raw image topics to be compressed to JPEG; they are recorded as
+            `<topic>/compressed`.
         queue_bytes: most bytes waiting for the disk.
 
     Raises:
@@ -124,12 +127,15 @@ class EpisodeRecorder:
         contract: RobotContract,
         instruction: str = '',
         custom: Mapping[str, str] | None = None,
+        encode: Collection[str] = (),
         queue_bytes: int = QUEUE_BYTES,
     ) -> None:
         self.path = folder / name
         self._partial = folder / RECORDING / str(os.getpid()) / name
         if self.path.exists() or self._partial.exists():
             raise DatasetError(f'episode {self.path}: exists already')
+        self._encode = set(encode)
+        topics = [_compressed(t) if t.name in self._encode else t for t in topics]
         self._topics = {topic.name: topic for topic in topics}
         self._times: dict[str, list[int]] = {topic.name: [] for topic in topics}
         self._lost = dict.fromkeys(self._times, 0)
@@ -144,18 +150,19 @@ class EpisodeRecorder:
         self._queue: queue.SimpleQueue[tuple[str, int, bytes] | None] = queue.SimpleQueue()
         self._limit, self._waiting = queue_bytes, 0
         self._lock = threading.Lock()
-        self._error: OSError | None = None
+        self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name='bag writer', daemon=True)
         self._thread.start()
 
     def write(self, topic: str, time_ns: int, data: bytes) -> None:
         """Take a message (CDR) received at `time_ns`; returns at once."""
+        name = topic + COMPRESSED if topic in self._encode else topic
         with self._lock:
             if self._waiting + len(data) > self._limit or self._error is not None:
-                self._lost[topic] += 1
+                self._lost[name] += 1
                 return
             self._waiting += len(data)
-        self._times[topic].append(time_ns)
+        self._times[name].append(time_ns)
         self._queue.put((topic, time_ns, data))
 
     @property
@@ -167,17 +174,26 @@ class EpisodeRecorder:
         """Return how many messages of each topic were taken."""
         return {name: len(times) for name, times in self._times.items()}
 
+    def losses(self) -> dict[str, int]:
+        """Return how many messages of each topic the disk could not take; only those above 0."""
+        return {name: lost for name, lost in self._lost.items() if lost}
+
+    def _write(self, topic: str, stamp: int, data: bytes) -> None:
+        if topic in self._encode:
+            topic, data = topic + COMPRESSED, compress_image(data)
+        self._writer.write(topic, stamp, data)
+
     def _run(self) -> None:
         flushed = time.monotonic()
         while (item := self._queue.get()) is not None:
             topic, stamp, data = item
             if self._error is None:
                 try:
-                    self._writer.write(topic, stamp, data)
+                    self._write(topic, stamp, data)
                     if time.monotonic() - flushed > FLUSH_PERIOD:
                         self._writer.flush()
                         flushed = time.monotonic()
-                except OSError as error:
+                except (OSError, ObservationError) as error:
                     self._error = error
             with self._lock:
                 self._waiting -= len(data)
@@ -255,6 +271,10 @@ class EpisodeRecorder:
                 for start, length in report.gaps
             ]
         return problems
+
+
+def _compressed(topic: RecordedTopic) -> RecordedTopic:
+    return replace(topic, name=topic.name + COMPRESSED, kind=COMPRESSED_TYPE)
 
 
 def _metadata(

@@ -1,0 +1,202 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The recorder node on the real ROS graph: services, refusals, kill −9, what is in the bags."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from array import array
+
+import numpy as np
+import pytest
+import yaml
+from data_samples import HEIGHT, WIDTH, contract, image
+from ros_harness import NodeProcess, isolated_environment, wait_until
+
+from vla_adapter_ros.data.bag_episode import BagEpisode, BagOptions
+from vla_adapter_ros.data.bag_file import BagFile
+from vla_adapter_ros.runtime.observing import InputSettings
+
+rclpy = pytest.importorskip('rclpy', reason='ROS 2 is not installed')
+
+from rclpy.context import Context  # noqa: E402
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor  # noqa: E402
+from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
+from sensor_msgs.msg import Image, JointState  # noqa: E402
+from std_msgs.msg import String  # noqa: E402
+from std_srvs.srv import Trigger  # noqa: E402
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint  # noqa: E402
+
+# The test's own cameras may stand still for a while on a busy machine.
+PATIENT = BagOptions(limits=InputSettings(9.0, 9.0, 9.0))
+
+
+class Robot:
+    """Cameras at 30 Hz, joints at 60 Hz, and the services of the recorder."""
+
+    def __init__(self, environment):
+        os.environ.update({k: v for k, v in environment.items() if k.startswith('FAST')})
+        self.context = Context()
+        rclpy.init(context=self.context, domain_id=int(environment['ROS_DOMAIN_ID']))
+        self.node = node = rclpy.create_node('robot', context=self.context)
+        self.images = {
+            c: node.create_publisher(Image, f'{c}/image', 1) for c in contract().cameras
+        }
+        self.joints = node.create_publisher(JointState, 'joint_states', 10)
+        self.arm = node.create_publisher(JointTrajectory, contract().front_end.arm_topic, 10)
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self.text = node.create_publisher(String, 'vla_adapter/instruction', latched)
+        self.frame, self.running, self.closing = 0, True, False
+        node.create_timer(1 / 30, self.tick)
+        self.executor = SingleThreadedExecutor(context=self.context)
+        self.executor.add_node(node)
+        self.thread = threading.Thread(target=self.spin, daemon=True)
+        self.thread.start()
+
+    def spin(self):
+        with contextlib.suppress(ExternalShutdownException):
+            while not self.closing:
+                self.executor.spin_once(timeout_sec=0.05)
+
+    def tick(self):
+        if not self.running:
+            return
+        for shift, publisher in enumerate(self.images.values()):
+            message = Image(height=HEIGHT, width=WIDTH, encoding='rgb8', step=3 * WIDTH)
+            message.header.stamp = self.node.get_clock().now().to_msg()
+            message.data = array('B', image(shift, self.frame).tobytes())
+            publisher.publish(message)
+        for _ in range(2):
+            state = JointState(name=list(contract().names))
+            state.header.stamp = self.node.get_clock().now().to_msg()
+            state.position = array('d', [0.1] * 6 + [0.0])
+            self.joints.publish(state)
+        self.frame += 1
+
+    def command(self):
+        point = JointTrajectoryPoint(positions=[1.0] * 6)
+        point.time_from_start.sec = 1
+        names = list(contract().joint_names)
+        self.arm.publish(JointTrajectory(joint_names=names, points=[point]))
+
+    def call(self, name):
+        client = self.node.create_client(Trigger, f'recorder/{name}')
+        assert client.wait_for_service(20.0)
+        future = client.call_async(Trigger.Request())
+        wait_until(future.done, 20.0, f'answer of {name}')
+        return future.result()
+
+    def frames_later(self, count):
+        goal = self.frame + count
+        wait_until(lambda: self.frame >= goal, 30.0, f'{count} frames')
+
+    def close(self):
+        self.closing = True
+        self.thread.join(5.0)
+        self.context.shutdown()
+
+
+@pytest.fixture
+def graph(tmp_path):
+    environment = isolated_environment()
+    robot_file = tmp_path / 'robot.yaml'
+    robot_file.write_text(yaml.safe_dump(contract().to_dict()))
+    started = []
+
+    def start(**parameters):
+        given = {'robot': str(robot_file), 'folder': str(tmp_path / 'bags')} | parameters
+        process = NodeProcess('recorder_node', given, environment)
+        started.append(process)
+        return process
+
+    robot = Robot(environment)
+    yield robot, start, tmp_path / 'bags'
+    robot.close()
+    for process in started:
+        process.stop()
+
+
+def start_recording(robot):
+    """Call start until the node has seen every topic."""
+    end = time.monotonic() + 20
+    while not (answer := robot.call('start')).success:
+        assert time.monotonic() < end, answer.message
+        time.sleep(0.1)
+    return answer
+
+
+def test_episodes_are_recorded_kept_and_discarded(graph):
+    robot, start, folder = graph
+    robot.text.publish(String(data='stack the cups'))
+    node = start(operator='ada')
+    assert start_recording(robot).message == 'recording episode_000000: stack the cups'
+    assert 'being recorded already' in robot.call('start').message
+    robot.frames_later(20)
+    robot.command()
+    robot.frames_later(25)
+    answer = robot.call('stop')
+    assert answer.success
+    assert '/third_person/image: ' in answer.message
+    episode = BagEpisode(folder / 'episode_000000', options=PATIENT)
+    assert (episode.instruction, episode.action_source) == ('stack the cups', 'commands')
+    assert len(episode) >= 12
+    # The arm runs to 1 rad within a second of the command.
+    assert episode.actions[0, 0] < 0.5 < episode.actions[-1, 0]
+    with BagFile(folder / 'episode_000000') as bag:
+        assert bag.custom['operator'] == 'ada'
+        assert bag.types['/wrist/image'] == 'sensor_msgs/msg/Image'
+        assert len(list(bag.messages('/wrist/image'))) >= 40
+    robot.call('start')
+    robot.frames_later(5)
+    assert robot.call('discard').message == 'episode_000001 was not kept'
+    assert robot.call('discard').message == 'episode_000000 was removed'
+    assert 'nothing to discard' in robot.call('discard').message
+    assert 'no episode is being recorded' in robot.call('stop').message
+    assert list(folder.iterdir()) == []
+    # Ctrl-C keeps what is being recorded.
+    robot.call('start')
+    robot.frames_later(30)
+    node.interrupt()
+    wait_until(lambda: not node.alive, 20.0, 'end of the recorder')
+    assert len(BagEpisode(folder / 'episode_000000', options=PATIENT)) > 5
+
+
+def test_start_is_refused_until_everything_is_there(graph):
+    robot, start, folder = graph
+    robot.running = False
+    start(fresh_within=0.5)
+    answer = robot.call('start')
+    assert not answer.success
+    assert answer.message == (
+        'no messages on /third_person/image, /wrist/image, /joint_states in the last 0.5 s'
+    )
+    robot.running = True
+    wait_until(lambda: 'no instruction' in robot.call('start').message, 20.0, 'refusal')
+    assert not folder.exists()
+
+
+def test_killed_recorder_loses_a_second_at_most(graph):
+    robot, start, folder = graph
+    node = start(instruction='push', images='jpeg')
+    start_recording(robot)
+    robot.frames_later(75)
+    node.kill()
+    assert not (folder / 'episode_000000').exists()
+    node = start(instruction='push')
+    node.wait_for_log('ready')
+    assert 'episode_000000 was cut off by the last recorder' in node.log
+    episode = BagEpisode(folder / 'episode_000000', options=PATIENT)
+    assert len(episode) >= 10
+    assert episode.instruction == 'push'
+    pixels = next(episode.images('wrist', [3]))
+    known = [np.abs(pixels.astype(int) - image(1, f)).mean() for f in range(robot.frame)]
+    assert min(known) < 2
+
+
+def test_bad_parameters_end_the_node_with_a_reason(graph):
+    _, start, _ = graph
+    node = start(images='png')
+    wait_until(lambda: not node.alive, 20.0, 'end of the recorder')
+    assert "recorder: parameter images: got 'png', expected one of: raw" in node.log
