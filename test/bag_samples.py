@@ -117,7 +117,7 @@ class BagSpec:
         return replace(self, **changes)
 
 
-def write_bag(path: Path, spec: BagSpec | None = None) -> Path:
+def write_bag(path: Path, spec: BagSpec | None = None, size: tuple[int, int] = (64, 48)) -> Path:
     """Write a bag and return its folder."""
     spec = spec or BagSpec()
     messages: list[tuple[float, str, object]] = []
@@ -126,7 +126,7 @@ def write_bag(path: Path, spec: BagSpec | None = None) -> Path:
         for shift, camera in enumerate(CAMERAS):
             if camera == 'wrist' and spec.wrist_gap[0] <= seconds < spec.wrist_gap[1]:
                 continue
-            messages.append(_view(spec, camera, shift, index, seconds + 0.002 * shift))
+            messages.append(_view(spec, size, camera, shift, index, seconds + 0.002 * shift))
     for index in range(int(spec.duration * 50)):
         messages.append(_joints(spec, index / 50))
     if spec.commands:
@@ -144,9 +144,8 @@ def write_bag(path: Path, spec: BagSpec | None = None) -> Path:
     return path
 
 
-def _view(spec, camera, shift, index, seconds):
+def _view(spec, size, camera, shift, index, seconds):
     at = time_of(seconds + spec.stamp_offset)
-    size = (64, 48)
     if camera == 'wrist':
         for start, other in spec.wrist_size.items():
             size = other if seconds >= start else size
