@@ -102,6 +102,21 @@ class GraphClient:
     def deactivate(self) -> bool:
         return self.change_state(Transition.TRANSITION_DEACTIVATE)
 
+    def wait_for_node(self, seconds=60.0):
+        """Wait until the node answers; one that was killed is still announced for a while."""
+        client = self.node.create_client(GetState, f'{NODE}/get_state')
+
+        def answers():
+            if not client.wait_for_service(1.0):
+                return False
+            future = client.call_async(GetState.Request())
+            with contextlib.suppress(AssertionError):
+                wait_until(future.done, 1.0, 'an answer')
+            return future.done()
+
+        wait_until(answers, seconds, f'{NODE} to answer')
+        self._clients.clear()
+
     def lifecycle_state(self) -> str:
         return self.call(GetState, f'{NODE}/get_state', GetState.Request()).current_state.label
 

@@ -63,6 +63,7 @@ class FaultRig:
     def start_node(self):
         self.node = NodeProcess('policy_node', self.parameters, self.environment)
         wait_until(lambda: self.true, 60, 'joint states of sim_arm')
+        self.client.wait_for_node()
         assert self.client.configure() and self.client.activate()
 
     def wait_for_motion(self):
@@ -249,12 +250,15 @@ def test_killed_node_leaves_an_arm_that_stops_by_itself(rig):
 
 def test_driver_gone_and_back_is_survived(rig):
     rig = rig()
+    # The new arm stands in its start pose: the old one must be away from it.
+    start = rig.true[0][1]
+    wait_until(lambda: np.abs(rig.true[-1][1] - start).max() > 0.2, 20, 'the arm away', 0.005)
     rig.sim.kill()
     rig.client.wait_for_reason('joint state')
     rig.sim = NodeProcess(
         'sim_arm_node', {'robot': ROBOT, 'camera_rate': 12.0}, rig.environment, remap=RAW
     )
-    rig.client.wait_for_state('TRIPPED', 60)
+    assert 'moved' in rig.client.wait_for_state('TRIPPED', 60).reason
     assert rig.client.trigger('clear_trip').success
     time.sleep(0.5)
     assert rig.client.enable().success

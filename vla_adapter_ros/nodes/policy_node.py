@@ -185,8 +185,14 @@ class PolicyNode(LifecycleNode):
     def on_callback_error(self, error: Exception) -> None:
         """Trip on a bug of ours: it must end in hold, not in a dead node with a moving arm."""
         self.get_logger().error(traceback.format_exc())
-        if self._loop is not None and self._active:
+        if self._loop is None or not self._active:
+            return
+        try:
             self._loop.fail(f'internal error: {type(error).__name__}: {error}', self._now())
+        except Exception:
+            # Not even the hold could be made. The running trajectory ends at rest by itself.
+            self._loop.active = self._loop.enabled = False
+            self.get_logger().fatal(traceback.format_exc())
 
     # Services.
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
-from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from rclpy.node import Node
 from visualization_msgs.msg import MarkerArray
 
-from vla_adapter_ros.errors import CheckpointError, ObservationError, VLAAdapterError
+from vla_adapter_ros.errors import CheckpointError, VLAAdapterError
 from vla_adapter_ros.nodes.policy_parameters import PolicyNodeParameters, check_policy
 from vla_adapter_ros.runtime.chunk import ChunkPolicy
 from vla_adapter_ros.runtime.contract import RobotContract, contract_path, load_contract
@@ -22,6 +22,9 @@ from vla_adapter_ros.runtime.safety import SafetyFilter
 from vla_adapter_ros.runtime.scheduler import ChunkScheduler
 from vla_adapter_ros.runtime.simple_policies import HoldPolicy, shipped_checkpoint
 from vla_adapter_ros.runtime.worker import InferenceWorker
+
+if TYPE_CHECKING:
+    from vla_adapter_ros.simulation.expert_chunks import ExpertChunks
 
 Subscribe = Callable[[type, str, Callable[[object], None]], None]
 
@@ -52,7 +55,7 @@ class PolicySetup:
         self._log = node.get_logger()
         self._outputs = outputs
         self._wake = wake
-        self._markers: object | None = None
+        self._expert: ExpertChunks | None = None
         self._worker: InferenceWorker | None = None
 
     def make_loop(self) -> ControlLoop:
@@ -97,19 +100,13 @@ class PolicySetup:
 
     def subscribe_extras(self, subscribe: Subscribe) -> None:
         """Subscribe to what only the expert needs: where the objects are."""
-        if self.parameters.policy == 'expert':
+        if self._expert is not None:
             subscribe(MarkerArray, 'objects', self._on_objects)
 
     def _on_objects(self, message: object) -> None:
-        self._markers = message
-
-    def _scene(self) -> object:
-        """Return the newest object poses, for the expert; called in the worker's thread."""
         from vla_adapter_ros.nodes.scene_markers import poses_from_markers
 
-        if self._markers is None:
-            raise ObservationError("no object poses yet: topic 'objects' of sim_arm is silent")
-        return poses_from_markers(self._markers)
+        self._expert.see(poses_from_markers(message))
 
     def _make_policy(self) -> ChunkPolicy:
         kind = self.parameters.policy
@@ -127,12 +124,11 @@ class PolicySetup:
         return policy
 
     def _make_expert(self) -> ChunkPolicy:
-        from vla_adapter_ros.simulation.expert import ExpertPolicy
+        from vla_adapter_ros.simulation.expert_chunks import ExpertChunks
 
-        # The expert gives joint targets, whatever the robot's learned policies give.
-        self.contract = replace(self.contract, action_space='joint_position')
+        self._expert = ExpertChunks(self.contract)
         self.policy_name = 'scripted expert (simulation)'
-        return ExpertPolicy(self._scene)
+        return self._expert
 
     def _make_model(self, kind: str) -> ChunkPolicy:
         from vla_adapter_ros.runtime.engine import EngineSettings

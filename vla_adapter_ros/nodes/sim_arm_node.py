@@ -234,7 +234,7 @@ class SimArmNode(Node):
     def _publish_scene(self) -> None:
         with self.lock:
             poses = self.simulation.object_poses()
-            success = self.task.success(self.simulation)
+            success = self.task.settled(self.simulation)
             stamp = self._now()
         self._objects.publish(scene_markers(poses, to_time(stamp)))
         if success != self._success:

@@ -12,6 +12,7 @@ motion, then hold the last commanded target. Torque is never touched.
 from __future__ import annotations
 
 import math
+import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ from vla_adapter_ros.runtime.scheduler import ChunkScheduler
 from vla_adapter_ros.runtime.worker import InferenceWorker, WorkerResult
 
 NO_INSTRUCTION = 'no instruction yet; call set_instruction'
+# An arm found this far [rad] from its command after a gap was moved, or its driver restarted.
+MOVED_WHILE_BLIND = 0.15
 # Chunks in the rate shown to people, and the time after which it is 0 [s].
 _RATE_WINDOW = 20
 _RATE_SPAN = 5.0
@@ -128,6 +131,7 @@ class ControlLoop:
         self._next_stream = 0.0
         self._not_before = -math.inf
         self._overdue = False
+        self._blind = False
 
     # -- requests ---------------------------------------------------------------------------
 
@@ -254,6 +258,7 @@ class ControlLoop:
         self._enable_wanted = self.enabled = True
         self.reason = ''
         self._next_stream = now
+        self._blind = False
         self._outputs.info('motion enabled')
 
     def _watch_clock(self, now: float) -> None:
@@ -285,10 +290,29 @@ class ControlLoop:
     def _watch_state(self, now: float) -> None:
         if fault := self.inputs.state_fault(now):
             self._trip(fault, now)
-        elif self.inputs.state_gap(now) and self.scheduler.moving(now):
-            # Blind: hold at once. When states come back, `_infer_when_due` goes on.
+        elif self.inputs.state_gap(now):
+            # Blind: hold at once.
+            self._blind = True
             self._worker.discard()
             self._hold(now)
+        elif self._blind:
+            self._blind = False
+            self._look_again(now)
+
+    def _look_again(self, now: float) -> None:
+        """Go on after joint states were missing, unless the arm was moved meanwhile."""
+        state = self.inputs.state
+        assert state is not None
+        moved = np.abs(state - self.scheduler.commanded(now)[0])[:-1]
+        joint = int(moved.argmax())
+        if moved[joint] > MOVED_WHILE_BLIND:
+            name = self.contract.joint_names[joint]
+            self._trip(
+                f'{name} moved by {moved[joint]:.2f} rad while joint states were missing', now
+            )
+        else:
+            # A driver that was restarted stands where the arm is, not where it was told to be.
+            self.scheduler.resume(state, now)
 
     def _stream(self, now: float) -> None:
         if not self._front_end.rate or now < self._next_stream:
@@ -339,6 +363,9 @@ class ControlLoop:
             self._outputs.warning(f'chunk not used: {self.scheduler.last_refusal}')
         else:
             self._send_plan(plan)
+            # What ROS, decoding, scheduling and the threads cost on top of the policy.
+            spent = time.monotonic() - result.submitted
+            self.stages.add('outside_policy', spent - result.chunk.latencies.get('total', 0.0))
 
     # -- motion -----------------------------------------------------------------------------
 

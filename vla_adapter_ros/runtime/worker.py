@@ -20,17 +20,22 @@ from vla_adapter_ros.runtime.chunk import ActionChunk, ChunkPolicy
 
 @dataclass(frozen=True)
 class WorkerResult:
-    """The outcome of one job: a chunk, or an error in one line and its traceback."""
+    """The outcome of one job: a chunk, or an error in one line and its traceback.
+
+    `submitted` is `time.monotonic()` when the job was handed in.
+    """
 
     chunk: ActionChunk | None
     error: str = ''
     trace: str = ''
+    submitted: float = 0.0
 
 
 @dataclass(frozen=True)
 class _Job:
     observe: Callable[[], Observation]
     generation: int
+    submitted: float
 
 
 class InferenceWorker:
@@ -79,7 +84,7 @@ class InferenceWorker:
             if self._busy_since is not None or self._stopping:
                 return False
             self._busy_since = time.monotonic()
-            self._job = _Job(observe, self._generation)
+            self._job = _Job(observe, self._generation, self._busy_since)
             self._wake.notify()
         return True
 
@@ -125,7 +130,8 @@ class InferenceWorker:
     def _infer(self, job: _Job) -> WorkerResult:
         assert self.policy is not None
         try:
-            return WorkerResult(self.policy.predict(job.observe()))
+            chunk = self.policy.predict(job.observe())
+            return WorkerResult(chunk, submitted=job.submitted)
         except Exception as error:
             # Everything: a CUDA error or a bug in a policy must end in hold, not in a dead
             # thread.
