@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 _CAPTION_HEIGHT = 26
+_COLOURS, _PALETTE_FRAMES = 128, 8
 
 
 def side_by_side(
@@ -45,7 +46,8 @@ def write_gif(path: Path, frames: Sequence[np.ndarray], frames_per_second: float
     if not frames:
         raise ValueError(f'{path}: no frames to write')
     # One palette for the whole film: per-frame palettes flicker and double the size.
-    palette = Image.fromarray(frames[len(frames) // 2]).quantize(128)
+    samples = frames[:: max(1, len(frames) // _PALETTE_FRAMES)]
+    palette = Image.fromarray(np.concatenate(samples)).quantize(_COLOURS)
     pictures = [
         Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
         for frame in frames

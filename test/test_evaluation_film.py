@@ -1,0 +1,49 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The demo's film and plot are real files that show what was recorded."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vla_adapter_ros.evaluation.film import plot_joints, side_by_side, write_gif
+
+
+def test_views_stand_side_by_side_over_a_caption():
+    left = np.full((480, 640, 3), 10, np.uint8)
+    right = np.full((240, 320, 3), 200, np.uint8)
+    picture = side_by_side([left, right], 'hello', height=120)
+    assert picture.shape == (146, 320, 3)
+    assert picture[60, 40, 0] == 10 and picture[60, 280, 0] == 200
+    assert picture[120:].max() > 200, 'the caption is written in light letters'
+
+
+def test_film_keeps_its_frames_and_speed(tmp_path):
+    frames = [np.full((40, 60, 3), value, np.uint8) for value in (0, 120, 240)]
+    write_gif(tmp_path / 'film.gif', frames, 8.0)
+    film = Image.open(tmp_path / 'film.gif')
+    assert film.n_frames == 3 and film.size == (60, 40)
+    # GIF counts in hundredths of a second.
+    assert film.info['duration'] == pytest.approx(125, abs=10)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['film.gif']
+
+
+def test_film_without_frames_is_refused(tmp_path):
+    with pytest.raises(ValueError, match='no frames'):
+        write_gif(tmp_path / 'film.gif', [], 8.0)
+
+
+def test_plot_has_a_panel_for_every_joint(tmp_path):
+    times = np.linspace(0.0, 1.0, 20)
+    measured = np.tile(times[:, None], (1, 7))
+    plot_joints(
+        tmp_path / 'joints.png', (times, measured), (times[::4], measured[::4]),
+        [f'J{i}' for i in range(7)], 'a run', {0.5: 'stop'},
+    )  # fmt: skip
+    picture = np.asarray(Image.open(tmp_path / 'joints.png').convert('L'))
+    assert picture.shape[0] > 400 and picture.shape[1] > 800
+    # Each of the seven panels has dark axes; the eighth place stays empty.
+    height, width = picture.shape
+    last_row = picture[int(0.77 * height) :]
+    assert (last_row[:, : width // 2] < 100).sum() > 5 * (last_row[:, width // 2 :] < 100).sum()

@@ -1,0 +1,102 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The robot contract: what is refused and how, what may differ, and gripper units both ways."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import yaml
+
+from vla_adapter_ros.errors import ContractError
+from vla_adapter_ros.runtime.contract import (
+    RobotContract,
+    builtin_contract_path,
+    contract_path,
+    load_contract,
+    resolve_contract,
+)
+
+NAMES = sorted(p.stem for p in builtin_contract_path('alicia_d').parent.glob('*.yaml'))
+
+
+@pytest.fixture
+def data():
+    return copy.deepcopy(yaml.safe_load(builtin_contract_path('alicia_d').read_text()))
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_contract_that_ships_loads_and_survives_a_round_trip(name):
+    contract = resolve_contract(name)
+    assert RobotContract.from_dict(contract.to_dict()) == contract
+    assert contract.differences(RobotContract.from_dict(contract.to_dict())) == []
+    assert len(contract.lower) == len(contract.max_velocity) == contract.action_dim
+
+
+@pytest.mark.parametrize(
+    ('change', 'said'),
+    [
+        (lambda d: d.pop('joints'), "contract: key 'joints' is missing"),
+        (lambda d: d.update(jionts=[]), "unknown key 'jionts'"),
+        (lambda d: d.update(step_period=0), 'step_period: got 0, expected a finite number in (0,'),
+        (lambda d: d.update(step_period=True), 'step_period: got True, expected a number'),
+        (lambda d: d.update(action_space='torque'), "got 'torque', expected one of"),
+        (lambda d: d.update(contract_version=99), 'this release reads 1'),
+        (lambda d: d['joints'][2].update(lower=5.0), 'contract.joints[2].upper: got 3.14159'),
+        (lambda d: d['joints'][0].update(upper=math.nan), 'contract.joints[0].upper: got nan'),
+        (lambda d: d['joints'][1].update(name='Joint1'), 'expected unique names'),
+        (lambda d: d['gripper'].update(closed_position=0.0), 'other than open_position'),
+        (lambda d: d['cameras']['wrist'].update(rotate=45), 'expected 0, 90, 180 or 270'),
+        (lambda d: d['cameras'].clear(), 'expected at least one camera'),
+        (lambda d: d['front_end'].update(kind='can_bus'), "got 'can_bus'"),
+        (lambda d: d['front_end'].pop('gripper_topic'), 'expected a topic'),
+        (lambda d: d['workspace'].update(upper=[-1, 1, 1]), 'expected values above lower'),
+        (lambda d: (d.pop('kinematics'), d.update(action_space='ee_delta')), 'needs the key'),
+    ],
+)
+def test_mistakes_are_refused_by_key_value_and_what_is_allowed(data, change, said):
+    change(data)
+    with pytest.raises(ContractError) as error:
+        RobotContract.from_dict(data)
+    assert said in str(error.value)
+    assert '\n' not in str(error.value)
+
+
+def test_missing_file_and_broken_yaml_are_one_line(tmp_path):
+    with pytest.raises(ContractError, match='No such file'):
+        load_contract(tmp_path / 'none.yaml')
+    path = tmp_path / 'broken.yaml'
+    path.write_text('joints: [1,\nname: {')
+    with pytest.raises(ContractError, match='not valid YAML at line'):
+        load_contract(path)
+
+
+def test_unknown_robot_lists_the_known_ones():
+    with pytest.raises(ContractError, match='known robots: alicia_d'):
+        contract_path('panda')
+
+
+def test_deployment_and_limits_may_differ_meaning_may_not(data):
+    contract = RobotContract.from_dict(data)
+    data['front_end']['arm_topic'] = '/elsewhere'
+    data['joints'][0]['max_velocity'] = 0.2
+    data['workspace']['lower'][2] = 0.1
+    assert contract.differences(RobotContract.from_dict(data)) == []
+    data['action_space'] = 'joint_delta'
+    data['cameras']['wrist']['rotate'] = 180
+    data['gripper'].update(open_position=0.025, closed_position=0.0)
+    differences = contract.differences(RobotContract.from_dict(data))
+    assert "action_space: 'joint_position' here, 'joint_delta' there" in differences
+    assert 'cameras.wrist.rotate: 0 here, 180 there' in differences
+    assert len(differences) == 4
+
+
+@pytest.mark.parametrize('spec', [(0.0, 0.025), (1000.0, 0.0), (-0.025, 0.0)])
+def test_gripper_fraction_is_one_when_open_whatever_the_sign(data, spec):
+    data['gripper'].update(open_position=spec[0], closed_position=spec[1])
+    gripper = RobotContract.from_dict(data).gripper
+    assert gripper.to_fraction(spec[0]) == pytest.approx(1.0)
+    assert gripper.to_fraction(spec[1]) == pytest.approx(0.0)
+    assert gripper.to_position(0.25) == pytest.approx(spec[1] + 0.25 * (spec[0] - spec[1]))
+    assert gripper.to_position(7.0) == pytest.approx(spec[0])
