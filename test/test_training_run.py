@@ -214,3 +214,49 @@ def test_dry_run_tells_what_would_happen(dataset, tmp_path, capsys):
     assert '60 observations of 3 episodes, 1 episodes held out' in report
     assert '90 of 4 samples = 6.0 epochs' in report
     assert not (tmp_path / 'checkpoints').exists()
+
+
+def test_simulated_tasks_that_do_not_exist_are_refused_before_training(dataset, tmp_path, capsys):
+    more = ['simulation.every=2', 'simulation.tasks=[juggle]']
+    assert train.main(settings(dataset, tmp_path, *more)) == 1
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "'juggle'" in error
+    assert 'reach' in error
+    assert not (tmp_path / 'checkpoints').exists()
+
+
+def test_mfu_is_logged_where_the_peak_is_known_and_does_not_change_the_weights(dataset, tmp_path):
+    plain = weights(train.run(config(dataset, tmp_path / 'a', 'steps=2')))
+    counted = weights(train.run(config(dataset, tmp_path / 'b', 'steps=2', 'log.peak_tflops=1')))
+    line = json.loads((tmp_path / 'b' / 'metrics.jsonl').read_text().splitlines()[-1])
+    assert 0 < line['train/mfu'] < 1
+    assert 'train/mfu' not in (tmp_path / 'a' / 'metrics.jsonl').read_text()
+    for name, value in plain.items():
+        np.testing.assert_array_equal(counted[name], value, err_msg=name)
+
+
+def test_the_benchmark_measures_both_loops(dataset, tmp_path, capsys):
+    from vla_adapter_ros.training import benchmark
+
+    assert benchmark.main(['--steps', '2', *settings(dataset, tmp_path)]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures['recipe_samples_per_s'] > 0
+    assert figures['ratio'] == pytest.approx(
+        figures['recipe_samples_per_s'] / figures['plain_loop_samples_per_s']
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_the_success_rate_in_simulation_is_logged(tmp_path):
+    from vla_adapter_ros.simulation.collect import main as collect
+
+    data = tmp_path / 'reach'
+    collect(['--task', 'reach', '--episodes', '3', '--workers', '1', '--image-size', '32',
+             '--storage', 'image', str(data)])  # fmt: skip
+    more = ['steps=2', 'simulation.every=2', 'simulation.tasks=[reach]', 'simulation.episodes=1']
+    train.run(config(data, tmp_path / 'run', *more))
+    lines = (tmp_path / 'run' / 'metrics.jsonl').read_text().splitlines()
+    rates = next(json.loads(line) for line in lines if 'simulation/mean' in line)
+    assert rates['step'] == 2
+    assert 0 <= rates['simulation/reach'] <= 1
