@@ -9,8 +9,9 @@ export PYTHON TORCH_INDEX VENV
 RUN_GROUPS := core sim
 ALL_GROUPS := core sim train camera test
 ENTER := . scripts/env.sh
+EVALUATE_ARGS ?= expert random
 
-.PHONY: help setup build test test-slow demo evaluate bench lint format clean clean-all
+.PHONY: help setup build test test-slow demo evaluate bench lint clean clean-all
 
 help: ## list these targets
 	@echo 'Usage: make TARGET [VARIABLE=value]'
@@ -36,7 +37,7 @@ demo: ## simulated arm and policy over ROS 2; pictures in demo/ (POLICY=expert, 
 	@scripts/build.sh
 	@$(ENTER); python -m vla_adapter_ros.nodes.demo $(DEMO_ARGS)
 
-evaluate: ## success rates in simulation (EVALUATE_ARGS='--help' for the options)
+evaluate: ## success rates in simulation (EVALUATE_ARGS='--help'; default: expert random)
 	@scripts/setup.sh $(RUN_GROUPS)
 	@scripts/build.sh
 	@$(ENTER); python -m vla_adapter_ros.evaluation.simulate $(EVALUATE_ARGS)
@@ -47,10 +48,7 @@ bench: ## latency and throughput of the model on this machine (BENCH_ARGS='--hel
 	@$(ENTER); python -m vla_adapter_ros.evaluation.benchmark $(BENCH_ARGS)
 
 lint: setup ## style checks only
-	@. $${VENV:-.venv}/bin/activate; ruff check .; ruff format --check .
-
-format: setup ## rewrite the code in the project's style
-	@. $${VENV:-.venv}/bin/activate; ruff check --fix .; ruff format .
+	@. $${VENV:-.venv}/bin/activate; python -m ruff check .
 
 clean: ## remove what the build and the tests made
 	rm -rf build install log demo *.egg-info .pytest_cache .ruff_cache .hypothesis
