@@ -11,7 +11,7 @@ import torch
 
 from vla_adapter_ros.data.dataset import Dataset, open_dataset
 from vla_adapter_ros.data.mixture import Mixture
-from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.errors import CheckpointError, DatasetError
 from vla_adapter_ros.model import VLAAdapter, VLAAdapterConfig
 from vla_adapter_ros.model.prismatic import load_vlm
 from vla_adapter_ros.processing.augment import AugmentConfig
@@ -156,7 +156,10 @@ def _tokenizer(config: TrainConfig, datasets: list[Dataset]) -> Tokenizer:
     if config.start.kind == 'random':
         texts = {e.instruction for d in datasets for e in d.store.episodes}
         return Tokenizer.from_texts(sorted(texts))
-    return Tokenizer.from_directory(str(config.start.path))
+    try:
+        return Tokenizer.from_directory(str(config.start.path))
+    except CheckpointError as error:
+        raise CheckpointError(f'{error}; or name its folder with tokenizer=FOLDER') from error
 
 
 def _model(config: TrainConfig, network: VLAAdapterConfig) -> VLAAdapter:
@@ -164,7 +167,9 @@ def _model(config: TrainConfig, network: VLAAdapterConfig) -> VLAAdapter:
     if config.start.kind == 'random':
         return VLAAdapter.from_config(network)
     if config.start.kind == 'base':
-        return load_vlm(str(config.start.path), network)
+        return load_vlm(
+            str(config.start.path), network, vision_weights=config.start.vision_weights
+        )
     return VLAAdapter.from_pretrained(str(config.start.path), dtype=torch.float32)
 
 
@@ -173,5 +178,6 @@ def _check_sizes(network: VLAAdapterConfig, sizes: dict[str, int], config: Train
         if getattr(network, name) != wanted:
             raise DatasetError(
                 f'{config.data.datasets[0]}: {name} is {wanted}, the weights of '
-                f'{config.start.path} have {getattr(network, name)}'
+                f'{config.start.path} have {getattr(network, name)}; start.kind=base takes '
+                'their VLM and a fresh policy'
             )

@@ -29,6 +29,10 @@ class StartConfig:
         'ours (a checkpoint of this trainer)',
     )
     path: str | None = option(None, 'folder of the weights; needed unless kind is random')
+    vision_weights: dict[str, str] = option(
+        {}, 'base: files of the towers (featurizer, fused_featurizer; timm names) where the base '
+        'VLM does not hold them',
+    )
 
 
 @dataclass(frozen=True)
