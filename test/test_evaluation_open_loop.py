@@ -1,3 +1,4 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """Open-loop errors: right numbers on a policy that is known, table, plots, bad input."""
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ PACKAGE = 'vla_adapter_ros'
 # Import name → name of the distribution, where they differ.
 DISTRIBUTIONS = {
     'PIL': 'pillow',
+    'backports': 'backports-zstd',
     'cv2': 'opencv-python-headless',
     'google_crc32c': 'google-crc32c',
     'pinocchio': 'pin',
@@ -26,7 +27,7 @@ DISTRIBUTIONS = {
 }
 # Which requirement groups a folder may count on.
 GROUPS = {
-    'data': {'core', 'train'},
+    'data': {'core', 'train', 'viz'},
     'training': {'core', 'train'},
     'simulation': {'core', 'sim'},
     'evaluation': {'core', 'sim', 'train'},
@@ -35,6 +36,8 @@ GROUPS = {
 }
 # Used only if the user has installed them for something else.
 OPTIONAL = {'wandb', 'openvino', 'triton'}
+# In the standard library of a later Python than this one.
+LATER = {'compression', 'tomllib'}
 
 
 def manifest() -> ElementTree.Element:
@@ -90,7 +93,7 @@ def test_every_imported_library_is_in_its_requirement_groups(layer):
         name: where
         for name, where in imports(ROOT / PACKAGE / layer).items()
         if not is_ros(name)
-        and name not in OPTIONAL
+        and name not in OPTIONAL | LATER
         and normal(DISTRIBUTIONS.get(name, name)) not in available
     }
     assert missing == {}

@@ -1,3 +1,4 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """What trains in each mode; LoRA merged and unmerged give the same actions."""
 
 from __future__ import annotations

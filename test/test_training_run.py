@@ -1,3 +1,4 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """A run from data to a checkpoint the robot loads; resuming; figures; bad input."""
 
 from __future__ import annotations
@@ -58,6 +59,19 @@ def test_the_loss_falls(dataset, tmp_path):
     train.run(config(dataset, tmp_path, *more))
     lines = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
     assert lines[-1]['train/loss'] < 0.8 * lines[0]['train/loss']
+
+
+def test_mixed_precision_with_lora_trains_validates_and_saves_everything(dataset, tmp_path):
+    more = ['speed.precision=bf16', 'adaptation.mode=lora', 'adaptation.rank=4', 'ema=0.9',
+            'save.validate_every=2', 'speed.gradient_checkpointing=true', 'data.augment=false',
+            'model.policy={kind: dit}', 'steps=2']  # fmt: skip
+    last = train.run(config(dataset, tmp_path, *more))
+    stored = weights(last)
+    assert stored['action_queries.weight'].dtype == np.float32
+    assert stored['projector.fc1.weight'].dtype == np.float32  # merged, not rounded
+    lines = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
+    assert any(0 < line.get('validation/l1', 0) < 10 for line in lines)
+    assert Policy.from_pretrained(last, device='cpu').engine.model.config.policy.kind == 'dit'
 
 
 class _Stop(Exception):
