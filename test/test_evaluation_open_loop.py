@@ -69,6 +69,8 @@ def test_a_policy_that_repeats_the_data_has_no_error(dataset, checkpoint):
     calls = iter(truth)
 
     class Copy:
+        pipeline = policy.pipeline
+
         def predict(self, observation):
             return type('Chunk', (), {'actions': next(calls).astype(float)})
 

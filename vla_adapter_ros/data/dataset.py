@@ -227,6 +227,19 @@ class Dataset:
         return self._rows + self.chunk_size * self.stride > ends
 
 
+def as_camera(image: np.ndarray, rotate: int) -> np.ndarray:
+    """Return an upright image as its camera would have given it.
+
+    Policies turn what cameras give; data sets hold upright images. Between the two this undoes
+    the turn.
+
+    Args:
+        image: (H, W, 3), upright.
+        rotate: rotation that the policy applies [degrees clockwise].
+    """
+    return np.ascontiguousarray(np.rot90(image, rotate // 90))
+
+
 def _rank(key: str, seed: int) -> str:
     return hashlib.sha256(f'{seed} {key}'.encode()).hexdigest()
 

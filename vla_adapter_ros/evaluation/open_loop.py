@@ -78,13 +78,24 @@ def predict_episode(
     policy: Policy, dataset: Dataset, episode: int, stride: int = 1
 ) -> EpisodeChunks:
     """Run the policy on the observations of one episode."""
+    from vla_adapter_ros.data.dataset import as_camera
+
     indices = np.array(dataset.indices_of(episode))[::stride]
     samples = dataset.batch(indices)
     text = samples.instructions[0]
+    config = policy.pipeline.config
+    turns = [config.rotations.get(camera, config.images.rotate) for camera in dataset.cameras]
     predicted = [
         policy.predict(
             Observation(
-                dict(zip(dataset.cameras, images, strict=True)), state.astype(float), text, 0.0
+                # The policy turns its images itself; those of the dataset are upright.
+                {
+                    camera: as_camera(image, turn)
+                    for camera, image, turn in zip(dataset.cameras, images, turns, strict=True)
+                },
+                state.astype(float),
+                text,
+                0.0,
             )
         ).actions
         for images, state in zip(samples.images, samples.proprioception, strict=True)

@@ -1,0 +1,90 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Pictures of demonstrations: a contact sheet, and states and actions over time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vla_adapter_ros.data.episodes import EpisodeSource
+
+CAPTION_HEIGHT = 18
+
+
+def contact_sheet(
+    source: EpisodeSource, episodes: Sequence[int], columns: int = 8, width: int = 160
+) -> np.ndarray:
+    """Return one picture (H, W, 3) uint8 RGB: two rows an episode, its views over time.
+
+    Args:
+        source: the demonstrations.
+        episodes: which.
+        columns: frames of each episode, spread evenly.
+        width: of one image [px].
+    """
+    import cv2
+
+    strips = []
+    for number in episodes:
+        episode = source.episodes[number]
+        frames = np.linspace(0, episode.length - 1, columns).round().astype(int)
+        strips.append(_caption(f'{episode.key}: {episode.instruction}', columns * width))
+        for camera in source.cameras:
+            views = [
+                cv2.resize(
+                    view, (width, round(width * view.shape[0] / view.shape[1])),
+                    interpolation=cv2.INTER_AREA,
+                )
+                for view in source.images(number, camera, frames.tolist())
+            ]  # fmt: skip
+            strips.append(np.concatenate(views, axis=1))
+    return np.concatenate(strips)
+
+
+def _caption(text: str, width: int) -> np.ndarray:
+    import cv2
+
+    strip = np.full((CAPTION_HEIGHT, width, 3), 32, np.uint8)
+    font = cv2.FONT_HERSHEY_SIMPLEX
+    # OpenCV's fonts know ASCII only.
+    plain = text.encode('ascii', 'replace').decode()
+    cv2.putText(strip, plain, (6, 13), font, 0.4, (230, 230, 230), 1, cv2.LINE_AA)
+    return strip
+
+
+def write_png(path: Path, image: np.ndarray) -> None:
+    """Write (H, W, 3) uint8 RGB as PNG."""
+    import cv2
+
+    _, data = cv2.imencode('.png', image[..., ::-1])
+    path.write_bytes(data.tobytes())
+
+
+def plot_episode(source: EpisodeSource, number: int, path: Path) -> None:
+    """Draw states and actions of one episode over time, one panel a dimension."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    episode, vectors = source.episodes[number], source.vectors(number)
+    targets = source.meaning == 'joint_target'
+    size = max(vectors.state.shape[1], vectors.actions.shape[1])
+    rows = -(-size // 2)
+    figure = Figure(figsize=(11, 1.9 * rows), layout='constrained')
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, 2, sharex=True, squeeze=False).flat
+    times = np.arange(episode.length) / source.fps
+    for i, axis in enumerate(axes):
+        if i < vectors.state.shape[1]:
+            axis.plot(times, vectors.state[:, i], lw=1.4, label='state')
+        if i < vectors.actions.shape[1]:
+            # A target is due one frame after the frame it belongs to.
+            shift = 1 / source.fps if targets else 0.0
+            axis.plot(times + shift, vectors.actions[:, i], lw=1.0, label='action')
+        axis.set_ylabel(source.names[i] if i < len(source.names) else str(i))
+        axis.grid(alpha=0.3)
+    axes[0].legend(loc='best', fontsize=8)
+    figure.supxlabel('time [s]')
+    figure.suptitle(f'{episode.key}: {episode.instruction}', fontsize=10)
+    figure.savefig(path, dpi=90)
