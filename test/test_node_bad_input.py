@@ -8,9 +8,12 @@ import time
 from array import array
 
 import pytest
-from graph_client import NAMES, GraphClient, good_image
+from graph_client import ARM_TOPIC, NAMES, GraphClient, good_image
 from ros_harness import NodeProcess, isolated_environment
 from sensor_msgs.msg import JointState
+from trajectory_msgs.msg import JointTrajectory
+
+from vla_adapter_ros.nodes.messages import LATCHED
 
 # Generous ages: the machine that tests may be busy with others.
 HOLD = {'policy': 'hold', 'max_image_age': 0.8, 'max_joint_state_age': 0.6, 'max_skew': 0.7}
@@ -144,6 +147,12 @@ def test_joint_states_in_another_order_are_read_by_name(rig):
     )
     trajectory = rig.client.wait_for_trajectories(3)[-1]
     assert list(trajectory.points[-1].positions) == pytest.approx(rig.bench.joints[:6], abs=1e-6)
+
+
+def test_driver_that_asks_for_another_qos_is_named(rig):
+    rig.client.node.create_subscription(JointTrajectory, ARM_TOPIC, print, LATCHED)
+    rig.node.wait_for_log('incompatible QoS', 20.0)
+    assert ARM_TOPIC in next(x for x in rig.node.log.splitlines() if 'incompatible QoS' in x)
 
 
 def test_silent_driver_holds_and_goes_on_when_it_is_back(rig):

@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from graph_client import GraphClient
 from ros_harness import NodeProcess, isolated_environment, wait_until
+from visualization_msgs.msg import Marker
 
+from vla_adapter_ros.nodes.messages import EVERY
 from vla_adapter_ros.runtime.contract import resolve_contract
 
 ROBOT = 'alicia_d_sim'
@@ -121,6 +123,18 @@ def test_expert_does_what_it_is_told(system):
     wait_until(
         lambda: rig.client.status.executing_instruction in ('', f'reach the {target}'), 5, 'status'
     )
+
+
+def test_path_of_the_tool_is_shown_to_those_who_look(system):
+    client = system('random', enable=True, instruction='reach the red block').client
+    markers = []
+    client.node.create_subscription(Marker, 'vla_adapter/plan_path', markers.append, EVERY)
+    path = wait_until(lambda: markers and markers[-1], 20, 'a marker')
+    assert path.type == Marker.LINE_STRIP and path.header.frame_id == 'base_link'
+    points = np.array([(p.x, p.y, p.z) for p in path.points])
+    assert len(points) > 10
+    # The ready pose has the tool about 0.27 m in front of the base: the path is around there.
+    assert np.linalg.norm(points - [0.25, 0.0, 0.15], axis=1).max() < 0.6
 
 
 def test_stop_holds_and_needs_a_new_enable(system):
