@@ -15,6 +15,7 @@ import data_samples
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from training_samples import config, make_dataset, settings, weights
 
 from vla_adapter_ros.errors import VLAAdapterError
@@ -66,9 +67,10 @@ def test_mixed_precision_with_lora_trains_validates_and_saves_everything(dataset
             'save.validate_every=2', 'speed.gradient_checkpointing=true', 'data.augment=false',
             'model.policy={kind: dit}', 'steps=2']  # fmt: skip
     last = train.run(config(dataset, tmp_path, *more))
-    stored = weights(last)
-    assert stored['action_queries.weight'].dtype == np.float32
-    assert stored['projector.fc1.weight'].dtype == np.float32  # merged, not rounded
+    stored = load_file(last / 'model.safetensors')
+    assert stored['action_queries.weight'].dtype == torch.float32
+    assert stored['projector.fc1.weight'].dtype == torch.float32  # merged, not rounded
+    assert stored['projector.fc1.bias'].dtype == torch.bfloat16  # frozen
     lines = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
     assert any(0 < line.get('validation/l1', 0) < 10 for line in lines)
     assert Policy.from_pretrained(last, device='cpu').engine.model.config.policy.kind == 'dit'

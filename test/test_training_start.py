@@ -1,3 +1,4 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """Where the weights come from: a base VLM, a released checkpoint, and what does not fit."""
 
 from __future__ import annotations

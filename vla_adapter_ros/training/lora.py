@@ -56,8 +56,8 @@ def merged_state_dict(module: nn.Module) -> dict[str, torch.Tensor]:
         plain = name.replace('.base_layer.', '.')
         owner = plain.removesuffix('.weight')
         if owner in deltas and plain.endswith('.weight'):
-            total = value.float() + deltas[owner].reshape(value.shape)
-            merged[plain] = total.to(value.dtype)
+            # Not rounded to a frozen layer's bf16: that would lose part of what was learned.
+            merged[plain] = value.float() + deltas[owner].reshape(value.shape)
         else:
             merged[plain] = value
     return merged

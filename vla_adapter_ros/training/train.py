@@ -83,6 +83,7 @@ def make_accelerator(config: TrainConfig) -> Any:
     """
     import torch
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
 
     from vla_adapter_ros.training.config_loader import ConfigError
 
@@ -95,6 +96,8 @@ def make_accelerator(config: TrainConfig) -> Any:
         torch.set_num_threads(speed.threads)
     if torch.cuda.is_available():
         torch.backends.cuda.matmul.allow_tf32 = True
+    # accelerate remembers the first precision of a process; a notebook may train twice.
+    AcceleratorState._reset_state()
     return Accelerator(
         cpu=speed.device == 'cpu' or not torch.cuda.is_available(),
         mixed_precision='bf16' if speed.precision == 'bf16' else 'no',

@@ -112,8 +112,8 @@ class Trainer:
         self.named = trainable(model)
         groups = parameter_groups(self.named, config.optimizer, backbone_names or [])
         optimizer = make_adamw(groups, config.optimizer, config.speed.fused_optimizer)
-        self.average = WeightAverage(self.named, config.ema) if config.ema else None
         self._loss_module, self.optimizer = accelerator.prepare(LossModule(model), optimizer)
+        self.average = WeightAverage(self.named, config.ema) if config.ema else None
         self.folder = RunFolder(Path(config.output_dir), config.save.keep_last)
         self._timer = PhaseTimer(accelerator.device.type == 'cuda')
         self._peak = peak_flops(accelerator.device, config.log)

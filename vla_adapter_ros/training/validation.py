@@ -13,6 +13,7 @@ from vla_adapter_ros.processing.statistics import Normalizer
 from vla_adapter_ros.training.assembly import Parts
 from vla_adapter_ros.training.batches import validation_inputs
 from vla_adapter_ros.training.config import TrainConfig
+from vla_adapter_ros.training.trainer import Batch
 
 
 def action_names(parts: Parts) -> list[str]:
@@ -28,21 +29,28 @@ def validate(parts: Parts, config: TrainConfig, device: torch.device) -> dict[st
 
     Chunk steps after the end of an episode are left out of the physical figures.
     """
-    model = parts.model.eval()
+    parts.model.eval()
     actions = Normalizer(parts.statistics.action, parts.pipeline.config.normalisation)
     normalised: list[float] = []
     physical: list[np.ndarray] = []
     for samples, batch in validation_inputs(parts.maker, parts.validation, config, device):
-        predicted = model.predict(
-            batch['pixel_values'], batch['input_ids'], batch['proprio'],
-            attention_mask=batch['attention_mask'],
-        )  # fmt: skip
+        predicted = _predict(parts, config, batch)
         normalised.append((predicted - batch['actions'].float()).abs().mean().item())
         error = np.abs(actions.denormalize(predicted.cpu().numpy()) - samples.actions)
         physical.append(error[~samples.is_pad])
     joint = np.concatenate(physical).mean(axis=0)
     errors = {'l1': float(np.mean(normalised))}
     return errors | {f'l1_{n}': float(e) for n, e in zip(action_names(parts), joint, strict=True)}
+
+
+def _predict(parts: Parts, config: TrainConfig, batch: Batch) -> torch.Tensor:
+    """Return normalised actions, computed in the precision of training."""
+    mixed = config.speed.precision == 'bf16'
+    with torch.autocast(batch['proprio'].device.type, torch.bfloat16, enabled=mixed):
+        return parts.model.predict(
+            batch['pixel_values'], batch['input_ids'], batch['proprio'],
+            attention_mask=batch['attention_mask'],
+        )  # fmt: skip
 
 
 def validation_hook(
@@ -68,10 +76,7 @@ def _plot_episodes(parts: Parts, config: TrainConfig, device: torch.device, step
     for episode in dataset.selected[: config.save.plots]:
         samples = dataset.batch(np.array(dataset.indices_of(episode)))
         batch = parts.maker.make(samples, device, training=False)
-        predicted = parts.model.predict(
-            batch['pixel_values'], batch['input_ids'], batch['proprio'],
-            attention_mask=batch['attention_mask'],
-        )  # fmt: skip
+        predicted = _predict(parts, config, batch)
         plot_chunks(
             samples.actions, actions.denormalize(predicted.cpu().numpy()), action_names(parts),
             folder / f'step-{step:08d}-episode-{episode:05d}.png', samples.instructions[0],
