@@ -21,7 +21,7 @@ from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from vla_adapter_ros.nodes.messages import LATCHED
+from vla_adapter_ros.nodes.teach_node import SAYINGS
 
 START = np.array([0.2, -0.3, 0.6, 0.1, 0.5, 0.0])
 STEP = 0.03
@@ -36,7 +36,7 @@ class Teacher(DriverClient):
         self.said: list[str] = []
         self.calls: list[str] = []
         self.node.create_subscription(
-            String, '/teach/state', lambda m: self.said.append(m.data), LATCHED
+            String, '/teach/state', lambda m: self.said.append(m.data), SAYINGS
         )
 
     def press(self, keys: str) -> None:

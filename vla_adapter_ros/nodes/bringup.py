@@ -34,12 +34,16 @@ from vla_adapter_ros.nodes.bringup_plan import (
     use_shipped_profile,
 )
 from vla_adapter_ros.nodes.lifecycle_client import configure_and_activate
-from vla_adapter_ros.nodes.plan_parts import PACKAGE, NodeProcess
+from vla_adapter_ros.nodes.plan_parts import PACKAGE, Argument, NodeProcess
 
 # Loading a full-size checkpoint from a slow disk takes minutes.
 CONFIGURE_TIMEOUT = 600.0
 # A node holds the arm and releases its device before it ends.
 STOP_TIMEOUT = 10.0
+_DESCRIPTION = (
+    'Start and activate the nodes, like `ros2 launch vla_adapter_ros alicia.launch.py`, where'
+    ' launch_ros is not installed. Ctrl-C stops them.'
+)
 _POLL = 0.1
 
 
@@ -196,17 +200,21 @@ def end_process(process: subprocess.Popen[bytes]) -> None:
             process.wait(STOP_TIMEOUT)
 
 
-def parse_arguments(words: Sequence[str] | None = None) -> dict[str, str]:
+def parse_arguments(
+    words: Sequence[str] | None = None,
+    arguments: Sequence[Argument] = ARGUMENTS,
+    prog: str = 'bringup',
+    description: str = _DESCRIPTION,
+) -> dict[str, str]:
     """Return argument name → text from NAME:=VALUE words; raises SystemExit with the usage."""
-    width = max(len(argument.name) for argument in ARGUMENTS)
+    width = max(len(argument.name) for argument in arguments)
     listed = '\n'.join(
         f'  {argument.name:{width}}  {argument.help} (default: {argument.default!r})'
-        for argument in ARGUMENTS
+        for argument in arguments
     )
     parser = argparse.ArgumentParser(
-        prog='bringup',
-        description='Start and activate the nodes, like `ros2 launch vla_adapter_ros'
-        ' alicia.launch.py`, where launch_ros is not installed. Ctrl-C stops them.',
+        prog=prog,
+        description=description,
         epilog=f'arguments; an empty one keeps the value of the parameter file:\n{listed}',
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -19,7 +19,8 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.utilities import remove_ros_args
 from std_msgs.msg import String
 
-from vla_adapter_ros.nodes.messages import EVERY, LATCHED
+from vla_adapter_ros.nodes.messages import EVERY
+from vla_adapter_ros.nodes.teach_node import SAYINGS
 from vla_adapter_ros.runtime.jogging import HELP
 
 _POLL = 0.02
@@ -54,7 +55,7 @@ def _run(name: str) -> None:
     node = rclpy.create_node('teach_keyboard')
     publisher = node.create_publisher(String, f'{name}/keys', EVERY)
     node.create_subscription(
-        String, f'{name}/state', lambda message: print(f'\r  {message.data}\x1b[K'), LATCHED
+        String, f'{name}/state', lambda message: print(f'\r  {message.data}\x1b[K'), SAYINGS
     )
     executor = SingleThreadedExecutor()
     executor.add_node(node)

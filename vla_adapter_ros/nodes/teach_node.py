@@ -15,6 +15,7 @@ from functools import partial
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
 from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import Bool, String
@@ -47,6 +48,13 @@ _CONFIRM_WITHIN = 5.0
 # A gamepad that sends nothing for this long is taken as released [s].
 _PAD_TIMEOUT = 0.3
 _RECORDER = ('start', 'stop', 'discard')
+# Whoever joins later sees the last lines too; two at once must both arrive.
+SAYINGS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=10,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
 
 
 class TeachNode(Node):
@@ -99,8 +107,9 @@ class TeachNode(Node):
         kind = JointState if streamed else JointTrajectory
         topics = [spec.arm_topic] if streamed else [spec.arm_topic, spec.gripper_topic]
         self._commands = {t: self.create_publisher(kind, t, COMMAND) for t in topics}
-        self._state = self.create_publisher(String, '~/state', LATCHED)
-        self._instruction = self.create_publisher(String, '~/instruction', LATCHED)
+        self._state = self.create_publisher(String, '~/state', SAYINGS)
+        # Where the recorder (and the simulation's judge) hear it from the policy node too.
+        self._instruction = self.create_publisher(String, 'vla_adapter/instruction', LATCHED)
         self._instruction.publish(String(data=self.parameters.instruction))
         if self.parameters.mode == 'drag':
             self._demonstration = self.create_publisher(Bool, '/demonstration', EVERY)
