@@ -74,6 +74,11 @@ def test_table_has_a_row_for_each_mode(run):
     assert 'tiny network, pro policy' in lines[0]
 
 
+def test_preprocessing_is_measured_with_and_without_jpeg(run):
+    own, official = (run['preprocessing'][name]['cpu_p50_ms'] for name in ('own', 'official'))
+    assert 0 < own < official
+
+
 def test_modes_can_be_chosen_and_unknown_ones_are_refused(capsys):
     assert list(bm.modes_for(CPU, ['bf16', 'upstream'])) == ['upstream', 'bf16']
     assert benchmark.main(['--device', 'cpu', '--modes', 'fp4', '--quiet']) == 2

@@ -157,7 +157,9 @@ def test_int8_policy_of_a_checkpoint_is_checked_on_loading(tmp_path):
     policy.save(tmp_path)
     loaded = Policy.from_pretrained(tmp_path, device='cpu', dtype='int8', threads=1)
     assert loaded.engine.int8_error is not None
-    assert loaded.predict(observation()).provenance['dtype'] == 'int8'
+    provenance = loaded.predict(observation()).provenance
+    assert provenance['dtype'] == 'int8'
+    assert 'action cosine' in provenance['int8_error']
     assert any(isinstance(m, Int8Linear) for m in loaded.engine.model.modules())
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:  # torch loads when the benchmark starts, not for --help
 
 BYTES_PER_GB = 1e9
 INPUTS = 3
+CAMERA_IMAGE = (480, 640, 3)
+PREPROCESSING_REPEATS = 20
 
 
 def parser() -> argparse.ArgumentParser:
@@ -108,6 +110,7 @@ def run_benchmark(options: argparse.Namespace) -> dict[str, Any]:
     results: dict[str, Any] = {'machine': _machine(device, options.threads)}
     results |= {'config': options.config, 'policy': options.policy, 'prompt_tokens': length}
     results['parameters'] = sum(p.numel() for p in model.parameters())
+    results['preprocessing'] = _preprocessing(config.image_size)
     runs = _Runs(options.repeats, device)
     with tqdm(total=calls, unit='call', disable=options.quiet, file=sys.stderr) as bar:
         for name, mode in modes.items():
@@ -119,6 +122,28 @@ def run_benchmark(options: argparse.Namespace) -> dict[str, Any]:
         from vla_adapter_ros.evaluation.loading import measure_loading
 
         results['loading'] = measure_loading(model)
+    return results
+
+
+def _preprocessing(size: int) -> dict[str, dict[str, float]]:
+    """Measure the way from one camera image to pixels, on the host."""
+    from dataclasses import replace
+
+    import numpy as np
+    import torch
+
+    from vla_adapter_ros.evaluation.measure import Samples, timed
+    from vla_adapter_ros.processing.images import OWN_IMAGES, ImageConfig, preprocess
+
+    image = np.random.default_rng(0).integers(0, 256, CAMERA_IMAGE, dtype=np.uint8)
+    results = {}
+    for name, images in (('own', OWN_IMAGES), ('official', ImageConfig())):
+        images = replace(images, size=size)
+        preprocess(image, images)
+        samples = Samples()
+        for _ in range(PREPROCESSING_REPEATS):
+            timed(lambda images=images: preprocess(image, images), torch.device('cpu'), samples)
+        results[name] = samples.summary()
     return results
 
 
@@ -251,6 +276,11 @@ def table(results: dict[str, Any]) -> str:
         )
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines += ['  '.join(c.rjust(w) for c, w in zip(row, widths)) for row in rows]
+    own, official = (results['preprocessing'][n]['cpu_p50_ms'] for n in ('own', 'official'))
+    lines.append(
+        f'preprocessing of a 640x480 image: {own:.1f} ms, with the official JPEG round trip '
+        f'{official:.1f} ms'
+    )
     for load in results.get('loading', []):
         lines.append(
             f'loading as {load["dtype"]}: {load["seconds"]:.1f} s, peak {load["peak_gb"]:.2f} GB '

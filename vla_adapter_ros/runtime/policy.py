@@ -246,6 +246,8 @@ class Policy:
             for seed, text in enumerate(instructions)
         ]
         self.engine.prepare(examples)
+        if self.engine.int8_error is not None:
+            self.provenance['int8_error'] = str(self.engine.int8_error)
 
     def save(self, directory: str | Path, **metadata: Any) -> None:
         """Write a self-describing checkpoint; `metadata` as in `VLAAdapter.save_pretrained`."""
