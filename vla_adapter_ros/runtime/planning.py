@@ -163,7 +163,8 @@ def _join_reference(
     if ahead > len(durations):
         return None, True
     segment = ahead - 1
-    gone = min(max(targets.phase - segment, 0.0), 1.0) * durations[segment]
+    # A hair below zero where a knot was too close to count.
+    gone = (targets.phase - segment) * durations[segment]
     on_path = _evaluate(gone, durations, targets.knots, reference_velocities, segment)
     offset, drift = position - on_path[0], velocity - on_path[1]
     times = np.concatenate(([0.0], np.cumsum(durations[segment:]) - gone))
