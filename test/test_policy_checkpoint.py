@@ -99,6 +99,15 @@ def test_official_directory_gives_the_networks_actions_in_physical_units(officia
     assert list(inputs.input_ids).count(prompt[0]) == 3
 
 
+def test_official_checkpoint_of_one_camera(official):
+    policy = load(official, vision_towers=TOWERS, num_images=1)
+    seen = observation(proprio=8)
+    images = {'third_person': seen.images['third_person']}
+    assert policy.pipeline.config.cameras == ('third_person',)
+    chunk = policy.predict(observation(proprio=8, images=images))
+    assert chunk.actions.shape == (8, 7)
+
+
 def test_official_normalisation_comes_from_its_own_file(official, tmp_path):
     directory = shutil.copytree(official, tmp_path / 'official')
     entries = [{'mean': [0.1, 0.2, 0.3], 'std': [1.0] * 3}, {'mean': [0.0] * 3, 'std': [2.0] * 3}]

@@ -156,7 +156,18 @@ def test_config_survives_plain_data():
 
 
 @pytest.mark.parametrize(
-    'data', ({'sise': 3}, {'size': 0}, {'crop_area': 0.0}, {'rotate': 45}, {'resize': 'area'})
+    'data',
+    (
+        {'sise': 3},
+        {'size': 0},
+        {'size': '224'},
+        {'crop_area': 0.0},
+        {'crop_area': None},
+        {'rotate': 45},
+        {'resize': 'area'},
+        {'normalisations': [[0.5, 0.5]]},
+        {'normalisations': []},
+    ),
 )
 def test_bad_config_is_refused_naming_the_key(data):
     with pytest.raises(CheckpointError, match=next(iter(data))):

@@ -41,6 +41,15 @@ def _check(good: bool, key: str, value: object, allowed: str) -> None:
         raise CheckpointError(f'preprocessing.{key}: got {value!r}, expected {allowed}')
 
 
+def _statistics_of_towers(values: Any) -> tuple[tuple[Triple, Triple], ...]:
+    try:
+        return tuple((_triple(mean), _triple(std)) for mean, std in values)
+    except (TypeError, ValueError):
+        raise CheckpointError(
+            f'preprocessing.normalisations: got {values!r}, expected [[mean, std], …] of RGB'
+        ) from None
+
+
 def _triple(values: Any) -> Triple:
     red, green, blue = (float(value) for value in values)
     return (red, green, blue)
@@ -69,9 +78,11 @@ class ImageConfig:
     rotate: int = 0
 
     def __post_init__(self) -> None:
-        _check(self.size > 0, 'size', self.size, 'a positive number')
+        whole = isinstance(self.size, int) and self.size > 0
+        _check(whole, 'size', self.size, 'a positive whole number')
         _check(self.resize in RESIZE_KERNELS, 'resize', self.resize, f'one of {RESIZE_KERNELS}')
-        _check(0 < self.crop_area <= 1, 'crop_area', self.crop_area, 'a number in (0, 1]')
+        share = isinstance(self.crop_area, (int, float)) and 0 < self.crop_area <= 1
+        _check(share, 'crop_area', self.crop_area, 'a number in (0, 1]')
         _check(self.rotate in (0, 90, 180, 270), 'rotate', self.rotate, '0, 90, 180 or 270')
         _check(len(self.normalisations) > 0, 'normalisations', self.normalisations, 'one a tower')
 
@@ -89,9 +100,7 @@ class ImageConfig:
             raise CheckpointError(f'preprocessing: unknown key {unknown[0]!r}; known: {known}')
         values = dict(data)
         if 'normalisations' in values:
-            values['normalisations'] = tuple(
-                (_triple(mean), _triple(std)) for mean, std in values['normalisations']
-            )
+            values['normalisations'] = _statistics_of_towers(values['normalisations'])
         return ImageConfig(**values)
 
 

@@ -87,6 +87,7 @@ class Policy:
         statistics_key: str | None = None,
         step_period: float | None = None,
         vision_towers: Mapping[str, VisionTowerConfig] | None = None,
+        **overrides: Any,
     ) -> Policy:
         """Load a checkpoint directory, our own or an official one.
 
@@ -99,6 +100,7 @@ class Policy:
             statistics_key: which statistics, if the checkpoint holds several.
             step_period: time between two actions [s]; None: the contract's, else 0.05.
             vision_towers: shapes of vision towers with unknown names in an official config.
+            overrides: what official files do not record, such as `num_images` (default 2).
 
         Raises:
             CheckpointError: missing, damaged, incomplete or inconsistent; the message says what.
@@ -110,6 +112,7 @@ class Policy:
             dtype=settings.load_dtype,
             device=settings.resolved()[0],
             vision_towers=vision_towers,
+            **overrides,
         )
         metadata = model.metadata
         if metadata.preprocessing:
