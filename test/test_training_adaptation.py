@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -85,6 +87,19 @@ def test_lora_is_on_every_linear_layer_of_the_backbone_and_all_of_them_get_a_gra
     for name, parameter in adapters:
         assert parameter.grad is not None, name
         assert parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize('mode', ['frozen', 'lora', 'full'])
+@pytest.mark.parametrize('changes', [
+    {'condition_layers': 'first'}, {'condition_layers': 'middle'}, {'conditions': 'raw'},
+    {'conditions': 'action_query'}, {'kind': 'original'}, {'kind': 'dit'},
+], ids=str)
+def test_everything_that_trains_gets_a_gradient_in_every_variant(mode, changes):
+    base = VLAAdapterConfig.tiny()
+    model = VLAAdapter.from_config(base.replace(policy=replace(base.policy, **changes)))
+    adapt(model, AdaptationConfig(mode=mode, rank=2), torch.float32)
+    model.train().compute_loss(batch(model))[0].backward()
+    assert [n for n, p in trainable(model) if p.grad is None] == []
 
 
 def test_merged_and_unmerged_give_equal_actions_and_nothing_is_lost(model, tmp_path):

@@ -26,12 +26,26 @@ def backbone_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
             yield name, parameter
 
 
+def unread_parts(model: nn.Module) -> tuple[str, ...]:
+    """Return name prefixes of language-model layers above the last one the policy reads.
+
+    Where the policy reads only early layers (paper, Table 2), nothing above them has a gradient;
+    data-parallel training refuses parameters that train but get none.
+    """
+    count, last = model.config.language.layers, max(model.config.layer_of_block)
+    layers = [f'language_model.model.layers.{index}.' for index in range(last, count)]
+    return (*layers, 'language_model.model.norm.') if layers else ()
+
+
 def lora_targets(model: nn.Module) -> list[str]:
-    """Return the names of the backbone's linear layers."""
+    """Return the names of the backbone's linear layers that the policy's result depends on."""
+    unread = unread_parts(model)
     return [
         name
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and name.split('.', 1)[0] in BACKBONE
+        if isinstance(module, nn.Linear)
+        and name.split('.', 1)[0] in BACKBONE
+        and not f'{name}.'.startswith(unread)
     ]
 
 
@@ -46,8 +60,9 @@ def adapt(model: nn.Module, config: AdaptationConfig, frozen_dtype: torch.dtype)
     Returns:
         The names of the backbone parameters that train.
     """
-    for _, parameter in backbone_parameters(model):
-        parameter.requires_grad_(config.mode == 'full')
+    unread = unread_parts(model)
+    for name, parameter in backbone_parameters(model):
+        parameter.requires_grad_(config.mode == 'full' and not name.startswith(unread))
     if config.mode == 'lora':
         attach_lora(model, lora_targets(model), config)
     for _, parameter in backbone_parameters(model):
