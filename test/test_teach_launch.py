@@ -144,7 +144,7 @@ def test_episode_is_taught_in_simulation_by_scripted_keys(session, tmp_path):
     from vla_adapter_ros.data.bag_source import BagSource
     from vla_adapter_ros.runtime.observing import InputSettings
 
-    session.wait_for_words('not engaged', 60)
+    session.wait_for_words('ready; not engaged', 60)
     session.wait_for_states(50)
 
     def engaged():

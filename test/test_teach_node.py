@@ -49,8 +49,7 @@ class Teacher(DriverClient):
 
     def engage(self) -> None:
         self.press('p')
-        self.wait_for_words('engaged')
-        wait_until(lambda: self.said[-1] == 'engaged', 10, f'engaged in {self.said}')
+        wait_until(lambda: self.said[-1:] == ['engaged'], 10, f'engaged in {self.said}')
 
     def call(self, kind, name, request=None):
         client = self.node.create_client(kind, name)
@@ -87,7 +86,7 @@ def bench():
         running.extend([NodeProcess(driver, settings, environment), node, teacher])
         teacher.teach, teacher.environment = node, environment
         teacher.wait_for_states(30)
-        teacher.wait_for_words('not engaged')
+        teacher.wait_for_words('waiting' if 'fault' in settings else 'ready; not engaged')
         return teacher
 
     yield start
@@ -304,8 +303,7 @@ def test_terminal_keys_reach_the_node(bench):
     wait_until(lambda: b'take the arm over' in os.read(master, 4096), 20, 'help')
     time.sleep(1.0)
     os.write(master, b'p')
-    teacher.wait_for_words('engaged')
-    wait_until(lambda: teacher.said[-1] == 'engaged', 10, 'engaged')
+    wait_until(lambda: teacher.said[-1:] == ['engaged'], 10, 'engaged')
     os.write(master, b'qq')
     wait_until(reached(teacher, START + np.array([2 * STEP, 0, 0, 0, 0, 0])), 10, 'Joint1')
     keyboard.terminate()

@@ -89,7 +89,8 @@ class TeachNode(Node):
         self._said = ''
         self._make_outputs()
         self._make_inputs()
-        self.say(f'teaching by {parameters.mode}; not engaged')
+        self._ready = False
+        self.say(f'teaching by {parameters.mode}; waiting for joint states')
 
     # -- interfaces ---------------------------------------------------------------------------
 
@@ -219,7 +220,11 @@ class TeachNode(Node):
     # -- inputs -----------------------------------------------------------------------------
 
     def _on_joint_state(self, message: JointState) -> None:
-        self.motion.observe(message.name, message.position, time.monotonic())
+        now = time.monotonic()
+        self.motion.observe(message.name, message.position, now)
+        if not self._ready and not self.motion.problem(now):
+            self._ready = True
+            self.say('ready; not engaged')
 
     def _on_leader(self, message: JointState) -> None:
         try:
