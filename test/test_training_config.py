@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
+from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.model import VLAAdapterConfig
 from vla_adapter_ros.training.config import TrainConfig, load_config
 from vla_adapter_ros.training.config_loader import ConfigError, build, describe, to_dict
+from vla_adapter_ros.training.model_setup import network_config
 
 
 def test_overrides_reach_nested_keys_and_keep_types():
@@ -68,6 +72,38 @@ def test_missing_file_is_named(tmp_path):
 def test_configuration_survives_a_round_trip():
     config = load_config(None, ['optimizer.betas=[0.8, 0.9]', 'start.kind=random'])
     assert build(TrainConfig, to_dict(config)) == config
+
+
+RECIPES = sorted((Path(__file__).parent.parent / 'config' / 'train').glob('*.yaml'))
+
+
+@pytest.mark.parametrize('path', RECIPES, ids=lambda p: p.stem)
+def test_the_recipes_load_and_name_a_network(path):
+    config = load_config(path)
+    network = network_config(config.model)
+    assert network.policy.kind == 'pro'
+    if path.stem != 'tiny_sim':
+        assert network == VLAAdapterConfig.full('pro')
+        assert config.batch_size * config.accumulate == 16
+        assert config.adaptation.rank == 64
+
+
+def test_there_is_a_recipe_for_each_size_of_device():
+    names = {path.stem for path in RECIPES}
+    assert names >= {'paper', 'official', 'tiny_sim', *(f'small_memory_{n}gb' for n in
+                                                       (10, 24, 40, 80))}  # fmt: skip
+
+
+def test_a_preset_takes_nested_changes_and_refuses_unknown_ones():
+    tower = {'stem': 'conv', 'patch': 16}
+    network = network_config({'preset': 'tiny', 'vision': tower, 'language': {'hidden': 64}},
+                             vocab_size=99)  # fmt: skip
+    assert [t.stem for t in network.vision] == ['conv', 'conv']
+    assert (network.language.hidden, network.language.vocab_size) == (64, 99)
+    for entry, part in (({'preset': 'vast'}, "'vast'"), ({'hue': 1}, 'hue'),
+                        ({'language': {'hiden': 1}}, 'hiden')):  # fmt: skip
+        with pytest.raises(VLAAdapterError, match=part):
+            network_config(entry)
 
 
 def test_defaults_are_not_shared_between_configurations():
