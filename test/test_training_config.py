@@ -88,6 +88,12 @@ def test_the_recipes_load_and_name_a_network(path):
         assert config.adaptation.rank == 64
 
 
+def test_a_recipe_that_ships_is_found_by_name():
+    assert load_config('paper') == load_config(RECIPES[0].parent / 'paper.yaml')
+    with pytest.raises(ConfigError, match=r'papper.*recipes that ship: official, paper'):
+        load_config('papper')
+
+
 def test_there_is_a_recipe_for_each_size_of_device():
     names = {path.stem for path in RECIPES}
     assert names >= {'paper', 'official', 'tiny_sim', *(f'small_memory_{n}gb' for n in

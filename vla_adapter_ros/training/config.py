@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from vla_adapter_ros.runtime.contract import config_folders
 from vla_adapter_ros.training.config_loader import (
     ConfigError,
     apply_overrides,
@@ -212,11 +213,32 @@ class TrainConfig:
         ]
 
 
+def find_recipe(name: str | Path) -> Path:
+    """Return the path of a recipe: a file, or the name of one that ships (`paper`).
+
+    Raises:
+        ConfigError: neither; the message lists those that ship.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    shipped = [p for folder in config_folders() for p in sorted((folder / 'train').glob('*.yaml'))]
+    for candidate in shipped:
+        if str(name) == candidate.stem:
+            return candidate
+    names = ', '.join(dict.fromkeys(p.stem for p in shipped))
+    raise ConfigError(f'config {name}: no such file; recipes that ship: {names}')
+
+
 def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> TrainConfig:
-    """Return the configuration of a YAML file with `section.key=value` overrides applied.
+    """Return the configuration of a recipe with `section.key=value` overrides applied.
+
+    Args:
+        path: a YAML file or the name of a recipe that ships; None: the defaults.
+        overrides: settings.
 
     Raises:
         ConfigError: a file, key or value is not what is allowed; the message names it.
     """
-    values = read_yaml(Path(path)) if path is not None else {}
+    values = read_yaml(find_recipe(path)) if path is not None else {}
     return build(TrainConfig, apply_overrides(values, overrides))

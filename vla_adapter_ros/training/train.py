@@ -191,7 +191,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog='settings (key=value):\n' + '\n'.join(describe(TrainConfig)),
     )
-    parser.add_argument('--config', help='recipe (YAML); those of the package: config/train/')
+    parser.add_argument('--config', help='recipe: a YAML file, or the name of one in config/train/')
     parser.add_argument(
         '--dry-run', action='store_true',
         help='print parameters per module, memory estimate, steps and the shapes of one batch',

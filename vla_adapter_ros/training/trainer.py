@@ -197,7 +197,8 @@ class Trainer:
             return
         from torch.utils.flop_counter import FlopCounterMode
 
-        with FlopCounterMode(display=False) as counter:
+        eager = torch.compiler.set_stance('force_eager')  # the counter sees single operations only
+        with eager, FlopCounterMode(display=False) as counter:
             with self.accelerator.autocast():
                 loss = LossModule(self.model)(batch)
             loss.backward()
