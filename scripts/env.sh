@@ -25,7 +25,8 @@ fi
 case $- in *u*) _vla_nounset=1 ;; *) _vla_nounset= ;; esac
 set +u
 _vla_suffix=bash
-[ -z "${ZSH_VERSION:-}" ] || _vla_suffix=zsh
+# A ROS installation without colcon-zsh leaves no setup.zsh; the bash one serves most shells.
+[ -z "${ZSH_VERSION:-}" ] || [ ! -f "$_vla_root/install/setup.zsh" ] || _vla_suffix=zsh
 # shellcheck disable=SC1090,SC1091
 {
   if [ -z "${ROS_DISTRO:-}" ] && [ -f "$_vla_venv/ros_setup" ]; then
