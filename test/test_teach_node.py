@@ -300,8 +300,10 @@ def test_terminal_keys_reach_the_node(bench):
     keyboard = subprocess.Popen(
         command, stdin=slave, stdout=slave, env=teacher.environment, cwd=REPOSITORY
     )
-    wait_until(lambda: b'take the arm over' in os.read(master, 4096), 20, 'help')
-    time.sleep(1.0)
+    shown = b''
+    while b'connected' not in shown:
+        shown += os.read(master, 4096)
+    assert b'take the arm over' in shown
     os.write(master, b'p')
     wait_until(lambda: teacher.said[-1:] == ['engaged'], 10, 'engaged')
     os.write(master, b'qq')

@@ -60,8 +60,13 @@ def _run(name: str) -> None:
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     tty.setcbreak(sys.stdin)
+    connected = False
+    print(f'waiting for the node {name} ...')
     while rclpy.ok():
         executor.spin_once(timeout_sec=0.0)
+        if connected != (publisher.get_subscription_count() > 0):
+            connected = not connected
+            print('connected' if connected else f'the node {name} is gone')
         if select.select([sys.stdin], [], [], _POLL)[0]:
             # Not through sys.stdin: its buffer would hide keys from select.
             keys = os.read(sys.stdin.fileno(), 64).decode(errors='ignore')
