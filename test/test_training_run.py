@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -200,6 +201,26 @@ def test_out_of_memory_names_a_recipe(dataset, tmp_path, monkeypatch, capsys):
     error = capsys.readouterr().err
     assert 'small_memory_10gb.yaml' in error
     assert 'batch_size=4' in error
+
+
+def test_a_full_disk_while_logging_names_the_last_good_checkpoint(
+    dataset, tmp_path, monkeypatch, capsys
+):
+    from vla_adapter_ros.training.metrics import RunLog
+
+    write = RunLog.write
+
+    def full(self, step, values, group):
+        if step > 2:
+            raise OSError(errno.ENOSPC, 'No space left on device', str(tmp_path / 'metrics.jsonl'))
+        write(self, step, values, group)
+
+    monkeypatch.setattr(RunLog, 'write', full)
+    assert train.main(settings(dataset, tmp_path)) == 1
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert 'metrics.jsonl: No space left on device' in error
+    assert 'step-00000002' in error
+    assert Policy.from_pretrained(tmp_path / 'checkpoints' / 'step-00000002', device='cpu')
 
 
 @pytest.mark.parametrize(('more', 'part'), [

@@ -115,6 +115,12 @@ class RunLog:
         if self._wandb is not None:
             self._wandb.log(named, step=step)
 
+    def __enter__(self) -> RunLog:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Flush and close everything."""
         for sink in (self._file, self._board):

@@ -35,7 +35,7 @@ def run(config: TrainConfig) -> Path:
     from vla_adapter_ros.training.batches import TrainingBatches
     from vla_adapter_ros.training.lora import merged_state_dict
     from vla_adapter_ros.training.metrics import RunLog
-    from vla_adapter_ros.training.trainer import Hooks, Trainer
+    from vla_adapter_ros.training.trainer import Hooks, Trainer, TrainingError
     from vla_adapter_ros.training.validation import validation_hook
 
     accelerator = make_accelerator(config)
@@ -64,13 +64,17 @@ def run(config: TrainConfig) -> Path:
     if last is not None:
         check_resumable(last, recipe)
         trainer.resume(last)
-    log = RunLog(Path(config.output_dir), config.log, recipe, main)
     try:
-        trainer.train(log)
+        with RunLog(Path(config.output_dir), config.log, recipe, main) as log:
+            trainer.train(log)
     except torch.OutOfMemoryError as error:
         raise out_of_memory(config, trainer.folder.last()) from error
+    except OSError as error:  # disk full, not writable
+        raise TrainingError(
+            f'{error.filename or config.output_dir}: {error.strerror or error}; '
+            f'the last good checkpoint is {trainer.folder.last() or "none"}'
+        ) from error
     finally:
-        log.close()
         accelerator.end_training()
     return trainer.folder.last() or Path(config.output_dir)
 
@@ -191,7 +195,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog='settings (key=value):\n' + '\n'.join(describe(TrainConfig)),
     )
-    parser.add_argument('--config', help='recipe: a YAML file, or the name of one in config/train/')
+    parser.add_argument('--config', help='recipe: a YAML file, or the name of one that ships')
     parser.add_argument(
         '--dry-run', action='store_true',
         help='print parameters per module, memory estimate, steps and the shapes of one batch',
