@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import load_file
 from training_samples import config, make_dataset, settings, weights
 
+from vla_adapter_ros.data.dataset import open_dataset
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.runtime.policy import Policy
 from vla_adapter_ros.training import train
@@ -75,6 +76,17 @@ def test_mixed_precision_with_lora_trains_validates_and_saves_everything(dataset
     lines = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
     assert any(0 < line.get('validation/l1', 0) < 10 for line in lines)
     assert Policy.from_pretrained(last, device='cpu').engine.model.config.policy.kind == 'dit'
+
+
+def test_a_turned_camera_is_turned_on_the_robot_too(tmp_path):
+    data = make_dataset(tmp_path / 'turned', episodes=2, rotate=180)
+    last = train.run(config(data, tmp_path / 'run', 'steps=2', 'data.validation_fraction=0'))
+    policy = Policy.from_pretrained(last, device='cpu')
+    raw = next(data_samples.observations(1, 0))
+    stored = open_dataset(data, images=policy.pipeline.config.images).batch([0]).images[0]
+    seen = policy.pipeline.model_size_images(raw.images)
+    np.testing.assert_array_equal(seen[0], stored[0])
+    np.testing.assert_array_equal(seen[1], stored[1])
 
 
 class _Stop(Exception):
@@ -229,6 +241,8 @@ def test_a_full_disk_while_logging_names_the_last_good_checkpoint(
     (['data.contract=alicia_d_sim'], 'contract'),
     (['start.kind=ours', 'start.path=/no/such/checkpoint'], '/no/such/checkpoint'),
     (['model={preset: huge}'], 'huge'),
+    (['processing={images: {size: 64}}'], 'size 64'),
+    (['processing={cameras: [wrist]}'], "the policy sees ['wrist']"),
     (['data.validation_fraction=0.9'], 'too few'),
 ])
 def test_settings_that_do_not_fit_are_refused_in_one_line(dataset, tmp_path, capsys, more, part):

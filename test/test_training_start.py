@@ -11,7 +11,7 @@ from model_cases import tiny_config
 from test_model_prismatic import write_base
 from training_samples import make_dataset, settings, weights
 
-from vla_adapter_ros.model import VLAAdapter, official
+from vla_adapter_ros.model import VLAAdapter, VLAAdapterConfig, official
 from vla_adapter_ros.processing.tokenizer import Tokenizer
 from vla_adapter_ros.runtime.policy import Policy
 from vla_adapter_ros.training import train
@@ -103,6 +103,13 @@ def test_a_released_policy_is_tuned_on_its_own_kind_of_data(tmp_path, tokenizer)
         assert not moved or name.startswith(('policy.', 'action_queries.')), name
     name = 'action_head.model.fc2.weight'
     assert not np.array_equal(trained[name], released[f'policy.{name}'].numpy())
+
+
+def test_our_checkpoint_without_statistics_is_refused(dataset, tmp_path, tokenizer, capsys):
+    VLAAdapter.from_config(VLAAdapterConfig.tiny()).save_pretrained(tmp_path / 'bare')
+    start = ['start.kind=ours', f'start.path={tmp_path / "bare"}', f'tokenizer={tokenizer}']
+    assert train.main(values(dataset, tmp_path / 'run', *start)) == 1
+    assert 'no preprocessing or no statistics' in capsys.readouterr().err
 
 
 def test_a_missing_tokenizer_says_how_to_name_one(dataset, tmp_path, capsys):

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,22 +76,28 @@ def assemble(config: TrainConfig, progress: bool) -> Parts:
     network = _start_network(config, metadata)
     processing = _processing(config, metadata, network)
     datasets = [_open(path, config, processing.images, progress) for path in config.data.datasets]
+    contract = _contract(datasets[0], config)
+    processing = _cameras(processing, datasets[0].cameras, contract, config)
     parts = [d.split(config.data.validation_fraction, config.seed) for d in datasets]
     mixture = Mixture([train for train, _ in parts])
     statistics = mixture.joint_statistics(Path(config.data.datasets[0]).name)
     tokenizer = _tokenizer(config, datasets)
-    sizes = {'proprio_dim': statistics.proprio.size, 'action_dim': statistics.action.size}
+    sizes = {
+        'num_images': len(processing.cameras),
+        'proprio_dim': statistics.proprio.size,
+        'action_dim': statistics.action.size,
+    }
     if config.start.kind == 'random':
         network = network_config(config.model, vocab_size=tokenizer.vocab_size, **sizes)
     model = _model(config, network if config.start.kind != 'base' else network.replace(**sizes))
     _check_sizes(model.config, sizes, config)
+    _check_images(model.config, processing)
     pipeline = InputPipeline(processing, tokenizer, statistics)
     changes = AugmentConfig(crop_area=processing.images.crop_area)
     maker = BatchMaker(
         pipeline, statistics, changes if config.data.augment else None,
         [d.name for d in mixture.datasets], None if config.latent_noise else _zero_latent(model),
     )
-    contract = _contract(datasets[0], config)
     validation = [held for _, held in parts if held is not None]
     return Parts(model, pipeline, statistics, contract, mixture, validation, maker)
 
@@ -115,6 +121,11 @@ def _start_network(config: TrainConfig, metadata: Any) -> VLAAdapterConfig:
 
 def _processing(config: TrainConfig, metadata: Any, network: VLAAdapterConfig) -> ProcessingConfig:
     if config.start.kind == 'ours':
+        if not metadata.preprocessing or not metadata.statistics:
+            raise CheckpointError(
+                f'checkpoint {config.start.path}: no preprocessing or no statistics; it is not a '
+                'whole checkpoint of this trainer; start.kind=base takes its VLM alone'
+            )
         base = dict(metadata.preprocessing)
     elif config.start.kind == 'official':
         base = official_processing(metadata).to_dict()
@@ -128,6 +139,24 @@ def _processing(config: TrainConfig, metadata: Any, network: VLAAdapterConfig) -
         nested = isinstance(value, dict) and isinstance(base.get(key), dict)
         base[key] = {**base[key], **value} if nested else value
     return ProcessingConfig.from_dict(base)
+
+
+def _cameras(
+    processing: ProcessingConfig, cameras: tuple[str, ...], contract: RobotContract | None,
+    config: TrainConfig,
+) -> ProcessingConfig:
+    """Take the data's cameras, and how the robot must turn them: the data are upright already."""
+    if config.start.kind in ('random', 'base') and 'cameras' not in config.processing:
+        processing = replace(processing, cameras=tuple(cameras))
+    if contract is not None and config.start.kind in ('random', 'base'):
+        turned = {name: camera.rotate for name, camera in contract.cameras.items()}
+        processing = replace(processing, rotations=turned)
+    if tuple(cameras) != processing.cameras:
+        raise DatasetError(
+            f'{config.data.datasets[0]}: has the cameras {list(cameras)}, '
+            f'the policy sees {list(processing.cameras)}'
+        )
+    return processing
 
 
 def _open(path: str, config: TrainConfig, images: ImageConfig, progress: bool) -> Dataset:
@@ -171,6 +200,15 @@ def _model(config: TrainConfig, network: VLAAdapterConfig) -> VLAAdapter:
             str(config.start.path), network, vision_weights=config.start.vision_weights
         )
     return VLAAdapter.from_pretrained(str(config.start.path), dtype=torch.float32)
+
+
+def _check_images(network: VLAAdapterConfig, processing: ProcessingConfig) -> None:
+    images = processing.images
+    if images.size != network.image_size or len(images.normalisations) != len(network.vision):
+        raise ConfigError(
+            f'processing.images: size {images.size} for {len(images.normalisations)} towers, '
+            f'the network has size {network.image_size} and {len(network.vision)} towers'
+        )
 
 
 def _check_sizes(network: VLAAdapterConfig, sizes: dict[str, int], config: TrainConfig) -> None:
