@@ -48,8 +48,13 @@ class JointPlan:
 
     def sample_many(self, moments: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return positions and velocities (M, J) at absolute times (M,)."""
-        pairs = [self.sample(float(moment)) for moment in moments]
-        return np.array([p for p, _ in pairs]), np.array([v for _, v in pairs])
+        time = np.asarray(moments, dtype=float) - self.start
+        inside = np.clip(time, 0.0, self.times[-1])
+        i = np.clip(self.times.searchsorted(inside, 'right') - 1, 0, len(self.times) - 2)
+        t, h = (inside - self.times[i])[:, None], np.diff(self.times)[i][:, None]
+        positions, velocities = _cubic(t, h, *self._ends(i))
+        velocities[(time < -1e-9) | (time >= self.times[-1])] = 0.0
+        return positions, velocities
 
     def points(self, earliest: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return what a controller is sent: (times, positions, velocities), all times > 0.
@@ -79,13 +84,18 @@ class JointPlan:
             np.vstack((velocity, self.velocities[ahead])),
         )
 
-    def _ends(self, i: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    def _ends(self, i: int | np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         p, v = self.positions, self.velocities
         return p[i], v[i], p[i + 1], v[i + 1]
 
 
 def _cubic(
-    t: float, h: float, p0: np.ndarray, v0: np.ndarray, p1: np.ndarray, v1: np.ndarray
+    t: float | np.ndarray,
+    h: float | np.ndarray,
+    p0: np.ndarray,
+    v0: np.ndarray,
+    p1: np.ndarray,
+    v1: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     slope = (p1 - p0) / h
     a = (6.0 * slope - 4.0 * v0 - 2.0 * v1) / h
