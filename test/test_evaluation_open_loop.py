@@ -71,6 +71,8 @@ def test_a_policy_that_repeats_the_data_has_no_error(dataset, checkpoint):
     class Copy:
         pipeline = policy.pipeline
 
+        pipeline = policy.pipeline
+
         def predict(self, observation):
             return type('Chunk', (), {'actions': next(calls).astype(float)})
 
@@ -79,10 +81,13 @@ def test_a_policy_that_repeats_the_data_has_no_error(dataset, checkpoint):
     assert mean_errors([open_loop.predict_episode(policy, opened, 1)]).max() > 0.01
 
 
-def test_training_and_open_loop_see_the_same_predictions(dataset, checkpoint):
+@pytest.mark.parametrize('rotate', [0, 90, 180])
+def test_training_and_open_loop_see_the_same_predictions(tmp_path, rotate):
     from vla_adapter_ros.runtime.policy import Policy
     from vla_adapter_ros.training.assembly import assemble
 
+    dataset = make_dataset(tmp_path / 'turned', rotate=rotate)
+    checkpoint = train.run(config(dataset, tmp_path / 'run', 'steps=1'))
     policy = Policy.from_pretrained(checkpoint, device='cpu')
     opened = open_loop.open_for_policy(dataset, policy)
     direct = open_loop.predict_episode(policy, opened, 2).predicted

@@ -106,6 +106,19 @@ def predict_episode(
     )
 
 
+def _as_seen(
+    policy: Policy, cameras: Sequence[str], images: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return upright images as the robot's cameras, which may be mounted turned, give them."""
+    from vla_adapter_ros.data.dataset import as_camera
+
+    config = policy.pipeline.config
+    return {
+        name: as_camera(image, config.rotations.get(name, config.images.rotate))
+        for name, image in zip(cameras, images, strict=True)
+    }
+
+
 def mean_errors(episodes: Sequence[EpisodeChunks]) -> np.ndarray:
     """Return the mean absolute error (K, A) by chunk step and dimension, padding left out."""
     error = np.concatenate([np.abs(e.predicted - e.recorded) for e in episodes])
