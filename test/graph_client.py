@@ -49,7 +49,10 @@ class GraphClient:
         self.diagnostics: list[DiagnosticArray] = []
         self._listen()
         self._publishers: dict[str, object] = {}
-        self._clients: dict[str, object] = {}
+        # Made before any get_state: discovery keeps this order, so that once get_state is answered
+        # (wait_for_node) the answer of change_state cannot be lost.
+        name = f'{NODE}/change_state'
+        self._clients = {name: self.node.create_client(ChangeState, name)}
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
         self.thread = threading.Thread(target=self._spin, daemon=True)
