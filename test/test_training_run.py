@@ -311,3 +311,14 @@ def test_the_success_rate_in_simulation_is_logged(tmp_path):
     rates = next(json.loads(line) for line in lines if 'simulation/mean' in line)
     assert rates['step'] == 2
     assert 0 <= rates['simulation/reach'] <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_compiled_blocks_train_to_the_same_weights_under_the_same_names(dataset, tmp_path):
+    same = ['steps=2', 'data.augment=false']
+    plain = weights(train.run(config(dataset, tmp_path / 'a', *same)))
+    compiled = weights(train.run(config(dataset, tmp_path / 'b', *same, 'speed.compile=true')))
+    assert plain.keys() == compiled.keys()
+    for name, value in plain.items():
+        np.testing.assert_allclose(compiled[name], value, atol=2e-5, err_msg=name)
