@@ -41,9 +41,9 @@ class Swaying:
         return targets
 
     def chunk(self, observation, targets):
-        # The simulation's contract has joint offsets.
         actions = targets.copy()
-        actions[:, :6] -= observation.proprioception[:6]
+        if self.contract.action_space == 'joint_delta':
+            actions[:, :6] -= observation.proprioception[:6]
         return ActionChunk(
             actions, observation.stamp, PERIOD, observation.instruction, {'total': 0.0}
         )

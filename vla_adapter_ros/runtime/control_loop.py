@@ -132,6 +132,7 @@ class ControlLoop:
         self._not_before = -math.inf
         self._overdue = False
         self._blind = False
+        self._braking = False
 
     # -- requests ---------------------------------------------------------------------------
 
@@ -150,6 +151,10 @@ class ControlLoop:
     def deactivate(self, now: float) -> None:
         """Hold and stop."""
         self._stop_motion(now)
+        if self._braking:
+            # No tick will come: where the brake ends is all that can still be said.
+            self._outputs.send(self._front_end.stream(_Target(self.scheduler.plan), now))
+            self._braking = False
         self.active = False
 
     def set_instruction(self, text: str, now: float) -> Outcome:
@@ -237,8 +242,10 @@ class ControlLoop:
             self._enable_when_ready(now)
         if self.enabled:
             self._watch_state(now)
-        if self.enabled:
+        if self.enabled or self._braking:
             self._stream(now)
+            self._braking = not self.enabled and self.scheduler.moving(now)
+        if self.enabled:
             self._infer_when_due(now)
         if before != (self.enabled, self.reason, self.safety.tripped):
             self._outputs.changed()
@@ -391,10 +398,9 @@ class ControlLoop:
         self._worker.discard()
         was_enabled, self.enabled, self._enable_wanted = self.enabled, False, False
         if was_enabled:
-            plan = self.scheduler.hold(now)
-            self._send_plan(plan)
-            if self._front_end.rate:
-                self._outputs.send(self._front_end.stream(_Target(plan), plan.end))
+            self._send_plan(self.scheduler.hold(now))
+            # A streamed front end gets the brake step by step (`tick`), then silence.
+            self._braking = self._front_end.rate > 0.0
 
     def _trip(self, reason: str, now: float) -> None:
         first = not self.safety.tripped or self.enabled
