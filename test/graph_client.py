@@ -97,6 +97,7 @@ class GraphClient:
         return self.call(ChangeState, f'{NODE}/change_state', request, seconds).success
 
     def configure(self) -> bool:
+        self.wait_for_node()
         return self.change_state(Transition.TRANSITION_CONFIGURE)
 
     def activate(self) -> bool:
