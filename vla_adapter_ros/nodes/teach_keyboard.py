@@ -70,6 +70,8 @@ def _run(name: str) -> None:
         if select.select([sys.stdin], [], [], _POLL)[0]:
             # Not through sys.stdin: its buffer would hide keys from select.
             keys = os.read(sys.stdin.fileno(), 64).decode(errors='ignore')
+            if not keys:
+                return  # the terminal is gone; reading on would spin for ever
             publisher.publish(String(data=keys))
 
 
