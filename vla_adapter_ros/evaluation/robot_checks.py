@@ -22,6 +22,10 @@ from vla_adapter_ros.runtime.plausibility import PlausibilityMonitor
 _MAX_STAMP_AGE = 0.2
 _GRIPPER_MARGIN = 0.1
 _ZERO_POSE = 0.01
+# A joint that was not asked to move may sag by this [rad].
+_OTHER_JOINT = 0.02
+# A gripper this far from where it was sent reads in other units than it is commanded in.
+_GRIPPER_ERROR = 0.15
 # Commands of the vendor's two front ends, to say which of them is running.
 OTHER_FRONT_END = {
     'joint_trajectory': ('/joint_commands', 'the standalone node', 'alicia_d_standalone'),
@@ -246,6 +250,48 @@ def read_description(text: str) -> tuple[float | None, float | None]:
         return (float(speed) if speed else None), stroke
     except ValueError:
         return None, stroke
+
+
+def judge_small_motion(
+    index: int, target: float, before: np.ndarray, after: np.ndarray, contract: RobotContract
+) -> Check:
+    """Return whether one joint, and no other, moved to where it was sent.
+
+    Args:
+        index: of the joint in contract order; the last is the gripper.
+        target: where it was sent [rad, or open fraction].
+        before: (J + 1,) measured before.
+        after: (J + 1,) measured after.
+        contract: names the joints.
+    """
+    names, moved = contract.names, after - before
+    gripper = index == len(names) - 1
+    title, unit = f'{names[index]} motion', 'open fraction' if gripper else 'rad'
+    text = f'sent from {before[index]:+.3f} to {target:+.3f}, measured {after[index]:+.3f} {unit}'
+    others = {
+        name: float(change)
+        for i, (name, change) in enumerate(zip(names[:-1], moved[:-1]))
+        if i != index and abs(change) > _OTHER_JOINT
+    }
+    if others:
+        which = ', '.join(f'{name} {change:+.3f}' for name, change in others.items())
+        return Check(
+            title, FAIL, f'{text}, but {which} rad moved too: joint names and wiring do not agree'
+        )
+    share = float(moved[index] / (target - before[index]))
+    if share < -0.3 or (gripper and share > 0.3 and abs(after[index] - target) > _GRIPPER_ERROR):
+        hint = 'check gripper_open_command and open_position of the contract' if gripper else (
+            'check the vendor\'s URDF and driver version'
+        )
+        return Check(
+            title, FAIL, f'{text}: command and state have different signs or scales; {hint}'
+        )
+    if share < 0.6:
+        return Check(
+            title, FAIL, f'{text}: it did not follow; torque off, blocked, commanded by another'
+            f' program, or the driver is slower than 5 deg/s'
+        )
+    return Check(title, PASS, text)
 
 
 def check_clock(publishers: Sequence[str], simulated: bool) -> Check:

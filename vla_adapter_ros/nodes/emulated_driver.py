@@ -23,11 +23,14 @@ from vla_adapter_ros.simulation.servo_arm import JOINTS, STROKE, ServoArm, openi
 
 JOINT_NAMES = tuple(f'Joint{i + 1}' for i in range(JOINTS))
 GRIPPER_NAME = 'Gripper'
-FAULTS = ('none', 'no_reply', 'raw_zero', 'frozen', 'silent', 'gripper_inverted')
+FAULTS = (
+    'none', 'no_reply', 'raw_zero', 'frozen', 'silent', 'gripper_inverted', 'joints_swapped'
+)
 _FAULT_HELP = (
     'none; no_reply: the arm never answers (zeros, fresh stamps); raw_zero: servos answer 0'
     ' (all −π); frozen: the last state for ever; silent: no joint states at all;'
-    ' gripper_inverted: the state says open for closed.'
+    ' gripper_inverted: the state says open for closed; joints_swapped: Joint1 and Joint2 are'
+    ' reported as each other.'
 )
 
 
@@ -95,7 +98,10 @@ class EmulatedDriver(Node):
         metres = opening_to_metres(self.arm.gripper)
         if self.fault == 'gripper_inverted':
             metres = STROKE - metres
-        self._last_state = (self.arm.joints, metres)
+        joints = self.arm.joints
+        if self.fault == 'joints_swapped':
+            joints[[0, 1]] = joints[[1, 0]]
+        self._last_state = (joints, metres)
         return self._last_state
 
     def publish_state(

@@ -1,0 +1,264 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Command `first_motion`: the first motions of an arm, one small and slow step at a time.
+
+Each joint turns by 5 degrees at 5 degrees a second and comes back, after a person has said yes;
+then the gripper. What was measured is compared with what was asked for: wrong joints, wrong
+signs and a driver that does not follow show here, before a policy drives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.utilities import remove_ros_args
+from sensor_msgs.msg import JointState
+from trajectory_msgs.msg import JointTrajectory
+
+from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.evaluation.checks import SKIP, Check, exit_code, table
+from vla_adapter_ros.evaluation.robot_checks import judge_small_motion
+from vla_adapter_ros.nodes.messages import (
+    COMMAND,
+    LATEST,
+    joint_state_message,
+    trajectory_message,
+)
+from vla_adapter_ros.runtime.contract import contract_path, load_contract
+from vla_adapter_ros.runtime.front_ends import JointCommand, TrajectoryCommand, make_front_end
+from vla_adapter_ros.runtime.motion_plan import MotionPlan
+from vla_adapter_ros.runtime.teaching import TeachMotion
+
+_STEP = np.deg2rad(5.0)
+_SPEED = np.deg2rad(5.0)  # rad/s
+# Not near the middle, where an inverted gripper reads the same.
+_GRIPPER_TARGETS = (0.3, 0.7)
+# Measured positions lag 50 ms behind, and the arm settles [s].
+_SETTLE = 0.7
+_WAIT = 10.0
+_PERIOD = 0.02
+
+
+class FirstMotionNode(Node):
+    """Commands small motions through the same front end as the policy node."""
+
+    def __init__(self, robot: str) -> None:
+        super().__init__('first_motion')
+        self.contract = load_contract(contract_path(robot))
+        fastest = float(self.contract.max_velocity[:-1].max())
+        self.motion = TeachMotion(self.contract, None, _SPEED / fastest)
+        self._front_end = make_front_end(self.motion.contract)
+        spec = self.contract.front_end
+        streamed = spec.kind == 'joint_commands'
+        kind = JointState if streamed else JointTrajectory
+        topics = [spec.arm_topic] if streamed else [spec.arm_topic, spec.gripper_topic]
+        self._commands: dict[str, Publisher] = {
+            topic: self.create_publisher(kind, topic, COMMAND) for topic in topics
+        }
+        self.create_subscription(JointState, 'joint_states', self._on_joint_state, LATEST)
+
+    @property
+    def command_topics(self) -> list[str]:
+        """Topics of the commands."""
+        return list(self._commands)
+
+    @property
+    def driver_listens(self) -> bool:
+        """Whether a driver of the contract's front end is there."""
+        return all(p.get_subscription_count() > 0 for p in self._commands.values())
+
+    def other_commanders(self) -> list[str]:
+        """Return other nodes that publish commands."""
+        found = {
+            info.node_name
+            for topic in self._commands
+            for info in self.get_publishers_info_by_topic(self.resolve_topic_name(topic))
+        }
+        return sorted(found - {self.get_name()})
+
+    def tick(self) -> None:
+        """Send what is due."""
+        now = time.monotonic()
+        self.send_plan(self.motion.tick(now))
+        if self.motion.engaged and (command := self._front_end.stream(self.motion, now)):
+            self._send(command)
+
+    def send_plan(self, plan: MotionPlan | None) -> None:
+        """Send a plan to the driver."""
+        if plan is not None:
+            for command in self._front_end.on_plan(plan):
+                self._send(command)
+
+    def _on_joint_state(self, message: JointState) -> None:
+        self.motion.observe(message.name, message.position, time.monotonic())
+
+    def _send(self, command: TrajectoryCommand | JointCommand) -> None:
+        if isinstance(command, TrajectoryCommand):
+            message = trajectory_message(
+                command.names, command.times, command.positions, command.velocities
+            )
+        else:
+            message = joint_state_message(
+                command.names, command.positions, command.velocities,
+                self.get_clock().now().to_msg(),
+            )
+        self._commands[command.topic].publish(message)
+
+
+class FirstMotion:
+    """The guided sequence.
+
+    Args:
+        node: commands the arm.
+        executor: runs the node between questions.
+        ask: shows a question and returns the answer.
+    """
+
+    def __init__(
+        self, node: FirstMotionNode, executor: SingleThreadedExecutor, ask: Callable[[str], str]
+    ) -> None:
+        self._node, self._executor, self._ask = node, executor, ask
+
+    def run(self) -> list[Check]:
+        """Run all steps. Raises VLAAdapterError if the arm must not be moved."""
+        self._prepare()
+        checks = []
+        for index, name in enumerate(self._node.contract.names):
+            checks.append(self._step(index, name))
+        self._spin(_SETTLE)
+        return checks
+
+    def _prepare(self) -> None:
+        node = self._node
+        self._spin(_WAIT, until=lambda: self._problem() == '')
+        if problem := self._problem():
+            raise VLAAdapterError(problem)
+        answer = self._question(
+            'Each joint will move by 5 degrees at 5 degrees/s. Is the space clear, and your hand'
+            ' at the power switch? [yes] '
+        )
+        if answer.strip().lower() != 'yes':
+            raise VLAAdapterError('not confirmed, nothing was moved')
+        node.motion.engage(time.monotonic())
+        # An arm whose state and command disagree moves now; it must rest before it is judged.
+        self._spin(2.0 * _SETTLE)
+
+    def _problem(self) -> str:
+        node = self._node
+        if problem := node.motion.problem(time.monotonic()):
+            return problem
+        if not node.driver_listens:
+            topics = ', '.join(node.command_topics)
+            return f'no driver listens on {topics}; run preflight'
+        if others := node.other_commanders():
+            return f'{", ".join(others)} commands this arm too; stop it first'
+        return ''
+
+    def _step(self, index: int, name: str) -> Check:
+        node, contract = self._node, self._node.contract
+        target = self._target(index)
+        answer = self._question(
+            f'{name} to {target:+.2f}: Enter to move, s to skip, q to quit '
+        ).strip().lower()
+        if answer == 'q':
+            raise VLAAdapterError('ended by the person at the arm')
+        if answer == 's':
+            return Check(f'{name} motion', SKIP, 'skipped')
+        before = self._measured()
+        home = node.motion.commanded(time.monotonic())[0]
+        goal = home.copy()
+        goal[index] = target
+        self._move(goal)
+        after = self._measured()
+        self._move(home)
+        if problem := node.motion.problem(time.monotonic()):
+            raise VLAAdapterError(f'{name}: {problem}; the arm holds')
+        return judge_small_motion(index, target, before, after, contract)
+
+    def _target(self, index: int) -> float:
+        """Return where a joint is sent: a little away from its nearer limit."""
+        contract, here = self._node.contract, float(self._measured()[index])
+        if index == len(contract.joints):
+            return max(_GRIPPER_TARGETS, key=lambda target: abs(target - here))
+        middle = 0.5 * float(contract.lower[index] + contract.upper[index])
+        return here + (_STEP if here < middle else -_STEP)
+
+    def _move(self, goal: np.ndarray) -> None:
+        self._node.motion.follow(goal)
+        self._spin(_STEP / _SPEED + 1.0 + _SETTLE)
+
+    def _question(self, text: str) -> str:
+        """Ask, and hear the arm meanwhile: joint states must not grow old."""
+        answers: queue.Queue[str | BaseException] = queue.Queue()
+
+        def wait() -> None:
+            try:
+                answers.put(self._ask(text))
+            except BaseException as error:  # end of input, handed on below
+                answers.put(error)
+
+        threading.Thread(target=wait, daemon=True).start()
+        while answers.empty():
+            self._spin(_PERIOD)
+        answer = answers.get()
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def _measured(self) -> np.ndarray:
+        assert self._node.motion.measured is not None
+        return self._node.motion.measured.copy()
+
+    def _spin(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
+        end = time.monotonic() + seconds
+        due = time.monotonic()
+        while time.monotonic() < end and not until():
+            self._executor.spin_once(timeout_sec=_PERIOD / 4)
+            if time.monotonic() >= due:
+                self._node.tick()
+                due += _PERIOD
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the sequence; exit code 0 if every motion was as asked."""
+    words = sys.argv if words is None else ['first_motion', *words]
+    parser = argparse.ArgumentParser(
+        prog='first_motion',
+        description='First motions of an arm: each joint by 5 degrees at 5 degrees/s and back,'
+        ' then the gripper, each after a key. Compares what moved with what was asked for.'
+        ' Run preflight before.',
+    )
+    parser.add_argument(
+        '--robot', default='alicia_d', help='robot contract: name or YAML file (%(default)s)'
+    )
+    arguments = parser.parse_args(remove_ros_args(words)[1:])
+    rclpy.init(args=words)
+    node = None
+    try:
+        node = FirstMotionNode(arguments.robot)
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        checks = FirstMotion(node, executor, input).run()
+    except VLAAdapterError as error:
+        sys.exit(f'first_motion: {error}')
+    except (KeyboardInterrupt, EOFError, ExternalShutdownException):
+        sys.exit('first_motion: interrupted')
+    finally:
+        if node is not None and rclpy.ok():
+            node.send_plan(node.motion.hold(time.monotonic()))
+        rclpy.try_shutdown()
+    print(table(checks, colour=sys.stdout.isatty()))
+    sys.exit(exit_code(checks))
+
+
+if __name__ == '__main__':
+    main()
