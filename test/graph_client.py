@@ -49,10 +49,7 @@ class GraphClient:
         self.diagnostics: list[DiagnosticArray] = []
         self._listen()
         self._publishers: dict[str, object] = {}
-        # Made before any get_state: discovery keeps this order, so that once get_state is answered
-        # (wait_for_node) the answer of change_state cannot be lost.
-        name = f'{NODE}/change_state'
-        self._clients = {name: self.node.create_client(ChangeState, name)}
+        self._clients: dict[str, object] = {}
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
         self.thread = threading.Thread(target=self._spin, daemon=True)
@@ -108,6 +105,10 @@ class GraphClient:
 
     def wait_for_node(self, seconds=60.0):
         """Wait until the node answers; one that was killed is still announced for a while."""
+        # Made before get_state: discovery keeps this order, so that once get_state is answered the
+        # answer of change_state cannot be lost.
+        name = f'{NODE}/change_state'
+        self._clients = {name: self.node.create_client(ChangeState, name)}
         client = self.node.create_client(GetState, f'{NODE}/get_state')
 
         def answers():
@@ -119,7 +120,6 @@ class GraphClient:
             return future.done()
 
         wait_until(answers, seconds, f'{NODE} to answer')
-        self._clients.clear()
 
     def lifecycle_state(self) -> str:
         return self.call(GetState, f'{NODE}/get_state', GetState.Request()).current_state.label
