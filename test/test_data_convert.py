@@ -182,10 +182,10 @@ def test_interrupted_conversion_carries_on(tmp_path, monkeypatch):
 
     original = module._convert_bag
 
-    def stop_at_b(bag, *rest):
-        if bag.name == 'b':
+    def stop_at_b(job):
+        if job.bag.name == 'b':
             raise KeyboardInterrupt
-        return original(bag, *rest)
+        return original(job)
 
     with monkeypatch.context() as patch:
         patch.setattr(module, '_convert_bag', stop_at_b)
@@ -198,6 +198,19 @@ def test_interrupted_conversion_carries_on(tmp_path, monkeypatch):
     for file in files_of(tmp_path / 'straight'):
         one, other = (tmp_path / name / file for name in ('set', 'straight'))
         assert one.read_bytes() == other.read_bytes(), file
+
+
+def test_several_processes_convert_alike(tmp_path):
+    bags = [write_bag(tmp_path / f'bags/{n}') for n in 'ab']
+    write_bag(tmp_path / 'bags/c', BagSpec(nan_at=1.0))
+    bags.append(tmp_path / 'bags/c')
+    for workers in (1, 2):
+        result = convert(bags, tmp_path / f'set{workers}', workers=workers)
+        assert [report['bag'] for report in result.reports] == ['a', 'b']
+        assert set(result.failed) == {'c'}
+    for file in files_of(tmp_path / 'set1'):
+        one, two = (tmp_path / name / file for name in ('set1', 'set2'))
+        assert one.read_bytes() == two.read_bytes(), file
 
 
 def test_existing_output_is_refused_or_appended_to(tmp_path):

@@ -129,14 +129,18 @@ class CachedFrames:
 
     def images(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
         """Return (B, C, S, S, 3) uint8 RGB of the frames at `rows`."""
+        rows = np.asarray(rows, np.int64)
         shape = (len(rows), len(self.cameras), self.size, self.size, 3)
         batch = np.empty(shape, np.uint8)
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
+            raise IndexError(f'rows {rows.min()} to {rows.max()} of {len(self)}')
+        if self.format == 'raw':
+            # One call, which frees the interpreter lock once; `clip` writes without a buffer.
+            flat = self._images.reshape(len(self._images), -1)
+            np.take(flat, rows, axis=0, out=batch.reshape(len(rows), -1), mode='clip')
+            return batch
         for place, row in zip(batch, rows, strict=True):
-            if self.format == 'raw':
-                # A copy of one row frees the interpreter lock; an indexed read does not.
-                np.copyto(place, self._images[row])
-            else:
-                self._decode(int(row), place)
+            self._decode(int(row), place)
         return batch
 
     def _decode(self, row: int, place: np.ndarray) -> None:

@@ -10,8 +10,11 @@ converted is reported and left out; the others are converted, and the exit statu
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+import os
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,6 +59,7 @@ def convert(
     image_size: int | None = None,
     quality: int = QUALITY,
     append: bool = False,
+    workers: int = 1,
     progress: bool = False,
 ) -> Conversion:
     """Convert bags into one data set.
@@ -69,6 +73,7 @@ def convert(
         image_size: side of the stored images [px].
         quality: of the videos.
         append: add to a finished data set.
+        workers: processes, each with one bag at a time.
         progress: show progress bars.
 
     Raises:
@@ -83,23 +88,53 @@ def convert(
     begin = time.monotonic()
     result = Conversion()
     contract = contract or _first_contract(bags)
-    writer = DatasetWriter(
-        output, contract, fps=options.fps, image_size=image_size, storage=storage,
-        append=append, quality=quality,
-    )  # fmt: skip
+    settings = {
+        'fps': options.fps,
+        'image_size': image_size,
+        'storage': storage,
+        'quality': quality,
+    }
+    writer = DatasetWriter(output, contract, append=append, **settings)
     done = writer.keys()
-    for bag in tqdm(bags, desc='bags', unit='bag', disable=not progress):
-        if bag.name in done:
-            result.skipped.append(bag.name)
-            continue
-        try:
-            result.reports.append(_convert_bag(bag, writer, contract, options, progress))
-        except DatasetError as error:
-            result.failed[bag.name] = str(error)
+    result.skipped = [bag.name for bag in bags if bag.name in done]
+    jobs = [
+        _Job(bag, output, contract, options, settings, progress and workers == 1)
+        for bag in bags
+        if bag.name not in done
+    ]
+    bar = tqdm(_outcomes(jobs, workers), 'bags', len(jobs), unit='bag', disable=not progress)
+    for job, outcome in zip(jobs, bar, strict=True):
+        if isinstance(outcome, str):
+            result.failed[job.bag.name] = outcome
+        else:
+            result.reports.append(outcome)
     if writer.keys():
         writer.finalize()
     result.seconds = time.monotonic() - begin
     return result
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One bag to convert; plain data, so that another process can do it."""
+
+    bag: Path
+    output: Path
+    contract: RobotContract
+    options: BagOptions
+    settings: dict[str, Any]
+    progress: bool
+
+
+def _outcomes(jobs: Sequence[_Job], workers: int) -> Iterator[dict[str, Any] | str]:
+    """Yield for each job, in order, the episode's report, or why it was left out."""
+    if workers <= 1 or len(jobs) < 2:
+        yield from map(_convert_bag, jobs)
+        return
+    # A forked process would share the encoders and locks of this one.
+    context = multiprocessing.get_context('spawn')
+    with ProcessPoolExecutor(min(workers, len(jobs)), context) as pool:
+        yield from pool.map(_convert_bag, jobs)
 
 
 def _first_contract(bags: Sequence[Path]) -> RobotContract:
@@ -115,21 +150,22 @@ def _first_contract(bags: Sequence[Path]) -> RobotContract:
     raise DatasetError('bags: none was recorded with a contract; give one with --contract')
 
 
-def _convert_bag(
-    bag: Path,
-    writer: DatasetWriter,
-    contract: RobotContract,
-    options: BagOptions,
-    progress: bool,
-) -> dict[str, Any]:
-    episode = BagEpisode(bag, contract, options)
-    frames: Iterator[Observation] = iter(
-        tqdm(
-            episode.observations(), total=len(episode), desc=bag.name, unit='frame',
-            leave=False, disable=not progress,
+def _convert_bag(job: _Job) -> dict[str, Any] | str:
+    try:
+        episode = BagEpisode(job.bag, job.contract, job.options)
+        frames: Iterator[Observation] = iter(
+            tqdm(
+                episode.observations(), total=len(episode), desc=job.bag.name, unit='frame',
+                leave=False, disable=not job.progress,
+            )
+        )  # fmt: skip
+        # The output is being written: that it is there is no reason to refuse it.
+        writer = DatasetWriter(job.output, job.contract, append=True, **job.settings)
+        writer.add_episode(
+            frames, episode.actions, episode.instruction, episode.report, key=job.bag.name
         )
-    )  # fmt: skip
-    writer.add_episode(frames, episode.actions, episode.instruction, episode.report, key=bag.name)
+    except DatasetError as error:
+        return str(error)
     return episode.report
 
 
@@ -146,6 +182,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             image_size=options.image_size or None,
             quality=options.quality,
             append=options.append,
+            workers=options.workers,
             progress=not options.quiet,
         )
     except VLAAdapterError as error:
@@ -234,6 +271,8 @@ def _parser() -> argparse.ArgumentParser:
         help=f'oldest joint state a frame may see [s] ({limits.max_joint_state_age})')
     add('--max-skew', type=float, default=limits.max_skew,
         help=f'largest difference between a frame\'s stamps [s] ({limits.max_skew})')
+    add('--workers', type=int, default=os.cpu_count() or 1,
+        help='processes, each with one bag at a time (default: all cores)')
     add('--append', action='store_true', help='add to a data set that is already finished')
     add('--quiet', action='store_true', help='no progress bars')
     # fmt: on

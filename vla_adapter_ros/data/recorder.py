@@ -170,6 +170,11 @@ class EpisodeRecorder:
         """Why nothing more is written, or ''."""
         return '' if self._error is None else str(self._error)
 
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait for the disk."""
+        return self._waiting
+
     def counts(self) -> dict[str, int]:
         """Return how many messages of each topic were taken."""
         return {name: len(times) for name, times in self._times.items()}

