@@ -104,7 +104,7 @@ class ImageConfig:
         return ImageConfig(**values)
 
 
-# For our own checkpoints: the same without the JPEG round trip (1.7 ms a 640×480 image, not 6).
+# For our own checkpoints: the same without the JPEG round trip: 2.2 ms a 640×480 image, not 6.4.
 OWN_IMAGES = ImageConfig(jpeg_round_trip=False)
 
 
