@@ -112,6 +112,7 @@ class BagSpec:
     wrist_size: dict[float, tuple[int, int]] = field(default_factory=dict)
     stamp_offset: float = 0.0
     nan_at: float = -1.0
+    offset: float = 0.0
 
     def but(self, **changes) -> BagSpec:
         return replace(self, **changes)
@@ -177,7 +178,7 @@ def _commands(spec):
     # As the policy node: a trajectory every 0.4 s, 0.8 s long, each replaced by the next.
     for start in np.arange(0.2, spec.duration, 0.4):
         times = 0.1 * np.arange(1, 9)
-        positions = [commanded_at(start + time) for time in times]
+        positions = [commanded_at(start + time) + spec.offset for time in times]
         speeds = [0.05 * np.arange(1, 7)] * 8
         arm = trajectory(robot.joint_names, times, positions, speeds)
         found.append((start, front_end.arm_topic, arm))

@@ -92,6 +92,14 @@ def test_streamed_commands_of_the_standalone_driver(tmp_path):
     assert episode.actions[4, 6] == pytest.approx(0.5)
 
 
+def test_an_arm_that_is_moved_by_hand_does_not_follow_its_commands(tmp_path):
+    path = write_bag(tmp_path / 'a', BagSpec(offset=1.0))
+    with pytest.raises(DatasetError, match=r'more than 0.35 rad from its commands in \d+% of'):
+        BagEpisode(path)
+    for source in ('next_state', 'commands'):
+        assert BagEpisode(path, options=BagOptions(actions=source)).action_source == source
+
+
 def test_jpeg_bags(tmp_path):
     episode = BagEpisode(write_bag(tmp_path / 'a', BagSpec(compressed=True)))
     shown = [frame_of(pixels) for pixels in episode.images('wrist', [20, 3, 3, 9])]

@@ -43,7 +43,7 @@ def test_episodes_are_read_back(tmp_path, storage):
             for frame, pixels in enumerate(source.images(seed, camera, range(length))):
                 assert frame_of(pixels) == frame
                 error = np.abs(pixels.astype(int) - image(seed + shift, frame))
-                assert error.max() == 0 if storage == 'image' else error.mean() < 3.5.5
+                assert error.max() == 0 if storage == 'image' else error.mean() < 3.5
 
 
 def test_random_frames_of_joined_videos(tmp_path):

@@ -36,6 +36,8 @@ from vla_adapter_ros.runtime.observing import InputSettings, check_size, decode_
 
 ACTIONS = ('auto', 'commands', 'next_state')
 NO_OP_FILTERS = ('off', 'ends', 'all')
+# An arm this far from its commands does not follow them [rad]: it is moved by hand.
+IGNORED_COMMAND = 0.35
 # Clocks this far apart are different clocks (simulated time), not a delay.
 _OTHER_CLOCK = 0.5
 
@@ -159,12 +161,21 @@ class BagEpisode:
         actions = np.stack([self._joints.at(float(time)) for time in due])
         if wanted == 'next_state' or self._topics.arm is None:
             return 'next_state', actions
+        measured = actions.copy()
         arm, gripper = self._tracks(bag)
         for row, time in zip(actions, due, strict=True):
             if (joints := arm.at(float(time))) is not None:
                 row[:-1] = joints
             if gripper is not None and (command := gripper.at(float(time))) is not None:
                 row[-1] = gripper_fraction(self.contract, float(command[0]))
+        apart = np.abs(actions - measured)[:, :-1].max(axis=1)
+        ignored = float((apart > IGNORED_COMMAND).mean())
+        if wanted == 'auto' and ignored > 0.5:
+            raise DatasetError(
+                f'{self.place}: the arm is more than {IGNORED_COMMAND} rad from its commands in '
+                f'{ignored:.0%} of the frames: if it was moved by hand, use --actions next_state; '
+                'if not, --actions commands'
+            )
         return 'commands', actions
 
     def _tracks(self, bag: BagFile) -> tuple[CommandTrack, CommandTrack | None]:

@@ -9,10 +9,8 @@ episodes; running again starts over the unnamed files.
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-import vla_adapter_ros
 from vla_adapter_ros.data import lerobot_layout as layout
 from vla_adapter_ros.data.episode_staging import EPISODE, FRAMES
 from vla_adapter_ros.data.files import read_json, write_json, write_text
@@ -30,6 +27,7 @@ from vla_adapter_ros.data.summary import (
     summarise,
     summarise_histogram,
 )
+from vla_adapter_ros.data.versions import library_versions
 from vla_adapter_ros.data.video import CODEC_NAME, KEY_FRAME_EVERY, PIXEL_FORMAT, join_videos
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.runtime.contract import RobotContract
@@ -358,15 +356,3 @@ def _replace_table(path: Path, table: pa.Table) -> None:
     temporary = path.with_name(f'.{path.name}')
     pq.write_table(table, temporary)
     temporary.replace(path)
-
-
-def library_versions() -> dict[str, str]:
-    """Return the versions of what writes a dataset."""
-    versions = {'vla_adapter_ros': vla_adapter_ros.__version__}
-    versions['python'] = platform.python_version()
-    for name in ('numpy', 'pyarrow', 'av', 'rosbags'):
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return versions

@@ -27,8 +27,8 @@ from vla_adapter_ros.data.bag_file import CONTRACT, INSTRUCTION, TOPICS
 from vla_adapter_ros.data.bag_images import COMPRESSED, COMPRESSED_TYPE, compress_image
 from vla_adapter_ros.data.bag_writer import BagWriter
 from vla_adapter_ros.data.files import is_running, storage_errors, write_json
-from vla_adapter_ros.data.lerobot_assembly import library_versions
 from vla_adapter_ros.data.recover import SIDECAR, recover
+from vla_adapter_ros.data.versions import library_versions
 from vla_adapter_ros.errors import DatasetError, ObservationError
 from vla_adapter_ros.runtime.contract import RobotContract
 
