@@ -30,6 +30,8 @@ DEFAULT_INSTRUCTION = "put the red block on the plate"
 Say = Callable[[str], None]
 _AFTER_SUCCESS = 1.5
 _PROGRESS_PERIOD = 2.0
+# A policy that has only failed for this long will not recover [s].
+_PATIENCE = 3.0
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -146,6 +148,8 @@ def watch(
         executor.spin_once(timeout_sec=0.1)
         if ended := bringup.first_ended():
             raise VLAAdapterError(f'{ended}; see demo/logs')
+        if observer.elapsed > _PATIENCE and (reason := observer.only_failed()):
+            raise VLAAdapterError(reason)
         if observer.elapsed >= next_line:
             next_line += _PROGRESS_PERIOD
             say(progress_line(observer))

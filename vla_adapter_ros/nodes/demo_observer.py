@@ -82,6 +82,12 @@ class DemoObserver(Node):
         """Seconds since `begin`."""
         return time.monotonic() - self._begin
 
+    def only_failed(self) -> str:
+        """Return the policy's last error if it has never given a chunk, else ''."""
+        if self.status is None or self.status.chunks_total:
+            return ''
+        return self.status.last_error
+
     def _on_state(self, message: JointState) -> None:
         positions = dict(zip(message.name, message.position, strict=False))
         gripper = self._contract.gripper
