@@ -9,7 +9,7 @@ from array import array
 
 import pytest
 from graph_client import ARM_TOPIC, NAMES, GraphClient, good_image
-from ros_harness import NodeProcess, isolated_environment
+from ros_harness import NodeProcess, isolated_environment, wait_until
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory
 
@@ -70,7 +70,7 @@ def rig(running):
     bench.make_state = lambda: JointState(name=NAMES, position=array('d', bench.joints))
     time.sleep(0.3)
     client.trigger('clear_trip')
-    assert client.enable().success
+    wait_until(lambda: client.enable().success, 20, 'motion enabled', 0.3)
     client.wait_for_state('RUNNING')
     client.wait_for_trajectories(1)
 
