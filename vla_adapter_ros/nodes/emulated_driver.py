@@ -26,6 +26,7 @@ GRIPPER_NAME = 'Gripper'
 FAULTS = (
     'none', 'no_reply', 'raw_zero', 'frozen', 'silent', 'gripper_inverted', 'joints_swapped'
 )
+_TRUTH_PERIOD = 0.02
 _FAULT_HELP = (
     'none; no_reply: the arm never answers (zeros, fresh stamps); raw_zero: servos answer 0'
     ' (all −π); frozen: the last state for ever; silent: no joint states at all;'
@@ -74,6 +75,9 @@ class EmulatedDriver(Node):
         self._states = self.create_publisher(JointState, '/joint_states', EVERY)
         # What a person's hand does to an arm without torque; the real driver has no such topic.
         self.create_subscription(JointState, '~/hand', self._on_hand, EVERY)
+        # What a bystander sees, whatever the joint states say.
+        self._truth = self.create_publisher(JointState, '~/arm', EVERY)
+        self.create_timer(_TRUTH_PERIOD, self._publish_truth)
         self.add_on_set_parameters_callback(self._on_set_parameters)
 
     @property
@@ -121,6 +125,15 @@ class EmulatedDriver(Node):
         )
         message.header.stamp = self.get_clock().now().to_msg()
         self._states.publish(message)
+
+    def _publish_truth(self) -> None:
+        self.advance()
+        message = JointState(
+            name=[*JOINT_NAMES, GRIPPER_NAME],
+            position=[*self.arm.joints.tolist(), opening_to_metres(self.arm.gripper)],
+        )
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._truth.publish(message)
 
     def _on_hand(self, message: JointState) -> None:
         values = dict(zip(message.name, message.position))
