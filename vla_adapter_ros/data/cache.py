@@ -9,7 +9,7 @@ Built once per data set by `python -m vla_adapter_ros.data.prepare`:
     images.bin     all JPEGs one after the other      offsets.npy   (N · C + 1,) int64
 
 Frame n of the whole set lies at row n; the cameras of a frame lie side by side, so that one
-sample is one read. `raw` is 15 times as fast as JPEG and 5 times as large (figures:
+sample is one read. `raw` is 20 times as fast as JPEG and 6 times as large (figures:
 `python -m vla_adapter_ros.evaluation.data_benchmark`).
 """
 
