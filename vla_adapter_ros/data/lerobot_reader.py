@@ -23,6 +23,7 @@ from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.runtime.contract import RobotContract
 
 OPEN_VIDEOS = 16
+OPEN_EPISODES = 8
 VERSIONS = ('v2.1', 'v3.0')
 
 
@@ -62,6 +63,7 @@ class LeRobotSource:
         self._rows = self._read_rows()
         self.episodes = [self._episode(row) for row in self._rows]
         self._videos: dict[Path, VideoReader] = {}
+        self._encoded: dict[tuple[int, str], Any] = {}
         self._process = os.getpid()
 
     def _read_contract(self) -> tuple[RobotContract | None, ActionMeaning]:
@@ -182,8 +184,13 @@ class LeRobotSource:
             place = self._place(episode, 'data')
         file = self.path / str(self.info['data_path']).format(**place)
         number = int(self._rows[episode]['episode_index'])
-        table = pq.read_table(file, columns=[key], filters=[('episode_index', '=', number)])
-        return table.column(key).to_pylist()
+        # Frames are often asked for one by one; the last episodes' images stay at hand.
+        if (episode, key) not in self._encoded:
+            while len(self._encoded) >= OPEN_EPISODES:
+                self._encoded.pop(next(iter(self._encoded)))
+            table = pq.read_table(file, columns=[key], filters=[('episode_index', '=', number)])
+            self._encoded[episode, key] = table.column(key).to_pylist()
+        return self._encoded[episode, key]
 
     def fingerprint(self) -> str:
         """Return a hash of the metadata and of all files' names and sizes."""
@@ -192,7 +199,7 @@ class LeRobotSource:
         return files_fingerprint(self.path, files, [self.path / layout.INFO])
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {'_videos': {}}
+        return self.__dict__ | {'_videos': {}, '_encoded': {}}
 
 
 def _cameras(features: dict[str, Any]) -> tuple[str, ...]:

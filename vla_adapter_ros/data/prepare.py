@@ -6,9 +6,11 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -123,46 +125,52 @@ def _write_jpeg(folder: Path, blocks: Iterable[list]) -> None:
 def _blocks(source: EpisodeSource, images: ImageConfig, form: str, workers: int) -> Iterator[list]:
     """Yield lists of up to BLOCK frames, in order; a frame is (C, S, S, 3) or C JPEGs."""
     if workers <= 1:
-        for index in range(len(source.episodes)):
-            yield from _episode_blocks(source, index, images, form)
+        for index, episode in enumerate(source.episodes):
+            streams = _streams(source, index, range(episode.length))
+            for first in range(0, episode.length, BLOCK):
+                count = min(BLOCK, episode.length - first)
+                yield [_frame(streams, images, form) for _ in range(count)]
         return
+    jobs = (
+        (index, first, min(first + BLOCK, episode.length))
+        for index, episode in enumerate(source.episodes)
+        for first in range(0, episode.length, BLOCK)
+    )
     # A forked process would share the decoders and locks of this one.
     context = multiprocessing.get_context('spawn')
     with ProcessPoolExecutor(workers, context, _set_source, (source, images, form)) as pool:
-        pending = []
-        for index in range(len(source.episodes)):
-            pending.append(pool.submit(_whole_episode, index))
+        pending: deque[Future[list]] = deque()
+        for job in jobs:
+            pending.append(pool.submit(_work, *job))
+            # Finished blocks wait here: more would only fill the memory.
             if len(pending) > 2 * workers:
-                yield from pending.pop(0).result()
+                yield pending.popleft().result()
         for future in pending:
-            yield from future.result()
+            yield future.result()
 
 
-_WORK: tuple[EpisodeSource, ImageConfig, str]
+_SETTINGS: tuple[EpisodeSource, ImageConfig, str]
 
 
 def _set_source(source: EpisodeSource, images: ImageConfig, form: str) -> None:
-    global _WORK
-    _WORK = (source, images, form)
+    global _SETTINGS
+    _SETTINGS = (source, images, form)
 
 
-def _whole_episode(index: int) -> list[list]:
-    source, images, form = _WORK
-    return list(_episode_blocks(source, index, images, form))
+def _work(index: int, first: int, last: int) -> list:
+    source, images, form = _SETTINGS
+    streams = _streams(source, index, range(first, last))
+    return [_frame(streams, images, form) for _ in range(first, last)]
 
 
-def _episode_blocks(
-    source: EpisodeSource, index: int, images: ImageConfig, form: str
-) -> Iterator[list]:
-    length = source.episodes[index].length
-    streams = [iter(source.images(index, camera, range(length))) for camera in source.cameras]
-    for first in range(0, length, BLOCK):
-        block = []
-        for _ in range(first, min(first + BLOCK, length)):
-            # Sources give upright images.
-            views = [to_model_size(next(stream), images, rotate=0) for stream in streams]
-            block.append(np.stack(views) if form == 'raw' else [_encode(view) for view in views])
-        yield block
+def _streams(source: EpisodeSource, index: int, frames: range) -> list[Iterator[np.ndarray]]:
+    return [iter(source.images(index, camera, frames)) for camera in source.cameras]
+
+
+def _frame(streams: Sequence[Iterator[np.ndarray]], images: ImageConfig, form: str) -> Any:
+    # Sources give upright images.
+    views = [to_model_size(next(stream), images, rotate=0) for stream in streams]
+    return np.stack(views) if form == 'raw' else [_encode(view) for view in views]
 
 
 def _encode(image: np.ndarray) -> bytes:
