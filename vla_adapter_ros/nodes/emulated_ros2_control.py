@@ -27,6 +27,7 @@ from vla_adapter_ros.nodes.emulated_driver import (
     EmulatedDriverParameters,
 )
 from vla_adapter_ros.nodes.messages import EVERY, LATCHED, to_seconds
+from vla_adapter_ros.nodes.node_help import help_if_asked
 from vla_adapter_ros.nodes.parameters import parameter
 from vla_adapter_ros.nodes.spinning import spin_node
 from vla_adapter_ros.simulation.servo_arm import JOINTS, metres_to_opening
@@ -146,7 +147,7 @@ class Ros2Control(EmulatedDriver):
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the emulated driver."""
-
+    help_if_asked(args, 'emulated_ros2_control', __doc__ or '', Ros2ControlParameters)
     def make() -> Node:
         try:
             return Ros2Control()

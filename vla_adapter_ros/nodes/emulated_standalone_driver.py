@@ -25,6 +25,7 @@ from vla_adapter_ros.nodes.emulated_driver import (
     EmulatedDriverParameters,
 )
 from vla_adapter_ros.nodes.messages import EVERY
+from vla_adapter_ros.nodes.node_help import help_if_asked
 from vla_adapter_ros.nodes.parameters import parameter
 from vla_adapter_ros.nodes.spinning import spin_node
 from vla_adapter_ros.simulation.servo_arm import JOINTS
@@ -83,7 +84,7 @@ class StandaloneDriver(EmulatedDriver):
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the emulated driver."""
-
+    help_if_asked(args, 'emulated_standalone_driver', __doc__ or '', StandaloneDriverParameters)
     def make() -> Node:
         try:
             return StandaloneDriver()

@@ -96,13 +96,17 @@ def check_value(spec: Field, value: Any) -> Any:
 _TYPE_NAMES = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'a string'}
 
 
-def _descriptor(spec: Field) -> ParameterDescriptor:
+def describe_limits(spec: Field) -> str:
+    """Return what values a parameter field may take, in words; '' for any."""
     limits: Limits = spec.metadata['limits']
-    constraints = f'one of: {", ".join(limits.choices)}' if limits.choices else ''
     if limits.low > -math.inf or limits.high < math.inf:
-        constraints = f'{limits.low:g} … {limits.high:g}'
+        return f'{limits.low:g} … {limits.high:g}'
+    return f'one of: {", ".join(limits.choices)}' if limits.choices else ''
+
+
+def _descriptor(spec: Field) -> ParameterDescriptor:
     return ParameterDescriptor(
-        description=limits.description,
-        additional_constraints=constraints,
+        description=spec.metadata['limits'].description,
+        additional_constraints=describe_limits(spec),
         dynamic_typing=True,
     )

@@ -22,6 +22,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.messages import LATEST, to_seconds
+from vla_adapter_ros.nodes.node_help import help_if_asked
 from vla_adapter_ros.nodes.parameters import declare_parameters, read_parameters
 from vla_adapter_ros.nodes.policy_outputs import PolicyOutputs
 from vla_adapter_ros.nodes.policy_parameters import PolicyNodeParameters
@@ -252,6 +253,7 @@ class PolicyNode(LifecycleNode):
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the policy node."""
+    help_if_asked(args, 'vla_adapter', __doc__ or '', PolicyNodeParameters)
     sys.exit(spin_node(PolicyNode, args))
 
 

@@ -23,6 +23,7 @@ from vla_adapter_ros.nodes.camera_node import (
     depth_message,
     optical_frame,
 )
+from vla_adapter_ros.nodes.node_help import help_if_asked
 from vla_adapter_ros.nodes.parameters import parameter
 from vla_adapter_ros.nodes.spinning import spin_node
 
@@ -93,6 +94,7 @@ class RealSenseCameraNode(CameraNode):
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the node."""
+    help_if_asked(args, 'realsense_camera', __doc__ or '', RealSenseParameters)
     raise SystemExit(spin_node(RealSenseCameraNode, args))
 
 

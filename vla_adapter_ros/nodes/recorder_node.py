@@ -34,6 +34,7 @@ from vla_adapter_ros.data.recorder import (
     recover_abandoned,
 )
 from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.nodes.node_help import help_if_asked
 from vla_adapter_ros.nodes.parameters import declare_parameters, read_parameters
 from vla_adapter_ros.nodes.recorder_parameters import (
     CHUNK,
@@ -255,6 +256,7 @@ def chunk_definition() -> str | None:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Entry point of the executable `recorder`."""
+    help_if_asked(args, 'recorder', __doc__ or '', RecorderParameters)
     try:
         return spin_node(RecorderNode, args)
     except VLAAdapterError as error:

@@ -36,6 +36,7 @@ from vla_adapter_ros.nodes.messages import (
     to_seconds,
     to_time,
 )
+from vla_adapter_ros.nodes.node_help import help_if_asked
 from vla_adapter_ros.nodes.parameters import declare_parameters, parameter, read_parameters
 from vla_adapter_ros.nodes.scene_markers import scene_markers
 from vla_adapter_ros.nodes.sim_cameras import CameraThread
@@ -246,7 +247,7 @@ class SimArmNode(Node):
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the simulated arm."""
-
+    help_if_asked(args, 'sim_arm', __doc__ or '', SimArmParameters)
     def make() -> Node:
         try:
             return SimArmNode()

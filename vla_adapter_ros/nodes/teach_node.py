@@ -31,6 +31,7 @@ from vla_adapter_ros.nodes.messages import (
     joint_state_message,
     trajectory_message,
 )
+from vla_adapter_ros.nodes.node_help import help_if_asked
 from vla_adapter_ros.nodes.parameters import declare_parameters, read_parameters
 from vla_adapter_ros.nodes.spinning import spin_node
 from vla_adapter_ros.nodes.teach_parameters import TeachParameters
@@ -382,7 +383,7 @@ class TeachNode(Node):
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the teaching node."""
-
+    help_if_asked(args, 'teach', __doc__ or '', TeachParameters)
     def make() -> Node:
         try:
             return TeachNode()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields
 from vla_adapter_ros.cameras.frame import FrameSource
 from vla_adapter_ros.cameras.usb import UsbCamera, UsbSettings
 from vla_adapter_ros.nodes.camera_node import CameraNode, CameraParameters
+from vla_adapter_ros.nodes.node_help import help_if_asked
 from vla_adapter_ros.nodes.parameters import parameter
 from vla_adapter_ros.nodes.spinning import spin_node
 
@@ -53,6 +54,7 @@ class UsbCameraNode(CameraNode):
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the node."""
+    help_if_asked(args, 'usb_camera', __doc__ or '', UsbCameraParameters)
     raise SystemExit(spin_node(UsbCameraNode, args))
 
 
