@@ -36,6 +36,8 @@ GROUPS = {
 }
 # Used only if the user has installed them for something else.
 OPTIONAL = {'wandb', 'openvino', 'triton'}
+# Compared with in a benchmark where they happen to be installed.
+ALTERNATIVES = {'datasets', 'lmdb', 'webdataset', 'zarr'}
 # In the standard library of a later Python than this one.
 LATER = {'compression', 'tomllib'}
 
@@ -93,7 +95,7 @@ def test_every_imported_library_is_in_its_requirement_groups(layer):
         name: where
         for name, where in imports(ROOT / PACKAGE / layer).items()
         if not is_ros(name)
-        and name not in OPTIONAL | LATER
+        and name not in OPTIONAL | ALTERNATIVES | LATER
         and normal(DISTRIBUTIONS.get(name, name)) not in available
     }
     assert missing == {}
