@@ -25,15 +25,32 @@ def test_builtin_cameras_have_the_contracts_size_and_names():
     assert names == ['third_person_camera', 'wrist_camera', 'vla_adapter']
     wrist = node('wrist_camera', camera_driver='builtin', serial='130322273894')
     assert (wrist.package, wrist.executable) == ('vla_adapter_ros', 'realsense_camera')
-    assert wrist.parameters == {
-        'camera': 'wrist', 'serial': '130322273894', 'width': 640, 'height': 480
-    }
+    wanted = {'camera': 'wrist', 'serial': '130322273894', 'width': 640, 'height': 480}
+    assert wanted.items() <= wrist.parameters.items()
     usb = node('third_person_camera', usb_driver='builtin', usb_device=BY_ID)
     assert usb.parameters['device'] == BY_ID
     assert usb.parameters['camera'] == 'third_person'
 
 
-def test_builtin_parameters_are_those_the_nodes_know():
+def test_exposure_and_the_like_come_from_the_parameter_file(tmp_path):
+    path = tmp_path / 'p.yaml'
+    path.write_text(
+        'third_person_camera: {ros__parameters: {exposure: 300, device: /dev/video3, width: 99}}\n'
+        'wrist_camera: {ros__parameters: {depth: true}}\n'
+    )
+    arguments = {'usb_driver': 'builtin', 'camera_driver': 'builtin', 'params_file': str(path)}
+    usb = node('third_person_camera', **arguments).parameters
+    assert (usb['exposure'], usb['device']) == (300, '/dev/video3')
+    assert usb['width'] == 640  # the contract's: the policy takes no other
+    assert node('wrist_camera', **arguments).parameters['depth'] is True
+    named = node('third_person_camera', **arguments, usb_device=BY_ID)
+    assert named.parameters['device'] == BY_ID
+    # Other packages have other parameter names.
+    other = node('third_person_camera', **{**arguments, 'usb_driver': 'usb_cam'}, usb_device=BY_ID)
+    assert 'exposure' not in other.parameters
+
+
+def test_shipped_parameters_are_all_that_the_nodes_know_with_their_defaults():
     pytest.importorskip('rclpy', reason='needs ROS 2')
     from dataclasses import fields
 
@@ -44,7 +61,10 @@ def test_builtin_parameters_are_those_the_nodes_know():
         ('wrist_camera', {'camera_driver': 'builtin'}, RealSenseParameters),
         ('third_person_camera', {'usb_driver': 'builtin'}, UsbCameraParameters),
     ):
-        assert set(node(name, **arguments).parameters) <= {spec.name for spec in fields(kind)}
+        # The shipped file shows every parameter with its default; launch adds the contract's.
+        defaults = {spec.name: spec.default for spec in fields(kind)}
+        defaults['camera'] = name.removesuffix('_camera')
+        assert node(name, **arguments).parameters == defaults
 
 
 def test_wrapper_publishes_where_the_policy_looks_in_all_its_versions():

@@ -17,6 +17,7 @@ import yaml
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes import plan_parts
 from vla_adapter_ros.nodes.hardware_plan import (
+    CAMERA_NODES,
     HARDWARE_ARGUMENTS,
     camera_processes,
     driver_launches,
@@ -89,7 +90,7 @@ def plan(given: Mapping[str, str]) -> list[NodeProcess]:
         **common,
     )
     if wants_hardware(arguments):
-        return [*_cameras(arguments, policy, common), policy]
+        return [*_cameras(arguments, policy, parameters, common), policy]
     if not sim:
         return [policy]
     arm = NodeProcess(
@@ -112,7 +113,10 @@ def included_launches(given: Mapping[str, str]) -> list[IncludedLaunch]:
 
 
 def _cameras(
-    arguments: Mapping[str, str], policy: NodeProcess, common: Mapping[str, Any]
+    arguments: Mapping[str, str],
+    policy: NodeProcess,
+    parameters: Mapping[str, Mapping[str, Any]],
+    common: Mapping[str, Any],
 ) -> list[NodeProcess]:
     if arguments['sim'] == 'true':
         raise VLAAdapterError(
@@ -120,7 +124,7 @@ def _cameras(
             ' at none'
         )
     contract = resolve_contract(policy.parameters.get('robot', DEFAULT_ROBOT))
-    return camera_processes(arguments, contract, common)
+    return camera_processes(arguments, contract, parameters, common)
 
 
 def check_arguments(given: Mapping[str, str]) -> dict[str, str]:
@@ -132,7 +136,8 @@ def read_parameters_file(path: Path) -> dict[str, dict[str, Any]]:
     """Return node name → parameters of a ROS parameter file.
 
     Nodes are matched by their last name, so `vla_adapter`, `/arm_1/vla_adapter` and
-    `/**/vla_adapter` all reach the policy node, on every ROS distribution; `/**` reaches all.
+    `/**/vla_adapter` all reach the policy node, on every ROS distribution; `/**` reaches policy
+    node and simulation. The camera sections are for our own camera nodes.
 
     Raises:
         VLAAdapterError: the file is missing, is no YAML, or has another form.
@@ -146,7 +151,8 @@ def read_parameters_file(path: Path) -> dict[str, dict[str, Any]]:
         raise VLAAdapterError(f'parameter file {path} is not YAML: {problem}') from None
     if not isinstance(content, dict):
         raise VLAAdapterError(f'parameter file {path}: expected node names at the top level')
-    found: dict[str, dict[str, Any]] = {POLICY_NODE: {}, SIM_NODE: {}}
+    everywhere = (POLICY_NODE, SIM_NODE)
+    found: dict[str, dict[str, Any]] = {name: {} for name in (*everywhere, *CAMERA_NODES)}
     for key, section in content.items():
         values = section.get('ros__parameters') if isinstance(section, dict) else None
         if not isinstance(values, dict):
@@ -155,7 +161,7 @@ def read_parameters_file(path: Path) -> dict[str, dict[str, Any]]:
         if name not in (*found, '**'):
             allowed = ', '.join((*found, '/**'))
             raise VLAAdapterError(f'parameter file {path}: node {key!r}, expected: {allowed}')
-        for node in found if name == '**' else [name]:
+        for node in everywhere if name == '**' else [name]:
             found[node].update(values)
     return found
 

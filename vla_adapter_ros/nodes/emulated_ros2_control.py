@@ -148,6 +148,7 @@ class Ros2Control(EmulatedDriver):
 def main(args: Sequence[str] | None = None) -> None:
     """Run the emulated driver."""
     help_if_asked(args, 'emulated_ros2_control', __doc__ or '', Ros2ControlParameters)
+
     def make() -> Node:
         try:
             return Ros2Control()

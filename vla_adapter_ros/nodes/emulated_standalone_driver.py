@@ -85,6 +85,7 @@ class StandaloneDriver(EmulatedDriver):
 def main(args: Sequence[str] | None = None) -> None:
     """Run the emulated driver."""
     help_if_asked(args, 'emulated_standalone_driver', __doc__ or '', StandaloneDriverParameters)
+
     def make() -> Node:
         try:
             return StandaloneDriver()

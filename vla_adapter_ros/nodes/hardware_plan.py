@@ -38,19 +38,24 @@ HARDWARE_ARGUMENTS = (
         'gripper_type', '50mm', 'Gripper for the driver that is started.', ('50mm', '100mm')
     ),
 )
+CAMERA_NODES = THIRD_PERSON_NODE, WRIST_NODE = 'third_person_camera', 'wrist_camera'
 _FRONT_ENDS = {'ros2_control': 'joint_trajectory', 'standalone': 'joint_commands'}
 _ROBOTS = {'ros2_control': 'alicia_d', 'standalone': 'alicia_d_standalone'}
 _STROKES = {'50mm': 0.025, '100mm': 0.05}
 
 
 def camera_processes(
-    arguments: Mapping[str, str], contract: RobotContract, common: Mapping[str, Any]
+    arguments: Mapping[str, str],
+    contract: RobotContract,
+    parameters: Mapping[str, Mapping[str, Any]],
+    common: Mapping[str, Any],
 ) -> list[NodeProcess]:
     """Return the camera nodes that are asked for.
 
     Args:
         arguments: checked, HARDWARE_ARGUMENTS among them.
         contract: gives the image sizes.
+        parameters: node name → further parameters of our own camera nodes (exposure, …).
         common: namespace, log level and remappings, as of the other nodes.
 
     Raises:
@@ -58,9 +63,11 @@ def camera_processes(
     """
     found = []
     if arguments['usb_driver'] != 'none':
-        found.append(_usb(arguments, _camera(contract, 'third_person'), common))
+        further = parameters.get(THIRD_PERSON_NODE, {})
+        found.append(_usb(arguments, _camera(contract, 'third_person'), further, common))
     if arguments['camera_driver'] != 'none':
-        found.append(_realsense(arguments, _camera(contract, 'wrist'), common))
+        further = parameters.get(WRIST_NODE, {})
+        found.append(_realsense(arguments, _camera(contract, 'wrist'), further, common))
     return found
 
 
@@ -130,15 +137,17 @@ def _camera(contract: RobotContract, name: str) -> CameraSpec:
 
 
 def _usb(
-    arguments: Mapping[str, str], camera: CameraSpec, common: Mapping[str, Any]
+    arguments: Mapping[str, str],
+    camera: CameraSpec,
+    further: Mapping[str, Any],
+    common: Mapping[str, Any],
 ) -> NodeProcess:
     device, driver = arguments['usb_device'], arguments['usb_driver']
     if driver == 'builtin':
-        size = {'width': camera.width, 'height': camera.height}
-        parameters: dict[str, Any] = {'camera': 'third_person', 'device': device, **size}
-        return NodeProcess(
-            'usb_camera', 'third_person_camera', parameters=parameters, **common
-        )
+        parameters = {**further, **_own_parameters('third_person', camera)}
+        if device:
+            parameters['device'] = device
+        return NodeProcess('usb_camera', THIRD_PERSON_NODE, parameters=parameters, **common)
     if not device:
         raise VLAAdapterError(f'usb_driver:={driver} needs usb_device:=/dev/v4l/by-id/…')
     common = {**common, 'remappings': _onto('image_raw', 'third_person', common)}
@@ -150,7 +159,7 @@ def _usb(
             'auto_white_balance': False, 'camera_name': 'third_person',
         }
         return NodeProcess(
-            'usb_cam_node_exe', 'third_person_camera', parameters=parameters, package='usb_cam',
+            'usb_cam_node_exe', THIRD_PERSON_NODE, parameters=parameters, package='usb_cam',
             **common,
         )
     parameters = {
@@ -158,22 +167,30 @@ def _usb(
         'pixel_format': 'YUYV', 'output_encoding': 'rgb8',
     }
     return NodeProcess(
-        'v4l2_camera_node', 'third_person_camera', parameters=parameters, package='v4l2_camera',
+        'v4l2_camera_node', THIRD_PERSON_NODE, parameters=parameters, package='v4l2_camera',
         **common,
     )
 
 
+def _own_parameters(name: str, camera: CameraSpec) -> dict[str, Any]:
+    """Return what our camera nodes get from the contract."""
+    return {'camera': name, 'width': camera.width, 'height': camera.height}
+
+
 def _realsense(
-    arguments: Mapping[str, str], camera: CameraSpec, common: Mapping[str, Any]
+    arguments: Mapping[str, str],
+    camera: CameraSpec,
+    further: Mapping[str, Any],
+    common: Mapping[str, Any],
 ) -> NodeProcess:
     serial = arguments['serial']
     if arguments['camera_driver'] == 'builtin':
-        parameters = {
-            'camera': 'wrist', 'serial': serial, 'width': camera.width, 'height': camera.height,
-        }
-        return NodeProcess('realsense_camera', 'wrist_camera', parameters=parameters, **common)
+        parameters = {**further, **_own_parameters('wrist', camera)}
+        if serial:
+            parameters['serial'] = serial
+        return NodeProcess('realsense_camera', WRIST_NODE, parameters=parameters, **common)
     profile = f'{camera.width}x{camera.height}x30'
-    parameters = {
+    parameters: dict[str, Any] = {
         # The D405 has no RGB sensor; rgb_camera.* would have no effect.
         'depth_module.color_profile': profile,
         'depth_module.color_format': 'RGB8',
@@ -187,7 +204,7 @@ def _realsense(
     names = ('~/color/image_raw', '~/color/image_rect_raw')
     remappings = tuple(pair for name in names for pair in _onto(name, 'wrist', common))
     return NodeProcess(
-        'realsense2_camera_node', 'wrist_camera', parameters=parameters,
+        'realsense2_camera_node', WRIST_NODE, parameters=parameters,
         package='realsense2_camera', **{**common, 'remappings': remappings},
     )
 

@@ -248,6 +248,7 @@ class SimArmNode(Node):
 def main(args: Sequence[str] | None = None) -> None:
     """Run the simulated arm."""
     help_if_asked(args, 'sim_arm', __doc__ or '', SimArmParameters)
+
     def make() -> Node:
         try:
             return SimArmNode()

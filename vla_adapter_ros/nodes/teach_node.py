@@ -384,6 +384,7 @@ class TeachNode(Node):
 def main(args: Sequence[str] | None = None) -> None:
     """Run the teaching node."""
     help_if_asked(args, 'teach', __doc__ or '', TeachParameters)
+
     def make() -> Node:
         try:
             return TeachNode()

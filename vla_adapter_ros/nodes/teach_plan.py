@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.nodes.bringup_plan import read_parameters_file, shipped_config
 from vla_adapter_ros.nodes.hardware_plan import HARDWARE_ARGUMENTS, camera_processes
 from vla_adapter_ros.nodes.plan_parts import BOOLEANS, Argument, NodeProcess, check_arguments
 from vla_adapter_ros.runtime.contract import resolve_contract
@@ -33,6 +35,7 @@ TEACH_ARGUMENTS = (
     Argument('wrist_topic', '', 'Image topic of the wrist camera.'),
     Argument('joint_states_topic', '', 'Topic of the measured joint states.'),
     Argument('namespace', '', 'Namespace of all nodes.'),
+    Argument('params_file', '', 'Parameter file for the cameras; empty: config/alicia.yaml.'),
     Argument('task', '', 'What lies on the table of the simulation.'),
     Argument('seed', '', 'Seed of the simulated scene.'),
     Argument(
@@ -71,7 +74,9 @@ def plan_teaching(given: Mapping[str, str]) -> list[NodeProcess]:
         NodeProcess('teach', 'teach', parameters=teach, **common),
     ]
     if not sim:
-        return [*camera_processes(arguments, contract, common), *processes]
+        path = Path(arguments['params_file'] or shipped_config('alicia.yaml'))
+        parameters = read_parameters_file(path)
+        return [*camera_processes(arguments, contract, parameters, common), *processes]
     if arguments['camera_driver'] != 'none' or arguments['usb_driver'] != 'none':
         raise VLAAdapterError('sim:=true brings its own cameras: leave the camera drivers at none')
     scene: dict[str, Any] = {'robot': robot, **_given(arguments, 'task')}
