@@ -14,7 +14,9 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 PACKAGE = 'vla_adapter_ros'
 EXTRAS = ('sim', 'train', 'camera', 'viz')
-DATA_SUFFIXES = ('.json', '.npz', '.png', '.rules', '.safetensors', '.txt', '.urdf', '.xml', '.yaml')
+DATA_SUFFIXES = (
+    '.json', '.npz', '.png', '.rules', '.safetensors', '.txt', '.urdf', '.xml', '.yaml',
+)  # fmt: skip
 
 
 def read_version() -> str:
