@@ -224,6 +224,20 @@ def test_episodes_are_started_kept_and_discarded_by_key_and_service(bench):
     assert teacher.calls == ['start', 'stop', 'discard']
 
 
+def test_instruction_can_be_changed_between_episodes(bench):
+    teacher = bench(A, instruction='push the red block')
+    heard = []
+    teacher.node.create_subscription(
+        String, '/vla_adapter/instruction', lambda m: heard.append(m.data), SAYINGS
+    )
+    wait_until(lambda: heard, 10, 'instruction')
+    assert teacher.set_parameter('teach', 'instruction', 'pick up the blue ball')
+    wait_until(lambda: heard[-1] == 'pick up the blue ball', 10, 'new instruction')
+    assert heard[0] == 'push the red block'
+    assert not teacher.set_parameter('teach', 'speed', 1.0)
+    assert not teacher.set_parameter('teach', 'instruction', 5)
+
+
 def test_recorders_refusal_is_passed_on(bench):
     teacher = bench(A)
     teacher.recorder('disk full', success=False)
@@ -288,6 +302,7 @@ def test_gamepad_moves_the_arm_while_its_deadman_is_held(bench):
     moved = np.abs(teacher.joints - START).max()
     assert moved > 0.05
     teacher.wait_for_words('not engaged; the arm holds')  # it went silent with the button down
+    time.sleep(1.0)
     held = teacher.joints
     teacher.wait_for_states(100)
     assert np.abs(teacher.joints - held).max() < 0.03

@@ -19,23 +19,15 @@ import numpy as np
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.publisher import Publisher
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import JointState
-from trajectory_msgs.msg import JointTrajectory
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.evaluation.checks import SKIP, Check, exit_code, table
 from vla_adapter_ros.evaluation.robot_checks import judge_small_motion
-from vla_adapter_ros.nodes.messages import (
-    COMMAND,
-    LATEST,
-    joint_state_message,
-    trajectory_message,
-)
+from vla_adapter_ros.nodes.arm_commands import ArmCommands
+from vla_adapter_ros.nodes.messages import LATEST
 from vla_adapter_ros.runtime.contract import contract_path, load_contract
-from vla_adapter_ros.runtime.front_ends import JointCommand, TrajectoryCommand, make_front_end
-from vla_adapter_ros.runtime.motion_plan import MotionPlan
 from vla_adapter_ros.runtime.teaching import TeachMotion
 
 _STEP = np.deg2rad(5.0)
@@ -56,62 +48,17 @@ class FirstMotionNode(Node):
         self.contract = load_contract(contract_path(robot))
         fastest = float(self.contract.max_velocity[:-1].max())
         self.motion = TeachMotion(self.contract, None, _SPEED / fastest)
-        self._front_end = make_front_end(self.motion.contract)
-        spec = self.contract.front_end
-        streamed = spec.kind == 'joint_commands'
-        kind = JointState if streamed else JointTrajectory
-        topics = [spec.arm_topic] if streamed else [spec.arm_topic, spec.gripper_topic]
-        self._commands: dict[str, Publisher] = {
-            topic: self.create_publisher(kind, topic, COMMAND) for topic in topics
-        }
+        self.commands = ArmCommands(self, self.motion.contract)
         self.create_subscription(JointState, 'joint_states', self._on_joint_state, LATEST)
-
-    @property
-    def command_topics(self) -> list[str]:
-        """Topics of the commands."""
-        return list(self._commands)
-
-    @property
-    def driver_listens(self) -> bool:
-        """Whether a driver of the contract's front end is there."""
-        return all(p.get_subscription_count() > 0 for p in self._commands.values())
-
-    def other_commanders(self) -> list[str]:
-        """Return other nodes that publish commands."""
-        found = {
-            info.node_name
-            for topic in self._commands
-            for info in self.get_publishers_info_by_topic(self.resolve_topic_name(topic))
-        }
-        return sorted(found - {self.get_name()})
 
     def tick(self) -> None:
         """Send what is due."""
         now = time.monotonic()
-        self.send_plan(self.motion.tick(now))
-        if self.motion.engaged and (command := self._front_end.stream(self.motion, now)):
-            self._send(command)
-
-    def send_plan(self, plan: MotionPlan | None) -> None:
-        """Send a plan to the driver."""
-        if plan is not None:
-            for command in self._front_end.on_plan(plan):
-                self._send(command)
+        self.commands.send_plan(self.motion.tick(now))
+        self.commands.stream(self.motion, now)
 
     def _on_joint_state(self, message: JointState) -> None:
         self.motion.observe(message.name, message.position, time.monotonic())
-
-    def _send(self, command: TrajectoryCommand | JointCommand) -> None:
-        if isinstance(command, TrajectoryCommand):
-            message = trajectory_message(
-                command.names, command.times, command.positions, command.velocities
-            )
-        else:
-            message = joint_state_message(
-                command.names, command.positions, command.velocities,
-                self.get_clock().now().to_msg(),
-            )
-        self._commands[command.topic].publish(message)
 
 
 class FirstMotion:
@@ -156,10 +103,10 @@ class FirstMotion:
         node = self._node
         if problem := node.motion.problem(time.monotonic()):
             return problem
-        if not node.driver_listens:
-            topics = ', '.join(node.command_topics)
+        if not node.commands.driver_listens:
+            topics = ', '.join(node.commands.topics)
             return f'no driver listens on {topics}; run preflight'
-        if others := node.other_commanders():
+        if others := node.commands.other_commanders():
             return f'{", ".join(others)} commands this arm too; stop it first'
         return ''
 
@@ -254,7 +201,7 @@ def main(words: Sequence[str] | None = None) -> None:
         sys.exit('first_motion: interrupted')
     finally:
         if node is not None and rclpy.ok():
-            node.send_plan(node.motion.hold(time.monotonic()))
+            node.commands.send_plan(node.motion.hold(time.monotonic()))
         rclpy.try_shutdown()
     print(table(checks, colour=sys.stdout.isatty()))
     sys.exit(exit_code(checks))

@@ -12,35 +12,28 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
+from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.task import Future
 from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import Bool, String
 from std_srvs.srv import SetBool, Trigger
-from trajectory_msgs.msg import JointTrajectory
 
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.nodes.messages import (
-    COMMAND,
-    EVERY,
-    LATCHED,
-    LATEST,
-    joint_state_message,
-    trajectory_message,
-)
+from vla_adapter_ros.nodes.arm_commands import ArmCommands
+from vla_adapter_ros.nodes.messages import EVERY, LATCHED, LATEST
 from vla_adapter_ros.nodes.node_help import help_if_asked
 from vla_adapter_ros.nodes.parameters import declare_parameters, read_parameters
 from vla_adapter_ros.nodes.spinning import spin_node
 from vla_adapter_ros.nodes.teach_parameters import TeachParameters
 from vla_adapter_ros.runtime import jogging
 from vla_adapter_ros.runtime.contract import contract_path, load_contract
-from vla_adapter_ros.runtime.front_ends import JointCommand, TrajectoryCommand, make_front_end
 from vla_adapter_ros.runtime.kinematics import Kinematics
 from vla_adapter_ros.runtime.leader import Leader
-from vla_adapter_ros.runtime.motion_plan import MotionPlan
 from vla_adapter_ros.runtime.teaching import TeachMotion
 
 _NAME = 'teach'
@@ -81,7 +74,7 @@ class TeachNode(Node):
             parameters.leader_gripper_open,
             parameters.leader_gripper_closed,
         )
-        self._front_end = make_front_end(self.motion.contract)
+        self._commands = ArmCommands(self, self.motion.contract)
         self._dragging = False
         self._drag_asked = -_CONFIRM_WITHIN
         self._pad_state: tuple[Joy, float] | None = None
@@ -91,6 +84,7 @@ class TeachNode(Node):
         self._make_outputs()
         self._make_inputs()
         self._ready = False
+        self.add_on_set_parameters_callback(self._on_set_parameters)
         self.say(f'teaching by {parameters.mode}; waiting for joint states')
 
     # -- interfaces ---------------------------------------------------------------------------
@@ -104,15 +98,10 @@ class TeachNode(Node):
             )
 
     def _make_outputs(self) -> None:
-        spec = self.contract.front_end
-        streamed = spec.kind == 'joint_commands'
-        kind = JointState if streamed else JointTrajectory
-        topics = [spec.arm_topic] if streamed else [spec.arm_topic, spec.gripper_topic]
-        self._commands = {t: self.create_publisher(kind, t, COMMAND) for t in topics}
         self._state = self.create_publisher(String, '~/state', SAYINGS)
         # Where the recorder (and the simulation's judge) hear it from the policy node too.
         self._instruction = self.create_publisher(String, 'vla_adapter/instruction', LATCHED)
-        self._instruction.publish(String(data=self.parameters.instruction))
+        self._publish_instruction(self.parameters.instruction)
         if self.parameters.mode == 'drag':
             self._demonstration = self.create_publisher(Bool, '/demonstration', EVERY)
 
@@ -139,14 +128,28 @@ class TeachNode(Node):
             )
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(1.0 / self.parameters.tick_rate, self._tick, clock=steady)
-        if self._front_end.rate:
-            self.create_timer(1.0 / self._front_end.rate, self._stream, clock=steady)
+        if self._commands.rate:
+            self.create_timer(1.0 / self._commands.rate, self._stream, clock=steady)
+
+    def _publish_instruction(self, text: str) -> None:
+        self._instruction.publish(String(data=text))
+
+    def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
+        """Take a new instruction between two episodes; the rest needs a new start."""
+        for change in changes:
+            if change.name != 'instruction' or type(change.value) is not str:
+                reason = f'{change.name} takes effect at the next start; only instruction (a text)'
+                return SetParametersResult(successful=False, reason=f'{reason} changes now')
+        for change in changes:
+            self._publish_instruction(change.value)
+            self.say(f'instruction: {change.value}')
+        return SetParametersResult(successful=True)
 
     def close(self) -> None:
         """Hold the arm; give a torque-free arm its torque back."""
         if self._dragging:
             self._end_drag()
-        self._send_plan(self.motion.hold(time.monotonic()))
+        self._commands.send_plan(self.motion.hold(time.monotonic()))
         self._stream()
 
     def say(self, text: str, bad: bool = False) -> None:
@@ -164,7 +167,7 @@ class TeachNode(Node):
 
     def _engage(self) -> None:
         """Take the arm over. Raises VLAAdapterError saying why not."""
-        if others := self._other_commanders():
+        if others := self._commands.other_commanders():
             raise VLAAdapterError(f'{", ".join(others)} commands this arm too; stop it first')
         if self.parameters.mode == 'drag':
             self._begin_drag()
@@ -179,18 +182,10 @@ class TeachNode(Node):
     def _release(self) -> None:
         if self._dragging:
             self._end_drag()
-        self._send_plan(self.motion.hold(time.monotonic()))
+        self._commands.send_plan(self.motion.hold(time.monotonic()))
         self._stream()
         self.motion.release()
         self.say('not engaged; the arm holds')
-
-    def _other_commanders(self) -> list[str]:
-        found = set()
-        for topic in self._commands:
-            for info in self.get_publishers_info_by_topic(self.resolve_topic_name(topic)):
-                if info.node_name != self.get_name():
-                    found.add(info.node_name)
-        return sorted(found)
 
     def _begin_drag(self) -> None:
         if problem := self.motion.problem(time.monotonic()):
@@ -261,7 +256,7 @@ class TeachNode(Node):
         if self.parameters.mode == 'leader':
             self._release()  # the leader would only move it again
             return
-        self._send_plan(self.motion.hold(time.monotonic()))
+        self._commands.send_plan(self.motion.hold(time.monotonic()))
         self.say('stopped; the arm holds')
 
     def _clear(self) -> str:
@@ -342,7 +337,7 @@ class TeachNode(Node):
             self._act_on_pad()
             if self.parameters.mode == 'leader' and self.motion.engaged:
                 self._follow(now)
-            self._send_plan(self.motion.tick(now))
+            self._commands.send_plan(self.motion.tick(now))
         except VLAAdapterError as error:
             self.say(str(error), bad=True)
         if self.motion.engaged and (problem := self.motion.problem(now)):
@@ -358,27 +353,8 @@ class TeachNode(Node):
         self.motion.follow(self._leader.target, self._leader.velocity)
 
     def _stream(self) -> None:
-        if self.motion.engaged and not self._dragging:
-            command = self._front_end.stream(self.motion, time.monotonic())
-            if command is not None:
-                self._send(command)
-
-    def _send_plan(self, plan: MotionPlan | None) -> None:
-        if plan is not None:
-            for command in self._front_end.on_plan(plan):
-                self._send(command)
-
-    def _send(self, command: TrajectoryCommand | JointCommand) -> None:
-        if isinstance(command, TrajectoryCommand):
-            message = trajectory_message(
-                command.names, command.times, command.positions, command.velocities
-            )
-        else:
-            stamp = self.get_clock().now().to_msg()
-            message = joint_state_message(
-                command.names, command.positions, command.velocities, stamp
-            )
-        self._commands[command.topic].publish(message)
+        if not self._dragging:
+            self._commands.stream(self.motion, time.monotonic())
 
 
 def main(args: Sequence[str] | None = None) -> None:
