@@ -302,10 +302,17 @@ def test_gamepad_moves_the_arm_while_its_deadman_is_held(bench):
     moved = np.abs(teacher.joints - START).max()
     assert moved > 0.05
     teacher.wait_for_words('not engaged; the arm holds')  # it went silent with the button down
-    time.sleep(1.0)
+
+    def rests():
+        before = teacher.joints
+        teacher.wait_for_states(30)
+        return np.abs(teacher.joints - before).max() < 2e-3
+
+    # The driver's slowest speed may still be taking the arm to its last command.
+    wait_until(rests, 10.0, 'the arm at rest')
     held = teacher.joints
     teacher.wait_for_states(100)
-    assert np.abs(teacher.joints - held).max() < 0.03
+    assert np.abs(teacher.joints - held).max() < 4e-3
 
 
 def test_terminal_keys_reach_the_node(bench):
