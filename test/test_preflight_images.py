@@ -117,6 +117,23 @@ def test_reference_is_spread_over_the_data_set():
     assert read[0][2] == [0, 49]
 
 
+def test_reference_of_a_recorded_data_set_fits_its_own_camera(tmp_path):
+    from data_samples import contract, image, observations, targets
+
+    from vla_adapter_ros.data.episodes import open_source
+    from vla_adapter_ros.data.lerobot_writer import DatasetWriter
+
+    with DatasetWriter(tmp_path / 'set', contract(), storage='image') as writer:
+        for seed in range(2):
+            writer.add_episode(observations(20, seed=0), targets(20, seed))
+    found = dataset_references(open_source(tmp_path / 'set'))
+    assert set(found) == {'third_person', 'wrist'}
+    assert found['wrist'].frames == 40
+    assert judge('third_person', image(0, 10), found['third_person']).verdict == PASS
+    # The wrist camera sees another picture: exchanged cables are noticed.
+    assert judge('third_person', image(3, 10), found['third_person']).verdict == WARN
+
+
 def test_sheet_shows_live_beside_mean(tmp_path, reference):
     path = tmp_path / 'sheet.png'
     picture_sheet({'wrist': scene(1), 'third_person': scene(2)}, {'wrist': reference}, path)

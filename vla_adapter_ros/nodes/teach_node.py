@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
@@ -61,9 +62,7 @@ class TeachNode(Node):
         path = contract_path(parameters.robot)
         self.contract = load_contract(path)
         self._check_mode()
-        self.motion = TeachMotion(
-            self.contract, Kinematics.of(self.contract, path.parent), parameters.speed
-        )
+        self.motion = TeachMotion(self.contract, self._kinematics(path), parameters.speed)
         self._keys = jogging.KeyJogger(self.motion)
         self._pad = jogging.PadJogger(self.motion, jogging.PadSettings(
             deadman=parameters.pad_deadman, speed=parameters.pad_speed
@@ -96,6 +95,13 @@ class TeachNode(Node):
                 f'mode drag needs the standalone driver (its /demonstration frees the arm), robot'
                 f' {self.contract.name} has front end {front_end}; use robot:=alicia_d_standalone'
             )
+
+    def _kinematics(self, path: Path) -> Kinematics | None:
+        try:
+            return Kinematics.of(self.contract, path.parent)
+        except VLAAdapterError as error:
+            self.get_logger().warning(f'no tool keys, no workspace box: {error}')
+            return None
 
     def _make_outputs(self) -> None:
         self._state = self.create_publisher(String, '~/state', SAYINGS)
