@@ -22,6 +22,7 @@ from vla_adapter_ros.errors import DatasetError, VLAAdapterError
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.runtime.chunk import ActionChunk
 from vla_adapter_ros.runtime.contract import RobotContract
+from vla_adapter_ros.runtime.simple_policies import HoldPolicy
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
 from vla_adapter_ros.simulation.expert_chunks import ExpertChunks
 
@@ -79,22 +80,16 @@ class ScriptedExpert:
         return self._chunks.predict(observation)
 
 
-class ZeroPolicy:
+class ZeroPolicy(HoldPolicy):
     """Stays where it is: what success without doing anything would be."""
 
     needs_images = False
 
     def __init__(self, contract: RobotContract) -> None:
-        self.contract = replace(contract, action_space='joint_delta')
+        super().__init__(replace(contract, action_space='joint_delta'))
 
     def begin(self, simulation: ArmSimulation, task: str, seed: int) -> None:
         """Begin an episode."""
-
-    def predict(self, observation: Observation) -> ActionChunk:
-        """Return no offsets, and the gripper as it is."""
-        actions = np.zeros((CHUNK_SIZE, 7))
-        actions[:, 6] = observation.proprioception[6]
-        return _chunk(actions, observation, self.contract, 'zero')
 
 
 class RandomPolicy:
