@@ -1,0 +1,129 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The official training forward, written a second time from its description, not from our code.
+
+Stock transformers Qwen2 over the official sequence (prompt, visual tokens, 64 placeholders that
+become ActionQueries, padding with its mask), every layer's state, the two slices that the policy
+reads, and the policy block by block for one sample at a time. Weights by their official names.
+The towers are the network's own: test_model_vision.py holds them against transformers' models.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch.nn import functional as F
+from transformers import Qwen2Config, Qwen2Model
+
+QUERIES = 64
+
+
+class OfficialReference:
+    """Loss of one official batch as a function of official parameters.
+
+    Args:
+        towers: callable pixels (B, C, S, S) -> features (B, V, width).
+        weights: official name -> tensor; gradients flow into them.
+        sizes: `hidden`, `layers`, `heads`, `kv_heads`, `mlp_hidden`, `vocab_size`.
+        pro: Pro or original policy.
+    """
+
+    def __init__(self, towers, weights: dict, sizes: dict, pro: bool) -> None:
+        self.towers, self.weights, self.sizes, self.pro = towers, weights, sizes, pro
+        config = Qwen2Config(
+            vocab_size=sizes['vocab_size'], hidden_size=sizes['hidden'],
+            intermediate_size=sizes['mlp_hidden'], num_hidden_layers=sizes['layers'],
+            num_attention_heads=sizes['heads'], num_key_value_heads=sizes['kv_heads'],
+            rms_norm_eps=1e-6, rope_theta=1e6, attn_implementation='eager', use_cache=False,
+        )  # fmt: skip
+        self.qwen = Qwen2Model(config).train()
+
+    def loss(self, batch: dict) -> torch.Tensor:
+        """Mean absolute error over all actions of the batch, before any reduction elsewhere."""
+        states, action_tokens = self.language(batch)
+        predicted = []
+        for row, mask in enumerate(action_tokens):
+            visual = states[0].shape[1] - batch['input_ids'].shape[1]
+            # States behind the visual tokens, without the last position; the mask is that of the
+            # labels moved one to the left, so every feature is read one position early.
+            text = [s[row, visual:-1] for s in states]
+            query = [s[mask[1:]] for s in text]
+            raw = [s[row, :visual] for s in states]
+            predicted.append(self.policy(raw, query, batch['proprio'][row], batch['latent']))
+        return F.l1_loss(torch.stack(predicted), batch['actions'])
+
+    def language(self, batch: dict) -> tuple[tuple, torch.Tensor]:
+        """Hidden states of all layers, and which ids are action tokens."""
+        w = self.weights
+        action_tokens = batch['labels'] != -100
+        table = w['vla.language_model.model.embed_tokens.weight']
+        embedded = F.embedding(batch['input_ids'].clamp(max=len(table) - 1), table)
+        queries = w['vla.action_queries.weight'].repeat(len(embedded), 1)
+        embedded = embedded.masked_scatter(action_tokens[..., None], queries)
+        visual = self.project(self.towers(batch['pixel_values']))
+        sequence = torch.cat((embedded[:, :1], visual, embedded[:, 1:]), dim=1)
+        mask = batch['attention_mask']
+        ones = torch.ones(visual.shape[:2], dtype=mask.dtype)
+        mask = torch.cat((mask[:, :1], ones, mask[:, 1:]), dim=1)
+        prefix = 'vla.language_model.model.'
+        own = {n[len(prefix):]: v for n, v in w.items() if n.startswith(prefix)}
+        inputs = {'inputs_embeds': sequence, 'attention_mask': mask, 'output_hidden_states': True}
+        out = torch.func.functional_call(self.qwen, own, (), inputs)
+        return out.hidden_states, action_tokens
+
+    def linear(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        """Apply the official layer of that name."""
+        return F.linear(x, self.weights[f'{name}.weight'], self.weights[f'{name}.bias'])
+
+    def norm(self, name: str, x: torch.Tensor) -> torch.Tensor:
+        """Apply the official LayerNorm of that name."""
+        return F.layer_norm(
+            x, x.shape[-1:], self.weights[f'{name}.weight'], self.weights[f'{name}.bias']
+        )
+
+    def project(self, features: torch.Tensor) -> torch.Tensor:
+        """Projector: three layers with GELU between them."""
+        x = F.gelu(self.linear('vla.projector.fc1', features))
+        x = F.gelu(self.linear('vla.projector.fc2', x))
+        return self.linear('vla.projector.fc3', x)
+
+    def policy(self, raw: list, query: list, proprio, latent) -> torch.Tensor:
+        """One sample: (V, D) and (64, D) per layer, (P,), (8, 7 D) -> actions (8, 7)."""
+        p = self.linear('proprio_projector.fc2', F.gelu(
+            self.linear('proprio_projector.fc1', proprio)))  # fmt: skip
+        x = F.relu(self.linear('action_head.model.fc1',
+                               self.norm('action_head.model.layer_norm1', latent)))  # fmt: skip
+        for i in range(len(raw) - 1):
+            adapter = torch.cat((query[i + 1], p[None]))
+            x = self.block(f'action_head.model.mlp_resnet_blocks.{i}', x, adapter, raw[i + 1])
+        return self.linear('action_head.model.fc2', self.norm('action_head.model.layer_norm2', x))
+
+    def block(self, name: str, x, adapter, raw) -> torch.Tensor:
+        """One policy block on (8, D), (65, D) and (V, D)."""
+        groups = [('self', x), ('adapter', adapter), ('task', raw)]
+        q = self.heads(self.linear(f'{name}.q_proj', x))
+        q = rotated(q) if self.pro else q
+        scores, values = [], []
+        for kind, tokens in groups:
+            suffix = kind if self.pro else 'proj'
+            key = self.heads(self.linear(f'{name}.k_{suffix}', tokens))
+            score = q @ (rotated(key) if self.pro else key).transpose(-1, -2)
+            gate = torch.tanh(self.weights[f'{name}.gating_factor'])
+            scores.append(score * gate if kind == 'task' else score)
+            values.append(self.heads(self.linear(f'{name}.v_{suffix}', tokens)))
+        weights = torch.softmax(torch.cat(scores, dim=-1) / q.shape[-1] ** 0.5, dim=-1)
+        mixed = (weights @ torch.cat(values, dim=1)).transpose(0, 1).reshape(x.shape)
+        out = self.linear(f'{name}.o_proj', mixed)
+        return F.relu(self.linear(f'{name}.ffn.1', self.norm(f'{name}.ffn.0', out + x)))
+
+    def heads(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, D) -> (8 heads, N, D / 8)."""
+        return x.reshape(len(x), 8, -1).transpose(0, 1)
+
+
+def rotated(x: torch.Tensor) -> torch.Tensor:
+    """Official rotary positions: tables [f, f], but pairs of even and odd channels."""
+    count, width = x.shape[-2:]
+    frequencies = 10000.0 ** (-torch.arange(0, width, 2) / width)
+    angles = (torch.arange(count)[:, None] * frequencies).repeat(1, 2)
+    even, odd = x[..., 0::2], x[..., 1::2]
+    turned = torch.stack((-odd, even), dim=-1).flatten(-2)
+    return x * angles.cos().to(x.dtype) + turned * angles.sin().to(x.dtype)
