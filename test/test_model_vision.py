@@ -7,8 +7,9 @@ import pytest
 import torch
 from model_cases import TINY_DINO, TINY_SIGLIP, fill_by_formula, formula_input, small_batch
 
-from vla_adapter_ros.model.config import VisionTowerConfig, VLAAdapterConfig
+from vla_adapter_ros.model.config import ConfigError, VisionTowerConfig, VLAAdapterConfig
 from vla_adapter_ros.model.initialise import grid_positions
+from vla_adapter_ros.model.phrase import mean_of_tokens
 from vla_adapter_ros.model.stem import KeypointToken
 from vla_adapter_ros.model.vision import VisionBackbone, VisionTower
 from vla_adapter_ros.model.vla import VLAAdapter
@@ -167,7 +168,7 @@ def test_film_averages_the_real_tokens_only():
     model = VLAAdapter.from_config(config)
     embedded = formula_input('embedded', (2, 5, 128))
     mask = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]])
-    average = model.average_language(embedded, mask)
+    average = model.film_language(embedded, mask)
     torch.testing.assert_close(average[0], embedded[0, :3].mean(0))
     torch.testing.assert_close(average[1], embedded[1].mean(0))
 
@@ -213,3 +214,34 @@ def test_grid_positions_are_distinct_and_of_the_stated_scale():
     assert float(positions.square().mean().sqrt()) == pytest.approx(0.707, abs=0.01)
     distances = torch.cdist(positions, positions) + 10 * torch.eye(64)
     assert float(distances.min()) > 1.0
+
+
+def phrase_model() -> VLAAdapter:
+    return VLAAdapter.from_config(VLAAdapterConfig.tiny(use_film=True, film_context=3))
+
+
+def test_film_by_phrases_tells_apart_what_the_average_cannot():
+    model = phrase_model()
+    ids = torch.tensor([[5, 6, 7, 8, 9, 10], [5, 9, 7, 8, 6, 10]])  # two words change places
+    embedded = model.decoder.embed_tokens(ids)
+    with torch.no_grad():
+        average = mean_of_tokens(embedded, None)
+        told = model.film_language(embedded, None)
+    torch.testing.assert_close(average[0], average[1])
+    assert (told[0] - told[1]).abs().max() > 1e-4
+
+
+def test_film_by_phrases_does_not_see_padding():
+    model = phrase_model()
+    ids = torch.tensor([[5, 6, 7, 0, 0, 0]])
+    mask = torch.tensor([[1, 1, 1, 0, 0, 0]])
+    with torch.no_grad():
+        padded = model.film_language(model.decoder.embed_tokens(ids), mask)
+        plain = model.film_language(model.decoder.embed_tokens(ids[:, :3]), None)
+    torch.testing.assert_close(padded, plain)
+
+
+@pytest.mark.parametrize(('film', 'context'), [(True, 2), (False, 3), (True, -1)])
+def test_a_phrase_length_without_meaning_is_refused(film, context):
+    with pytest.raises(ConfigError, match='film_context'):
+        VLAAdapterConfig.tiny(use_film=film, film_context=context)

@@ -216,6 +216,9 @@ class VLAAdapterConfig:
 
     `aligned_slices` corrects two off-by-one reads of the released code (see `sequence.py`); the
     released checkpoints need it False, a policy trained from scratch is better off with True.
+
+    `use_film` lets the towers see the instruction as the released option does; `film_norm`
+    normalises what they are told, `film_context` adds phrases of that many words (`phrase.py`).
     """
 
     vision: tuple[VisionTowerConfig, ...] = (DINOV2_LARGE, SIGLIP_SO400M)
@@ -229,6 +232,7 @@ class VLAAdapterConfig:
     use_proprio: bool = True
     use_film: bool = False
     film_norm: bool = False
+    film_context: int = 0
     aligned_slices: bool = False
     query_scale: float = 0.02
 
@@ -243,6 +247,12 @@ class VLAAdapterConfig:
             action_dim=self.action_dim,
             proprio_dim=self.proprio_dim,
         )
+        phrases = self.use_film and self.film_context > 0 and self.film_context % 2 == 1
+        if self.film_context and not phrases:
+            raise ConfigError(
+                f'{owner}.film_context: got {self.film_context}, allowed are 0 or, with use_film, '
+                'an odd number of words'
+            )
         if len(self.vision) not in (1, 2):
             raise ConfigError(f'{owner}.vision: got {len(self.vision)} towers, allowed are 1 or 2')
         tokens = {tower.tokens for tower in self.vision}

@@ -105,7 +105,7 @@ class InferenceSession:
                 like=input_ids,
             )
         tables = model.decoder.tables(text.shape[1] + config.visual_tokens, text)
-        language = model.average_language(embedded, attention_mask)
+        language = model.film_language(embedded, attention_mask)
         return Prompt(text, positions, tables, language)
 
     @torch.inference_mode()

@@ -50,7 +50,7 @@ class UpstreamForm:
     def encode(self, pixel_values: Tensor, input_ids: Tensor) -> Tensor:
         """Cameras -> projected visual tokens, one image and one tower at a time."""
         model, backbone = self.model, self.model.vision_backbone
-        language = model.average_language(model.decoder.embed_tokens(input_ids), None)
+        language = model.film_language(model.decoder.embed_tokens(input_ids), None)
         if language is not None and backbone.film_norm is not None:
             language = backbone.film_norm(language)
         images = pixel_values.to(model.dtype).unflatten(1, (-1, len(backbone.towers), 3))

@@ -18,6 +18,7 @@ from .config import VisionTowerConfig, VLAAdapterConfig
 from .initialise import initialise
 from .language import Decoder
 from .metadata import CheckpointMetadata
+from .phrase import PhraseEncoder, mean_of_tokens
 from .policy import build_policy
 from .projector import Projector
 from .sequence import (
@@ -43,6 +44,11 @@ class VLAAdapter(nn.Module):
         self.config = config
         self.metadata = CheckpointMetadata(config)
         self.vision_backbone = VisionBackbone(config)
+        self.phrases = (
+            PhraseEncoder(config.language.hidden, config.film_context)
+            if config.film_context
+            else None
+        )
         self.projector = Projector(config)
         self.language_model = nn.ModuleDict({'model': Decoder(config.language)})
         self.action_queries = (
@@ -275,7 +281,7 @@ class VLAAdapter(nn.Module):
         stages: dict[str, Tensor] | None = None,
     ) -> Tensor:
         """Encode and project the cameras: (B, n·tokens, hidden)."""
-        language = self.average_language(embedded, attention_mask)
+        language = self.film_language(embedded, attention_mask)
         features = self.vision_backbone(pixel_values.to(self.dtype), language)
         projected = self.projector(features)
         if stages is not None:
@@ -283,14 +289,13 @@ class VLAAdapter(nn.Module):
             stages['projected_patches'] = projected
         return projected
 
-    def average_language(self, embedded: Tensor, attention_mask: Tensor | None) -> Tensor | None:
-        """Mean of the real prompt tokens' embeddings (B, hidden), which FiLM towers take."""
+    def film_language(self, embedded: Tensor, attention_mask: Tensor | None) -> Tensor | None:
+        """Prompt embeddings (B, L, hidden) -> what FiLM towers take (B, hidden); see `phrase`."""
         if not self.config.use_film:
             return None
-        if attention_mask is None:
-            return embedded.mean(dim=1)
-        mask = attention_mask[..., None].to(embedded.dtype)
-        return (embedded * mask).sum(dim=1) / mask.sum(dim=1)
+        if self.phrases is not None:
+            return self.phrases(embedded, attention_mask)
+        return mean_of_tokens(embedded, attention_mask)
 
     def compute_loss(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """Training objective: mean absolute error of the actions, or of the noise for `dit`.
