@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""One judged episode in simulation, in process."""
+"""One judged episode in simulation: the referee, and the judge that plays it in process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vla_adapter_ros.evaluation.virtual_node import ControlSettings, VirtualNode
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
 from vla_adapter_ros.simulation.goals import acted_on, manipulated, scene_state
 from vla_adapter_ros.simulation.retarget import retargeted
-from vla_adapter_ros.simulation.tasks import Task, TaskOptions, make_task
+from vla_adapter_ros.simulation.tasks import TaskOptions, make_task
 from vla_adapter_ros.simulation.tool_kinematics import arm_kinematics
 
 CHECK_PERIOD = 0.1
@@ -82,6 +82,82 @@ class EpisodeResult:
         return {**asdict(self), 'listened': self.listened}
 
 
+class Referee:
+    """Sets up one episode and says when it is over, by the simulation's own clock.
+
+    The one place where success is decided, in process and through ROS.
+
+    Args:
+        simulation: is reset to the episode.
+        job: which episode.
+        options: how the tasks vary.
+
+    Raises:
+        VLAAdapterError: no such task, or the target is not on the table.
+    """
+
+    def __init__(self, simulation: ArmSimulation, job: EpisodeJob, options: TaskOptions) -> None:
+        self._simulation = simulation
+        self._job = job
+        self.task = make_task(job.task, options)
+        self.task.reset(simulation, job.seed)
+        if job.target is not None:
+            retargeted(self.task, simulation, job.target)
+        self.success = False
+        self.start()
+
+    def start(self) -> None:
+        """Let the time limit count from now on."""
+        self._begin = self._simulation.time
+        self._checks = 0
+        self.over = False
+
+    @property
+    def seconds(self) -> float:
+        """Simulated time since the start."""
+        return self._simulation.time - self._begin
+
+    def look(self) -> bool:
+        """Return whether the episode is over; call after every step, however short."""
+        if self.over:
+            return True
+        if self.seconds >= (self._checks + 1) * CHECK_PERIOD - 1e-9:
+            self._checks += 1
+            self.success = self.task.settled(self._simulation)
+            if self.success or self._checks >= self.task.horizon:
+                self.end()
+        return self.over
+
+    def end(self) -> None:
+        """Write down how the scene looks now: what happens later does not count."""
+        goal = self.task.goal
+        assert goal is not None
+        self.over = True
+        self._seconds = self.seconds
+        self._acted_on = acted_on(scene_state(self._simulation), self.task.start, goal)
+        self._named = manipulated(goal)
+        self._objects = len(self._simulation.scene_objects())
+
+    def result(self, chunks: int, refused: int, failure: str, inference: float) -> EpisodeResult:
+        """Return how the episode went; it ends here if it was not over."""
+        if not self.over:
+            self.end()
+        return EpisodeResult(
+            task=self._job.task,
+            seed=self._job.seed,
+            instruction=self.task.instruction,
+            named=self._named,
+            acted_on=self._acted_on,
+            objects=self._objects,
+            success=self.success,
+            seconds=round(self._seconds, 3),
+            chunks=chunks,
+            refused=refused,
+            failure=failure,
+            inference=inference,
+        )
+
+
 class _Timed:
     """A policy with the wall time of its answers."""
 
@@ -126,52 +202,32 @@ class Judge:
 
     def run(self, job: EpisodeJob) -> EpisodeResult:
         """Run one episode; `film` then holds its pictures if the job asks for them."""
-        task = make_task(job.task, self._options)
-        task.reset(self._simulation, job.seed)
-        if job.target is not None:
-            retargeted(task, self._simulation, job.target)
+        referee = Referee(self._simulation, job, self._options)
         self._policy.begin(self._simulation, job.task, job.seed)
         timed = _Timed(self._policy)
         node = VirtualNode(
             self._simulation, timed, self._policy.contract, self._settings,
-            self._policy.needs_images, task.instruction, self._kinematics,
+            self._policy.needs_images, referee.task.instruction, self._kinematics,
         )  # fmt: skip
-        success, failure = self._play(task, node, job.film)
-        state = scene_state(self._simulation)
-        assert task.goal is not None
-        return EpisodeResult(
-            task=job.task,
-            seed=job.seed,
-            instruction=task.instruction,
-            named=manipulated(task.goal),
-            acted_on=acted_on(state, task.start, task.goal),
-            objects=len(self._simulation.scene_objects()),
-            success=success,
-            seconds=round(self._simulation.time, 3),
-            chunks=node.chunks,
-            refused=node.refused,
-            failure=failure,
-            inference=float(np.mean(timed.seconds)) if timed.seconds else 0.0,
-        )
+        failure = self._play(referee, node, job.film)
+        inference = float(np.mean(timed.seconds)) if timed.seconds else 0.0
+        return referee.result(node.chunks, node.refused, failure, inference)
 
-    def _play(self, task: Task, node: VirtualNode, film: bool) -> tuple[bool, str]:
+    def _play(self, referee: Referee, node: VirtualNode, film: bool) -> str:
+        """Run until the referee ends it; returns why it ended early, or ''."""
         self.film = []
-        next_check, next_frame = CHECK_PERIOD, 0.0
-        while self._simulation.time < task.horizon * CHECK_PERIOD:
+        next_frame = 0.0
+        while not referee.look():
             if film and self._simulation.time >= next_frame - 1e-9:
                 self.film.append(self._picture())
                 next_frame += FILM_PERIOD
             try:
                 node.step()
             except VLAAdapterError as error:
-                return False, str(error)
+                return str(error)
             if node.safety.tripped:
-                return False, f'tripped: {node.safety.trip_reason}'
-            if self._simulation.time >= next_check - 1e-9:
-                next_check += CHECK_PERIOD
-                if task.settled(self._simulation):
-                    return True, ''
-        return False, ''
+                return f'tripped: {node.safety.trip_reason}'
+        return ''
 
     def _picture(self) -> np.ndarray:
         views = [self._simulation.render(n, *FILM_SIZE) for n in self._simulation.camera_names]
