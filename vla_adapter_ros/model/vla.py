@@ -223,23 +223,27 @@ class VLAAdapter(nn.Module):
 
     def hidden_states(
         self,
-        pixel_values: Tensor,
+        pixel_values: Tensor | None,
         input_ids: Tensor,
         attention_mask: Tensor | None = None,
         stages: dict[str, Tensor] | None = None,
+        *,
+        visual: Tensor | None = None,
     ) -> Tensor:
         """Run the VLM and stack what the policy reads: (B, layers + 1, T + Q, D).
 
         States above the highest one that a policy block reads are left out, unless `stages` asks.
+        `visual` is what `visual_tokens` gave for these pixels earlier, which are then not needed.
         """
-        self._check(pixel_values, input_ids)
+        self._check(pixel_values, input_ids, visual)
         config = self.config
         lengths = prompt_lengths(input_ids, attention_mask)
         if attention_mask is not None:
             # Padding ids may lie outside the vocabulary; nothing reads their embeddings.
             input_ids = input_ids * attention_mask.to(input_ids.dtype)
         embedded = self.decoder.embed_tokens(input_ids)
-        visual = self.visual_tokens(pixel_values, embedded, attention_mask, stages)
+        if visual is None:
+            visual = self.visual_tokens(pixel_values, embedded, attention_mask, stages)
         queries = self.queries(embedded)
         text = text_and_queries(embedded, queries, lengths)
         if stages is not None and lengths is None:
@@ -301,14 +305,18 @@ class VLAAdapter(nn.Module):
         """Training objective: mean absolute error of the actions, or of the noise for `dit`.
 
         Args:
-            batch: `pixel_values`, `input_ids`, `proprio`, `actions` (B, K, A) normalised, and
-                optionally `attention_mask` and `initial_latent`.
+            batch: `pixel_values` (or `visual_tokens` made of them earlier), `input_ids`,
+                `proprio`, `actions` (B, K, A) normalised, and optionally `attention_mask` and
+                `initial_latent`.
 
         Returns:
             The loss and detached figures to log.
         """
         hidden = self.hidden_states(
-            batch['pixel_values'], batch['input_ids'], batch.get('attention_mask')
+            batch.get('pixel_values'),
+            batch['input_ids'],
+            batch.get('attention_mask'),
+            visual=batch.get('visual_tokens'),
         )
         loss, metrics = self.policy.loss(
             hidden, batch.get('proprio'), batch['actions'], batch.get('initial_latent')
@@ -359,12 +367,23 @@ class VLAAdapter(nn.Module):
                 f'the network expects (batch, {", ".join(map(str, expected))})'
             )
 
-    def _check(self, pixel_values: Tensor, input_ids: Tensor) -> None:
-        self.check_pixels(pixel_values)
-        if input_ids.ndim != 2 or input_ids.shape[0] != pixel_values.shape[0]:
+    def _check(
+        self, pixel_values: Tensor | None, input_ids: Tensor, visual: Tensor | None
+    ) -> None:
+        expected = (self.config.visual_tokens, self.config.language.hidden)
+        if visual is not None and tuple(visual.shape[1:]) != expected:
             raise ObservationError(
-                f'input_ids: got shape {tuple(input_ids.shape)}, '
-                f'expected ({pixel_values.shape[0]}, length)'
+                f'visual_tokens: got shape {tuple(visual.shape)}, expected (batch, '
+                f'{expected[0]}, {expected[1]})'
+            )
+        if visual is None and pixel_values is None:
+            raise ObservationError('pixel_values: missing, and there are no visual_tokens either')
+        if visual is None:
+            self.check_pixels(pixel_values)
+        batch = (pixel_values if visual is None else visual).shape[0]
+        if input_ids.ndim != 2 or input_ids.shape[0] != batch:
+            raise ObservationError(
+                f'input_ids: got shape {tuple(input_ids.shape)}, expected ({batch}, length)'
             )
         if input_ids.shape[1] == 0:
             raise ObservationError('input_ids: the prompt is empty, at least one token is needed')
