@@ -14,12 +14,12 @@ WIDTH, HEIGHT = 64, 48
 
 
 def contract(
-    width: int = WIDTH, height: int = HEIGHT, rotate: int = 0, **changes
+    width: int = WIDTH, height: int = HEIGHT, rotate: int = 0, crop=None, **changes
 ) -> RobotContract:
     """The Alicia-D's contract with small cameras."""
     data = load_contract(builtin_contract_path('alicia_d')).to_dict()
     for camera in data['cameras'].values():
-        camera.update(width=width, height=height, rotate=rotate)
+        camera.update(width=width, height=height, rotate=rotate, crop=crop)
     return RobotContract.from_dict(data | changes)
 
 

@@ -15,6 +15,7 @@ from data_samples import contract
 from vla_adapter_ros.data.bag_file import BagFile
 from vla_adapter_ros.data.convert import convert
 from vla_adapter_ros.data.dataset import open_dataset
+from vla_adapter_ros.data.episodes import open_source
 from vla_adapter_ros.processing.images import OWN_IMAGES, ImageConfig
 from vla_adapter_ros.processing.pipeline import InputPipeline, ProcessingConfig
 from vla_adapter_ros.processing.tokenizer import Tokenizer
@@ -71,8 +72,8 @@ def training_inputs(dataset, pipeline):
     return pixels, [pipeline.prompt_ids(text) for text in batch.instructions], proprio
 
 
-def both(tmp_path, storage, spec, image_size=None, rotate=0, images=OWN_IMAGES):
-    robot = contract(WIDTH, HEIGHT, rotate)
+def both(tmp_path, storage, spec, image_size=None, rotate=0, images=OWN_IMAGES, **camera):
+    robot = contract(WIDTH, HEIGHT, rotate, **camera)
     spec = spec.but(contract=robot)
     bag = write_bag(tmp_path / 'bag', spec, size=(WIDTH, HEIGHT))
     convert([bag], tmp_path / 'set', storage=storage, image_size=image_size)
@@ -99,6 +100,19 @@ def test_model_inputs_are_bit_equal_for_lossless_storage(tmp_path, image_size, r
         # States are stored in float32; the node has the driver's float64.
         np.testing.assert_allclose(proprio[k], expected.proprio, atol=2e-6)
     assert np.abs(node[3].pixel_values - node[20].pixel_values).max() > 0.3
+
+
+@pytest.mark.parametrize('image_size', [None, 224])
+def test_the_crop_of_the_contract_is_made_once_before_turning(tmp_path, image_size):
+    crop = [30, 10, 100, 80]
+    (pixels, _, _), node = both(tmp_path, 'image', BagSpec(), image_size, 90, crop=crop)
+    for k, expected in enumerate(node):
+        np.testing.assert_array_equal(pixels[k], expected.pixel_values)
+    if image_size is None:
+        stored = next(open_source(tmp_path / 'set').images(0, 'wrist', [3]))
+        assert stored.shape == (100, 80, 3)
+    (whole, _, _), _ = both(tmp_path / 'whole', 'image', BagSpec(), image_size, 90)
+    assert np.abs(whole[3] - pixels[3]).max() > 0.3
 
 
 def test_jpeg_messages_are_decoded_alike(tmp_path):

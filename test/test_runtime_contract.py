@@ -48,6 +48,12 @@ def test_every_contract_that_ships_loads_and_survives_a_round_trip(name):
         (lambda d: d['joints'][1].update(name='Joint1'), 'expected unique names'),
         (lambda d: d['gripper'].update(closed_position=0.0), 'other than open_position'),
         (lambda d: d['cameras']['wrist'].update(rotate=45), 'expected 0, 90, 180 or 270'),
+        (lambda d: d['cameras']['wrist'].update(encoding='16UC1'), "got '16UC1', expected one of"),
+        (lambda d: d['cameras']['wrist'].update(crop=[0, 0, 640]), 'a list of 4 finite numbers'),
+        (lambda d: d['cameras']['wrist'].update(crop=[9, 0, 640, 480]), 'within 640×480'),
+        (lambda d: d['cameras']['wrist'].update(crop=[-1, 0, 64, 64]), 'within 640×480'),
+        (lambda d: d['cameras']['wrist'].update(crop=[0, 0, 64.5, 64]), 'in whole pixels'),
+        (lambda d: d['cameras']['wrist'].update(crop=[0, 0, 8, 64]), 'at least 16'),
         (lambda d: d['cameras'].clear(), 'expected at least one camera'),
         (lambda d: d['front_end'].update(kind='can_bus'), "got 'can_bus'"),
         (lambda d: d['front_end'].pop('gripper_topic'), 'expected a topic'),
@@ -90,6 +96,32 @@ def test_deployment_and_limits_may_differ_meaning_may_not(data):
     assert "action_space: 'joint_position' here, 'joint_delta' there" in differences
     assert 'cameras.wrist.rotate: 0 here, 180 there' in differences
     assert len(differences) == 4
+
+
+def test_a_contract_from_before_encoding_and_crop_is_the_default_one(data):
+    # Exactly what older releases wrote into data sets and checkpoints, and can read.
+    old = {'width': 640, 'height': 480, 'rotate': 0, 'mount': 'wrist'}
+    contract = RobotContract.from_dict(data)
+    assert contract.to_dict()['cameras']['wrist'] == old
+    data['cameras']['wrist'].update(encoding='any', crop=None)
+    spelled_out = RobotContract.from_dict(data)
+    assert spelled_out == contract
+    assert spelled_out.differences(contract) == contract.differences(spelled_out) == []
+
+
+def test_crop_and_grey_are_another_view_other_colour_encodings_are_not(data):
+    contract = RobotContract.from_dict(data)
+    data['cameras']['wrist'].update(encoding='bgr8', crop=[80, 0, 480, 480])
+    cropped = RobotContract.from_dict(data)
+    assert cropped.cameras['wrist'].seen_size == (480, 480)
+    assert RobotContract.from_dict(cropped.to_dict()) == cropped
+    assert contract.differences(cropped) == [
+        "cameras.wrist.crop: 'whole image' here, [80, 0, 480, 480] there"
+    ]
+    data['cameras']['wrist'].update(encoding='mono8', crop=None)
+    assert contract.differences(RobotContract.from_dict(data)) == [
+        "cameras.wrist.encoding: 'colour' here, 'grey' there"
+    ]
 
 
 @pytest.mark.parametrize('spec', [(0.0, 0.025), (1000.0, 0.0), (-0.025, 0.0)])

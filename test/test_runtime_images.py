@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from vla_adapter_ros.errors import ObservationError
-from vla_adapter_ros.runtime.images import ENCODINGS, decode_compressed, decode_image
+from vla_adapter_ros.runtime.encodings import ENCODINGS
+from vla_adapter_ros.runtime.images import decode_compressed, decode_image
 
 WIDTH, HEIGHT = 12, 8
 RNG = np.random.default_rng(0)

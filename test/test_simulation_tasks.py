@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from vla_adapter_ros.errors import InstructionError, VLAAdapterError
+from vla_adapter_ros.runtime.camera_spec import CameraSpec
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation, Pose
 from vla_adapter_ros.simulation.goals import (
     Move,
@@ -174,11 +175,13 @@ def test_unknown_tasks_are_refused():
 
 def test_a_session_moves_the_arm_to_the_action_and_counts_steps(simulation):
     session = TaskSession(
-        simulation, make_task('reach'), {'third_person': (48, 64), 'wrist': (48, 64)}
+        simulation, make_task('reach'),
+        {'third_person': CameraSpec(64, 48, 0, 'fixed'),
+         'wrist': CameraSpec(64, 48, 0, 'wrist', crop=(8, 0, 40, 48))},
     )
     observation = session.reset(5)
     assert list(observation.images) == ['third_person', 'wrist']
-    assert observation.images['wrist'].shape == (48, 64, 3)
+    assert observation.images['wrist'].shape == (48, 40, 3)
     assert observation.proprioception[6] == pytest.approx(1.0, abs=0.01)
     action = observation.proprioception + np.array([0.05, 0.05, -0.05, 0.05, 0.05, 0.05, -0.2])
     session.step(action)

@@ -30,9 +30,10 @@ from vla_adapter_ros.data.commands import (
 )
 from vla_adapter_ros.errors import DatasetError, ObservationError
 from vla_adapter_ros.processing.observation import Observation
+from vla_adapter_ros.runtime.camera_view import camera_picture
 from vla_adapter_ros.runtime.contract import RobotContract
 from vla_adapter_ros.runtime.joint_state import JointStateReader
-from vla_adapter_ros.runtime.observing import InputSettings, check_size, decode_message
+from vla_adapter_ros.runtime.observing import InputSettings
 
 ACTIONS = ('auto', 'commands', 'next_state')
 NO_OP_FILTERS = ('off', 'ends', 'all')
@@ -265,7 +266,7 @@ class BagEpisode:
         return self._joints.states[self._alignment.indices[JOINTS][self._kept]]
 
     def images(self, camera: str, frames: Iterable[int]) -> Iterator[np.ndarray]:
-        """Yield (H, W, 3) uint8 RGB images of the frames, as the camera gave them."""
+        """Yield (H, W, 3) uint8 RGB images of the frames, cropped, not yet turned."""
         seen = self._alignment.indices[camera][self._kept]
         wanted = [int(self._cameras[camera].numbers[seen[frame]]) for frame in frames]
         uses = Counter(wanted)
@@ -294,15 +295,15 @@ class BagEpisode:
                 if place != number:
                     continue
                 try:
-                    picture = decode_message(bag.decode(topic, message.data))
-                    yield place, check_size(picture, self.contract.cameras[camera])
+                    decoded = bag.decode(topic, message.data)
+                    yield place, camera_picture(decoded, self.contract.cameras[camera])
                 except ObservationError as error:
                     at = (message.time - first) / NANOSECONDS
                     raise DatasetError(f'{self.place}: {topic}: at {at:.2f} s: {error}') from error
                 number = next(wanted, None)
 
     def observations(self) -> Iterator[Observation]:
-        """Yield the frames' observations, images as the camera gave them."""
+        """Yield the frames' observations, images cropped, not yet turned."""
         frames = range(len(self))
         views = {camera: self.images(camera, frames) for camera in self._cameras}
         for frame, state in zip(frames, self.state, strict=True):

@@ -59,4 +59,7 @@ class BagSource:
     def fingerprint(self) -> str:
         """Return a hash of all files' names and sizes."""
         files = [f for bag in self._bags for f in bag.path.iterdir() if f.is_file()]
-        return files_fingerprint(self.path.parent, files)
+        # The crop may come from the caller's contract.
+        crops = [camera.crop for bag in self._bags for camera in bag.contract.cameras.values()]
+        cropped = f' {crops}' if any(crops) else ''
+        return files_fingerprint(self.path.parent, files) + cropped

@@ -13,9 +13,9 @@ import numpy as np
 
 from vla_adapter_ros.errors import ObservationError
 from vla_adapter_ros.evaluation.checks import FAIL, PASS, SKIP, WARN, Check
+from vla_adapter_ros.runtime.camera_view import camera_picture
 from vla_adapter_ros.runtime.contract import CameraSpec, RobotContract
 from vla_adapter_ros.runtime.joint_state import JointStateReader
-from vla_adapter_ros.runtime.observing import check_size, decode_message
 from vla_adapter_ros.runtime.plausibility import PlausibilityMonitor
 
 # Stamps older than this on arrival, or ahead of the clock by as much, are of another clock [s].
@@ -69,17 +69,25 @@ def check_camera(
     if not record.arrivals:
         return Check(title, FAIL, _silence(record, 'start its camera node')), None
     try:
-        image = check_size(decode_message(record.last), camera)
+        image = camera_picture(record.last, camera)
     except ObservationError as error:
         return Check(title, FAIL, f'{record.topic}: {error}'), None
     encoding = getattr(record.last, 'encoding', '') or f'compressed {record.last.format}'
     text = (
-        f'{record.topic}: {image.shape[1]}×{image.shape[0]} {encoding}, {record.rate:.1f} Hz,'
+        f'{record.topic}: {camera.width}×{camera.height} {encoding}{_crop_text(camera)},'
+        f' {record.rate:.1f} Hz,'
         f' {_age(record) * 1e3:.0f} ms old'
     )
     upright = np.ascontiguousarray(np.rot90(image, -camera.rotate // 90))
     verdict, fault = _camera_fault(record, step_period)
     return Check(title, verdict, f'{text}; {fault}' if fault else text), upright
+
+
+def _crop_text(camera: CameraSpec) -> str:
+    if camera.crop is None:
+        return ''
+    x, y, width, height = camera.crop
+    return f' cropped to {width}×{height} at ({x}, {y})'
 
 
 def _camera_fault(record: TopicRecord, step_period: float) -> tuple[str, str]:

@@ -20,7 +20,7 @@ from vla_adapter_ros.runtime.kinematics import Kinematics
 from vla_adapter_ros.runtime.safety import SafetyFilter
 from vla_adapter_ros.runtime.scheduler import ChunkScheduler
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
-from vla_adapter_ros.simulation.session import camera_sizes
+from vla_adapter_ros.simulation.session import render_views
 from vla_adapter_ros.simulation.tool_kinematics import arm_kinematics
 from vla_adapter_ros.simulation.trajectory_controller import (
     JointTrajectoryController,
@@ -71,7 +71,7 @@ class VirtualNode:
         self._simulation = simulation
         self._policy = policy
         self._settings = settings
-        self._sizes = camera_sizes(contract) if images else {}
+        self._cameras = contract.cameras if images else {}
         kinematics = kinematics or arm_kinematics()
         self.safety = SafetyFilter(contract, kinematics=kinematics)
         self.scheduler = ChunkScheduler(
@@ -100,7 +100,7 @@ class VirtualNode:
 
     def observe(self) -> Observation:
         """Return what the node would see now."""
-        images = {name: self._simulation.render(name, *s) for name, s in self._sizes.items()}
+        images = render_views(self._simulation, self._cameras)
         state = self._simulation.proprioception
         return Observation(images, state, self.instruction, self._simulation.time)
 

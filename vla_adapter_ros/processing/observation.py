@@ -14,8 +14,8 @@ class Observation:
     """One moment as the robot saw it.
 
     Attributes:
-        images: camera name → (H, W, 3) uint8 RGB, C-contiguous; contract order
-            (`third_person`, then `wrist`).
+        images: camera name → (H, W, 3) uint8 RGB, C-contiguous, with the contract's crop, not yet
+            turned; contract order (`third_person`, then `wrist`).
         proprioception: (P,) float64 in contract order: joint positions [rad], then the gripper's
             open fraction (0 closed, 1 open).
         instruction: what to do, as the user said it (trimmed).

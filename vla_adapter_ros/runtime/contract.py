@@ -17,6 +17,8 @@ import numpy as np
 import yaml
 
 from vla_adapter_ros.errors import ContractError
+from vla_adapter_ros.runtime.camera_spec import CameraSpec, parse_camera
+from vla_adapter_ros.runtime.encodings import GREY_ENCODINGS
 from vla_adapter_ros.runtime.sections import Section
 
 CONTRACT_VERSION = 1
@@ -65,23 +67,6 @@ class GripperSpec:
         """Return the driver state position of an open fraction, clipped to [0, 1]."""
         clipped = min(max(fraction, 0.0), 1.0)
         return self.closed_position + clipped * (self.open_position - self.closed_position)
-
-
-@dataclass(frozen=True)
-class CameraSpec:
-    """One camera as the model sees it.
-
-    Attributes:
-        width: expected width [px]; other sizes are refused.
-        height: expected height [px].
-        rotate: rotation applied before the model [degrees clockwise]: 0, 90, 180 or 270.
-        mount: where it is mounted (`fixed` or `wrist`); documentation that travels with data.
-    """
-
-    width: int
-    height: int
-    rotate: int
-    mount: str
 
 
 @dataclass(frozen=True)
@@ -173,6 +158,7 @@ class RobotContract:
         """Return the contract as plain YAML/JSON data; `from_dict` reads it back."""
         data = asdict(self)
         data['joints'] = [dict(joint) for joint in data['joints']]
+        data['cameras'] = {name: camera.to_dict() for name, camera in self.cameras.items()}
         if self.workspace is None:
             del data['workspace']
         else:
@@ -206,6 +192,10 @@ def _policy_view(contract: RobotContract) -> dict[str, Any]:
         data.pop(key, None)
     data['joints'] = [joint['name'] for joint in data['joints']]
     data['gripper'] = {k: v for k, v in data['gripper'].items() if k not in LIMIT_KEYS}
+    for camera in data['cameras'].values():
+        # Decoded, all colour encodings are alike; grey is another picture.
+        camera['encoding'] = 'grey' if camera.get('encoding') in GREY_ENCODINGS else 'colour'
+        camera.setdefault('crop', 'whole image')
     return data
 
 
@@ -243,20 +233,6 @@ def _parse_gripper(section: Section) -> GripperSpec:
         raise section.fail('closed_position', 'expected a value other than open_position')
     section.finish()
     return gripper
-
-
-def _parse_camera(section: Section) -> CameraSpec:
-    rotate = section.integer('rotate', 0, low=0, high=270)
-    if rotate % 90:
-        raise section.fail('rotate', 'expected 0, 90, 180 or 270')
-    camera = CameraSpec(
-        width=section.integer('width', low=16, high=8192),
-        height=section.integer('height', low=16, high=8192),
-        rotate=rotate,
-        mount=section.text('mount', 'fixed', choices=('fixed', 'wrist')),
-    )
-    section.finish()
-    return camera
 
 
 def _parse_front_end(section: Section) -> FrontEndSpec:
@@ -311,7 +287,7 @@ def _parse_contract(section: Section) -> RobotContract:
         action_space=section.text('action_space', choices=ACTION_SPACES),
         joints=tuple(_parse_joint(joint) for joint in section.sections('joints')),
         gripper=_parse_gripper(section.required_section('gripper')),
-        cameras={name: _parse_camera(camera) for name, camera in cameras_section.items()},
+        cameras={name: parse_camera(camera) for name, camera in cameras_section.items()},
         front_end=_parse_front_end(section.required_section('front_end')),
         kinematics=_parse_kinematics(section.section('kinematics', None)),
         workspace=_parse_workspace(section.section('workspace', None)),

@@ -13,24 +13,24 @@ import cv2
 import numpy as np
 
 from vla_adapter_ros.errors import ObservationError
+from vla_adapter_ros.runtime.encodings import BYTES_PER_PIXEL, ENCODINGS
 
 _MAX_SIDE = 16384
 
 
-# Encoding → (bytes per pixel, OpenCV's conversion to RGB; none: it is RGB already).
-_CONVERSIONS: dict[str, tuple[int, int | None]] = {
-    'rgb8': (3, None),
-    'bgr8': (3, cv2.COLOR_BGR2RGB),
-    'rgba8': (4, cv2.COLOR_RGBA2RGB),
-    'bgra8': (4, cv2.COLOR_BGRA2RGB),
-    'mono8': (1, cv2.COLOR_GRAY2RGB),
-    '8UC1': (1, cv2.COLOR_GRAY2RGB),
-    'yuv422_yuy2': (2, cv2.COLOR_YUV2RGB_YUY2),
-    'yuyv': (2, cv2.COLOR_YUV2RGB_YUY2),
-    'yuv422': (2, cv2.COLOR_YUV2RGB_UYVY),
-    'uyvy': (2, cv2.COLOR_YUV2RGB_UYVY),
+# Encoding → OpenCV's conversion to RGB; none: it is RGB already.
+_CONVERSIONS: dict[str, int | None] = {
+    'rgb8': None,
+    'bgr8': cv2.COLOR_BGR2RGB,
+    'rgba8': cv2.COLOR_RGBA2RGB,
+    'bgra8': cv2.COLOR_BGRA2RGB,
+    'mono8': cv2.COLOR_GRAY2RGB,
+    '8UC1': cv2.COLOR_GRAY2RGB,
+    'yuv422_yuy2': cv2.COLOR_YUV2RGB_YUY2,
+    'yuyv': cv2.COLOR_YUV2RGB_YUY2,
+    'yuv422': cv2.COLOR_YUV2RGB_UYVY,
+    'uyvy': cv2.COLOR_YUV2RGB_UYVY,
 }
-ENCODINGS = tuple(_CONVERSIONS)
 
 
 def decode_image(
@@ -55,7 +55,7 @@ def decode_image(
     """
     if encoding not in _CONVERSIONS:
         raise ObservationError(f'image encoding {encoding!r}: {_refusal(encoding)}')
-    depth, conversion = _CONVERSIONS[encoding]
+    depth, conversion = BYTES_PER_PIXEL[encoding], _CONVERSIONS[encoding]
     if not (0 < height <= _MAX_SIDE and 0 < width <= _MAX_SIDE):
         raise ObservationError(f'image of {width}×{height} pixels: expected 1 to {_MAX_SIDE}')
     if depth == 2 and width % 2:

@@ -15,8 +15,8 @@ import numpy as np
 
 from vla_adapter_ros.errors import ObservationError
 from vla_adapter_ros.processing.observation import Observation
+from vla_adapter_ros.runtime.camera_view import camera_picture
 from vla_adapter_ros.runtime.contract import CameraSpec, RobotContract
-from vla_adapter_ros.runtime.images import decode_compressed, decode_image
 from vla_adapter_ros.runtime.inputs import InputMonitor, InputReport, LatestValue, Problem
 from vla_adapter_ros.runtime.joint_state import JointStateReader
 from vla_adapter_ros.runtime.plausibility import PlausibilityMonitor, PlausibilitySettings
@@ -58,38 +58,9 @@ class Snapshot:
 
     def _decode(self, name: str) -> np.ndarray:
         try:
-            return check_size(decode_message(self.images[name]), self.cameras[name])
+            return camera_picture(self.images[name], self.cameras[name])
         except ObservationError as error:
             raise ObservationError(f'{name} {error}') from None
-
-
-def decode_message(message: Any) -> np.ndarray:
-    """Return (H, W, 3) uint8 RGB of a raw or compressed image message (by its fields)."""
-    if hasattr(message, 'encoding'):
-        return decode_image(
-            message.encoding,
-            message.height,
-            message.width,
-            message.step,
-            message.data,
-            bool(message.is_bigendian),
-        )
-    return decode_compressed(message.format, message.data)
-
-
-def check_size(picture: np.ndarray, camera: CameraSpec) -> np.ndarray:
-    """Return the picture if it has the contract's size.
-
-    Raises:
-        ObservationError: another size. It would be scaled without complaint, and the policy would
-            see the world in other proportions than in training.
-    """
-    height, width = picture.shape[:2]
-    if (height, width) != (camera.height, camera.width):
-        raise ObservationError(
-            f'image is {width}×{height} pixels, the contract says {camera.width}×{camera.height}'
-        )
-    return picture
 
 
 class Inputs:

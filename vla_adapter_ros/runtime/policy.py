@@ -223,7 +223,7 @@ class Policy:
             height, width = WARM_UP_IMAGE
             if self.contract is not None and name in self.contract.cameras:
                 camera = self.contract.cameras[name]
-                height, width = camera.height, camera.width
+                width, height = camera.seen_size
             # Smooth colours: real images are, and noise is no fair test for int8.
             coarse = random.integers(0, 256, (6, 8, 3)).astype(np.float32)
             rows = np.repeat(np.repeat(coarse, -(-height // 6), 0), -(-width // 8), 1)

@@ -30,6 +30,10 @@ class Section:
             return default
         return self._values[key]
 
+    def has(self, key: str) -> bool:
+        """Return whether an optional key is there and not null."""
+        return self._get(key, None) is not None
+
     def fail(self, key: str, expected: str) -> ContractError:
         """Return the error for a key whose value is not what is allowed."""
         return ContractError(f'{self._place}.{key}: got {self._values.get(key)!r}, {expected}')

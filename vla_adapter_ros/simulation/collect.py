@@ -52,7 +52,6 @@ class Collector:
     def __init__(self, job: CollectionJob) -> None:
         from vla_adapter_ros.data.lerobot_writer import DatasetWriter
         from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
-        from vla_adapter_ros.simulation.session import camera_sizes
 
         self._job = job
         contract = resolve_contract(job.robot)
@@ -60,7 +59,7 @@ class Collector:
             job.output, contract, image_size=job.image_size, storage=job.storage,
             append=job.append,
         )  # fmt: skip
-        self._sizes = camera_sizes(contract)
+        self._cameras = contract.cameras
         self._simulation = ArmSimulation()
         self._expert = ExpertPolicy(self._simulation.object_poses)
 
@@ -69,7 +68,7 @@ class Collector:
         from vla_adapter_ros.simulation.session import TaskSession
 
         job = self._job
-        session = TaskSession(self._simulation, make_task(task, job.options), self._sizes)
+        session = TaskSession(self._simulation, make_task(task, job.options), self._cameras)
         record = demonstrate(session, self._expert, seed, job.disturbance, job.tail)
         if not record.success:
             return task, 'failed', 0

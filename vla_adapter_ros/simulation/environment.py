@@ -12,6 +12,7 @@ import numpy as np
 from gymnasium import spaces
 
 from vla_adapter_ros.processing.observation import Observation
+from vla_adapter_ros.runtime.camera_spec import CameraSpec
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
 from vla_adapter_ros.simulation.scene import CAMERA_NAMES, THIRD_PERSON
 from vla_adapter_ros.simulation.session import ACTION_LOWER, ACTION_UPPER, TaskSession
@@ -59,7 +60,7 @@ class AliciaEnv(gymnasium.Env):
         self._session = TaskSession(
             ArmSimulation(),
             make_task(task, options),
-            dict.fromkeys(CAMERA_NAMES, (image_size, image_size)),
+            dict.fromkeys(CAMERA_NAMES, CameraSpec(image_size, image_size, 0, 'fixed')),
         )
         picture = spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
         self.action_space = spaces.Box(ACTION_LOWER, ACTION_UPPER, dtype=np.float64)

@@ -9,7 +9,8 @@ import numpy as np
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.processing.observation import Observation
-from vla_adapter_ros.runtime.contract import RobotContract
+from vla_adapter_ros.runtime.camera_spec import CameraSpec
+from vla_adapter_ros.runtime.camera_view import camera_view
 from vla_adapter_ros.simulation.alicia_d import ARM_JOINTS, FINGER_STROKE
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
 from vla_adapter_ros.simulation.tasks import Task
@@ -26,9 +27,14 @@ def to_driver(state: np.ndarray) -> np.ndarray:
     return driver
 
 
-def camera_sizes(contract: RobotContract) -> dict[str, tuple[int, int]]:
-    """Return camera → (height, width) [px] of a contract."""
-    return {name: (camera.height, camera.width) for name, camera in contract.cameras.items()}
+def render_views(
+    simulation: ArmSimulation, cameras: Mapping[str, CameraSpec]
+) -> dict[str, np.ndarray]:
+    """Return camera → (H, W, 3) uint8 RGB: what a policy sees of each camera, not yet turned."""
+    return {
+        name: camera_view(simulation.render(name, camera.height, camera.width), camera)
+        for name, camera in cameras.items()
+    }
 
 
 class TaskSession:
@@ -40,18 +46,18 @@ class TaskSession:
     Args:
         simulation: the arm and its table.
         task: what to do.
-        image_sizes: camera → (height, width) [px]; None: observations have no images.
+        cameras: as in a robot contract; None: observations have no images.
     """
 
     def __init__(
         self,
         simulation: ArmSimulation,
         task: Task,
-        image_sizes: Mapping[str, tuple[int, int]] | None = None,
+        cameras: Mapping[str, CameraSpec] | None = None,
     ) -> None:
         self.simulation = simulation
         self.task = task
-        self.image_sizes = image_sizes or {}
+        self.cameras = cameras or {}
         self.steps = 0
 
     @property
@@ -67,11 +73,8 @@ class TaskSession:
 
     def observe(self) -> Observation:
         """Return what the robot sees and feels now; the stamp is simulation time [s]."""
-        images = {
-            name: self.simulation.render(name, *size) for name, size in self.image_sizes.items()
-        }
         return Observation(
-            images=images,
+            images=render_views(self.simulation, self.cameras),
             proprioception=self.simulation.proprioception,
             instruction=self.task.instruction,
             stamp=self.simulation.time,
