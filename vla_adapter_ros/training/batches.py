@@ -41,13 +41,20 @@ class BatchMaker:
         self.actions = Normalizer(statistics.action, mode, zero_constant=True)
 
     def make(self, samples: Samples, device: torch.device, training: bool) -> Batch:
-        """Return the tensors of `VLAAdapter.compute_loss`; the images are (B, 3·T·n, S, S)."""
+        """Return the tensors of `VLAAdapter.compute_loss`; the images are (B, 3·T·n, S, S).
+
+        Images from a feature cache are visual tokens already, (B, V, D).
+        """
         self._check(samples)
         ids, mask = self._prompts(samples.instructions)
         proprio = self.pipeline.proprio.normalize(samples.proprioception)
         actions = self.actions.normalize(samples.actions)
+        if samples.images.ndim == 3:
+            visual = {'visual_tokens': _visual_tokens(samples.images, device)}
+        else:
+            visual = {'pixel_values': self.pixels(samples.images, device, training)}
         batch = {
-            'pixel_values': self._pixels(samples.images, device, training),
+            **visual,
             'input_ids': ids.to(device),
             'attention_mask': mask.to(device),
             'proprio': torch.as_tensor(proprio, dtype=torch.float32, device=device),
@@ -80,7 +87,10 @@ class BatchMaker:
             mask[i, : len(row)] = 1
         return ids, mask
 
-    def _pixels(self, images: np.ndarray, device: torch.device, training: bool) -> torch.Tensor:
+    def pixels(
+        self, images: np.ndarray, device: torch.device, training: bool = False
+    ) -> torch.Tensor:
+        """Return normalised pixels (B, 3·T·n, S, S) of images (B, n, S, S, 3)."""
         config = self.pipeline.config.images
         batch, cameras = images.shape[:2]
         if not (training and self._augmentation) and config.crop_area < 1:
@@ -92,6 +102,12 @@ class BatchMaker:
             flat = augment(flat, self._augmentation)
         pixels = normalize_pixels(flat, config)
         return pixels.reshape(batch, cameras * pixels.shape[1], *pixels.shape[2:])
+
+
+def _visual_tokens(stored: np.ndarray, device: torch.device) -> torch.Tensor:
+    """Return tokens of a feature cache as a tensor; int16 holds the bits of bfloat16."""
+    tensor = torch.from_numpy(stored).to(device)
+    return tensor.view(torch.bfloat16) if tensor.dtype == torch.int16 else tensor
 
 
 class TrainingBatches:

@@ -4,8 +4,9 @@
     python -m vla_adapter_ros.training.benchmark --config config/train/tiny_sim.yaml key=value …
 
 The plain loop is what a first version would be: each batch is loaded and prepared when it is
-needed, nothing is compiled, the optimiser goes parameter by parameter. The two take turns, so
-that other work on the machine hits both.
+needed, nothing is compiled, the optimiser goes parameter by parameter. A recipe with
+`speed.feature_cache=true` is compared with itself without the cache as well. All take turns, so
+that other work on the machine hits each.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from vla_adapter_ros.training.adaptation import adapt
 from vla_adapter_ros.training.assembly import assemble
 from vla_adapter_ros.training.batches import TrainingBatches
 from vla_adapter_ros.training.config import TrainConfig, load_config
+from vla_adapter_ros.training.feature_cache import use_feature_cache
 from vla_adapter_ros.training.optimizer import make_adamw, parameter_groups, trainable
 from vla_adapter_ros.training.train import make_accelerator, prepare_speed
 from vla_adapter_ros.training.trainer import LossModule
@@ -38,6 +40,8 @@ def _step(config: TrainConfig, accelerator: Any) -> Callable[[], None]:
     frozen = torch.bfloat16 if config.speed.precision == 'bf16' else torch.float32
     adapt(parts.model, config.adaptation, frozen)
     prepare_speed(parts.model, config)
+    if config.speed.feature_cache:
+        use_feature_cache(parts, config, accelerator.device, progress=True)
     batches = TrainingBatches(config, parts.mixture, parts.maker, 0, 1)
     named = trainable(parts.model.train())
     groups = parameter_groups(named, config.optimizer)
@@ -64,18 +68,21 @@ def _step(config: TrainConfig, accelerator: Any) -> Callable[[], None]:
 
 
 def plain(config: TrainConfig) -> TrainConfig:
-    """Return the same run without prefetch, compilation and the fused optimiser."""
-    return replace(
-        config,
-        data=replace(config.data, workers=0),
-        speed=replace(config.speed, compile=False, fused_optimizer=False),
-    )
+    """Return the same run without prefetch, compilation, fused optimiser and feature cache."""
+    speed = replace(config.speed, compile=False, fused_optimizer=False, feature_cache=False)
+    return replace(config, data=replace(config.data, workers=0), speed=speed)
 
 
 def compare(config: TrainConfig, steps: int, warm_up: int = 3) -> dict[str, float]:
-    """Return samples/s of recipe and plain loop (median step of each), and the ratio."""
+    """Return samples/s of recipe and plain loop (median step of each), and the ratio.
+
+    With a feature cache also those of the recipe without it, and `feature_cache_ratio`.
+    """
     accelerator = make_accelerator(config)
     runs = {'recipe': _step(config, accelerator), 'plain_loop': _step(plain(config), accelerator)}
+    if config.speed.feature_cache:
+        uncached = replace(config, speed=replace(config.speed, feature_cache=False))
+        runs['no_feature_cache'] = _step(uncached, accelerator)
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(steps + warm_up):
         for name, step in runs.items():
@@ -85,10 +92,11 @@ def compare(config: TrainConfig, steps: int, warm_up: int = 3) -> dict[str, floa
                 seconds[name].append(time.perf_counter() - began)
     samples = config.batch_size * config.accumulate
     rates = {name: samples / float(np.median(times)) for name, times in seconds.items()}
-    return {
-        **{f'{name}_samples_per_s': rate for name, rate in rates.items()},
-        'ratio': rates['recipe'] / rates['plain_loop'],
-    }
+    figures = {f'{name}_samples_per_s': rate for name, rate in rates.items()}
+    figures['ratio'] = rates['recipe'] / rates['plain_loop']
+    if 'no_feature_cache' in rates:
+        figures['feature_cache_ratio'] = rates['recipe'] / rates['no_feature_cache']
+    return figures
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

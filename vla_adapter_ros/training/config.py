@@ -103,6 +103,14 @@ class SpeedConfig:
     gradient_checkpointing: bool = option(False, 'recompute backbone blocks in the backward')
     threads: int | None = option(None, 'CPU threads of torch; none: torch decides')
     fused_optimizer: bool = option(True, 'fused AdamW kernel')
+    feature_cache: bool = option(
+        False, 'fast mode: compute the visual tokens of each frame once and keep them on disk; '
+        'only with adaptation.mode=frozen and data.augment=false, and so not the recipe of the '
+        'paper',
+    )
+    feature_folder: str | None = option(
+        None, 'folder of the feature caches; none: features in output_dir'
+    )
 
 
 @dataclass(frozen=True)
@@ -185,6 +193,12 @@ class TrainConfig:
             value = getattr(value, key)
         return value
 
+    def _moving_features(self) -> str:
+        """Return why the visual tokens of a frame are not constant, or nothing."""
+        if self.adaptation.mode != 'frozen':
+            return f'adaptation.mode is {self.adaptation.mode}: towers and projector train'
+        return 'data.augment is true: every image is new' if self.data.augment else ''
+
     def _rules(self) -> list[tuple[str, bool, str]]:
         data, opt, plan = self.data, self.optimizer, self.schedule
         return [
@@ -205,6 +219,8 @@ class TrainConfig:
             ('schedule.warmup', 0 <= plan.warmup < 1, 'a share in [0, 1)'),
             ('schedule.floor', 0 <= plan.floor <= 1, 'a share in [0, 1]'),
             ('schedule.decay_at', 0 < plan.decay_at <= 1, 'a share in (0, 1]'),
+            ('speed.feature_cache', not self.speed.feature_cache or not self._moving_features(),
+             f'false, because {self._moving_features()}'),
             ('log.every', self.log.every > 0, 'at least 1'),
             ('save.every', self.save.every > 0, 'at least 1'),
             ('save.keep_last', self.save.keep_last > 0, 'at least 1'),

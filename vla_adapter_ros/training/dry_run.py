@@ -59,6 +59,11 @@ def dry_run(config: TrainConfig, world: int = 1) -> str:
     parts = assemble(config, progress=True)
     frozen = torch.bfloat16 if config.speed.precision == 'bf16' else torch.float32
     adapt(parts.model, config.adaptation, frozen)
+    features: list[str] = []
+    if config.speed.feature_cache:
+        from vla_adapter_ros.training.feature_cache import describe_cache
+
+        features = describe_cache(parts, config)
     batches = TrainingBatches(config, parts.mixture, parts.maker, 0, world)
     samples = next(batches.training(0))
     batch = batches.prepare(samples, torch.device('cpu'))
@@ -76,6 +81,7 @@ def dry_run(config: TrainConfig, world: int = 1) -> str:
         f'data                {len(parts.mixture)} observations of {shown} episodes, '
         f'{held} episodes held out',
         f'steps               {config.steps} of {per_step} samples = {epochs:.1f} epochs',
+        *features,
         'one batch',
         *(f'  {name:<18}{tuple(value.shape)!s:<24}{value.dtype}' for name, value in batch.items()),
         f'  first instruction  {samples.instructions[0]!r}',

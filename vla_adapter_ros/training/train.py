@@ -45,6 +45,11 @@ def run(config: TrainConfig) -> Path:
     frozen = torch.bfloat16 if config.speed.precision == 'bf16' else torch.float32
     backbone = adapt(parts.model, config.adaptation, frozen)
     prepare_speed(parts.model, config)
+    if config.speed.feature_cache:
+        from vla_adapter_ros.training.feature_cache import use_feature_cache
+
+        with accelerator.main_process_first():
+            use_feature_cache(parts, config, accelerator.device, main)
     batches = TrainingBatches(
         config, parts.mixture, parts.maker, accelerator.process_index, accelerator.num_processes
     )
