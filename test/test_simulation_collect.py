@@ -2,6 +2,7 @@
 """Demonstrations: clean labels under noise, a readable dataset, resumed without repeats."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,10 +11,16 @@ from vla_adapter_ros.data.episodes import open_source
 from vla_adapter_ros.data.lerobot_writer import final_keys
 from vla_adapter_ros.simulation import collect
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
-from vla_adapter_ros.simulation.demonstration import Disturbance, demonstrate
+from vla_adapter_ros.simulation.demonstration import (
+    Disturbance,
+    demonstrate,
+    demonstrate_in_turn,
+)
 from vla_adapter_ros.simulation.expert import ExpertPolicy
+from vla_adapter_ros.simulation.goals import scene_state
+from vla_adapter_ros.simulation.instructions import describe, parse_instruction
 from vla_adapter_ros.simulation.session import TaskSession
-from vla_adapter_ros.simulation.tasks import make_task
+from vla_adapter_ros.simulation.tasks import make_task, random_goal
 
 
 @pytest.fixture(scope='module')
@@ -114,3 +121,38 @@ def test_bad_command_lines_are_refused(tmp_path, capsys):
 
 def test_training_seeds_are_not_evaluation_seeds():
     assert collect.make_parser().parse_args(['out']).seed >= 1_000_000
+
+
+def test_instructions_in_turn_begin_where_the_last_one_left_the_arm(simulation):
+    session = TaskSession(simulation, make_task('tabletop'))
+    expert = ExpertPolicy(simulation.object_poses)
+    records = demonstrate_in_turn(session, expert, seed=3, count=3)
+    assert [demo.success for demo in records] == [True, True, True]
+    for before, after in pairwise(records):
+        last, first = before.observations[-1], after.observations[0]
+        gap = np.abs(first.proprioception - last.proprioception)
+        assert gap.max() < 0.05 < last.stamp
+    assert len({demo.observations[0].instruction for demo in records}) > 1
+
+
+def test_a_goal_drawn_for_a_table_is_one_that_is_not_done(simulation):
+    session = TaskSession(simulation, make_task('tabletop'))
+    session.reset(1)
+    state = scene_state(simulation)
+    rng = np.random.default_rng(0)
+    goals = [random_goal(state, rng) for _ in range(40)]
+    assert not any(goal.done(state, state) for goal in goals)
+    assert {type(goal).__name__ for goal in goals} == {'Reach', 'Move', 'Place', 'Stack'}
+    for goal in goals:
+        assert parse_instruction(describe(goal), simulation.object_names) == goal
+
+
+def test_a_series_is_kept_as_episodes_of_its_own(tmp_path, capsys):
+    output = tmp_path / 'series'
+    command = [str(output), '--task', 'tabletop', '--image-size', '64', '--storage', 'image']
+    command += ['--workers', '1', '--seed', '3', '--episodes', '1']
+    assert collect.main(command) == 0
+    assert '3 kept' in capsys.readouterr().out
+    assert final_keys(output) == [f'tabletop-00000003{turn}' for turn in ('', '-1', '-2')]
+    assert collect.main([*command, '--append']) == 0
+    assert '1 there before' in capsys.readouterr().out

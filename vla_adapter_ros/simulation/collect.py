@@ -18,13 +18,20 @@ from typing import Any
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.runtime.contract import resolve_contract
-from vla_adapter_ros.simulation.demonstration import Disturbance, demonstrate
+from vla_adapter_ros.simulation.demonstration import (
+    Demonstration,
+    Disturbance,
+    demonstrate,
+    demonstrate_in_turn,
+)
 from vla_adapter_ros.simulation.expert import ExpertPolicy
 from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, TASKS, TaskOptions, make_task
 
 DEFAULT_ROBOT = 'alicia_d_sim'
 # Evaluation uses seeds from 0 on; demonstrations must not share them.
 FIRST_SEED = 1_000_000
+# Instructions given one after another on a table that has no task of its own.
+INSTRUCTIONS_IN_TURN = 3
 
 
 @dataclass(frozen=True)
@@ -63,30 +70,47 @@ class Collector:
         self._simulation = ArmSimulation()
         self._expert = ExpertPolicy(self._simulation.object_poses)
 
-    def collect(self, task: str, seed: int) -> tuple[str, str, int]:
-        """Add one episode; return task, outcome (`kept` or `failed`) and number of frames."""
+    def collect(self, task: str, seed: int) -> tuple[str, Counter[str]]:
+        """Add the episode, or series of episodes, of a seed; return task and counts."""
         from vla_adapter_ros.simulation.session import TaskSession
 
         job = self._job
         session = TaskSession(self._simulation, make_task(task, job.options), self._cameras)
-        record = demonstrate(session, self._expert, seed, job.disturbance, job.tail)
-        if not record.success:
-            return task, 'failed', 0
+        arguments = (job.disturbance, job.tail)
+        if session.task.spec.draw_goal is not None:
+            records = [demonstrate(session, self._expert, seed, *arguments)]
+        else:
+            records = demonstrate_in_turn(
+                session, self._expert, seed, INSTRUCTIONS_IN_TURN, *arguments
+            )
+        counts: Counter[str] = Counter()
+        # The key that says the seed is done comes last: an interrupted series is made again.
+        for turn, record in reversed(list(enumerate(records))):
+            outcome = 'kept' if record.success else 'failed'
+            counts += Counter({outcome: 1, 'frames': len(record.actions) * record.success})
+            if record.success:
+                self._add(record, task, seed, turn)
+        return task, counts
+
+    def _add(self, record: Demonstration, task: str, seed: int, turn: int) -> None:
+        key = episode_key(task, seed) + (f'-{turn}' if turn else '')
+        there = self.writer.keys()
+        if key in there:
+            return
         metadata = {
             'task': task,
             'seed': seed,
             'success': True,
             'disturbed_steps': record.disturbed,
-            'options': asdict(job.options),
+            'options': asdict(self._job.options),
         }
         self.writer.add_episode(
             record.observations,
             record.actions,
             record.observations[0].instruction,
             metadata,
-            key=episode_key(task, seed),
+            key=key,
         )
-        return task, 'kept', len(record.actions)
 
     def close(self) -> None:
         """Free the renderer."""
@@ -101,7 +125,7 @@ def _start_worker(job: CollectionJob) -> None:
     _collector = Collector(job)
 
 
-def _work(item: tuple[str, int]) -> tuple[str, str, int]:
+def _work(item: tuple[str, int]) -> tuple[str, Counter[str]]:
     assert _collector is not None
     return _collector.collect(*item)
 
@@ -139,16 +163,15 @@ def collect(
             else:
                 items.append((task, seed))
     results = _results(job, items, workers)
-    for task, outcome, frames in tqdm(results, total=len(items), unit='episode', desc='collect'):
-        counts[task][outcome] += 1
-        counts[task]['frames'] += frames
+    for task, made in tqdm(results, total=len(items), unit='episode', desc='collect'):
+        counts[task] += made
     writer.finalize()
     return counts
 
 
 def _results(
     job: CollectionJob, items: list[tuple[str, int]], workers: int
-) -> Iterator[tuple[str, str, int]]:
+) -> Iterator[tuple[str, Counter[str]]]:
     if workers == 1 or len(items) < 2:
         collector = Collector(job)
         try:
@@ -176,9 +199,10 @@ def make_parser() -> argparse.ArgumentParser:
     add(
         '--task',
         action='append',
-        choices=list(EVALUATED_TASKS),
+        choices=list(TASKS),
         dest='tasks',
-        help='task to demonstrate; may be given several times (default: all)',
+        help='task to demonstrate; may be given several times (default: all but tabletop, which '
+        f'is {INSTRUCTIONS_IN_TURN} random instructions in turn on the table of the demo)',
     )
     add('--episodes', type=int, default=100, help='episodes of each task')
     add('--workers', type=int, default=os.cpu_count() or 1, help='processes')

@@ -9,7 +9,10 @@ import numpy as np
 
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.simulation.expert import ExpertPolicy
+from vla_adapter_ros.simulation.goals import scene_state
+from vla_adapter_ros.simulation.instructions import describe
 from vla_adapter_ros.simulation.session import TaskSession
+from vla_adapter_ros.simulation.tasks import random_goal
 
 
 @dataclass(frozen=True)
@@ -94,10 +97,52 @@ def demonstrate(
     """
     # Another stream than the task's own: the same table with and without noise.
     rng = np.random.default_rng((seed, 1))
+    expert.reset()
+    return _follow(session, expert, session.reset(seed), rng, disturbance, tail)
+
+
+def demonstrate_in_turn(
+    session: TaskSession,
+    expert: ExpertPolicy,
+    seed: int,
+    count: int,
+    disturbance: Disturbance | None = None,
+    tail: int = 4,
+) -> list[Demonstration]:
+    """Let the expert do one thing after another on the same table, as a user may ask.
+
+    Every further episode begins where the last one left arm and objects; the series ends with
+    the first that fails.
+
+    Args:
+        session: a task without an instruction of its own (`tabletop`).
+        expert: as for `demonstrate`.
+        seed: of table, start pose, instructions and disturbances.
+        count: number of instructions.
+        disturbance: as for `demonstrate`.
+        tail: as for `demonstrate`.
+    """
+    rng = np.random.default_rng((seed, 1))
+    expert.reset()
+    session.reset(seed)
+    records: list[Demonstration] = []
+    while len(records) < count and all(record.success for record in records):
+        goal = random_goal(scene_state(session.simulation), rng)
+        observation = session.ask(describe(goal, rng))
+        records.append(_follow(session, expert, observation, rng, disturbance, tail))
+    return records
+
+
+def _follow(
+    session: TaskSession,
+    expert: ExpertPolicy,
+    observation: Observation,
+    rng: np.random.Generator,
+    disturbance: Disturbance | None,
+    tail: int,
+) -> Demonstration:
     bursts = NoiseBursts(disturbance or Disturbance(chance=0.0), rng, session.task.horizon)
     record = Demonstration()
-    expert.reset()
-    observation = session.reset(seed)
     left = tail
     while not session.over and left > 0:
         action = expert.act(observation)

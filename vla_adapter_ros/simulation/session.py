@@ -71,6 +71,16 @@ class TaskSession:
         self.steps = 0
         return self.observe()
 
+    def ask(self, instruction: str) -> Observation:
+        """Begin another episode on the table as it is, with a new instruction.
+
+        Raises:
+            InstructionError: the scene cannot do that.
+        """
+        self.task.set_instruction(self.simulation, instruction)
+        self.steps = 0
+        return self.observe()
+
     def observe(self) -> Observation:
         """Return what the robot sees and feels now; the stamp is simulation time [s]."""
         return Observation(

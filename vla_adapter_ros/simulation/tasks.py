@@ -21,12 +21,14 @@ from vla_adapter_ros.simulation.goals import (
     Move,
     Place,
     Reach,
+    SceneState,
     Sequence,
     Stack,
     scene_state,
 )
 from vla_adapter_ros.simulation.instructions import describe, parse_instruction
 from vla_adapter_ros.simulation.layout import (
+    PLATE_NAME,
     PlacementRules,
     SceneOptions,
     draw_names,
@@ -124,6 +126,23 @@ TASKS: Mapping[str, TaskSpec] = {
     )
 }  # fmt: skip
 EVALUATED_TASKS = tuple(name for name, spec in TASKS.items() if spec.draw_goal is not None)
+
+
+def random_goal(state: SceneState, rng: np.random.Generator) -> Goal:
+    """Return something that can be asked of a scene of blocks and is not done already.
+
+    A user asks one thing after another; this draws the next one for the table as it is.
+    """
+    blocks = [name for name in state.objects if name.endswith('block')]
+    while True:
+        target, base = (blocks[int(i)] for i in rng.permutation(len(blocks))[:2])
+        choices: list[Goal] = [Reach(target), Stack(target, base)]
+        choices.append(Move(target, list(DIRECTIONS)[int(rng.integers(2))]))
+        if PLATE_NAME in state.objects:
+            choices.append(Place(target))
+        goal = choices[int(rng.integers(len(choices)))]
+        if not goal.done(state, state):
+            return goal
 
 
 class Task:
