@@ -5,6 +5,7 @@ expert         scripted, from the true object poses
 zero           stays where it is
 random         wanders without purpose
 replay:FOLDER  plays the actions of a collected dataset back, blindly
+shipped        the checkpoint that ships with the package
 a folder       a checkpoint
 """
 
@@ -22,11 +23,12 @@ from vla_adapter_ros.errors import DatasetError, VLAAdapterError
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.runtime.chunk import ActionChunk
 from vla_adapter_ros.runtime.contract import RobotContract
-from vla_adapter_ros.runtime.simple_policies import HoldPolicy
+from vla_adapter_ros.runtime.simple_policies import HoldPolicy, shipped_checkpoint
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
 from vla_adapter_ros.simulation.expert_chunks import ExpertChunks
 
 BASELINES = ('expert', 'zero', 'random', 'replay:FOLDER')
+SHIPPED = 'shipped'
 CHUNK_SIZE = 8
 RANDOM_STEP = 0.05  # standard deviation of a joint's change in one step [rad]
 
@@ -99,9 +101,10 @@ class RandomPolicy:
 
     def __init__(self, contract: RobotContract) -> None:
         self.contract = replace(contract, action_space='joint_delta')
+        self._rng = np.random.default_rng(2)
 
     def begin(self, simulation: ArmSimulation, task: str, seed: int) -> None:
-        """Begin an episode."""
+        """Begin an episode; a node begins none, and wanders on."""
         self._rng = np.random.default_rng((seed, 2))
 
     def predict(self, observation: Observation) -> ActionChunk:
@@ -182,7 +185,7 @@ class Checkpoint:
 def make_policy(
     name: str, contract: RobotContract, settings: PolicySettings | None = None
 ) -> JudgedPolicy:
-    """Return a policy by name: a baseline, `replay:FOLDER`, or the folder of a checkpoint.
+    """Return a policy by name: a baseline, `replay:FOLDER`, `shipped`, or a checkpoint's folder.
 
     Args:
         name: see the module's description.
@@ -200,11 +203,23 @@ def make_policy(
         return RandomPolicy(contract)
     if name.startswith('replay:'):
         return ReplayPolicy(Path(name.removeprefix('replay:')))
+    return Checkpoint(checkpoint_folder(name), settings or PolicySettings())
+
+
+def checkpoint_folder(name: str) -> Path:
+    """Return the folder of a checkpoint: itself, or where the shipped one lies.
+
+    Raises:
+        VLAAdapterError: no such folder, or none ships.
+    """
+    if name == SHIPPED:
+        if (shipped := shipped_checkpoint()) is None:
+            raise VLAAdapterError('policy shipped: no checkpoint ships with this installation')
+        return shipped
     if Path(name).is_dir():
-        return Checkpoint(Path(name), settings or PolicySettings())
-    raise VLAAdapterError(
-        f'policy {name!r}: expected {", ".join(BASELINES)} or the folder of a checkpoint'
-    )
+        return Path(name)
+    known = ', '.join((*BASELINES, SHIPPED))
+    raise VLAAdapterError(f'policy {name!r}: expected {known} or the folder of a checkpoint')
 
 
 def _chunk(

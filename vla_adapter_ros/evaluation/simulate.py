@@ -10,10 +10,12 @@ instruction for each. Two runs differ only by what the policy does.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import multiprocessing
+import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +24,7 @@ from typing import Any
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.evaluation.policies import (
     BASELINES,
+    SHIPPED,
     PolicySettings,
     ReplayPolicy,
     make_policy,
@@ -33,6 +36,7 @@ from vla_adapter_ros.runtime.contract import resolve_contract
 from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, TaskOptions
 
 FILM_RATE = 5.0
+ROS_MODULE = 'vla_adapter_ros.nodes.ros_evaluation'
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class EvaluationSettings:
         control: how chunks become motion.
         options: how the tasks vary.
         model: how a checkpoint runs.
+        sim_time_rate: through ROS, simulated seconds a second at most, the nodes then living on
+            /clock; 0: real time.
     """
 
     policy: str
@@ -52,6 +58,15 @@ class EvaluationSettings:
     control: ControlSettings
     options: TaskOptions
     model: PolicySettings
+    sim_time_rate: float = 0.0
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> EvaluationSettings:
+        """Return the settings of `dataclasses.asdict`. Raises TypeError for anything else."""
+        parts = {'control': ControlSettings, 'options': TaskOptions, 'model': PolicySettings}
+        return EvaluationSettings(
+            **{key: parts[key](**value) if key in parts else value for key, value in data.items()}
+        )
 
     def judge(self) -> Judge:
         """Load the policy and return its judge."""
@@ -155,28 +170,41 @@ def run_ros_jobs(
     one JSON line (settings and jobs) and answers one JSON line an episode.
 
     Raises:
-        VLAAdapterError: ROS or the command is missing, or it failed.
+        VLAAdapterError: ROS, the policy or a node is missing, or a node was lost.
     """
-    import subprocess
     from importlib.util import find_spec
 
-    module = 'vla_adapter_ros.nodes.ros_evaluation'
-    if find_spec('rclpy') is None or find_spec(module) is None:
+    if find_spec('rclpy') is None or find_spec(ROS_MODULE) is None:
         raise VLAAdapterError('--ros: needs a ROS 2 environment (rclpy) and the package nodes')
     request = json.dumps({'settings': asdict(settings), 'jobs': [asdict(job) for job in jobs]})
-    with subprocess.Popen(
-        [sys.executable, '-m', module], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stdin is not None and process.stdout is not None
-        process.stdin.write(request + '\n')
-        process.stdin.close()
-        for job, line in zip(jobs, process.stdout, strict=False):
-            data = json.loads(line)
-            data['named'] = tuple(data['named'])
-            data.pop('listened', None)
-            yield job, EpisodeResult(**data), []
-    if process.returncode:
-        raise VLAAdapterError(f'--ros: {module} ended with status {process.returncode}')
+    process = subprocess.Popen(
+        [sys.executable, '-m', ROS_MODULE], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    try:
+        with contextlib.suppress(BrokenPipeError):
+            assert process.stdin is not None
+            process.stdin.write(request + '\n')
+            process.stdin.close()
+        for job in jobs:
+            yield job, _ros_result(process), []
+    finally:
+        # Also when the caller stops early: the nodes must not live on.
+        process.terminate()
+        process.wait()
+
+
+def _ros_result(process: subprocess.Popen[str]) -> EpisodeResult:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        raise VLAAdapterError(f'--ros: {ROS_MODULE} ended with status {process.wait()}')
+    data = json.loads(line)
+    if 'error' in data:
+        raise VLAAdapterError(f'--ros: {data["error"]}')
+    data['named'] = tuple(data['named'])
+    del data['listened']
+    return EpisodeResult(**data)
 
 
 def _write_film(folder: Path, label: str, result: EpisodeResult, film: list[Any]) -> None:
@@ -203,7 +231,7 @@ def make_parser() -> argparse.ArgumentParser:
         'policies',
         nargs='+',
         metavar='POLICY',
-        help=f'{", ".join(BASELINES)} or the folder of a checkpoint',
+        help=f'{", ".join((*BASELINES, SHIPPED))} or the folder of a checkpoint',
     )
     add(
         '--task',
@@ -223,7 +251,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add('--out', type=Path, help='folder for report.json, report.md and films of failures')
     add('--films', type=int, default=3, help='films of failures of each task and policy')
-    add('--workers', type=int, default=1, help='processes')
+    add('--workers', type=int, default=1, help='processes (not with --ros)')
     add(
         '--execute-steps',
         type=int,
@@ -235,9 +263,23 @@ def make_parser() -> argparse.ArgumentParser:
         '--latency',
         type=float,
         default=ControlSettings.latency,
-        help='simulated time from observation to chunk [s]',
+        help='simulated time from observation to chunk [s]; with --ros it is what it is',
     )
-    add('--ros', action='store_true', help='through the real nodes instead of in process')
+    add(
+        '--ros',
+        action='store_true',
+        help='through the real nodes (sim_arm, policy node, DDS) instead of in process; in real '
+        'time, so let nothing else run; one process, no films',
+    )
+    add(
+        '--ros-sim-time',
+        type=float,
+        default=0.0,
+        metavar='RATE',
+        help='with --ros: the nodes live on /clock, at most RATE simulated seconds a second; a '
+        'busy machine then slows the simulation instead of changing what happens; latency '
+        'shrinks and grows with RATE (0: real time)',
+    )
     add('--robot', default='alicia_d_sim', help='robot contract of the baselines')
     add('--device', default='auto', help='of checkpoints: auto, cpu, cuda, …')
     add('--dtype', default='auto', help='of checkpoints: auto, float32, bfloat16, int8')
@@ -268,6 +310,7 @@ def settings_from(arguments: argparse.Namespace, policy: str) -> EvaluationSetti
             random_camera=arguments.random_camera,
         ),
         model=PolicySettings(arguments.device, arguments.dtype, arguments.threads),
+        sim_time_rate=arguments.ros_sim_time,
     )
 
 
@@ -312,6 +355,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error('--episodes and --workers must be at least 1')
     if not 1 <= options.execute_steps <= 8:
         parser.error(f'--execute-steps: got {options.execute_steps}, expected 1 to 8')
+    if options.ros and options.workers > 1:
+        parser.error('--workers: with --ros there is one simulated arm, expected 1')
+    if options.ros_sim_time and not (options.ros and 0.01 <= options.ros_sim_time <= 100.0):
+        parser.error(
+            f'--ros-sim-time: got {options.ros_sim_time:g}, expected 0.01 to 100, with --ros'
+        )
     try:
         report = _judge_all(options, options.tasks or list(EVALUATED_TASKS))
     except VLAAdapterError as error:

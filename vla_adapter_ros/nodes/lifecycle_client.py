@@ -51,7 +51,7 @@ def _run_steps(
 ) -> str:
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
-    # In this order: see _meet.
+    # In this order: see meet.
     change_state = node.create_client(ChangeState, f'{full_name}/change_state')
     get_state = node.create_client(GetState, f'{full_name}/get_state')
 
@@ -60,7 +60,7 @@ def _run_steps(
             return why
         return f'{full_name} did not {doing} in time' if time.monotonic() > deadline else ''
 
-    if why := _meet(get_state, executor, give_up):
+    if why := meet(get_state, executor, give_up):
         return why
     for step, transition in _STEPS:
         request = ChangeState.Request(transition=Transition(id=transition))
@@ -74,7 +74,7 @@ def _run_steps(
     return ''
 
 
-def _meet(
+def meet(
     get_state: Client, executor: SingleThreadedExecutor, give_up: Callable[[str], str]
 ) -> str:
     """Exchange a harmless request until one is answered; returns '' or why there was no answer.

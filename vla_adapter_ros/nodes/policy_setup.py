@@ -101,6 +101,7 @@ class PolicySetup:
     def subscribe_extras(self, subscribe: Subscribe) -> None:
         """Subscribe to what only the expert needs: where the objects are."""
         if self._expert is not None:
+            self._expert.forget()
             subscribe(MarkerArray, 'objects', self._on_objects)
 
     def _on_objects(self, message: object) -> None:

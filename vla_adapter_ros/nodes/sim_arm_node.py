@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 from rclpy.clock import Clock, ClockType
@@ -51,6 +52,7 @@ from vla_adapter_ros.simulation.trajectory_controller import (
     TrajectoryPoint,
 )
 
+T = TypeVar('T')
 # Physics that falls further behind than this does not try to catch up [s].
 _MAX_CATCH_UP = 1.0
 _OBJECTS_PERIOD = 0.1
@@ -65,14 +67,22 @@ class SimArmParameters:
     seed: int = parameter(0, 'Seed of the scene; each reset adds one.', low=0, high=2**31 - 1)
     camera_rate: float = parameter(30.0, 'Rate of both cameras [Hz].', low=0.1, high=240.0)
     state_rate: float = parameter(100.0, 'Rate of joint_states [Hz].', low=1.0, high=200.0)
-    publish_clock: bool = parameter(False, 'Publish /clock; others then set use_sim_time.')
+    publish_clock: bool = parameter(
+        False,
+        'Publish /clock; others then set use_sim_time. The simulation then waits for its cameras '
+        'and becomes slower on a busy machine, instead of jumping.',
+    )
     real_time_factor: float = parameter(
-        1.0, 'Simulated seconds in one second.', low=0.01, high=100.0
+        1.0, 'Simulated seconds in one second; with publish_clock at most.', low=0.01, high=100.0
     )
 
 
 class SimArmNode(Node):
-    """Node `sim_arm`; README.md lists its topics."""
+    """Node `sim_arm`; README.md lists its topics.
+
+    Attributes:
+        after_step: called after every physics step, under `lock` (a referee looks then).
+    """
 
     def __init__(self) -> None:
         super().__init__('sim_arm', automatically_declare_parameters_from_overrides=True)
@@ -84,15 +94,15 @@ class SimArmNode(Node):
         self.simulation = ArmSimulation()
         self.task.reset(self.simulation, self.parameters.seed)
         self._seed = self.parameters.seed
-        self._arm, self._gripper = self._make_controllers()
+        self.after_step: Callable[[], object] | None = None
+        self._clock_offset = 0.0
+        self._begin_scene()
         self._last_tick = time.monotonic()
-        self._success = False
         self._make_outputs()
         self._make_inputs(self.contract)
         self._cameras = self._start_cameras()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(1.0 / self.parameters.state_rate, self._tick, clock=steady)
-        self.create_timer(_OBJECTS_PERIOD, self._publish_scene, clock=steady)
+        self.create_timer(self._tick_period(), self._tick, clock=steady)
         self.get_logger().info(
             f'simulated {self.contract.name}: task {self.parameters.task!r}, '
             f'on the table: {", ".join(self.simulation.object_names)}'
@@ -103,12 +113,29 @@ class SimArmNode(Node):
         self._cameras.close()
         self.simulation.close()
 
-    def _make_controllers(self) -> tuple[JointTrajectoryController, JointTrajectoryController]:
+    def arrange(self, set_up: Callable[[ArmSimulation], T]) -> T:
+        """Let `set_up` reset the simulation to another scene; returns what it returns."""
+        with self.lock:
+            # A clock that goes back would be a fault to those who live on it.
+            self._clock_offset += self.simulation.time
+            # An instruction of the last scene may name what is no longer there.
+            self.task = make_task(self.parameters.task)
+            result = set_up(self.simulation)
+            self._begin_scene()
+        return result
+
+    def _begin_scene(self) -> None:
         positions = self.simulation.targets
-        return (
-            JointTrajectoryController(self.contract.joint_names, positions[:-1]),
-            JointTrajectoryController([self.contract.gripper.name], positions[-1:]),
-        )
+        self._arm = JointTrajectoryController(self.contract.joint_names, positions[:-1])
+        self._gripper = JointTrajectoryController([self.contract.gripper.name], positions[-1:])
+        self._success = False
+        self._next_scene = 0.0
+
+    def _tick_period(self) -> float:
+        period = 1.0 / self.parameters.state_rate
+        # With a clock of our own a tick is always as long in simulated time, however late it is.
+        factor = self.parameters.real_time_factor if self.parameters.publish_clock else 1.0
+        return period / factor
 
     def _make_outputs(self) -> None:
         self._states = self.create_publisher(JointState, 'joint_states', EVERY)
@@ -147,6 +174,7 @@ class SimArmNode(Node):
             self._publish_image,
             self._now,
             self.get_logger().error,
+            lockstep=self.parameters.publish_clock,
         )
 
     def _image_sizes(self) -> dict[str, tuple[int, int]]:
@@ -161,7 +189,7 @@ class SimArmNode(Node):
     def _now(self) -> float:
         """Time of stamps [s]: simulated time if we publish it, else the node's clock."""
         if self.parameters.publish_clock:
-            return self.simulation.time
+            return self._clock_offset + self.simulation.time
         return self.get_clock().now().nanoseconds * 1e-9
 
     def _publish_image(self, camera: str, picture: np.ndarray, stamp: float) -> None:
@@ -169,9 +197,9 @@ class SimArmNode(Node):
         self._images[camera].publish(message)
 
     def _tick(self) -> None:
-        steady = time.monotonic()
-        elapsed = min(steady - self._last_tick, _MAX_CATCH_UP) * self.parameters.real_time_factor
-        self._last_tick = steady
+        elapsed = self._due()
+        if not elapsed:
+            return
         with self.lock:
             self._advance(elapsed)
             stamp = self._now()
@@ -181,6 +209,17 @@ class SimArmNode(Node):
         self._states.publish(
             joint_state_message(self.contract.names, positions, velocities, to_time(stamp))
         )
+        if self.simulation.time >= self._next_scene - 1e-9:
+            self._next_scene += _OBJECTS_PERIOD
+            self._publish_scene()
+
+    def _due(self) -> float:
+        """Return how far [s] the simulation shall advance now."""
+        steady = time.monotonic()
+        elapsed, self._last_tick = steady - self._last_tick, steady
+        if not self.parameters.publish_clock:
+            return min(elapsed, _MAX_CATCH_UP) * self.parameters.real_time_factor
+        return 0.0 if self._cameras.due() else 1.0 / self.parameters.state_rate
 
     def _advance(self, duration: float) -> None:
         """Step physics in slices, with fresh commanded states in each."""
@@ -193,6 +232,8 @@ class SimArmNode(Node):
             )
             self.simulation.step(part)
             duration -= part
+            if self.after_step is not None:
+                self.after_step()
 
     def _on_trajectory(self, controller: str, message: JointTrajectory) -> None:
         stamp = to_seconds(message.header.stamp)
@@ -224,11 +265,8 @@ class SimArmNode(Node):
             self._success = False
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        with self.lock:
-            self._seed += 1
-            self.task.reset(self.simulation, self._seed)
-            self._arm, self._gripper = self._make_controllers()
-            self._success = False
+        self._seed += 1
+        self.arrange(lambda simulation: self.task.reset(simulation, self._seed))
         response.success, response.message = True, f'new scene, seed {self._seed}'
         return response
 

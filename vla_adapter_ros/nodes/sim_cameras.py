@@ -19,6 +19,9 @@ import numpy as np
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
 from vla_adapter_ros.simulation.rendering import OffscreenRenderer
 
+# How often simulated time is looked at [s].
+_POLL = 0.002
+
 
 class CameraThread:
     """Renders every camera of a simulation at a rate, or as fast as the CPU gives.
@@ -31,6 +34,8 @@ class CameraThread:
         publish: called in the thread with camera name, (H, W, 3) picture, stamp in seconds.
         stamp: returns the time of the state, called under the lock.
         report: called with a line when rendering fails; the thread then ends.
+        lockstep: count the rate in time of `stamp` (simulated), and let the simulation ask `due`
+            whether it must wait; else in real time.
     """
 
     def __init__(
@@ -42,6 +47,7 @@ class CameraThread:
         publish: Callable[[str, np.ndarray, float], None],
         stamp: Callable[[], float],
         report: Callable[[str], None],
+        lockstep: bool = False,
     ) -> None:
         self._simulation = simulation
         self._lock = lock
@@ -49,6 +55,9 @@ class CameraThread:
         self._publish = publish
         self._stamp = stamp
         self._report = report
+        self._lockstep = lockstep
+        self._clock = stamp if lockstep else time.monotonic
+        self._due = self._clock()
         self._stop = threading.Event()
         self._data = mujoco.MjData(simulation.model)
         self._pictures = {
@@ -64,6 +73,10 @@ class CameraThread:
         self._stop.set()
         self._thread.join(5.0)
 
+    def due(self) -> bool:
+        """Return whether pictures of this moment are still to come (in lockstep)."""
+        return self._thread.is_alive() and self._clock() >= self._due
+
     def _run(self) -> None:
         renderer = None
         try:
@@ -77,8 +90,10 @@ class CameraThread:
                 renderer.close()
 
     def _loop(self, renderer: OffscreenRenderer) -> None:
-        due = time.monotonic()
         while not self._stop.is_set():
+            if (early := self._due - self._clock()) > 0.0:
+                self._stop.wait(_POLL if self._lockstep else early)
+                continue
             with self._lock:
                 stamp = self._stamp()
                 mujoco.mj_copyData(self._data, self._simulation.model, self._simulation.data)
@@ -87,5 +102,4 @@ class CameraThread:
                 self._publish(camera, picture, stamp)
             self.pairs_rendered += 1
             # A slow CPU drops pictures instead of falling ever further behind.
-            due = max(due + self._period, time.monotonic())
-            self._stop.wait(max(0.0, due - time.monotonic()))
+            self._due = max(self._due + self._period, self._clock())

@@ -46,6 +46,11 @@ class ExpertChunks:
         self._kinematics = arm_kinematics()
         self._poses: Mapping[str, Pose] | None = None
 
+    def forget(self) -> None:
+        """Forget poses and motion: another scene may lie there now."""
+        self._poses = None
+        self._expert.reset()
+
     def see(self, poses: Mapping[str, Pose]) -> None:
         """Take the newest object poses."""
         self._poses = dict(poses)
