@@ -152,7 +152,7 @@ def check_resumable(checkpoint: Path, recipe: dict[str, Any]) -> None:
     from vla_adapter_ros.training.trainer import TrainingError
 
     before = read_checkpoint_metadata(checkpoint).training.get('config', {})
-    found = _differences(_fixed(before), _fixed(recipe))
+    found = differences(fixed_part(before), fixed_part(recipe))
     if found:
         raise TrainingError(
             f'resume {checkpoint}: {found[0]}; to train on with other settings use another '
@@ -160,19 +160,21 @@ def check_resumable(checkpoint: Path, recipe: dict[str, Any]) -> None:
         )
 
 
-def _fixed(recipe: dict[str, Any]) -> dict[str, Any]:
+def fixed_part(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a recipe that decide what is learned."""
     kept = {k: v for k, v in recipe.items() if k not in _FREE}
     kept['data'] = {k: v for k, v in recipe.get('data', {}).items() if k not in _FREE_DATA}
     return kept
 
 
-def _differences(before: Any, now: Any, place: str = '') -> list[str]:
+def differences(before: Any, now: Any, place: str = '') -> list[str]:
+    """Return a line for each setting that differs between two recipes."""
     if isinstance(before, dict) and isinstance(now, dict):
         keys = sorted({*before, *now})
         return [
             line
             for key in keys
-            for line in _differences(before.get(key), now.get(key), f'{place}.{key}'.lstrip('.'))
+            for line in differences(before.get(key), now.get(key), f'{place}.{key}'.lstrip('.'))
         ]
     return [] if before == now else [f'{place} was {before!r}, now is {now!r}']
 

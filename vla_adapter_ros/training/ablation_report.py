@@ -1,0 +1,102 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""What an ablation says: one table a group, with intervals and a test against the reference."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vla_adapter_ros.evaluation.statistics import Rate, format_table
+from vla_adapter_ros.training.ablation_variants import GROUPS, Variant
+
+Result = Mapping[str, Any]
+
+READING = """\
+How to read this. Every network was trained from nothing on the same data, for the same number of
+steps, with the same order of samples, and judged on the same episodes. Brackets are 95 % Wilson
+intervals of the episodes; they do not contain the luck of the training seed, of which there is one
+a row. "p" is the two-sided exact sign test of the episodes that this network and the reference
+(marked *) did not both solve or both fail; with many rows, some fall below 0.05 by chance. A small
+budget favours what learns fast; it says nothing about pre-trained backbones of the paper's size.
+"""
+
+
+def sign_test(first: Sequence[bool], second: Sequence[bool]) -> float:
+    """Return the two-sided p of paired outcomes under equal chances (exact McNemar test)."""
+    won = sum(a and not b for a, b in zip(first, second, strict=True))
+    lost = sum(b and not a for a, b in zip(first, second, strict=True))
+    trials, fewer = won + lost, min(won, lost)
+    tail = sum(math.comb(trials, k) for k in range(fewer + 1)) / 2**trials
+    return min(1.0, 2 * tail)
+
+
+def outcomes(result: Result, key: str = 'success') -> dict[tuple[str, int], bool]:
+    """Return (task, seed) → outcome of a finished variant's episodes."""
+    return {(e['task'], e['seed']): bool(e[key]) for e in result['episodes']}
+
+
+def against(result: Result, reference: Result | None) -> str:
+    """Return p against the reference, over all tasks."""
+    if reference is None or result is reference:
+        return ''
+    mine, theirs = outcomes(result), outcomes(reference)
+    shared = sorted(mine.keys() & theirs.keys())
+    p = sign_test([mine[k] for k in shared], [theirs[k] for k in shared])
+    return '< 0.001' if p < 1e-3 else f'{p:.3f}'
+
+
+def group_table(
+    group: str, variants: Sequence[Variant], results: Mapping[str, Result], reference: str | None
+) -> str:
+    """Return the Markdown table of one group; variants without a result are named as such."""
+    names = {name: v.run for v in variants for g, name in v.places if g == group}
+    tasks = list(dict.fromkeys(
+        e['task'] for run in names.values() for e in results.get(run, {}).get('episodes', ())
+    ))  # fmt: skip
+    rows = []
+    for name in GROUPS[group][1]:
+        if name not in names:
+            continue
+        run = names[name]
+        label = f'{name} *' if run == reference else name
+        result = results.get(run)
+        if result is None or 'error' in result:
+            why = 'not finished' if result is None else f'failed: {result["error"]}'
+            rows.append([label, why, *[''] * (len(tasks) + 5)])
+        else:
+            rows.append([label, *_figures(result, tasks, results.get(reference or ''))])
+    header = ['variant', 'parameters', 's/step', 'held-out L1', *tasks, 'all tasks',
+              'named object', 'p']  # fmt: skip
+    return format_table(header, rows)
+
+
+def _figures(result: Result, tasks: Sequence[str], reference: Result | None) -> list[str]:
+    solved = outcomes(result)
+    by_task = [Rate.of(v for (t, _), v in solved.items() if t == task) for task in tasks]
+    error = result['validation_l1']
+    return [
+        f'{result["parameters"]:,}',
+        f'{result["seconds_per_step"]:.3f}',
+        '-' if error is None else f'{error:.4f}',
+        *map(str, by_task),
+        str(Rate.of(solved.values())),
+        str(Rate.of(outcomes(result, 'listened').values())),
+        against(result, reference if reference and 'error' not in reference else None),
+    ]
+
+
+def markdown(
+    budget: Mapping[str, Any], variants: Sequence[Variant], results: Mapping[str, Result],
+    reference: str | None,
+) -> str:
+    """Return the whole report."""
+    groups = list(dict.fromkeys(group for v in variants for group, _ in v.places))
+    done = sum(v.run in results for v in variants)
+    lines = ['# Ablation', '', f'{done} of {len(variants)} networks finished.', '']
+    lines += [f'* {name}: {value}' for name, value in budget.items()]
+    lines += ['', READING]
+    for group in groups:
+        lines += [f'## {GROUPS[group][0]}', '', group_table(group, variants, results, reference),
+                  '']  # fmt: skip
+    return '\n'.join(lines)
