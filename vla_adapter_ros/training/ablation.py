@@ -16,6 +16,7 @@ import json
 import statistics
 import sys
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -189,6 +190,9 @@ def run_all(
         except VLAAdapterError as error:
             print(f'{variants[i].run}: {error}', file=sys.stderr)
             result = {'error': str(error)}
+        except Exception as error:  # a night of other variants shall not be lost
+            traceback.print_exc()
+            result = {'error': f'{type(error).__name__}: {error}'}
         results[variants[i].run] = result
         write_report(base, variants, judging, folder, results)
     write_report(base, variants, judging, folder, results)

@@ -54,6 +54,9 @@ def group_table(
     tasks = list(dict.fromkeys(
         e['task'] for run in names.values() for e in results.get(run, {}).get('episodes', ())
     ))  # fmt: skip
+    together = ['all tasks'] if len(tasks) > 1 else []
+    header = ['variant', 'parameters', 's/step', 'held-out L1', *tasks, *together,
+              'named object', 'p']  # fmt: skip
     rows = []
     for name in GROUPS[group][1]:
         if name not in names:
@@ -63,16 +66,15 @@ def group_table(
         result = results.get(run)
         if result is None or 'error' in result:
             why = 'not finished' if result is None else f'failed: {result["error"]}'
-            rows.append([label, why, *[''] * (len(tasks) + 5)])
+            rows.append([label, why, *[''] * (len(header) - 2)])
         else:
             rows.append([label, *_figures(result, tasks, results.get(reference or ''))])
-    header = ['variant', 'parameters', 's/step', 'held-out L1', *tasks, 'all tasks',
-              'named object', 'p']  # fmt: skip
     return format_table(header, rows)
 
 
 def _figures(result: Result, tasks: Sequence[str], reference: Result | None) -> list[str]:
     solved = outcomes(result)
+    together = [str(Rate.of(solved.values()))] if len(tasks) > 1 else []
     by_task = [Rate.of(v for (t, _), v in solved.items() if t == task) for task in tasks]
     error = result['validation_l1']
     return [
@@ -80,7 +82,7 @@ def _figures(result: Result, tasks: Sequence[str], reference: Result | None) -> 
         f'{result["seconds_per_step"]:.3f}',
         '-' if error is None else f'{error:.4f}',
         *map(str, by_task),
-        str(Rate.of(solved.values())),
+        *together,
         str(Rate.of(outcomes(result, 'listened').values())),
         against(result, reference if reference and 'error' not in reference else None),
     ]

@@ -102,8 +102,10 @@ def assemble(config: TrainConfig, progress: bool) -> Parts:
     return Parts(model, pipeline, statistics, contract, mixture, validation, maker)
 
 
-def _zero_latent(model: VLAAdapter) -> torch.Tensor:
+def _zero_latent(model: VLAAdapter) -> torch.Tensor | None:
     config = model.config
+    if config.policy.kind == 'dit':
+        return None  # what it starts from is the noise of diffusion, and no choice
     return torch.zeros(config.chunk_size, config.policy_width * config.action_dim)
 
 

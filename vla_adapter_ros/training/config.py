@@ -157,7 +157,8 @@ class TrainConfig:
     batch_size: int = option(16, 'samples per process and micro-step (paper: 16)')
     accumulate: int = option(1, 'micro-steps per optimiser step')
     latent_noise: bool = option(
-        True, "noise on the policy's initial latent in training, as officially; false: zeros"
+        True, "noise on the policy's initial latent in training, as officially; false: zeros "
+        '(a diffusion policy always has its noise)',
     )
     ema: float = option(0.0, 'decay of the averaged weights, e.g. 0.999; 0: none')
     model: dict[str, Any] = option(
