@@ -14,18 +14,26 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.processing.prompt import clean_instruction
-from vla_adapter_ros.runtime.chunk import ActionChunk
 from vla_adapter_ros.runtime.contract import RobotContract
-from vla_adapter_ros.runtime.front_ends import FrontEnd, JointCommand, TrajectoryCommand
+from vla_adapter_ros.runtime.front_ends import FrontEnd
 from vla_adapter_ros.runtime.latency import LatencyMonitor
+from vla_adapter_ros.runtime.loop_outputs import LoopOutputs, Outcome
+from vla_adapter_ros.runtime.loop_watch import (
+    GO,
+    HOLD,
+    RESUME,
+    TRIP,
+    ClockWatch,
+    StateWatch,
+    WorkerWatch,
+)
 from vla_adapter_ros.runtime.motion_plan import MotionPlan
 from vla_adapter_ros.runtime.observing import Inputs
 from vla_adapter_ros.runtime.safety import SafetyFilter
@@ -33,55 +41,11 @@ from vla_adapter_ros.runtime.scheduler import ChunkScheduler
 from vla_adapter_ros.runtime.worker import InferenceWorker, WorkerResult
 
 NO_INSTRUCTION = 'no instruction yet; call set_instruction'
-# An arm found this far [rad] from its command after a gap was moved, or its driver restarted.
-MOVED_WHILE_BLIND = 0.15
+# While motion waits to be enabled, how often the gate is asked [s]; it looks at pictures.
+GATE_PERIOD = 0.5
 # Chunks in the rate shown to people, and the time after which it is 0 [s].
 _RATE_WINDOW = 20
 _RATE_SPAN = 5.0
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Answer to a request: whether it was done, and what a person should know."""
-
-    success: bool
-    message: str
-
-
-class LoopOutputs(Protocol):
-    """Where the loop's results go; called in the loop's thread."""
-
-    def send(self, command: TrajectoryCommand | JointCommand) -> None:
-        """Send one command to the driver."""
-        ...
-
-    def chunk(self, chunk: ActionChunk, sequence: int) -> None:
-        """Publish the raw chunk."""
-        ...
-
-    def plan(self, plan: MotionPlan) -> None:
-        """Show the plan that was just sent."""
-        ...
-
-    def instruction(self, instruction: str) -> None:
-        """Publish the instruction in force."""
-        ...
-
-    def info(self, text: str) -> None:
-        """Say something a person may want to know."""
-        ...
-
-    def warning(self, text: str) -> None:
-        """Say that something is not as it should be."""
-        ...
-
-    def error(self, text: str) -> None:
-        """Say that something went wrong."""
-        ...
-
-    def changed(self) -> None:
-        """Publish the status now: it changed."""
-        ...
 
 
 class ControlLoop:
@@ -96,6 +60,7 @@ class ControlLoop:
         front_end: how plans reach the driver.
         outputs: where results go.
         watchdog_timeout: an inference that takes longer [s] ends in hold.
+        enable_gate: called with `now` before motion is enabled; returns why not, or ''.
     """
 
     def __init__(
@@ -108,6 +73,7 @@ class ControlLoop:
         front_end: FrontEnd,
         outputs: LoopOutputs,
         watchdog_timeout: float,
+        enable_gate: Callable[[float], str] = lambda now: '',
     ) -> None:
         self.contract = contract
         self.scheduler = scheduler
@@ -116,7 +82,10 @@ class ControlLoop:
         self._worker = worker
         self._front_end = front_end
         self._outputs = outputs
-        self._watchdog_timeout = watchdog_timeout
+        self._enable_gate = enable_gate
+        self._clock = ClockWatch()
+        self._watchdog = WorkerWatch(watchdog_timeout)
+        self._states = StateWatch(contract)
         self.active = False
         self.enabled = False
         self._enable_wanted = False
@@ -130,8 +99,7 @@ class ControlLoop:
         self._observed: np.ndarray | None = None
         self._next_stream = 0.0
         self._not_before = -math.inf
-        self._overdue = False
-        self._blind = False
+        self._next_gate = -math.inf
         self._braking = False
 
     # -- requests ---------------------------------------------------------------------------
@@ -141,6 +109,8 @@ class ControlLoop:
         self.active = True
         self.enabled = False
         self._enable_wanted = enable
+        self._next_gate = -math.inf
+        self._clock.reset()
         self.inputs.reset()
         if instruction:
             outcome = self.set_instruction(instruction, now)
@@ -179,16 +149,18 @@ class ControlLoop:
         return Outcome(True, f'instruction {instruction!r} takes effect {when}{note}')
 
     def set_enabled(self, on: bool, now: float) -> Outcome:
-        """Allow or forbid motion. Allowing needs a believable joint state and no trip."""
+        """Allow or forbid motion. Allowing needs good inputs, an open gate and no trip.
+
+        What is refused stays refused: the arm must not begin to move when a camera is plugged in.
+        """
         if not on:
             self._stop_motion(now)
             return Outcome(True, 'motion disabled; the arm holds its last commanded target')
-        self._enable_wanted = True
         if self.enabled:
             return Outcome(True, 'motion was enabled already')
         if self.safety.tripped:
             return Outcome(False, f'tripped: {self.safety.trip_reason}; call clear_trip first')
-        if problem := self.inputs.state_problem(now):
+        if problem := self._enable_problem(now):
             return Outcome(False, f'not enabled: {problem}')
         self._enable(now)
         return Outcome(True, 'motion enabled')
@@ -233,27 +205,31 @@ class ControlLoop:
         before = (self.enabled, self.reason, self.safety.tripped)
         for line in self.inputs.changes(now):
             self._outputs.warning(line)
-        self._watch_clock(now)
+        self._watch_clock(now, steady)
         result = self._worker.take_result()
         if result is not None:
             self._use(result, now)
         self._watch_worker(now, steady)
         if self._enable_wanted and not self.enabled and not self.safety.tripped:
-            self._enable_when_ready(now)
-        if self.enabled:
-            self._watch_state(now)
+            self._enable_when_ready(now, steady)
+        sighted = self.enabled and self._watch_state(now)
         if self.enabled or self._braking:
             self._stream(now)
             self._braking = not self.enabled and self.scheduler.moving(now)
-        if self.enabled:
+        if sighted:
             self._infer_when_due(now)
         if before != (self.enabled, self.reason, self.safety.tripped):
             self._outputs.changed()
 
-    def _enable_when_ready(self, now: float) -> None:
-        problem = self.inputs.state_problem(now)
-        if problem:
-            self.reason = problem
+    def _enable_problem(self, now: float) -> str:
+        return self.inputs.state_problem(now) or self.inputs.gap(now) or self._enable_gate(now)
+
+    def _enable_when_ready(self, now: float, steady: float) -> None:
+        if steady < self._next_gate:
+            return
+        self.reason = self._enable_problem(now)
+        if self.reason:
+            self._next_gate = steady + GATE_PERIOD
             return
         self._enable(now)
 
@@ -265,61 +241,51 @@ class ControlLoop:
         self._enable_wanted = self.enabled = True
         self.reason = ''
         self._next_stream = now
-        self._blind = False
+        self._states.blind = False
         self._outputs.info('motion enabled')
 
-    def _watch_clock(self, now: float) -> None:
+    def _watch_clock(self, now: float, steady: float) -> None:
+        before = self._clock.jumped_from(now, steady)
         if not self.scheduler.started:
             return
-        jump = self.scheduler.update(now)
+        if before is None:
+            jump = self.scheduler.update(now)
+        else:
+            jump = self.scheduler.clock_jumped(before, now)
         if jump is None:
             return
         self._outputs.warning(jump)
         self._worker.discard()
         self._not_before = -math.inf
+        # Nothing that was received fits the new time. Motion goes on from the next joint state.
         self.inputs.reset()
-        self._hold(now)
+        if self.enabled:
+            self._send_plan(self.scheduler.plan)
 
     def _watch_worker(self, now: float, steady: float) -> None:
-        since = self._worker.busy_since
-        overdue = since is not None and steady - since > self._watchdog_timeout
-        if overdue and not self._overdue:
-            assert since is not None
+        change = self._watchdog.became(self._worker.busy_since, steady)
+        if change == 'late':
             self._worker.discard()
-            self._note_error(
-                f'inference runs for more than {self._watchdog_timeout:.2f} s: holding', now
-            )
+            self._note_error(f'{self._watchdog.complaint}: holding', now)
             self._hold(now)
-        elif self._overdue and not overdue:
+        elif change == 'back':
             self._outputs.info('inference answers again')
-        self._overdue = overdue
 
-    def _watch_state(self, now: float) -> None:
-        if fault := self.inputs.state_fault(now):
-            self._trip(fault, now)
-        elif self.inputs.state_gap(now):
-            # Blind: hold at once.
-            self._blind = True
+    def _watch_state(self, now: float) -> bool:
+        """Act on what the joint states say; returns whether motion may go on."""
+        action, why = self._states.judge(self.inputs, self.scheduler, now)
+        if action == TRIP:
+            self._trip(why, now)
+        elif action == HOLD:
+            self.reason = why
+            if self.scheduler.needs_inference(now):
+                self.inputs.skip(now)
             self._worker.discard()
             self._hold(now)
-        elif self._blind:
-            self._blind = False
-            self._look_again(now)
-
-    def _look_again(self, now: float) -> None:
-        """Go on after joint states were missing, unless the arm was moved meanwhile."""
-        state = self.inputs.state
-        assert state is not None
-        moved = np.abs(state - self.scheduler.commanded(now)[0])[:-1]
-        joint = int(moved.argmax())
-        if moved[joint] > MOVED_WHILE_BLIND:
-            name = self.contract.joint_names[joint]
-            self._trip(
-                f'{name} moved by {moved[joint]:.2f} rad while joint states were missing', now
-            )
-        else:
-            # A driver that was restarted stands where the arm is, not where it was told to be.
-            self.scheduler.resume(state, now)
+        elif action == RESUME:
+            assert self.inputs.state is not None
+            self.scheduler.resume(self.inputs.state, now)
+        return action in (GO, RESUME)
 
     def _stream(self, now: float) -> None:
         if not self._front_end.rate or now < self._next_stream:
@@ -331,8 +297,8 @@ class ControlLoop:
 
     def _infer_when_due(self, now: float) -> None:
         if self._worker.busy_since is not None:
-            if self._overdue:
-                self.reason = f'inference runs for more than {self._watchdog_timeout:.2f} s'
+            if self._watchdog.overdue:
+                self.reason = self._watchdog.complaint
             return
         if not self.scheduler.needs_inference(now) or now < self._not_before:
             return

@@ -130,6 +130,19 @@ class Inputs:
         """Return why the joint state cannot be used, or ''."""
         return self.plausibility.reason(now) or self.state_gap(now)
 
+    def gap(self, now: float) -> str:
+        """Return which input is missing or late, or ''. Not counted as a skipped cycle."""
+        problems = (value.problem(now) for value in self._monitor.inputs.values())
+        return next((problem.text for problem in problems if problem), '')
+
+    def picture(self, camera: str) -> np.ndarray:
+        """Return what the policy would see of a camera's newest message.
+
+        Raises:
+            ObservationError: encoding or size are not the contract's, or the message is damaged.
+        """
+        return camera_picture(self._cameras[camera].value, self._contract.cameras[camera])
+
     def skip(self, now: float) -> Problem | None:
         """Return why no observation can be made now, and count it."""
         return self._monitor.skip(now)

@@ -173,6 +173,19 @@ class ChunkScheduler:
             return self._rebase(last, now, 'forward')
         return None
 
+    def clock_jumped(self, last: float, now: float) -> str:
+        """Take note that the clock went from `last` to `now` at once; says so in one line.
+
+        As after a jump that `update` finds, the motion brakes to rest from where it was commanded
+        to be. A trajectory controller knows nothing of our clock: the plan must be sent to it.
+
+        Raises:
+            MotionError: before `reset`.
+        """
+        self._require_start()
+        self._last_now = now
+        return self._rebase(last, now, 'forward' if now > last else 'backward')
+
     def hold(self, now: float) -> MotionPlan:
         """Brake as fast as the limits allow and stay; returns the plan to send.
 
