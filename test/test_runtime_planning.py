@@ -144,3 +144,13 @@ def test_brake_at_rest_stays():
     track = brake_track(np.ones(6) * 0.2, np.zeros(6), LIMITS, shortest=0.05)
     assert track.times.tolist() == [0.0, 0.05]
     assert (track.positions == 0.2).all() and not track.velocities.any()
+
+
+@pytest.mark.parametrize('creep', [1e-10, 1e-7, 1e-4])
+def test_brake_of_a_joint_almost_at_rest_is_no_jerk(creep):
+    position = np.array([0.2645, -0.4566, 0.8702, 0.1, -1.199, -0.4172])
+    velocity = np.array([-0.6721, 0.1057, -0.1343, creep, 0.0286, 0.6721])
+    track = brake_track(position, velocity, LIMITS, shortest=0.0)
+    assert np.diff(track.times).min() > 5e-5
+    _, acceleration = segment_peaks(np.diff(track.times), track.positions, track.velocities)
+    assert (acceleration <= LIMITS.acceleration * (1 + 1e-6)).all()

@@ -112,6 +112,9 @@ def brake_track(
 
 def _brake(position: np.ndarray, velocity: np.ndarray, limits: Limits, shortest: float) -> Track:
     stop_times = np.abs(velocity) / (limits.acceleration * (1.0 - 1e-9))
+    # A joint that is almost at rest must not make a segment in which rounding of its position
+    # looks like an acceleration.
+    shortest = max(shortest, _MERGE)
     stop_times = np.where(stop_times > 0.0, np.maximum(stop_times, shortest), 0.0)
     # Stops that nearly coincide share the later knot: a hair softer, never harder.
     knots = [max(float(stop_times.max()), shortest, MIN_GAP)]
