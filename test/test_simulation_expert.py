@@ -1,6 +1,8 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """The scripted expert solves the tasks, keeps the limits, and recovers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -136,6 +138,23 @@ def test_chunks_go_on_from_where_the_last_one_led(simulation):
         session.step(action)
     second = expert.predict(session.observe()).actions
     np.testing.assert_allclose(second[0], first[4], atol=0.03)
+
+
+@pytest.mark.parametrize('late', [-0.09, 0.0, 0.055, 0.09])
+def test_an_arm_on_its_way_goes_on_in_time_when_pictures_are_late(simulation, late):
+    """The stamp is that of the oldest picture; the joints were measured later, or lag behind."""
+    session = TaskSession(simulation, make_task('long_horizon'))
+    expert = ExpertPolicy(simulation.object_poses)
+    first = expert.predict(session.reset(4)).actions[:, :6]
+    for action in first[:5]:
+        session.step(np.append(action, 1.0))
+    assert np.abs(first[5] - first[4]).max() > 0.07, 'in the middle of a fast motion'
+    seen = session.observe()
+    second = expert.predict(replace(seen, stamp=seen.stamp - late)).actions[:, :6]
+    # first[i] is due at 0.1 (i + 1), second[0] at the stamp + 0.1.
+    due = 0.6 - late
+    on_time = [np.interp(due, 0.1 * np.arange(1, 9), joint) for joint in first.T]
+    np.testing.assert_allclose(second[0], on_time, atol=0.03)
 
 
 def test_what_it_cannot_do_is_refused(simulation):

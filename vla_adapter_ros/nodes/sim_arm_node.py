@@ -55,7 +55,11 @@ from vla_adapter_ros.simulation.trajectory_controller import (
 T = TypeVar('T')
 # Physics that falls further behind than this does not try to catch up [s].
 _MAX_CATCH_UP = 1.0
-_OBJECTS_PERIOD = 0.1
+# In simulated time [s]. Poses that are 0.1 s old are 2 cm behind the hand that carries the object:
+# the expert would believe that it has lost it.
+_OBJECTS_PERIOD = 0.02
+# As in process: success must last for some of these.
+_SUCCESS_PERIOD = 0.1
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,7 @@ class SimArmNode(Node):
         self._arm = JointTrajectoryController(self.contract.joint_names, positions[:-1])
         self._gripper = JointTrajectoryController([self.contract.gripper.name], positions[-1:])
         self._success = False
-        self._next_scene = 0.0
+        self._next_objects = self._next_success = 0.0
 
     def _tick_period(self) -> float:
         period = 1.0 / self.parameters.state_rate
@@ -209,9 +213,12 @@ class SimArmNode(Node):
         self._states.publish(
             joint_state_message(self.contract.names, positions, velocities, to_time(stamp))
         )
-        if self.simulation.time >= self._next_scene - 1e-9:
-            self._next_scene += _OBJECTS_PERIOD
-            self._publish_scene()
+        if self.simulation.time >= self._next_objects - 1e-9:
+            self._next_objects = self.simulation.time + _OBJECTS_PERIOD
+            self._publish_objects()
+        if self.simulation.time >= self._next_success - 1e-9:
+            self._next_success += _SUCCESS_PERIOD
+            self._publish_success()
 
     def _due(self) -> float:
         """Return how far [s] the simulation shall advance now."""
@@ -270,16 +277,17 @@ class SimArmNode(Node):
         response.success, response.message = True, f'new scene, seed {self._seed}'
         return response
 
-    def _publish_scene(self) -> None:
+    def _publish_objects(self) -> None:
         with self.lock:
-            poses = self.simulation.object_poses()
-            success = self.task.settled(self.simulation)
-            stamp = self._now()
+            poses, stamp = self.simulation.object_poses(), self._now()
         self._objects.publish(scene_markers(poses, to_time(stamp)))
-        if success != self._success:
-            self._success = success
-            if success:
-                self.get_logger().info(f'done: {self.task.instruction}')
+
+    def _publish_success(self) -> None:
+        with self.lock:
+            success = self.task.settled(self.simulation)
+        if success and not self._success:
+            self.get_logger().info(f'done: {self.task.instruction}')
+        self._success = success
         self._successes.publish(Bool(data=success))
 
 

@@ -27,6 +27,9 @@ from vla_adapter_ros.simulation.waypoints import Hand, next_aim
 CHUNK_SIZE = 8
 # Measured joints this far [rad] from the command: something else moved the arm.
 RESYNC_DISTANCE = 0.06
+# Steps by which the measured joints may be ahead of the observation's stamp (that of its oldest
+# picture), or behind it (the motion was slowed), in the order in which they are tried.
+_SHIFTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, -0.25, -0.5, -0.75, -1.0)
 
 Objects = Mapping[str, Pose]
 
@@ -70,12 +73,12 @@ class ExpertPolicy:
         self._follow(observation, objects)
         command = self._recall(observation)
         hand = self._see(observation.proprioception, objects)
-        plan = []
+        plan, begin = [], command
         for _ in range(self._chunk_size):
             command = self._motion.step(command, next_aim(hand, self._goal, self._start))
             hand = imagine(hand, command, self._goal)
             plan.append(command)
-        self._plan, self._plan_stamp = plan, observation.stamp
+        self._plan, self._plan_stamp = [begin, *plan], observation.stamp
         return ActionChunk(
             actions=np.array([step.action() for step in plan]),
             observation_stamp=observation.stamp,
@@ -126,14 +129,32 @@ class ExpertPolicy:
         return Hand(position, yaw, float(proprioception[6]), dict(objects))
 
     def _recall(self, observation: Observation) -> HandCommand:
-        """Return what the last chunk commanded at the observation's time, if the arm is there."""
+        """Return what the last chunk commanded at the observation's time, if the arm is there.
+
+        To begin anew from rest would brake a moving arm, so an arm that is on its way, but earlier
+        or later than planned, goes on from where it is on the way.
+        """
         measured = observation.proprioception
-        done = round((observation.stamp - self._plan_stamp) / STEP_PERIOD)
-        if self._plan and 1 <= done <= len(self._plan):
-            command = self._plan[done - 1]
-            if not _apart(command, measured):
+        steps = (observation.stamp - self._plan_stamp) / STEP_PERIOD
+        for shift in _SHIFTS:
+            command = self._planned(steps + shift)
+            if command is not None and not _apart(command, measured):
                 return command
         return self._motion.at_rest(measured[:6], float(measured[6]))
+
+    def _planned(self, steps: float) -> HandCommand | None:
+        """Return the last chunk's command this many steps after its observation, or None."""
+        if not 0.0 <= steps <= len(self._plan) - 1:
+            return None
+        number = min(int(steps), len(self._plan) - 2)
+        share = steps - number
+        before, after = self._plan[number], self._plan[number + 1]
+        action = (1.0 - share) * before.action() + share * after.action()
+        return replace(
+            self._motion.at_rest(action[:6], float(action[6])),
+            velocity=(1.0 - share) * before.velocity + share * after.velocity,
+            change=(1.0 - share) * before.change + share * after.change,
+        )
 
 
 def _apart(command: HandCommand, measured: np.ndarray) -> bool:
