@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import resource
+import secrets
 import sys
 import time
 from collections import defaultdict
@@ -137,4 +138,21 @@ def _start_wandb(project: str, folder: Path, description: dict[str, Any]) -> Any
         print(f'log.wandb={project}: the package wandb is not installed; logging goes on without',
               file=sys.stderr)
         return None
-    return wandb.init(project=project, dir=str(folder), config=description, resume='allow')
+    try:
+        return wandb.init(
+            project=project, dir=str(folder), config=description, id=_wandb_id(folder),
+            resume='allow',
+        )  # fmt: skip
+    except (wandb.Error, OSError) as error:  # no key, no network: no reason not to train
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        print(f'log.wandb={project}: cannot be started ({reason}); logging goes on without; '
+              'WANDB_MODE=offline needs no account', file=sys.stderr)
+        return None
+
+
+def _wandb_id(folder: Path) -> str:
+    """Return the run's name for Weights & Biases, so that a resumed run goes on in its charts."""
+    path = folder / 'wandb_id.txt'
+    if not path.is_file():
+        path.write_text(secrets.token_hex(4) + '\n', encoding='utf-8')
+    return path.read_text(encoding='utf-8').strip()
