@@ -217,6 +217,20 @@ def test_one_stall_does_not_end_the_overlap():
     assert velocities[times > 5.0][:, 0].min() > 0.1
 
 
+def test_stalls_do_not_make_every_chunk_be_replaced_at_once():
+    scheduler = ready()
+    record = run_loop(
+        scheduler,
+        lambda now, n: line_from(scheduler.commanded(now)[0], slow_step(0.004)),
+        latency=lambda n: 0.9 if n % 12 == 5 else 0.05,
+        seconds=30.0,
+    )
+    starts = np.array([now for now, _ in record.plans])
+    between = np.diff(starts[starts > 10.0])
+    # 8 steps of 0.1 s, less the brake: without stalls a chunk lasts about 0.7 s.
+    assert np.median(between) > 0.35
+
+
 def test_inference_starts_again_while_the_arm_still_brakes():
     scheduler = ready()
     for n in range(4):

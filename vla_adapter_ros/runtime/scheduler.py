@@ -260,7 +260,10 @@ class ChunkScheduler:
             # The chunk would be consumed before it arrives. Moving on meanwhile gains nothing:
             # look again once the arm has arrived.
             return False
-        return now + self.expected_latency() >= plan.due
+        # A few stalls (a busy machine) must not make every chunk be replaced as soon as it has
+        # come: the arm would execute first steps only, and hardly get anywhere.
+        patience = max(2.0 * usual, 0.5 * (plan.due - plan.switch))
+        return now + min(self.expected_latency(), patience) >= plan.due
 
     # -- inside -----------------------------------------------------------------------------
 
