@@ -148,18 +148,30 @@ def test_a_killed_run_resumes_to_the_same_weights(dataset, tmp_path):
         np.testing.assert_array_equal(resumed[name], value, err_msg=name)
 
 
+LAUNCHERS = {
+    'torchrun': ['torch.distributed.run', '--standalone', '--nproc-per-node=2'],
+    'accelerate': ['accelerate.commands.launch', '--multi_gpu', '--num_processes=2',
+                   '--num_machines=1', '--mixed_precision=no', '--dynamo_backend=no',
+                   '--main_process_port=0'],
+}  # fmt: skip
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_two_processes_equal_one_with_a_doubled_batch(dataset, tmp_path):
+@pytest.mark.parametrize('launcher', LAUNCHERS)
+def test_two_processes_equal_one_with_a_doubled_batch(dataset, tmp_path, launcher):
     same = ['data.augment=false', 'steps=5', 'save.every=5']
     one = weights(train.run(config(dataset, tmp_path / 'one', *same, 'batch_size=4')))
     arguments = settings(dataset, tmp_path / 'two', *same, 'batch_size=2')
     command = [
-        sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node=2',
+        sys.executable, '-m', *LAUNCHERS[launcher],
         '-m', 'vla_adapter_ros.training.train', *arguments,
     ]  # fmt: skip
-    subprocess.run(command, env=_environment(), check=True, capture_output=True)
-    two = weights(tmp_path / 'two' / 'checkpoints' / 'step-00000005')
+    done = subprocess.run(command, env=_environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    last = tmp_path / 'two' / 'checkpoints' / 'step-00000005'
+    assert done.stdout.splitlines() == [str(last)]  # said once, not by every process
+    two = weights(last)
     for name, value in one.items():
         np.testing.assert_allclose(two[name], value, atol=2e-5, err_msg=name)
 

@@ -8,6 +8,7 @@ torchrun --nproc-per-node 4 -m vla_adapter_ros.training.train --config … key=v
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -221,7 +222,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             print(dry_run(config))
         else:
-            print(run(config))
+            last = run(config)
+            if os.environ.get('RANK', '0') == '0':  # of torchrun's processes one is enough
+                print(last)
     except VLAAdapterError as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
