@@ -167,15 +167,15 @@ class GraphClient:
         order = [list(self.states[0][1].name).index(name) for name in NAMES[:6]]
         return np.array([np.asarray(m.position)[order] for _, m in self.states])
 
-    def start_bench(self) -> Bench:
-        self.bench = Bench(self.node)
+    def start_bench(self, **options) -> Bench:
+        self.bench = Bench(self.node, **options)
         return self.bench
 
 
 class Bench:
     """Cameras at 20 Hz and a driver at 50 Hz whose messages a test can spoil."""
 
-    def __init__(self, node, width=640, height=480):
+    def __init__(self, node, width=640, height=480, driver=True):
         self._node = node
         self.joints = np.array([0.1, 0.2, 0.3, 0.0, -0.5, 0.0, 0.0])
         self.make_image = lambda camera: good_image(width, height)
@@ -184,11 +184,10 @@ class Bench:
             camera: node.create_publisher(Image, f'{camera}/image', LATEST)
             for camera in ('third_person', 'wrist')
         }
-        self._states = node.create_publisher(JointState, 'joint_states', EVERY)
-        self._timers = [
-            node.create_timer(0.05, self._publish_images),
-            node.create_timer(0.02, self._publish_state),
-        ]
+        self._timers = [node.create_timer(0.05, self._publish_images)]
+        if driver:
+            self._states = node.create_publisher(JointState, 'joint_states', EVERY)
+            self._timers.append(node.create_timer(0.02, self._publish_state))
 
     def close(self):
         for timer in self._timers:
@@ -210,5 +209,7 @@ class Bench:
 
 def good_image(width=640, height=480, encoding='rgb8', channels=3) -> Image:
     message = Image(height=height, width=width, encoding=encoding, step=width * channels)
-    message.data = array('B', bytes(width * height * channels))
+    # Not all alike: a blank picture is a lens cap.
+    rows = (bytes([level]) * (width * channels) for level in (np.arange(height) % 200).tolist())
+    message.data = array('B', b''.join(rows))
     return message

@@ -16,7 +16,7 @@ import pytest
 
 pytest.importorskip('rclpy', reason='needs ROS 2')
 
-from graph_client import NAMES, Bench, GraphClient
+from graph_client import NAMES, GraphClient
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from ros_harness import NodeProcess, isolated_environment, wait_until
@@ -56,8 +56,7 @@ class Rig:
             'robot': robot, 'policy': 'fault_policies:Swaying', 'instruction': 'sway',
             'enable': True, 'max_image_age': 0.8, 'max_skew': 0.7, 'max_joint_state_age': 0.6,
         }, environment)  # fmt: skip
-        self.client.bench = Bench(self.client.node)
-        self.client.bench.make_state = lambda: None
+        self.client.start_bench(driver=False)
         self.client.wait_for_node()
         assert self.client.configure() and self.client.activate()
         self.wait_for_motion()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from graph_client import NAMES, Bench, GraphClient
+from graph_client import NAMES, GraphClient
 from ros_harness import NodeProcess, isolated_environment, wait_until
 from sensor_msgs.msg import JointState
 
@@ -39,9 +39,8 @@ class Rig:
         self.client.node.create_subscription(
             JointState, '/joint_commands', self._on_command, 50
         )
-        self.client.bench = Bench(self.client.node)
+        self.client.start_bench(driver=False)
         # The driver is real here: only the cameras are played.
-        self.client.bench.make_state = lambda: None
         self.client.wait_for_node()
         assert self.client.configure() and self.client.activate()
 

@@ -128,13 +128,8 @@ def compare(image: np.ndarray, reference: Reference) -> Comparison:
 def judge(camera: str, image: np.ndarray, reference: Reference | None) -> Check:
     """Return the verdict on a live image; without a reference only an empty image fails."""
     name = f'{camera} picture'
-    contrast = float(_small(image).mean(axis=-1).std())
-    if contrast < _BLANK:
-        return Check(
-            name, FAIL,
-            f'the image is blank (contrast {contrast:.1f} grey levels): lens cap, no light, or'
-            f' exposure far off',
-        )
+    if text := blank(image):
+        return Check(name, FAIL, text)
     if reference is None:
         return Check(name, WARN, 'not compared: name the data set with --dataset')
     result = compare(image, reference)
@@ -144,6 +139,17 @@ def judge(camera: str, image: np.ndarray, reference: Reference | None) -> Check:
         f' against the mean of {reference.frames} frames'
     )
     return Check(name, WARN if faults else PASS, '; '.join([*faults, figures]))
+
+
+def blank(image: np.ndarray) -> str:
+    """Return that an (H, W, 3) uint8 image shows nothing, or ''."""
+    contrast = float(_small(image).mean(axis=-1).std())
+    if contrast >= _BLANK:
+        return ''
+    return (
+        f'the image is blank (contrast {contrast:.1f} grey levels): lens cap, no light, or'
+        f' exposure far off'
+    )
 
 
 def _faults(result: Comparison, reference: Reference) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,7 +91,7 @@ def _crop_text(camera: CameraSpec) -> str:
 
 
 def _camera_fault(record: TopicRecord, step_period: float) -> tuple[str, str]:
-    if fault := _clock_fault(record) or _several(record):
+    if fault := _clock_fault(record) or several(record.publishers):
         return FAIL, fault
     needed = 1.0 / step_period
     if record.rate < needed:
@@ -124,7 +124,7 @@ def check_joint_states(
         return [Check(title, FAIL, f'{record.topic}: {error}; {hint}')]
     text = f'{record.topic}: {record.rate:.0f} Hz from {", ".join(record.publishers) or "?"}'
     fault = fault and f'{fault}; {_remedy(fault)}'
-    fault = fault or _clock_fault(record) or _several(record)
+    fault = fault or _clock_fault(record) or several(record.publishers)
     if not fault and record.rate < 1.0 / contract.step_period:
         fault = f'slower than the {1.0 / contract.step_period:g} Hz of the policy'
     checks = [Check(title, FAIL if fault else PASS, f'{text}; {fault}' if fault else text)]
@@ -218,6 +218,26 @@ def check_driver(
     return Check('driver', PASS, f'{nodes} listens on {", ".join(topics)}')
 
 
+def look_at_driver(
+    contract: RobotContract,
+    resolve: Callable[[str], str],
+    listeners: Callable[[str], list[str]],
+    publishers: Callable[[str], list[str]],
+    own: Sequence[str] = ('vla_adapter',),
+) -> Check:
+    """Return `check_driver`'s verdict on the graph that three functions of a node show."""
+    front_end = contract.front_end
+    other = OTHER_FRONT_END[front_end.kind][0]
+    topics = [t for t in (front_end.arm_topic, front_end.gripper_topic, other) if t]
+    names = {topic: resolve(topic) for topic in topics}
+    return check_driver(
+        contract,
+        {topic: listeners(name) for topic, name in names.items()},
+        {topic: publishers(name) for topic, name in names.items()},
+        own,
+    )
+
+
 def check_driver_settings(
     speed_deg_s: float | None, stroke: float | None, contract: RobotContract
 ) -> list[Check]:
@@ -231,9 +251,9 @@ def check_driver_settings(
         if speed < fastest:
             checks.append(Check(
                 'driver speed', WARN,
-                f'{text}, the contract allows {fastest:.2f} rad/s: fast motions lag behind.'
-                f' Right for first motions; later start the driver with'
-                f' speed_deg_s:={math.ceil(math.degrees(fastest))} or lower max_velocity',
+                f'{text}, motion is planned for up to {fastest:.2f} rad/s and would lag behind:'
+                f' tell the policy node speed_deg_s:={speed_deg_s:g} (first motions), or start the'
+                f' driver with speed_deg_s:={math.ceil(math.degrees(fastest))}',
             ))
         else:
             checks.append(Check('driver speed', PASS, text))
@@ -324,10 +344,10 @@ def _silence(record: TopicRecord, remedy: str) -> str:
     return f'nobody publishes {record.topic}; {remedy}, or name its topic'
 
 
-def _several(record: TopicRecord) -> str:
-    if len(record.publishers) > 1:
-        nodes = ', '.join(record.publishers)
-        return f'{len(record.publishers)} nodes publish it ({nodes}): stop all but one'
+def several(publishers: Sequence[str]) -> str:
+    """Return that more than one node publishes a topic, or ''."""
+    if len(publishers) > 1:
+        return f'{len(publishers)} nodes publish it ({", ".join(publishers)}): stop all but one'
     return ''
 
 

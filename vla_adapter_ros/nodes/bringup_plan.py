@@ -21,6 +21,7 @@ from vla_adapter_ros.nodes.hardware_plan import (
     HARDWARE_ARGUMENTS,
     camera_processes,
     driver_launches,
+    driver_speed,
     wants_hardware,
 )
 from vla_adapter_ros.nodes.plan_parts import BOOLEANS, Argument, IncludedLaunch, NodeProcess
@@ -210,6 +211,8 @@ def _policy_overrides(arguments: Mapping[str, str]) -> dict[str, Any]:
     overrides: dict[str, Any] = {name: arguments[name] for name in names if arguments[name]}
     if arguments['enable']:
         overrides['enable'] = arguments['enable'] == 'true'
+    if speed := driver_speed(arguments):
+        overrides['driver_speed_deg_s'] = speed
     return {**overrides, **_shared_overrides(arguments)}
 
 

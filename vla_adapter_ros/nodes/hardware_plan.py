@@ -33,7 +33,10 @@ HARDWARE_ARGUMENTS = (
         ('ros2_control', 'standalone', 'none'),
     ),
     Argument('port', '', "The arm's serial port (/dev/serial/by-id); empty: the driver looks."),
-    Argument('speed_deg_s', '20', 'Speed of the arm for the driver that is started [deg/s].'),
+    Argument(
+        'speed_deg_s', '', 'Speed of the arm [deg/s], for the driver that is started (empty: 20)'
+        ' and for motion, which is planned no faster.',
+    ),
     Argument(
         'gripper_type', '50mm', 'Gripper for the driver that is started.', ('50mm', '100mm')
     ),
@@ -41,6 +44,8 @@ HARDWARE_ARGUMENTS = (
 CAMERA_NODES = THIRD_PERSON_NODE, WRIST_NODE = 'third_person_camera', 'wrist_camera'
 _FRONT_ENDS = {'ros2_control': 'joint_trajectory', 'standalone': 'joint_commands'}
 _ROBOTS = {'ros2_control': 'alicia_d', 'standalone': 'alicia_d_standalone'}
+# The vendor's default, right for first motions [deg/s].
+FIRST_SPEED = 20.0
 _STROKES = {'50mm': 0.025, '100mm': 0.05}
 
 
@@ -94,7 +99,7 @@ def driver_launches(
             f' ({contract.front_end.kind}); use robot:={_ROBOTS[driver]}'
         )
     _check_gripper(arguments['gripper_type'] if driver == 'ros2_control' else '50mm', contract)
-    speed = _speed(arguments['speed_deg_s'])
+    speed = f'{driver_speed(arguments):.1f}'
     if enable:
         raise VLAAdapterError(
             f'enable:=true together with driver:={driver}: the arm may drive to its zero pose when'
@@ -119,14 +124,18 @@ def _check_gripper(kind: str, contract: RobotContract) -> None:
         )
 
 
-def _speed(text: str) -> str:
+def driver_speed(arguments: Mapping[str, str]) -> float:
+    """Return the driver's speed [deg/s]; 0 if it is not told and no driver is started."""
+    text = arguments['speed_deg_s']
+    if not text:
+        return 0.0 if arguments['driver'] == 'none' else FIRST_SPEED
     try:
         speed = float(text)
     except ValueError:
         speed = math.nan
     if not 4.0 <= speed <= 440.0:
         raise VLAAdapterError(f'argument speed_deg_s: got {text!r}, expected 4 … 440')
-    return f'{speed:.1f}'
+    return speed
 
 
 def _camera(contract: RobotContract, name: str) -> CameraSpec:

@@ -54,6 +54,10 @@ class PolicyNodeParameters:
     blend_steps: int = parameter(
         0, 'Steps over which the old and the new chunk are blended; 0: none.', low=0, high=64
     )
+    driver_speed_deg_s: float = parameter(
+        0.0, 'Speed of the arm that the driver was started with [deg/s]; motion is planned a '
+        'little slower. 0: as fast as the contract allows.', low=0.0, high=440.0,
+    )
     flush_on_instruction_change: bool = parameter(
         False, 'Hold at once on a new instruction instead of finishing the running chunk.'
     )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from rclpy.node import Node
 from visualization_msgs.msg import MarkerArray
 
 from vla_adapter_ros.errors import CheckpointError, VLAAdapterError
+from vla_adapter_ros.nodes.enable_gate import EnableGate
 from vla_adapter_ros.nodes.policy_parameters import PolicyNodeParameters, check_policy
 from vla_adapter_ros.runtime.chunk import ChunkPolicy
 from vla_adapter_ros.runtime.contract import RobotContract, contract_path, load_contract
@@ -26,6 +28,9 @@ from vla_adapter_ros.runtime.worker import InferenceWorker
 if TYPE_CHECKING:
     from vla_adapter_ros.simulation.expert_chunks import ExpertChunks
 
+# Motion is planned for this share of the driver's speed, so that the arm can make up for lag.
+DRIVER_SHARE = 0.9
+
 Subscribe = Callable[[type, str, Callable[[object], None]], None]
 
 
@@ -33,7 +38,7 @@ class PolicySetup:
     """What lives from configure to cleanup.
 
     Args:
-        node: for logging only.
+        node: for logging, and for a look at the graph before motion is enabled.
         parameters: validated.
         outputs: where the loop's results go.
         wake: called from the worker's thread when a result is there.
@@ -50,9 +55,14 @@ class PolicySetup:
         self.parameters = parameters
         self._contract_file = contract_path(parameters.robot)
         self.contract = load_contract(self._contract_file)
+        if parameters.driver_speed_deg_s:
+            fastest = DRIVER_SHARE * math.radians(parameters.driver_speed_deg_s)
+            self.contract = self.contract.slowed(fastest)
         self.policy_name = ''
         self.kinematics: Kinematics | None = None
+        self._node = node
         self._log = node.get_logger()
+        self._gate: EnableGate | None = None
         self._outputs = outputs
         self._wake = wake
         self._expert: ExpertChunks | None = None
@@ -81,15 +91,18 @@ class PolicySetup:
         settings = InputSettings(
             parameters.max_image_age, parameters.max_joint_state_age, parameters.max_skew
         )
+        inputs = Inputs(self.contract, settings)
+        self._gate = EnableGate(self._node, self.contract, inputs)
         return ControlLoop(
             self.contract,
             self._worker,
             scheduler,
             safety,
-            Inputs(self.contract, settings),
+            inputs,
             make_front_end(self.contract),
             self._outputs,
             parameters.watchdog_timeout,
+            self._gate.problem,
         )
 
     def release(self, timeout: float) -> None:
@@ -97,6 +110,9 @@ class PolicySetup:
         if self._worker is not None and not self._worker.stop(timeout):
             self._log.error(f'the model did not return within {timeout:g} s; leaving it behind')
         self._worker = None
+        if self._gate is not None:
+            self._gate.close()
+            self._gate = None
 
     def subscribe_extras(self, subscribe: Subscribe) -> None:
         """Subscribe to what only the expert needs: where the objects are."""

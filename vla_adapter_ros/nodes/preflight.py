@@ -181,14 +181,8 @@ def ask_gripper(node: PreflightNode, read: Callable[[str], str] = input) -> Chec
 
 
 def _driver_check(node: PreflightNode) -> Check:
-    front_end = node.contract.front_end
-    other = robot_checks.OTHER_FRONT_END[front_end.kind][0]
-    topics = [t for t in (front_end.arm_topic, front_end.gripper_topic, other) if t]
-    own = {t: node.resolve_topic_name(t) for t in topics}
-    return robot_checks.check_driver(
-        node.contract,
-        {topic: node.subscribers(name) for topic, name in own.items()},
-        {topic: node.publishers(name) for topic, name in own.items()},
+    return robot_checks.look_at_driver(
+        node.contract, node.resolve_topic_name, node.subscribers, node.publishers
     )
 
 

@@ -8,7 +8,7 @@ inside bags, datasets and checkpoints as a plain dict, and is compared before an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -153,6 +153,14 @@ class RobotContract:
         """(J + 1,) acceleration limits per second squared."""
         joints = (j.max_acceleration for j in self.joints)
         return np.array([*joints, self.gripper.max_acceleration])
+
+    def slowed(self, max_velocity: float) -> RobotContract:
+        """Return the contract with no arm joint faster than `max_velocity` [rad/s]."""
+        joints = (
+            replace(joint, max_velocity=min(joint.max_velocity, max_velocity))
+            for joint in self.joints
+        )
+        return replace(self, joints=tuple(joints))
 
     def to_dict(self) -> dict[str, Any]:
         """Return the contract as plain YAML/JSON data; `from_dict` reads it back."""

@@ -92,7 +92,7 @@ def _state(loop: ControlLoop, now: float) -> tuple[str, str]:
     if loop.safety.tripped:
         return 'TRIPPED', f'{loop.safety.trip_reason}; call clear_trip, then enable'
     if not loop.enabled:
-        if problem := loop.inputs.state_problem(now):
+        if problem := loop.inputs.state_problem(now) or loop.inputs.gap(now):
             return 'WAITING_FOR_INPUT', problem
         why = f'{loop.reason}; ' if loop.reason else ''
         return 'READY', f'{why}motion is not enabled: call enable'
