@@ -7,6 +7,7 @@ and a command is `runtime/control_loop.py`, which knows no ROS.
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 import traceback
@@ -35,6 +36,8 @@ NOT_CONFIGURED = Outcome(False, 'the node is not configured: configure and activ
 NOT_ACTIVE = Outcome(False, 'the node is not active: activate it first')
 STATUS_PERIOD = 0.5
 STOP_TIMEOUT = 2.0
+# How long one thread may keep the interpreter while another wants it [s].
+SWITCH_INTERVAL = 0.0005
 
 
 class PolicyNode(LifecycleNode):
@@ -117,6 +120,9 @@ class PolicyNode(LifecycleNode):
             self._setup.release(STOP_TIMEOUT)
             self._setup = None
             raise
+        # What is loaded by now stays: the collector need not walk through it while the arm moves.
+        gc.collect()
+        gc.freeze()
 
     def _activate(self) -> None:
         assert self._loop is not None and self._setup is not None
@@ -160,6 +166,8 @@ class PolicyNode(LifecycleNode):
             self._setup.release(STOP_TIMEOUT)
         self._setup = self._loop = None
         self._outputs.attach(None)
+        gc.unfreeze()
+        gc.collect()
 
     # Inputs and the loop. Callbacks only store references; decoding happens in the worker.
 
@@ -254,6 +262,8 @@ class PolicyNode(LifecycleNode):
 def main(args: Sequence[str] | None = None) -> None:
     """Run the policy node."""
     help_if_asked(args, 'vla_adapter', __doc__ or '', PolicyNodeParameters)
+    # The loop must not wait 5 ms for the worker's Python code, nor the worker for the loop's.
+    sys.setswitchinterval(SWITCH_INTERVAL)
     sys.exit(spin_node(PolicyNode, args))
 
 

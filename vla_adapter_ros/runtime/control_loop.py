@@ -324,10 +324,14 @@ class ControlLoop:
         self.chunks += 1
         self._chunk_times.append(now)
         self.stages.add_all(result.chunk.latencies)
+        if self.enabled and self._observed is not None:
+            self._follow(result, self._observed, now)
+        # After the command: who looks on can wait.
         self._outputs.chunk(result.chunk, self.chunks)
-        if not self.enabled or self._observed is None:
-            return
-        plan = self.scheduler.accept(result.chunk, now, self._observed)
+
+    def _follow(self, result: WorkerResult, observed: np.ndarray, now: float) -> None:
+        assert result.chunk is not None
+        plan = self.scheduler.accept(result.chunk, now, observed)
         if self.scheduler.verdict.reasons and not self.safety.tripped:
             self._outputs.warning(f'made safe: {self.scheduler.verdict.reasons[0]}')
         if self.safety.tripped:
