@@ -334,3 +334,18 @@ def test_compiled_blocks_train_to_the_same_weights_under_the_same_names(dataset,
     assert plain.keys() == compiled.keys()
     for name, value in plain.items():
         np.testing.assert_allclose(compiled[name], value, atol=2e-5, err_msg=name)
+
+
+@pytest.mark.parametrize(('more', 'part'), [
+    (['start.kind=base', 'start.path=/no/such/vlm'], 'start.path: /no/such/vlm: no such'),
+    (['tokenizer=/no/such/tokenizer'], '/no/such/tokenizer'),
+    (['processing={images: {size: 64}}'], 'size 64'),
+])
+def test_what_is_cheap_to_check_is_checked_before_the_data_are_decoded(
+    dataset, tmp_path, capsys, monkeypatch, more, part
+):
+    from vla_adapter_ros.training import assembly
+
+    monkeypatch.setattr(assembly, 'open_dataset', None)
+    assert train.main(settings(dataset, tmp_path, *more)) == 1
+    assert part in capsys.readouterr().err.strip().splitlines()[-1]

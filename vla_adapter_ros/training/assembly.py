@@ -72,16 +72,22 @@ def assemble(config: TrainConfig, progress: bool) -> Parts:
     """
     if not config.data.datasets:
         raise ConfigError('data.datasets: got none, expected at least one dataset folder')
+    # What is cheap comes first: decoding a large data set takes an hour.
+    start = config.start
+    if start.path and start.kind != 'random' and not Path(start.path).exists():
+        raise CheckpointError(f'start.path: {start.path}: no such file or folder')
+    known = _known_tokenizer(config)
     metadata = _start_metadata(config)
     network = _start_network(config, metadata)
     processing = _processing(config, metadata, network)
+    _check_images(network, processing)
     datasets = [_open(path, config, processing.images, progress) for path in config.data.datasets]
     contract = _contract(datasets[0], config)
     processing = _cameras(processing, datasets[0].cameras, contract, config)
     parts = [d.split(config.data.validation_fraction, config.seed) for d in datasets]
     mixture = Mixture([train for train, _ in parts])
     statistics = mixture.joint_statistics(Path(config.data.datasets[0]).name)
-    tokenizer = _tokenizer(config, datasets)
+    tokenizer = known or Tokenizer.from_texts(_instructions(datasets))
     sizes = {
         'num_images': len(processing.cameras),
         'proprio_dim': statistics.proprio.size,
@@ -91,7 +97,6 @@ def assemble(config: TrainConfig, progress: bool) -> Parts:
         network = network_config(config.model, vocab_size=tokenizer.vocab_size, **sizes)
     model = _model(config, network if config.start.kind != 'base' else network.replace(**sizes))
     _check_sizes(model.config, sizes, config)
-    _check_images(model.config, processing)
     pipeline = InputPipeline(processing, tokenizer, statistics)
     changes = AugmentConfig(crop_area=processing.images.crop_area)
     maker = BatchMaker(
@@ -181,12 +186,16 @@ def _contract(dataset: Dataset, config: TrainConfig) -> RobotContract | None:
     return RobotContract.from_dict(data, f'contract of {config.data.datasets[0]}')
 
 
-def _tokenizer(config: TrainConfig, datasets: list[Dataset]) -> Tokenizer:
+def _instructions(datasets: list[Dataset]) -> list[str]:
+    return sorted({e.instruction for d in datasets for e in d.store.episodes})
+
+
+def _known_tokenizer(config: TrainConfig) -> Tokenizer | None:
+    """Return the tokenizer, or None if it is to be made of the instructions."""
     if config.tokenizer:
         return Tokenizer.from_directory(config.tokenizer)
     if config.start.kind == 'random':
-        texts = {e.instruction for d in datasets for e in d.store.episodes}
-        return Tokenizer.from_texts(sorted(texts))
+        return None
     try:
         return Tokenizer.from_directory(str(config.start.path))
     except CheckpointError as error:

@@ -59,8 +59,8 @@ class DataConfig:
     )
     validation_fraction: float = option(0.05, 'share of the episodes held out, by episode')
     cache: str | None = option(None, 'folder of the decoded training cache; none: beside the data')
-    workers: int = option(4, 'loader processes per training process; 0 loads in the loop')
-    prefetch: int = option(4, 'batches each loader process prepares ahead')
+    workers: int = option(4, 'loader threads per training process; 0 loads in the loop')
+    prefetch: int = option(4, 'batches each loader thread prepares ahead')
     augment: bool = option(True, 'crop and colour changes on training images')
     end_weight: float = option(
         1.0, 'sampling weight of the frames in the last chunk of an episode (arm almost at rest)'
