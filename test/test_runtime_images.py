@@ -78,7 +78,7 @@ def test_equal_to_cv_bridge_where_it_can_be_imported(encoding):
     message.data = array('B', np.ascontiguousarray(packed).tobytes())
     try:
         expected = cv_bridge.CvBridge().imgmsg_to_cv2(message, 'rgb8')
-    except cv_bridge.CvBridgeError:
+    except (cv_bridge.CvBridgeError, KeyError):
         pytest.skip(f'this cv_bridge does not know {encoding}')
     assert np.array_equal(decoded(encoding, packed), expected)
 

@@ -12,8 +12,10 @@ from rclpy.node import Node
 from visualization_msgs.msg import MarkerArray
 
 from vla_adapter_ros.errors import CheckpointError, VLAAdapterError
+from vla_adapter_ros.nodes.cv_bridge_decoder import choose_decoder
 from vla_adapter_ros.nodes.enable_gate import EnableGate
 from vla_adapter_ros.nodes.policy_parameters import PolicyNodeParameters, check_policy
+from vla_adapter_ros.runtime.camera_view import decode_message
 from vla_adapter_ros.runtime.chunk import ChunkPolicy
 from vla_adapter_ros.runtime.contract import RobotContract, contract_path, load_contract
 from vla_adapter_ros.runtime.control_loop import ControlLoop, LoopOutputs
@@ -91,7 +93,8 @@ class PolicySetup:
         settings = InputSettings(
             parameters.max_image_age, parameters.max_joint_state_age, parameters.max_skew
         )
-        inputs = Inputs(self.contract, settings)
+        decode = choose_decoder(self._log.warning) if parameters.cv_bridge else decode_message
+        inputs = Inputs(self.contract, settings, decode=decode)
         self._gate = EnableGate(self._node, self.contract, inputs)
         return ControlLoop(
             self.contract,

@@ -1,8 +1,8 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """From image messages to (H, W, 3) uint8 RGB, at most one copy.
 
-cv_bridge is not used: its binary wheels break with numpy 2 on two distributions, and what a
-policy needs of it is little. Where it can be imported, the tests compare with it.
+This decides what pixels mean, in training and on the robot. The node may let cv_bridge do the work
+where it gives the same (nodes/cv_bridge_decoder.py).
 """
 
 from __future__ import annotations
@@ -53,9 +53,31 @@ def decode_image(
         ObservationError: unknown or 16-bit encoding, zero size, or `step` or `data` that do not
             fit the size.
     """
+    buffer = np.frombuffer(data, dtype=np.uint8)
+    check_layout(encoding, height, width, step, len(buffer))
+    pixels = _as_pixels(buffer.reshape(height, step), width, BYTES_PER_PIXEL[encoding])
+    conversion = _CONVERSIONS[encoding]
+    if conversion is None:
+        return np.ascontiguousarray(pixels)
+    return cv2.cvtColor(pixels, conversion)
+
+
+def check_layout(encoding: str, height: int, width: int, step: int, length: int) -> None:
+    """Refuse an image message whose fields do not fit together, or that cannot be decoded.
+
+    Args:
+        encoding: as in sensor_msgs/Image.
+        height: rows [px].
+        width: columns [px].
+        step: bytes from one row to the next.
+        length: bytes of data.
+
+    Raises:
+        ObservationError: as `decode_image`.
+    """
     if encoding not in _CONVERSIONS:
         raise ObservationError(f'image encoding {encoding!r}: {_refusal(encoding)}')
-    depth, conversion = BYTES_PER_PIXEL[encoding], _CONVERSIONS[encoding]
+    depth = BYTES_PER_PIXEL[encoding]
     if not (0 < height <= _MAX_SIDE and 0 < width <= _MAX_SIDE):
         raise ObservationError(f'image of {width}×{height} pixels: expected 1 to {_MAX_SIDE}')
     if depth == 2 and width % 2:
@@ -65,15 +87,10 @@ def decode_image(
             f'image step {step}: expected at least {width * depth} '
             f'for {width} pixels of {encoding}'
         )
-    buffer = np.frombuffer(data, dtype=np.uint8)
-    if len(buffer) != step * height:
+    if length != step * height:
         raise ObservationError(
-            f'image data of {len(buffer)} bytes: expected step × height = {step * height}'
+            f'image data of {length} bytes: expected step × height = {step * height}'
         )
-    pixels = _as_pixels(buffer.reshape(height, step), width, depth)
-    if conversion is None:
-        return np.ascontiguousarray(pixels)
-    return cv2.cvtColor(pixels, conversion)
 
 
 def _as_pixels(rows: np.ndarray, width: int, depth: int) -> np.ndarray:

@@ -15,7 +15,7 @@ import numpy as np
 
 from vla_adapter_ros.errors import ObservationError
 from vla_adapter_ros.processing.observation import Observation
-from vla_adapter_ros.runtime.camera_view import camera_picture
+from vla_adapter_ros.runtime.camera_view import Decoder, camera_picture, decode_message
 from vla_adapter_ros.runtime.contract import CameraSpec, RobotContract
 from vla_adapter_ros.runtime.inputs import InputMonitor, InputReport, LatestValue, Problem
 from vla_adapter_ros.runtime.joint_state import JointStateReader
@@ -43,6 +43,7 @@ class Snapshot:
         state: (J + 1,) proprioception in contract order.
         instruction: as cleaned.
         stamp: the oldest input's stamp [s].
+        decode: from an image message to its pixels.
     """
 
     images: dict[str, Any]
@@ -50,6 +51,7 @@ class Snapshot:
     state: np.ndarray
     instruction: str
     stamp: float
+    decode: Decoder = decode_message
 
     def observe(self) -> Observation:
         """Decode and check. Raises ObservationError naming the camera and what is wrong."""
@@ -58,7 +60,7 @@ class Snapshot:
 
     def _decode(self, name: str) -> np.ndarray:
         try:
-            return camera_picture(self.images[name], self.cameras[name])
+            return camera_picture(self.images[name], self.cameras[name], self.decode)
         except ObservationError as error:
             raise ObservationError(f'{name} {error}') from None
 
@@ -71,7 +73,9 @@ class Inputs:
         contract: RobotContract,
         settings: InputSettings | None = None,
         plausibility: PlausibilitySettings | None = None,
+        decode: Decoder = decode_message,
     ) -> None:
+        self._decode = decode
         settings = settings or InputSettings()
         self._contract = contract
         self._reader = JointStateReader(contract)
@@ -141,7 +145,8 @@ class Inputs:
         Raises:
             ObservationError: encoding or size are not the contract's, or the message is damaged.
         """
-        return camera_picture(self._cameras[camera].value, self._contract.cameras[camera])
+        message = self._cameras[camera].value
+        return camera_picture(message, self._contract.cameras[camera], self._decode)
 
     def skip(self, now: float) -> Problem | None:
         """Return why no observation can be made now, and count it."""
@@ -171,4 +176,5 @@ class Inputs:
             state=self._state.value,
             instruction=instruction,
             stamp=self._monitor.stamp(),
+            decode=self._decode,
         )
