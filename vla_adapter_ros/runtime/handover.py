@@ -31,6 +31,13 @@ def prefixed(old: JointPlan, track: Track, now: float, lead: float) -> JointPlan
     )
 
 
+def still_track(position: np.ndarray, arm: Track) -> Track:
+    """Return the track of standing still at `position` (J,) for as long as the arm moves."""
+    still = np.tile(position, (2, 1))
+    times = np.array([0.0, max(float(arm.times[-1]), MIN_GAP)])
+    return Track(times, still, np.zeros_like(still), arm.phases[[0, -1]], 'join')
+
+
 def gripper_targets(knots: np.ndarray, velocity: np.ndarray, period: float, arm: Track) -> Targets:
     """Return the gripper's targets, timed so that each is due when the arm reaches its own.
 

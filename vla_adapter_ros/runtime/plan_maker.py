@@ -9,13 +9,15 @@ import numpy as np
 
 from vla_adapter_ros.runtime.chunk import ActionChunk
 from vla_adapter_ros.runtime.contract import RobotContract
-from vla_adapter_ros.runtime.handover import gripper_targets, prefixed
+from vla_adapter_ros.runtime.handover import gripper_targets, prefixed, still_track
 from vla_adapter_ros.runtime.limits import Limits
 from vla_adapter_ros.runtime.motion_plan import MotionPlan, PlanHistory
 from vla_adapter_ros.runtime.plan import JointPlan
 from vla_adapter_ros.runtime.planning import MIN_GAP, Targets, Track, brake_track, plan_track
 
 _EPSILON = 1e-6
+# A gripper this near to all its targets need not move [open fraction].
+_STILL = 1e-4
 
 
 @dataclass(frozen=True)
@@ -101,13 +103,19 @@ class PlanMaker:
             ),
             self._arm_limits.at_speed(speed),
         )
+        return self._assembled(chunk, arm, self._gripper(targets, moment, period, arm), moment)
+
+    def _gripper(
+        self, targets: np.ndarray, moment: Alignment, period: float, arm: Track
+    ) -> Track:
+        position, velocity = moment.old.gripper.sample(moment.switch)
+        ahead = targets[moment.first :, -1]
+        if not velocity.any() and np.abs(ahead - position).max() <= _STILL:
+            # Most of the time; a plan costs as much as the arm's.
+            return still_track(position, arm)
         knots = np.vstack((moment.anchor[-1:], targets[:, -1:]))
-        gripper = plan_track(
-            *old.gripper.sample(moment.switch),
-            gripper_targets(knots, moment.anchor_velocity[-1:], period, arm),
-            self._gripper_limits,
-        )
-        return self._assembled(chunk, arm, gripper, moment)
+        goals = gripper_targets(knots, moment.anchor_velocity[-1:], period, arm)
+        return plan_track(position, velocity, goals, self._gripper_limits)
 
     def brake(self, plan: MotionPlan, now: float) -> MotionPlan:
         """Return the plan that stops at once and stays; of a hold, what is left of it."""
