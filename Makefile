@@ -11,7 +11,7 @@ ALL_GROUPS := core sim train camera test
 ENTER := . scripts/env.sh
 EVALUATE_ARGS ?= expert random
 
-.PHONY: help setup build test test-slow demo evaluate bench lint clean clean-all
+.PHONY: help setup build test test-slow demo evaluate policy bench lint clean clean-all
 
 help: ## list these targets
 	@echo 'Usage: make TARGET [VARIABLE=value]'
@@ -41,6 +41,11 @@ evaluate: ## success rates in simulation (EVALUATE_ARGS='--help'; default: exper
 	@scripts/setup.sh $(RUN_GROUPS)
 	@scripts/build.sh
 	@$(ENTER); python -m vla_adapter_ros.evaluation.simulate $(EVALUATE_ARGS)
+
+policy: ## make the policy that ships anew: demonstrations, training, success rates (hours)
+	@scripts/setup.sh $(RUN_GROUPS) train
+	@scripts/build.sh
+	@$(ENTER); scripts/policy.sh
 
 bench: ## latency and throughput of the model on this machine (BENCH_ARGS='--help')
 	@scripts/setup.sh $(RUN_GROUPS)

@@ -46,6 +46,7 @@ class CollectionJob:
     options: TaskOptions
     disturbance: Disturbance
     tail: int
+    student: str = ''
 
 
 def episode_key(task: str, seed: int) -> str:
@@ -59,6 +60,7 @@ class Collector:
     def __init__(self, job: CollectionJob) -> None:
         from vla_adapter_ros.data.lerobot_writer import DatasetWriter
         from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
+        from vla_adapter_ros.simulation.student import Student
 
         self._job = job
         contract = resolve_contract(job.robot)
@@ -69,6 +71,7 @@ class Collector:
         self._cameras = contract.cameras
         self._simulation = ArmSimulation()
         self._expert = ExpertPolicy(self._simulation.object_poses)
+        self._student = Student.load(job.student, contract) if job.student else None
 
     def collect(self, task: str, seed: int) -> tuple[str, Counter[str]]:
         """Add the episode, or series of episodes, of a seed; return task and counts."""
@@ -78,7 +81,7 @@ class Collector:
         session = TaskSession(self._simulation, make_task(task, job.options), self._cameras)
         arguments = (job.disturbance, job.tail)
         if session.task.spec.draw_goal is not None:
-            records = [demonstrate(session, self._expert, seed, *arguments)]
+            records = [demonstrate(session, self._expert, seed, *arguments, self._student)]
         else:
             records = demonstrate_in_turn(
                 session, self._expert, seed, INSTRUCTIONS_IN_TURN, *arguments
@@ -103,6 +106,7 @@ class Collector:
             'success': True,
             'disturbed_steps': record.disturbed,
             'options': asdict(self._job.options),
+            'student': self._job.student,
         }
         self.writer.add_episode(
             record.observations,
@@ -236,6 +240,14 @@ def make_parser() -> argparse.ArgumentParser:
         default=0.1,
         help='share of the episodes that start with the gripper closed',
     )
+    add(
+        '--student',
+        default='',
+        metavar='CHECKPOINT',
+        help='let this policy drive first in every episode, for a random time; the expert takes '
+        'over, and only its part is recorded (not with tabletop). Gives demonstrations where '
+        'the policy goes wrong; use other seeds than those of its training data',
+    )
     add('--tail', type=int, default=4, help='steps recorded after the task is done')
     for name in ('light', 'colour', 'camera'):
         add(f'--random-{name}', action='store_true', help=f'vary the {name} between episodes')
@@ -260,6 +272,7 @@ def job_from(arguments: argparse.Namespace) -> CollectionJob:
         ),
         disturbance=Disturbance(chance=arguments.disturb, size=arguments.noise),
         tail=arguments.tail,
+        student=arguments.student,
     )
 
 
@@ -279,6 +292,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options: Any = parser.parse_args(arguments)
     if options.episodes < 1 or options.workers < 1 or options.tail < 1:
         parser.error('--episodes, --workers and --tail must be at least 1')
+    if options.student and 'tabletop' in (options.tasks or ()):
+        parser.error('--student: not with --task tabletop')
     try:
         counts = collect(
             job_from(options), options.tasks or list(EVALUATED_TASKS), options.episodes,

@@ -11,7 +11,8 @@ from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.simulation.expert import ExpertPolicy
 from vla_adapter_ros.simulation.goals import scene_state
 from vla_adapter_ros.simulation.instructions import describe
-from vla_adapter_ros.simulation.session import TaskSession
+from vla_adapter_ros.simulation.session import ACTION_LOWER, ACTION_UPPER, TaskSession
+from vla_adapter_ros.simulation.student import Student
 from vla_adapter_ros.simulation.tasks import random_goal
 
 
@@ -82,6 +83,7 @@ def demonstrate(
     seed: int,
     disturbance: Disturbance | None = None,
     tail: int = 4,
+    student: Student | None = None,
 ) -> Demonstration:
     """Let the expert do the episode of a seed.
 
@@ -91,6 +93,7 @@ def demonstrate(
         seed: of table, start pose, instruction and disturbances.
         disturbance: None leaves the expert alone.
         tail: further steps after success, so that a policy sees what to do then: stay.
+        student: drives first, for a random part of the time limit; recorded is what follows.
 
     Returns:
         The episode; without success it ends at the time limit.
@@ -98,7 +101,10 @@ def demonstrate(
     # Another stream than the task's own: the same table with and without noise.
     rng = np.random.default_rng((seed, 1))
     expert.reset()
-    return _follow(session, expert, session.reset(seed), rng, disturbance, tail)
+    observation = session.reset(seed)
+    if student is not None:
+        observation = _student_first(session, expert, student, observation, rng)
+    return _follow(session, expert, observation, rng, disturbance, tail)
 
 
 def demonstrate_in_turn(
@@ -131,6 +137,28 @@ def demonstrate_in_turn(
         observation = session.ask(describe(goal, rng))
         records.append(_follow(session, expert, observation, rng, disturbance, tail))
     return records
+
+
+def _student_first(
+    session: TaskSession,
+    expert: ExpertPolicy,
+    student: Student,
+    observation: Observation,
+    rng: np.random.Generator,
+) -> Observation:
+    """Let the student drive for a while and return what it led to."""
+    student.begin()
+    steps = int(rng.integers(1, session.task.horizon // 2))
+    for _ in range(steps):
+        expert.act(observation)  # it must know the scene as it was, and where it left the arm
+        target = np.clip(
+            student.act(observation, int(rng.integers(3, 9))), ACTION_LOWER, ACTION_UPPER
+        )
+        expert.executed(target)
+        session.step(target)
+        observation = session.observe(images=student.looks)
+    session.steps = 0
+    return session.observe()
 
 
 def _follow(

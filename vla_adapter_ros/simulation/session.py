@@ -81,10 +81,10 @@ class TaskSession:
         self.steps = 0
         return self.observe()
 
-    def observe(self) -> Observation:
+    def observe(self, images: bool = True) -> Observation:
         """Return what the robot sees and feels now; the stamp is simulation time [s]."""
         return Observation(
-            images=render_views(self.simulation, self.cameras),
+            images=render_views(self.simulation, self.cameras if images else {}),
             proprioception=self.simulation.proprioception,
             instruction=self.task.instruction,
             stamp=self.simulation.time,
