@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 
 import pytest
 
@@ -41,6 +42,37 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path):
     assert run.last() == good
     assert (good / 'weights.bin').read_text() == 'weights'
     assert sorted(p.name for p in run.checkpoints.iterdir()) == ['step-00000001']
+
+
+@pytest.mark.parametrize(('text', 'free'), [
+    ('[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534', 4096),  # torch
+    ('Error while serializing: I/O error: No space left on device', 10**12),  # safetensors
+])
+def test_a_full_disk_is_seen_behind_the_libraries_own_errors(tmp_path, monkeypatch, text, free):
+    run = RunFolder(tmp_path, keep_last=1)
+    run.save(1, _writer())
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, 'disk_usage', lambda path: usage._replace(free=free))
+
+    def full(folder):
+        (folder / 'weights.bin').write_text('half')
+        raise RuntimeError(text)
+
+    with pytest.raises(CheckpointError, match=r'No space left.*step-00000001'):
+        run.save(2, full)
+    assert sorted(p.name for p in run.checkpoints.iterdir()) == ['step-00000001']
+
+
+def test_another_error_while_saving_is_not_called_a_full_disk(tmp_path):
+    run = RunFolder(tmp_path, keep_last=1)
+
+    def wrong(folder):
+        (folder / 'weights.bin').write_text('half')
+        raise RuntimeError('a mistake of ours')
+
+    with pytest.raises(RuntimeError, match='a mistake of ours'):
+        run.save(2, wrong)
+    assert not list(run.checkpoints.iterdir())
 
 
 def test_a_kill_while_saving_leaves_only_a_hidden_folder_that_the_next_save_removes(tmp_path):

@@ -12,6 +12,7 @@ always complete.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -23,6 +24,7 @@ from vla_adapter_ros.errors import CheckpointError
 
 _STEP = re.compile(r'step-(\d+)$')
 STATE_FILE = 'training_state.pt'
+FULL_BYTES = 1_000_000  # a disk with less is full
 
 
 class RunFolder:
@@ -66,13 +68,17 @@ class RunFolder:
                 shutil.rmtree(final)
             partial.rename(final)
             _flush_entry(self.checkpoints)
-        except OSError as error:
-            shutil.rmtree(partial, ignore_errors=True)
-            kept = self.last()
+        except Exception as error:
+            # Looked at before the partial one is removed, which may make room again.
+            reason = _storage_reason(error, self.path)
+            if reason is None:
+                raise
             raise CheckpointError(
-                f'checkpoint {final}: cannot be written: {error.strerror or error}; '
-                f'the last good one is {kept or "none"}'
+                f'checkpoint {final}: cannot be written: {reason}; '
+                f'the last good one is {self.last() or "none"}'
             ) from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
         self._prune()
         return final
 
@@ -105,6 +111,19 @@ class RunFolder:
         if self.checkpoints.is_dir():
             for path in self.checkpoints.glob('.step-*.partial'):
                 shutil.rmtree(path)
+
+
+def _storage_reason(error: Exception, place: Path) -> str | None:
+    """Return what is wrong with the disk, or None if the error is another one.
+
+    On a full disk torch raises RuntimeError about file positions, safetensors an error of its own.
+    """
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    with contextlib.suppress(OSError):
+        if 'No space left' in str(error) or shutil.disk_usage(place).free < FULL_BYTES:
+            return os.strerror(errno.ENOSPC)
+    return None
 
 
 def _flush(folder: Path) -> None:
