@@ -37,6 +37,8 @@ from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, TaskOptions
 
 FILM_RATE = 5.0
 ROS_MODULE = 'vla_adapter_ros.nodes.ros_evaluation'
+# It stops the nodes in their order, each in up to 30 s.
+ROS_STOP_TIMEOUT = 90.0
 
 
 @dataclass(frozen=True)
@@ -188,6 +190,7 @@ def run_ros_jobs(
             process.stdin.close()
         for job in jobs:
             yield job, _ros_result(process), []
+        process.wait(ROS_STOP_TIMEOUT)
     finally:
         # Also when the caller stops early: the nodes must not live on.
         process.terminate()

@@ -33,6 +33,8 @@ from vla_adapter_ros.nodes.policy_client import PolicyClient, PolicyReport
 from vla_adapter_ros.nodes.sim_arm_node import SimArmNode
 
 _POLL = 0.05
+# Other nodes have announced themselves within this [s].
+_DISCOVERY = 1.0
 # A service of a living node answers within this, and its inputs arrive [s].
 _ANSWER_TIMEOUT = 20.0
 # Simulated time that has not moved for this long never will [s].
@@ -93,6 +95,10 @@ class EvaluationRig:
         self._logs = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
         policy = replace(policy, parameters={**policy.parameters, **self._policy_parameters})
         self._bringup = Bringup([policy], self._logs, lambda line: None)
+        end = time.monotonic() + _DISCOVERY
+        while time.monotonic() < end:
+            self._executor.spin_once(timeout_sec=_POLL)
+        self._check_alone(policies=0)
         self._stack.enter_context(self._bringup)
         try:
             self._bringup.activate()
@@ -101,7 +107,7 @@ class EvaluationRig:
         lost = self._bringup.first_ended
         if why := meet(self._client.get_state, self._executor, lambda _: lost()):
             raise BringupError(why)
-        self._check_alone()
+        self._check_alone(policies=1)
         self._call(self._client.deactivate(), 'deactivate')
 
     def _start_sim(self, process: NodeProcess) -> SimArmNode:
@@ -116,12 +122,13 @@ class EvaluationRig:
         self._stack.callback(sim.close)
         return sim
 
-    def _check_alone(self) -> None:
+    def _check_alone(self, policies: int) -> None:
         """Refuse to send commands where another arm, simulation or policy might be."""
+        expected = {'joint_states': 1, 'vla_adapter/status': policies}
         others = [
             topic
-            for topic in ('joint_states', 'vla_adapter/status')
-            if self._client.count_publishers(topic) > 1
+            for topic, count in expected.items()
+            if self._client.count_publishers(topic) > count
         ]
         if others:
             raise VLAAdapterError(
@@ -148,12 +155,12 @@ class EvaluationRig:
             lambda simulation: Referee(simulation, job, self._settings.options)
         )
         client.forget()
-        self._ask(client.set_instruction(referee.task.instruction), 'set_instruction')
+        self._call(client.set_instruction(referee.task.instruction), 'set_instruction')
         self._call(client.activate(), 'activate')
-        self._ask(client.clear_trip(), 'clear_trip')
+        self._call(client.clear_trip(), 'clear_trip')
         before = self._fresh_report()
         errors_before = self._error()
-        self._ask(client.enable(), 'enable')
+        self._enable()
         with self._sim.lock:
             referee.start()
         self._sim.after_step = referee.look
@@ -169,6 +176,18 @@ class EvaluationRig:
             failure=tripped or failure,
             inference=float(np.nanmean(client.inference)) if client.inference else 0.0,
         )
+
+    def _enable(self) -> None:
+        """Ask until the node agrees: an input may be late at this very moment."""
+        answers = []
+
+        def agreed() -> bool:
+            future = self._client.enable()
+            self._wait(future.done, lambda: 'vla_adapter did not answer to enable')
+            answers.append(future.result())
+            return answers[-1].success
+
+        self._wait(agreed, lambda: f'vla_adapter: {answers[-1].message}')
 
     def _play(self, referee: Referee) -> str:
         """Run until the episode is over or the node has tripped; returns the trip's reason."""
@@ -226,16 +245,12 @@ class EvaluationRig:
             if time.monotonic() > end:
                 raise VLAAdapterError(f'{problem()} after {_ANSWER_TIMEOUT:g} s')
 
-    def _call(self, future: Future, doing: str) -> Any:
+    def _call(self, future: Future, doing: str) -> None:
         self._wait(future.done, lambda: f'vla_adapter did not answer to {doing}')
         answer = future.result()
         if not answer.success:
             why = getattr(answer, 'message', '') or self._error()[0]
             raise VLAAdapterError(f'vla_adapter: {doing} failed: {why}')
-        return answer
-
-    def _ask(self, future: Future, service: str) -> None:
-        self._call(future, service)
 
 
 def _policy_parameters(settings: EvaluationSettings) -> dict[str, Any]:

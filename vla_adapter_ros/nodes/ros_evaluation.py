@@ -21,22 +21,26 @@ from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.evaluation.policies import RandomPolicy, checkpoint_folder
 from vla_adapter_ros.evaluation.rollout import EpisodeJob, EpisodeResult
 from vla_adapter_ros.evaluation.simulate import EvaluationSettings
+from vla_adapter_ros.simulation.tasks import make_task
 
 
 def read_request(line: str) -> tuple[EvaluationSettings, list[EpisodeJob]]:
     """Return settings and jobs of a request line.
 
     Raises:
-        VLAAdapterError: it is no such request.
+        VLAAdapterError: it is no such request, or there is no such task.
     """
     try:
         request = json.loads(line)
         settings = EvaluationSettings.from_dict(request['settings'])
-        return settings, [EpisodeJob(**job) for job in request['jobs']]
+        jobs = [EpisodeJob(**job) for job in request['jobs']]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise VLAAdapterError(
             f'request: expected one JSON line with settings and jobs: {error!r}'
         ) from None
+    for job in jobs:
+        make_task(job.task)
+    return settings, jobs
 
 
 def policy_parameters(name: str) -> dict[str, Any]:
@@ -73,8 +77,13 @@ def run_episodes(
             f'needs ROS 2 and the built package ({error}): make build, then . scripts/env.sh'
         ) from None
     with EvaluationRig(settings, policy) as rig:
-        for job in jobs:
-            yield rig.run(job)
+        try:
+            for job in jobs:
+                yield rig.run(job)
+        finally:
+            # The nodes are stopped in their order, even if whoever asked insists.
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, signal.SIG_IGN)
 
 
 def serve(requests: TextIO, answers: TextIO) -> int:
