@@ -157,6 +157,21 @@ def test_an_arm_on_its_way_goes_on_in_time_when_pictures_are_late(simulation, la
     np.testing.assert_allclose(second[0], on_time, atol=0.03)
 
 
+def test_the_arm_waits_in_its_chunk_until_the_fingers_hold(simulation):
+    """The scheduler gives fingers time to start: an arm that rises at once leaves without."""
+    task = make_task('pick_and_place')
+    task.reset(simulation, 3)
+    expert = ExpertPolicy(simulation.object_poses)
+    item = simulation.object_pose(task.goal.target)
+    kinematics = arm_kinematics()
+    ready, _ = kinematics.solve(item.position, gripper_down(np.pi), np.array(READY_JOINTS))
+    observation = Observation({}, np.array([*ready, 1.0]), task.instruction, 0.0)
+    actions = expert.predict(observation).actions
+    heights = [kinematics.tool_pose(action[:6])[0][2] for action in actions]
+    rising = next(i for i, z in enumerate(heights) if z > item.position[2] + 0.006)
+    assert actions[rising - 1, 6] <= 0.45, 'two steps after the fingers touch it'
+
+
 def test_what_it_cannot_do_is_refused(simulation):
     observation = Observation({}, np.array([*READY_JOINTS, 1.0]), 'sing', 0.0)
     with pytest.raises(InstructionError, match='not understood'):

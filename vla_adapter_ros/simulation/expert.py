@@ -75,8 +75,11 @@ class ExpertPolicy:
         hand = self._see(observation.proprioception, objects)
         plan, begin = [], command
         for _ in range(self._chunk_size):
+            before = command
             command = self._motion.step(command, next_aim(hand, self._goal, self._start))
-            hand = imagine(hand, command, self._goal)
+            # Fingers take time to start and to stop: the arm must not leave with the object before
+            # they hold it, nor before they have let go.
+            hand = imagine(hand, replace(command, gripper=before.gripper), self._goal)
             plan.append(command)
         self._plan, self._plan_stamp = [begin, *plan], observation.stamp
         return ActionChunk(
