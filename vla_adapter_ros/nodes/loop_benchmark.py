@@ -1,8 +1,10 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """Measure the running node: latency from camera to command, its share outside the policy, CPU.
 
-Starts the simulated arm and the policy node as the demo does, with two 640×480 cameras at 30 Hz,
-first not enabled (idle), then enabled (active), and reads what the node itself reports.
+Starts the policy node with an arm and two 640×480 cameras at 30 Hz, first not enabled (idle),
+then enabled (active), and reads what the node itself reports. The simulation renders on the
+processor that it shares with the node; `--source cameras` takes two camera nodes with a generated
+picture and the emulated driver in its place, which cost what they cost on a robot.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
@@ -25,6 +28,8 @@ from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.bringup import Bringup
 from vla_adapter_ros.nodes.bringup_plan import plan, use_shipped_profile
 from vla_adapter_ros.nodes.messages import EVERY
+from vla_adapter_ros.nodes.plan_parts import NodeProcess
+from vla_adapter_ros.runtime.contract import resolve_contract
 
 _TICKS = os.sysconf('SC_CLK_TCK')
 
@@ -37,6 +42,9 @@ def main(words: Sequence[str] | None = None) -> None:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument('--policy', default='hold', help='hold, random, expert or checkpoint')
+    parser.add_argument(
+        '--source', default='sim', choices=('sim', 'cameras'), help='of images and joint states'
+    )
     parser.add_argument('--robot', default='alicia_d', help='robot contract (sets image sizes)')
     parser.add_argument('--seconds', type=float, default=20.0, help='of each of the two phases')
     parser.add_argument('--json', type=Path, help='write the figures to this file')
@@ -53,10 +61,14 @@ def main(words: Sequence[str] | None = None) -> None:
 
 def measure(options: argparse.Namespace) -> dict[str, str]:
     """Return name → figure, as text with units."""
-    processes = plan({
-        'sim': 'true', 'policy': options.policy, 'robot': options.robot, 'enable': 'false',
+    policy = {
+        'policy': options.policy, 'robot': options.robot, 'enable': 'false',
         'instruction': 'reach the red block',
-    })
+    }  # fmt: skip
+    if options.source == 'sim':
+        processes = plan({**policy, 'sim': 'true'})
+    else:
+        processes = [*_bench_processes(options.robot), *plan(policy)]
     # As often as possible: every look of the policy is one measurement.
     processes = [
         replace(p, parameters={**p.parameters, 'execute_steps': 1}) if p.lifecycle else p
@@ -70,6 +82,24 @@ def measure(options: argparse.Namespace) -> dict[str, str]:
             return _phases(_Listener(), bringup.process_ids['vla_adapter'], options.seconds)
         finally:
             rclpy.try_shutdown()
+
+
+def _bench_processes(robot: str) -> list[NodeProcess]:
+    """Return cameras and a driver that need no rendering."""
+    common: dict[str, Any] = {'namespace': '', 'remappings': (), 'log_level': 'warn'}
+    cameras = [
+        NodeProcess('usb_camera', f'{name}_camera', parameters={
+            'camera': name, 'device': 'generated', 'width': camera.width, 'height': camera.height,
+        }, **common)
+        for name, camera in resolve_contract(robot).cameras.items()
+    ]  # fmt: skip
+    driver = {'startup_motion': False, 'default_speed_deg_s': 90.0}
+    return [
+        NodeProcess(
+            'emulated_ros2_control', 'controller_manager', parameters=driver, **common
+        ),
+        *cameras,
+    ]
 
 
 def _phases(listener: _Listener, process: int, seconds: float) -> dict[str, str]:
