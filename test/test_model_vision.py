@@ -241,7 +241,25 @@ def test_film_by_phrases_does_not_see_padding():
     torch.testing.assert_close(padded, plain)
 
 
-@pytest.mark.parametrize(('film', 'context'), [(True, 2), (False, 3), (True, -1)])
-def test_a_phrase_length_without_meaning_is_refused(film, context):
+@pytest.mark.parametrize(
+    ('film', 'norm', 'context'),
+    [(True, False, 2), (False, False, 3), (True, False, -1), (True, True, 3)],
+)
+def test_a_phrase_length_without_meaning_is_refused(film, norm, context):
     with pytest.raises(ConfigError, match='film_context'):
-        VLAAdapterConfig.tiny(use_film=film, film_context=context)
+        VLAAdapterConfig.tiny(use_film=film, film_norm=norm, film_context=context)
+
+
+def test_strong_phrases_do_not_drown_the_words():
+    model = phrase_model()
+    ids = torch.tensor([[5, 6, 7, 8], [5, 9, 7, 8]])
+    embedded = model.decoder.embed_tokens(ids)
+    differences = []
+    for gain in (1.0, 100.0):
+        with torch.no_grad():
+            model.phrases.detect.weight.zero_()
+            model.phrases.mix.bias.copy_(gain * torch.ones(128))
+            told = model.film_language(embedded, None)
+        differences.append((told[0] - told[1]).norm())
+    torch.testing.assert_close(differences[0], differences[1], rtol=1e-3, atol=1e-3)
+    assert differences[0] > 1.0

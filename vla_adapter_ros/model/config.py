@@ -218,7 +218,8 @@ class VLAAdapterConfig:
     released checkpoints need it False, a policy trained from scratch is better off with True.
 
     `use_film` lets the towers see the instruction as the released option does; `film_norm`
-    normalises what they are told, `film_context` adds phrases of that many words (`phrase.py`).
+    normalises what they are told, `film_context` does too and adds phrases of that many words
+    (`phrase.py`).
     """
 
     vision: tuple[VisionTowerConfig, ...] = (DINOV2_LARGE, SIGLIP_SO400M)
@@ -247,11 +248,11 @@ class VLAAdapterConfig:
             action_dim=self.action_dim,
             proprio_dim=self.proprio_dim,
         )
-        phrases = self.use_film and self.film_context > 0 and self.film_context % 2 == 1
-        if self.film_context and not phrases:
+        phrases = self.use_film and not self.film_norm and self.film_context % 2 == 1
+        if self.film_context and not (phrases and self.film_context > 0):
             raise ConfigError(
-                f'{owner}.film_context: got {self.film_context}, allowed are 0 or, with use_film, '
-                'an odd number of words'
+                f'{owner}.film_context: got {self.film_context}, allowed are 0 or, with use_film '
+                'and without film_norm, an odd number of words'
             )
         if len(self.vision) not in (1, 2):
             raise ConfigError(f'{owner}.vision: got {len(self.vision)} towers, allowed are 1 or 2')

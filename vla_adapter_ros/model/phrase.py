@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 
 def mean_of_tokens(embedded: Tensor, attention_mask: Tensor | None) -> Tensor:
@@ -22,7 +21,10 @@ def mean_of_tokens(embedded: Tensor, attention_mask: Tensor | None) -> Tensor:
 
 
 class PhraseEncoder(nn.Module):
-    """Adds to the average which phrases occur: detectors of word groups, the strongest counts.
+    """Adds to the normalised average which phrases occur: detectors of word groups, by maximum.
+
+    The average is normalised alone and the detectors are bounded. Normalised together, one phrase
+    that tells skills apart ("on the plate") grew until the colour next to it was lost.
 
     Args:
         width: of the embeddings.
@@ -31,6 +33,7 @@ class PhraseEncoder(nn.Module):
 
     def __init__(self, width: int, context: int) -> None:
         super().__init__()
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.detect = nn.Conv1d(width, 2 * width, context, padding=context // 2)
         self.mix = nn.Linear(2 * width, width)
 
@@ -40,7 +43,8 @@ class PhraseEncoder(nn.Module):
         if attention_mask is not None:
             # Padding must look like the end of a shorter prompt.
             words = embedded * attention_mask[..., None].to(embedded.dtype)
-        found = F.gelu(self.detect(words.mT))
+        found = torch.tanh(self.detect(words.mT))
         if attention_mask is not None:
-            found = found.masked_fill(attention_mask[:, None] == 0, torch.finfo(found.dtype).min)
-        return mean_of_tokens(embedded, attention_mask) + self.mix(found.amax(dim=-1))
+            found = found.masked_fill(attention_mask[:, None] == 0, -1.0)
+        average = self.norm(mean_of_tokens(embedded, attention_mask))
+        return average + self.mix(found.amax(dim=-1))
