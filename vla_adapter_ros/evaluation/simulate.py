@@ -266,7 +266,8 @@ def make_parser() -> argparse.ArgumentParser:
         '--latency',
         type=float,
         default=ControlSettings.latency,
-        help='simulated time from observation to chunk [s]; with --ros it is what it is',
+        help='simulated time from observation to chunk [s]; with --ros it is what it is, and with '
+        '--ros-sim-time an inference takes at most this',
     )
     add(
         '--ros',
@@ -280,8 +281,8 @@ def make_parser() -> argparse.ArgumentParser:
         default=0.0,
         metavar='RATE',
         help='with --ros: the nodes live on /clock, at most RATE simulated seconds a second; a '
-        'busy machine then slows the simulation instead of changing what happens; latency '
-        'shrinks and grows with RATE (0: real time)',
+        'busy machine or a slow model then slows the simulation (see --latency) instead of '
+        'changing what happens (0: real time)',
     )
     add('--robot', default='alicia_d_sim', help='robot contract of the baselines')
     add('--device', default='auto', help='of checkpoints: auto, cpu, cuda, …')

@@ -39,6 +39,9 @@ _DISCOVERY = 1.0
 _ANSWER_TIMEOUT = 20.0
 # Simulated time that has not moved for this long never will [s].
 _STALL_TIMEOUT = 30.0
+# Inferences whose slowest sets the pace of simulated time, and the slowest pace.
+_RECENT = 5
+_SLOWEST = 0.02
 # In simulated time a slow machine is no fault of the policy [s].
 _PATIENT_WATCHDOG = 60.0
 
@@ -60,6 +63,7 @@ class EvaluationRig:
         self._policy_parameters = {**policy, **_policy_parameters(settings)}
         self._stack = contextlib.ExitStack()
         self._time_seen = (0.0, 0.0)
+        self._rate = settings.sim_time_rate
 
     def __enter__(self) -> EvaluationRig:
         """Start everything and configure the policy.
@@ -195,6 +199,7 @@ class EvaluationRig:
         status = None
         while not referee.over:
             self._spin()
+            self._pace()
             self._check_time_goes_on()
             status = self._client.status
             if status is not None and status.state == status.TRIPPED:
@@ -202,6 +207,18 @@ class EvaluationRig:
                     referee.end()
                 return status.reason
         return ''
+
+    def _pace(self) -> None:
+        """Slow simulated time so that an inference takes no more of it than it should."""
+        settings = self._settings
+        if not settings.sim_time_rate or not self._client.inference:
+            return
+        slowest = max(self._client.inference[-_RECENT:])
+        rate = min(settings.sim_time_rate, settings.control.latency / max(slowest, 1e-6))
+        rate = max(rate, _SLOWEST)
+        if abs(rate - self._rate) > 0.1 * self._rate:
+            self._rate = rate
+            self._sim.set_pace(rate)
 
     def _check_time_goes_on(self) -> None:
         now, steady = self._sim.simulation.time, time.monotonic()

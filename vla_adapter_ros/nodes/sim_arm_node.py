@@ -106,7 +106,8 @@ class SimArmNode(Node):
         self._make_inputs(self.contract)
         self._cameras = self._start_cameras()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        self.create_timer(self._tick_period(), self._tick, clock=steady)
+        period = self._tick_period(self.parameters.real_time_factor)
+        self._timer = self.create_timer(period, self._tick, clock=steady)
         self.get_logger().info(
             f'simulated {self.contract.name}: task {self.parameters.task!r}, '
             f'on the table: {", ".join(self.simulation.object_names)}'
@@ -135,11 +136,14 @@ class SimArmNode(Node):
         self._success = False
         self._next_objects = self._next_success = 0.0
 
-    def _tick_period(self) -> float:
+    def set_pace(self, real_time_factor: float) -> None:
+        """Change how fast simulated time passes; only where /clock says so (publish_clock)."""
+        self._timer.timer_period_ns = round(1e9 * self._tick_period(real_time_factor))
+
+    def _tick_period(self, real_time_factor: float) -> float:
         period = 1.0 / self.parameters.state_rate
         # With a clock of our own a tick is always as long in simulated time, however late it is.
-        factor = self.parameters.real_time_factor if self.parameters.publish_clock else 1.0
-        return period / factor
+        return period / real_time_factor if self.parameters.publish_clock else period
 
     def _make_outputs(self) -> None:
         self._states = self.create_publisher(JointState, 'joint_states', EVERY)
