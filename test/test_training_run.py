@@ -216,11 +216,17 @@ def test_a_frame_that_is_not_finite_is_named(dataset, tmp_path, monkeypatch):
         train.run(config(dataset, tmp_path, 'steps=60'))
 
 
-def test_out_of_memory_names_a_recipe(dataset, tmp_path, monkeypatch, capsys):
-    def full(self, stream, window):
-        raise torch.OutOfMemoryError('CUDA out of memory')
+@pytest.mark.parametrize('raised', [
+    torch.OutOfMemoryError('CUDA out of memory'),
+    MemoryError('Unable to allocate 3.09 GiB for an array'),
+    RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 17 bytes"),
+])
+@pytest.mark.parametrize('place', ['_optimiser_step', '__init__'])
+def test_out_of_memory_names_a_recipe(dataset, tmp_path, monkeypatch, capsys, raised, place):
+    def full(*_):
+        raise raised
 
-    monkeypatch.setattr(Trainer, '_optimiser_step', full)
+    monkeypatch.setattr(Trainer, place, full)
     assert train.main(settings(dataset, tmp_path)) == 1
     error = capsys.readouterr().err
     assert 'small_memory_10gb.yaml' in error
@@ -263,6 +269,19 @@ def test_settings_that_do_not_fit_are_refused_in_one_line(dataset, tmp_path, cap
     assert error.startswith('error: ')
     assert part in error
     assert not list(tmp_path.glob('checkpoints/step-*'))
+
+
+def test_the_memory_of_a_batch_follows_from_that_of_one_and_two_samples(dataset, tmp_path):
+    from vla_adapter_ros.training.adaptation import adapt
+    from vla_adapter_ros.training.assembly import assemble
+    from vla_adapter_ros.training.dry_run import _saved_bytes, activation_memory_gb
+
+    made = config(dataset, tmp_path, 'batch_size=6', 'speed.precision=bf16')
+    parts = assemble(made, progress=False)
+    adapt(parts.model, made.adaptation, torch.bfloat16)
+    wanted = _saved_bytes(parts, made, 6)
+    assert activation_memory_gb(parts, made) == pytest.approx(wanted / 1e9, rel=0.02)
+    assert _saved_bytes(parts, made, 1) > wanted / 6 * 1.1  # part of it does not grow
 
 
 def test_dry_run_tells_what_would_happen(dataset, tmp_path, capsys):

@@ -37,8 +37,21 @@ def weight_memory_gb(model: nn.Module, ema: bool) -> float:
 
 
 def activation_memory_gb(parts: Parts, config: TrainConfig) -> float:
-    """Return what one micro-batch keeps for its backward pass [GB], measured on one sample."""
-    samples = parts.mixture.datasets[0].batch([0])
+    """Return what one micro-batch keeps for its backward pass [GB].
+
+    Measured on one sample and on two: part of it does not grow with the batch, such as the
+    bfloat16 copies that autocast makes of float32 weights (half a gigabyte at the released size).
+    """
+    one = _saved_bytes(parts, config, 1)
+    if config.batch_size == 1:
+        return one / 1e9
+    each = _saved_bytes(parts, config, 2) - one
+    return (one + each * (config.batch_size - 1)) / 1e9
+
+
+def _saved_bytes(parts: Parts, config: TrainConfig, size: int) -> int:
+    """Return what autograd keeps of a forward pass over `size` samples [bytes]."""
+    samples = parts.mixture.datasets[0].batch([0] * size)
     device = parts.model.device
     batch = parts.maker.make(samples, device, training=True)
     counter = _SavedBytes({p.untyped_storage().data_ptr() for p in parts.model.parameters()})
@@ -47,7 +60,7 @@ def activation_memory_gb(parts: Parts, config: TrainConfig) -> float:
     with torch.autograd.graph.saved_tensors_hooks(counter.pack, lambda tensor: tensor):
         with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
             parts.model.train().compute_loss(batch)
-    return counter.total * config.batch_size / 1e9
+    return counter.total
 
 
 def dry_run(config: TrainConfig, world: int = 1) -> str:

@@ -31,6 +31,25 @@ def run(config: TrainConfig) -> Path:
     """
     import torch
 
+    try:
+        return _run(config)
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise out_of_memory(config, _last(config)) from error
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):  # what torch says on a CPU
+            raise
+        raise out_of_memory(config, _last(config)) from error
+
+
+def _last(config: TrainConfig) -> Path | None:
+    from vla_adapter_ros.training.run_folder import RunFolder
+
+    return RunFolder(Path(config.output_dir), config.save.keep_last).last()
+
+
+def _run(config: TrainConfig) -> Path:
+    import torch
+
     from vla_adapter_ros.training.adaptation import adapt
     from vla_adapter_ros.training.assembly import assemble
     from vla_adapter_ros.training.batches import TrainingBatches
@@ -73,8 +92,6 @@ def run(config: TrainConfig) -> Path:
     try:
         with RunLog(Path(config.output_dir), config.log, recipe, main) as log:
             trainer.train(log)
-    except torch.OutOfMemoryError as error:
-        raise out_of_memory(config, trainer.folder.last()) from error
     except OSError as error:  # disk full, not writable
         raise TrainingError(
             f'{error.filename or config.output_dir}: {error.strerror or error}; '
@@ -186,10 +203,13 @@ def out_of_memory(config: TrainConfig, last: Path | None) -> VLAAdapterError:
 
     from vla_adapter_ros.training.trainer import TrainingError
 
-    total = torch.cuda.mem_get_info()[1] / 1e9 if torch.cuda.is_available() else 0.0
-    sizes = [size for size in (80, 40, 24, 10) if size <= total] or [10]
+    gpu = torch.cuda.is_available() and config.speed.device != 'cpu'
+    total = torch.cuda.mem_get_info()[1] / 1e9 if gpu else 0.0
+    # A card of "24 GB" has a little more or less than that many gigabytes.
+    sizes = [size for size in (80, 40, 24, 10) if size <= total * 1.05] or [10]
+    where = f'on a device of {total:.0f} GB' if gpu else "in this machine's memory"
     return TrainingError(
-        f'out of memory with batch_size={config.batch_size} on a device of {total:.0f} GB: use '
+        f'out of memory with batch_size={config.batch_size} {where}: use '
         f'config/train/small_memory_{sizes[0]}gb.yaml, or halve batch_size and double accumulate'
         f', or set speed.gradient_checkpointing=true; last checkpoint: {last or "none"}'
     )
