@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -70,6 +70,7 @@ def test_normal_uses_mean_and_deviation_and_does_not_clip():
 
 
 @pytest.mark.parametrize('mode', ('bounds_q99', 'bounds', 'normal'))
+@settings(deadline=None)  # a busy machine is no error
 @given(values=arrays(float, (4, 3), elements=st.floats(-0.5, 0.8)))
 def test_denormalize_undoes_normalize_inside_the_bounds(mode, values):
     normalizer = Normalizer(vector(), mode)
@@ -84,6 +85,16 @@ def test_constant_dimension_is_zero_in_training_and_minus_one_in_official_evalua
     assert (Normalizer(still, zero_constant=True).normalize(same) == 0.0).all()
     back = Normalizer(still, zero_constant=True).denormalize(np.zeros(3))
     np.testing.assert_allclose(back, 0.4, atol=1e-7)
+
+
+@pytest.mark.parametrize('mode', ['bounds_q99', 'bounds', 'normal'])
+def test_a_constant_dimension_that_is_not_normalised_comes_back_as_it_was(mode):
+    """A gripper that is open in every demonstration must not be learned as closed."""
+    open_gripper = vector(min=np.array([-1.0, -2.0, 1.0]), max=np.array([3.0, 2.0, 1.0]))
+    normalizer = Normalizer(open_gripper, mode, zero_constant=True)
+    values = np.array([0.1, 0.2, 1.0])
+    assert normalizer.normalize(values)[2] == 1.0
+    np.testing.assert_allclose(normalizer.denormalize(normalizer.normalize(values)), values)
 
 
 def test_statistics_of_data_are_quantiles_over_all_rows():

@@ -166,7 +166,9 @@ class Normalizer:
         statistics: of the vector.
         mode: `bounds_q99` (1 % and 99 % quantiles), `bounds` (min, max) or `normal` (mean, std).
         zero_constant: normalise dimensions with min == max to 0, as official training does. The
-            official evaluation does not do it for proprioception, and gives -1 there.
+            official evaluation does not do it for proprioception, and gives -1 there. A dimension
+            that the mask leaves as it is stays so: official training zeroes that too, and a
+            gripper that was open in all demonstrations would be closed.
     """
 
     def __init__(
@@ -187,7 +189,7 @@ class Normalizer:
         everything = np.ones(self.size, bool)
         self._mask = everything if statistics.mask is None else statistics.mask
         constant = statistics.min == statistics.max
-        self._zero = constant if zero_constant else ~everything
+        self._zero = constant & self._mask if zero_constant else ~everything
 
     def normalize(self, values: np.ndarray) -> np.ndarray:
         """Return float64 values of shape (…, D), clipped to [-1, 1] in the bounds modes."""
