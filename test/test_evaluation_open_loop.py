@@ -4,13 +4,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
+import data_samples
 import numpy as np
 import pytest
 from training_samples import config, make_dataset
 
 from vla_adapter_ros.evaluation import open_loop
-from vla_adapter_ros.evaluation.open_loop import EpisodeChunks, error_table, mean_errors
+from vla_adapter_ros.evaluation.open_loop import (
+    EpisodeChunks,
+    action_names,
+    error_table,
+    mean_errors,
+    with_units,
+)
 from vla_adapter_ros.training import train
 
 
@@ -45,6 +53,15 @@ def test_table_names_joints_and_steps():
     rows = {line.split()[0]: line.split()[1:] for line in table.splitlines()}
     assert rows['Joint1'] == ['0.1000', '0.3000', '0.2000']
     assert rows['Gripper'] == ['0.2000', '0.4000', '0.3000']
+
+
+def test_names_and_units_are_those_of_the_action_space():
+    joints = data_samples.contract()
+    hand = replace(joints, action_space='ee_delta')
+    assert with_units(action_names(joints, 7), joints)[::6] == ['Joint1 [rad]', 'Gripper [open]']
+    assert with_units(action_names(hand, 7), hand)[1:4] == ['y [m]', 'z [m]', 'rx [rad]']
+    assert with_units(action_names(None, 7), None)[0] == 'x'
+    assert action_names(joints, 9)[8] == 'action_8'
 
 
 def test_the_command_writes_table_json_and_plots(dataset, checkpoint, tmp_path, capsys):

@@ -24,6 +24,7 @@ from vla_adapter_ros.processing.observation import Observation
 
 if TYPE_CHECKING:
     from vla_adapter_ros.data.dataset import Dataset
+    from vla_adapter_ros.runtime.contract import RobotContract
     from vla_adapter_ros.runtime.policy import Policy
 
 
@@ -127,14 +128,23 @@ def mean_errors(episodes: Sequence[EpisodeChunks]) -> np.ndarray:
     return (error * good[:, :, None]).sum(axis=0) / count
 
 
-def dimension_names(policy: Policy) -> list[str]:
-    """Return a name for each action dimension."""
-    size = policy.statistics.action.size
-    if policy.contract is not None and policy.action_space != 'ee_delta':
-        return list(policy.contract.names)
+def action_names(contract: RobotContract | None, size: int) -> list[str]:
+    """Return a name for each action dimension; those of the contract's joints if they are it."""
+    joints = contract is not None and contract.action_space != 'ee_delta'
+    if contract is not None and joints and len(contract.names) == size:
+        return list(contract.names)
     if size == 7:
         return ['x', 'y', 'z', 'rx', 'ry', 'rz', 'gripper']
     return [f'action_{i}' for i in range(size)]
+
+
+def with_units(names: Sequence[str], contract: RobotContract | None) -> list[str]:
+    """Return the names with their units, as far as the contract says them."""
+    if contract is None or len(names) != contract.action_dim:
+        return list(names)
+    first = 'm' if contract.action_space == 'ee_delta' else 'rad'
+    units = [first if i < 3 else 'rad' for i in range(len(names) - 1)]
+    return [f'{name} [{unit}]' for name, unit in zip(names, [*units, 'open'], strict=True)]
 
 
 def error_table(errors: np.ndarray, names: Sequence[str]) -> str:
@@ -177,7 +187,7 @@ def plot_chunks(
         axis.set_ylabel(names[dim], fontsize=8)
         axis.grid(alpha=0.3)
     axes[0].legend(fontsize=8, loc='upper right')
-    axes[-1].set_xlabel('step')
+    axes[-1].set_xlabel('step, one chunk after another')
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=80)
 
@@ -213,7 +223,10 @@ def evaluate(
 def write_report(
     episodes: Sequence[EpisodeChunks], names: Sequence[str], folder: Path, plots: int, stride: int
 ) -> None:
-    """Write report.json, errors.png and a plot of each of the first `plots` episodes."""
+    """Write report.json, errors.png and a plot of each of the first `plots` episodes.
+
+    `names` are those of `with_units`.
+    """
     errors = mean_errors(episodes)
     folder.mkdir(parents=True, exist_ok=True)
     data: dict[str, Any] = {
@@ -267,7 +280,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         wanted = min(count, options.episodes or count)
         chosen = np.unique(np.linspace(0, count - 1, wanted).round().astype(int))
         episodes = evaluate(policy, dataset, [dataset.selected[i] for i in chosen], options.stride)
-        names = dimension_names(policy)
+        contract = policy.contract
+        names = with_units(action_names(contract, policy.statistics.action.size), contract)
         print(error_table(mean_errors(episodes), names))
         if options.output:
             write_report(episodes, names, options.output, options.plots, options.stride)

@@ -9,18 +9,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from vla_adapter_ros.evaluation.open_loop import action_names
 from vla_adapter_ros.processing.statistics import Normalizer
 from vla_adapter_ros.training.assembly import Parts
 from vla_adapter_ros.training.batches import validation_inputs
 from vla_adapter_ros.training.config import TrainConfig
 from vla_adapter_ros.training.trainer import Batch
-
-
-def action_names(parts: Parts) -> list[str]:
-    """Return a name for each action dimension."""
-    if parts.contract is not None and len(parts.contract.names) == parts.statistics.action.size:
-        return list(parts.contract.names)
-    return [f'action_{i}' for i in range(parts.statistics.action.size)]
 
 
 @torch.no_grad()
@@ -39,8 +33,9 @@ def validate(parts: Parts, config: TrainConfig, device: torch.device) -> dict[st
         error = np.abs(actions.denormalize(predicted.cpu().numpy()) - samples.actions)
         physical.append(error[~samples.is_pad])
     joint = np.concatenate(physical).mean(axis=0)
+    names = action_names(parts.contract, parts.statistics.action.size)
     errors = {'l1': float(np.mean(normalised))}
-    return errors | {f'l1_{n}': float(e) for n, e in zip(action_names(parts), joint, strict=True)}
+    return errors | {f'l1_{n}': float(e) for n, e in zip(names, joint, strict=True)}
 
 
 def _predict(parts: Parts, config: TrainConfig, batch: Batch) -> torch.Tensor:
@@ -68,8 +63,11 @@ def validation_hook(
 
 
 def _plot_episodes(parts: Parts, config: TrainConfig, device: torch.device, step: int) -> None:
-    from vla_adapter_ros.evaluation.open_loop import plot_chunks
+    from vla_adapter_ros.evaluation.open_loop import plot_chunks, with_units
 
+    names = with_units(
+        action_names(parts.contract, parts.statistics.action.size), parts.contract
+    )
     dataset = parts.validation[0]
     actions = Normalizer(parts.statistics.action, parts.pipeline.config.normalisation)
     folder = Path(config.output_dir) / 'plots'
@@ -78,6 +76,6 @@ def _plot_episodes(parts: Parts, config: TrainConfig, device: torch.device, step
         batch = parts.maker.make(samples, device, training=False)
         predicted = _predict(parts, config, batch)
         plot_chunks(
-            samples.actions, actions.denormalize(predicted.cpu().numpy()), action_names(parts),
+            samples.actions, actions.denormalize(predicted.cpu().numpy()), names,
             folder / f'step-{step:08d}-episode-{episode:05d}.png', samples.instructions[0],
         )  # fmt: skip
