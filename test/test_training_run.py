@@ -23,6 +23,7 @@ from vla_adapter_ros.data.dataset import open_dataset
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.runtime.policy import Policy
 from vla_adapter_ros.training import train
+from vla_adapter_ros.training.config_loader import to_dict
 from vla_adapter_ros.training.trainer import Trainer
 
 
@@ -180,6 +181,18 @@ def test_resuming_with_another_recipe_is_refused_and_names_the_setting(dataset, 
     train.run(config(dataset, tmp_path))
     with pytest.raises(VLAAdapterError, match=r'optimizer\.lr was 0\.001, now is 0\.002'):
         train.run(config(dataset, tmp_path, 'optimizer.lr=2e-3'))
+
+
+def test_a_run_of_an_older_release_resumes_although_settings_were_added(dataset, tmp_path):
+    last = train.run(config(dataset, tmp_path, 'steps=4'))
+    path = last / 'vla_adapter.json'
+    about = json.loads(path.read_text())
+    before = about['training']['config']
+    del before['ema'], before['data']['end_weight'], before['speed']['feature_cache']
+    path.write_text(json.dumps(about))
+    train.check_resumable(last, to_dict(config(dataset, tmp_path, 'steps=4')))
+    with pytest.raises(VLAAdapterError, match=r'ema was 0\.0, now is 0\.5'):
+        train.check_resumable(last, to_dict(config(dataset, tmp_path, 'steps=4', 'ema=0.5')))
 
 
 def test_training_goes_on_from_our_own_checkpoint(dataset, tmp_path):

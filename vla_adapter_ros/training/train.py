@@ -8,6 +8,7 @@ torchrun --nproc-per-node 4 -m vla_adapter_ros.training.train --config … key=v
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -16,7 +17,7 @@ from typing import Any
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.training.config import TrainConfig, load_config
-from vla_adapter_ros.training.config_loader import describe, to_dict
+from vla_adapter_ros.training.config_loader import build, describe, to_dict
 
 # Settings that may change when a run is resumed: they do not touch what is learned.
 _FREE = ('output_dir', 'log', 'save', 'simulation', 'speed')
@@ -179,7 +180,12 @@ def check_resumable(checkpoint: Path, recipe: dict[str, Any]) -> None:
 
 
 def fixed_part(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of a recipe that decide what is learned."""
+    """Return the settings of a recipe that decide what is learned.
+
+    A setting that an older release did not have counts as its default.
+    """
+    with contextlib.suppress(VLAAdapterError):  # a recipe this release cannot read stays as it is
+        recipe = to_dict(build(TrainConfig, recipe))
     kept = {k: v for k, v in recipe.items() if k not in _FREE}
     kept['data'] = {k: v for k, v in recipe.get('data', {}).items() if k not in _FREE_DATA}
     return kept
