@@ -69,6 +69,25 @@ def test_slow_motion_comes_out_of_the_stack_as_it_was_recorded(dataset):
     assert result.measured[-1, 6] < 0.1
 
 
+def test_the_report_says_when_the_recording_uses_up_the_limits(dataset, tmp_path, capsys):
+    pytest.importorskip('mujoco', reason='MuJoCo is not installed')
+    slow = EpisodeReplay(open_source(dataset), 0)
+    # 0.4 rad · sin(t / 2): 0.2 rad/s of 1, 0.1 rad/s² of 8, one frame's rounding aside.
+    assert slow.demand == pytest.approx((0.2, 0.0125), abs=0.003)
+    assert main([str(dataset)]) == 0
+    said = capsys.readouterr().out
+    assert 'up to 20% of the velocity and 1% of the acceleration limits\n' in said
+    state = np.tile(START, (20, 1))
+    state[:, 0] += np.abs(np.arange(20) % 10 - 5) * 0.095
+    items = [Observation(i.images, row, i.instruction, i.stamp)
+             for i, row in zip(observations(19), state[:-1], strict=True)]  # fmt: skip
+    with DatasetWriter(tmp_path / 'fast', contract(), storage='image') as writer:
+        writer.add_episode(items, state[1:], 'sweep')
+    assert main([str(tmp_path / 'fast')]) == 0
+    out = capsys.readouterr().out
+    assert 'up to 95% of the velocity and 23' in out and 'comes later' in out
+
+
 def test_what_cannot_be_replayed_is_told(dataset, tmp_path, capsys):
     with pytest.raises(DatasetError, match='episode 1: expected 0 to 0'):
         EpisodeReplay(open_source(dataset), 1)

@@ -25,6 +25,9 @@ from vla_adapter_ros.runtime.contract import RobotContract
 
 CHUNK_SIZE = 8
 LARGEST_LAG = 1.0
+# A spline through targets peaks above their differences, and only what is left of the limits lets
+# the arm catch up: above this share of a limit it falls behind.
+FULL_DEMAND = 0.7
 
 
 class EpisodeReplay:
@@ -57,6 +60,19 @@ class EpisodeReplay:
     def duration(self) -> float:
         """Length of the episode [s]."""
         return len(self.actions) / self._fps
+
+    @property
+    def demand(self) -> tuple[float, float]:
+        """Largest velocity and acceleration of the arm's targets, as shares of the limits."""
+        contract = self.contract
+        velocity = np.diff(self.actions[:, :-1], axis=0) * self._fps
+        acceleration = np.diff(velocity, axis=0) * self._fps
+        shares = (
+            np.abs(velocity) / contract.max_velocity[:-1],
+            np.abs(acceleration) / contract.max_acceleration[:-1],
+        )
+        fast, sharp = (float(share.max(initial=0.0)) for share in shares)
+        return fast, sharp
 
     def target_at(self, time: float) -> np.ndarray:
         """Return the recorded target (J + 1,) that is due `time` after the start [s]."""
@@ -161,9 +177,13 @@ def _check_arm(contract: RobotContract, names: Sequence[str]) -> None:
 
 def report(replay: EpisodeReplay, result: ReplayResult) -> str:
     """Return the differences between recording and replay as text."""
+    fast, sharp = replay.demand
+    why = '' if max(fast, sharp) < FULL_DEMAND else ': what is near or above them comes later'
     lines = [
         f'{replay.instruction!r}: {replay.duration:.1f} s, {result.chunks} chunks, '
         f'{result.refused} refused; the arm is {result.lag:.2f} s behind the recording',
+        f'it asks for up to {fast:.0%} of the velocity and {sharp:.0%} of the acceleration limits'
+        f'{why}',
         f'{"":14}{"mean |replay - recording|":>28}{"largest":>10}',
     ]
     difference = np.abs(result.measured - result.recorded)
