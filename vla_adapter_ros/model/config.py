@@ -20,6 +20,7 @@ STEMS = ('patch', 'conv')
 FAMILIES = ('qwen2', 'llama')
 ROPE_TABLES = ('dtype', 'float32', 'bfloat16')
 NAMED_LAYERS = ('all', 'first', 'middle', 'last')
+FILM_PIECES = 4  # the last one takes all the rest of the prompt
 
 
 class ConfigError(VLAAdapterError):
@@ -218,8 +219,8 @@ class VLAAdapterConfig:
     released checkpoints need it False, a policy trained from scratch is better off with True.
 
     `use_film` lets the towers see the instruction as the released option does; `film_norm`
-    normalises what they are told, `film_context` does too and adds phrases of that many words
-    (`phrase.py`).
+    normalises what they are told; `film_words` does too, and tells them of each piece of so many
+    words by itself (`phrase.py`).
     """
 
     vision: tuple[VisionTowerConfig, ...] = (DINOV2_LARGE, SIGLIP_SO400M)
@@ -233,7 +234,7 @@ class VLAAdapterConfig:
     use_proprio: bool = True
     use_film: bool = False
     film_norm: bool = False
-    film_context: int = 0
+    film_words: int = 0
     aligned_slices: bool = False
     query_scale: float = 0.02
 
@@ -248,11 +249,11 @@ class VLAAdapterConfig:
             action_dim=self.action_dim,
             proprio_dim=self.proprio_dim,
         )
-        phrases = self.use_film and not self.film_norm and self.film_context % 2 == 1
-        if self.film_context and not (phrases and self.film_context > 0):
+        alone = self.use_film and not self.film_norm and self.film_words > 0
+        if self.film_words and not alone:
             raise ConfigError(
-                f'{owner}.film_context: got {self.film_context}, allowed are 0 or, with use_film '
-                'and without film_norm, an odd number of words'
+                f'{owner}.film_words: got {self.film_words}, allowed are 0 or, with use_film and '
+                'without film_norm, a number of words'
             )
         if len(self.vision) not in (1, 2):
             raise ConfigError(f'{owner}.vision: got {len(self.vision)} towers, allowed are 1 or 2')
@@ -300,6 +301,13 @@ class VLAAdapterConfig:
     def image_size(self) -> int:
         """Side of the square input images [px]."""
         return self.vision[0].image_size
+
+    @property
+    def film_width(self) -> int:
+        """Width of what FiLM towers are told; 0 without FiLM."""
+        if not self.use_film:
+            return 0
+        return self.language.hidden * (FILM_PIECES if self.film_words else 1)
 
     @property
     def vision_width(self) -> int:

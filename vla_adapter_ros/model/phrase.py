@@ -1,18 +1,25 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""What FiLM towers are told of the instruction: its average embedding, and optionally its phrases.
+"""What FiLM towers are told of the instruction: its average embedding, whole or piece by piece.
 
 The average (OpenVLA-OFT, and the released `use_film`) is blind to word order: "the red block on
 the blue block" and the reverse give the same one. A pre-trained tower does not mind, as the
-language model sorts it out; a small one trained from nothing looks for the wrong block.
+language model sorts it out; a small one trained from nothing looks for the wrong block. Averages
+of successive pieces keep the order and stay linear in the words, so that what "red" means is
+learned once for all sentences.
 """
 
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional as F
+
+from .config import FILM_PIECES
 
 
-def mean_of_tokens(embedded: Tensor, attention_mask: Tensor | None) -> Tensor:
+
+
+def average(embedded: Tensor, attention_mask: Tensor | None) -> Tensor:
     """Average of the real prompt tokens (B, L, hidden) -> (B, hidden)."""
     if attention_mask is None:
         return embedded.mean(dim=1)
@@ -20,31 +27,16 @@ def mean_of_tokens(embedded: Tensor, attention_mask: Tensor | None) -> Tensor:
     return (embedded * mask).sum(dim=1) / mask.sum(dim=1)
 
 
-class PhraseEncoder(nn.Module):
-    """Adds to the normalised average which phrases occur: detectors of word groups, by maximum.
+def piecewise_average(embedded: Tensor, attention_mask: Tensor | None, words: int) -> Tensor:
+    """Normalised averages of pieces of `words` tokens (B, L, hidden) -> (B, FILM_PIECES * hidden).
 
-    The average is normalised alone and the detectors are bounded. Normalised together, one phrase
-    that tells skills apart ("on the plate") grew until the colour next to it was lost.
-
-    Args:
-        width: of the embeddings.
-        context: words in a phrase, odd.
+    Pieces without a real token are zero.
     """
-
-    def __init__(self, width: int, context: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(width, elementwise_affine=False)
-        self.detect = nn.Conv1d(width, 2 * width, context, padding=context // 2)
-        self.mix = nn.Linear(2 * width, width)
-
-    def forward(self, embedded: Tensor, attention_mask: Tensor | None) -> Tensor:
-        """(B, L, hidden) and (B, L) -> (B, hidden)."""
-        words = embedded
-        if attention_mask is not None:
-            # Padding must look like the end of a shorter prompt.
-            words = embedded * attention_mask[..., None].to(embedded.dtype)
-        found = torch.tanh(self.detect(words.mT))
-        if attention_mask is not None:
-            found = found.masked_fill(attention_mask[:, None] == 0, -1.0)
-        average = self.norm(mean_of_tokens(embedded, attention_mask))
-        return average + self.mix(found.amax(dim=-1))
+    length, hidden = embedded.shape[1:]
+    piece = (torch.arange(length, device=embedded.device) // words).clamp(max=FILM_PIECES - 1)
+    share = F.one_hot(piece, FILM_PIECES).to(embedded.dtype)[None]
+    if attention_mask is not None:
+        share = share * attention_mask[..., None].to(embedded.dtype)
+    share = share / share.sum(dim=1, keepdim=True).clamp(min=1)
+    pieces = share.mT.expand(embedded.shape[0], -1, -1) @ embedded
+    return F.layer_norm(pieces, (hidden,)).flatten(1)

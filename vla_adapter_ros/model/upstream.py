@@ -34,7 +34,7 @@ class UpstreamForm:
 
     def _dead_block(self, tower: VisionTower) -> Block:
         like = next(tower.parameters())
-        film = self.model.config.language.hidden if self.model.config.use_film else 0
+        film = self.model.config.film_width
         return Block(tower.config, film).to(like.device, like.dtype)
 
     @torch.inference_mode()

@@ -157,7 +157,7 @@ class VisionBackbone(nn.Module):
 
     def __init__(self, config: VLAAdapterConfig) -> None:
         super().__init__()
-        film_width = config.language.hidden if config.use_film else 0
+        film_width = config.film_width
         self.num_images = config.num_images
         self.featurizer = VisionTower(config.vision[0], film_width)
         self.fused_featurizer = (

@@ -18,7 +18,7 @@ from .config import VisionTowerConfig, VLAAdapterConfig
 from .initialise import initialise
 from .language import Decoder
 from .metadata import CheckpointMetadata
-from .phrase import PhraseEncoder, mean_of_tokens
+from .phrase import average, piecewise_average
 from .policy import build_policy
 from .projector import Projector
 from .sequence import (
@@ -44,11 +44,6 @@ class VLAAdapter(nn.Module):
         self.config = config
         self.metadata = CheckpointMetadata(config)
         self.vision_backbone = VisionBackbone(config)
-        self.phrases = (
-            PhraseEncoder(config.language.hidden, config.film_context)
-            if config.film_context
-            else None
-        )
         self.projector = Projector(config)
         self.language_model = nn.ModuleDict({'model': Decoder(config.language)})
         self.action_queries = (
@@ -294,12 +289,12 @@ class VLAAdapter(nn.Module):
         return projected
 
     def film_language(self, embedded: Tensor, attention_mask: Tensor | None) -> Tensor | None:
-        """Prompt embeddings (B, L, hidden) -> what FiLM towers take (B, hidden); see `phrase`."""
+        """Prompt embeddings (B, L, hidden) -> what FiLM towers take (B, film_width); see `phrase`."""
         if not self.config.use_film:
             return None
-        if self.phrases is not None:
-            return self.phrases(embedded, attention_mask)
-        return mean_of_tokens(embedded, attention_mask)
+        if self.config.film_words:
+            return piecewise_average(embedded, attention_mask, self.config.film_words)
+        return average(embedded, attention_mask)
 
     def compute_loss(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """Training objective: mean absolute error of the actions, or of the noise for `dit`.
