@@ -183,6 +183,9 @@ class PolicyConfig:
     `rope_tables` (Pro only): the released weights were trained with rotary tables computed in
     bfloat16, where positions above 256 are rounded. `dtype` follows the run's dtype, as the
     released code does; the others pin them, so that a policy trained one way is run that way.
+
+    `action_limit` (dit only): no normalised action of the data is larger; sampling keeps to it.
+    The bounds normalisations have 1, mean and standard deviation more (training finds it).
     """
 
     kind: str = 'pro'
@@ -197,6 +200,7 @@ class PolicyConfig:
     rope_tables: str = 'dtype'
     diffusion_steps: int = 50
     sampling_steps: int = 10
+    action_limit: float = 1.0
 
     def __post_init__(self) -> None:
         owner = 'PolicyConfig'
@@ -205,6 +209,8 @@ class PolicyConfig:
         _one_of(owner, 'raw_gate', self.raw_gate, GATES)
         _one_of(owner, 'query_gate', self.query_gate, GATES)
         _one_of(owner, 'rope_tables', self.rope_tables, ROPE_TABLES)
+        if not self.action_limit > 0:
+            raise ConfigError(f'{owner}.action_limit: got {self.action_limit!r}, must be above 0')
         if isinstance(self.condition_layers, str):
             _one_of(owner, 'condition_layers', self.condition_layers, NAMED_LAYERS)
         if isinstance(self.condition_layers, list):

@@ -132,7 +132,7 @@ class DiffusionPolicy(ActionPolicy):
             return_stages: also return the chunk after every step, as `sample_NN`.
 
         Returns:
-            Normalised actions (B, K, A) within [-1, 1], and the stages if asked for.
+            Normalised actions (B, K, A) within ±`action_limit`, and the stages if asked for.
         """
         prepared = self._prepare(hidden_states, proprio)
         batch, device = hidden_states.shape[0], hidden_states.device
@@ -150,7 +150,7 @@ class DiffusionPolicy(ActionPolicy):
             steps = torch.full((batch,), step, device=device)
             noise = self.network(x, steps, prepared).float()
             later = signals[schedule[index + 1]] if index + 1 < len(schedule) else 1.0
-            x = ddim_step(x, noise, signals[step], later)
+            x = ddim_step(x, noise, signals[step], later, self.config.policy.action_limit)
             stages[f'sample_{index:02d}'] = x
         actions = x.to(self.dtype)
         return (actions, stages | {'actions': actions}) if return_stages else actions
@@ -189,11 +189,13 @@ class DiffusionPolicy(ActionPolicy):
         return torch.randn(shape, device=device)
 
 
-def ddim_step(x: Tensor, noise: Tensor, signal: float, later: float) -> Tensor:
+def ddim_step(
+    x: Tensor, noise: Tensor, signal: float, later: float, limit: float = 1.0
+) -> Tensor:
     """Move a chunk from signal level `signal` to `later`, without new noise.
 
-    The actions implied by the predicted noise are kept within [-1, 1], where all of them lie.
+    The actions implied by the predicted noise are kept within ±limit, where all of them lie.
     """
-    clean = ((x - math.sqrt(1 - signal) * noise) / math.sqrt(signal)).clamp(-1, 1)
+    clean = ((x - math.sqrt(1 - signal) * noise) / math.sqrt(signal)).clamp(-limit, limit)
     noise = (x - math.sqrt(signal) * clean) / math.sqrt(1 - signal)
     return math.sqrt(later) * clean + math.sqrt(1 - later) * noise

@@ -17,8 +17,6 @@ from torch.nn import functional as F
 from .config import FILM_PIECES
 
 
-
-
 def average(embedded: Tensor, attention_mask: Tensor | None) -> Tensor:
     """Average of the real prompt tokens (B, L, hidden) -> (B, hidden)."""
     if attention_mask is None:
