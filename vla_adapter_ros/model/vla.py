@@ -289,7 +289,7 @@ class VLAAdapter(nn.Module):
         return projected
 
     def film_language(self, embedded: Tensor, attention_mask: Tensor | None) -> Tensor | None:
-        """What FiLM towers are told (B, film_width) of a prompt (B, L, hidden); see `phrase`."""
+        """Return what FiLM towers are told (B, film_width) of a prompt; see `phrase`."""
         if not self.config.use_film:
             return None
         if self.config.film_words:
