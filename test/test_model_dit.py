@@ -117,3 +117,15 @@ def test_a_session_samples_what_the_plain_path_samples(aligned):
     torch.manual_seed(1)
     plain = model.predict(batch['pixel_values'], batch['input_ids'], batch['proprio'])
     assert relative_error(actions, plain) < 1e-4
+
+
+def test_sampled_actions_keep_within_the_limit_of_the_data():
+    for limit in (0.5, 3.0):
+        policy = PolicyConfig(kind='dit', heads=4, action_limit=limit)
+        model = VLAAdapter.from_config(small_config(policy=policy))
+        batch = small_batch(model.config)
+        torch.manual_seed(0)
+        with torch.no_grad():
+            model.policy.network.action_out.weight.normal_(std=10.0)
+            found = model.predict(batch['pixel_values'], batch['input_ids'], batch['proprio'])
+        assert 0.99 * limit < float(found.abs().max()) <= limit * 1.001

@@ -381,3 +381,18 @@ def test_what_is_cheap_to_check_is_checked_before_the_data_are_decoded(
     monkeypatch.setattr(assembly, 'open_dataset', None)
     assert train.main(settings(dataset, tmp_path, *more)) == 1
     assert part in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize(('normalisation', 'above'), [('normal', True), ('bounds_q99', False)])
+def test_a_diffusion_policy_can_say_the_largest_action_of_the_data(
+    dataset, tmp_path, normalisation, above
+):
+    from vla_adapter_ros.training.assembly import assemble
+
+    more = ['model.policy={kind: dit}', f'processing={{normalisation: {normalisation}}}']
+    parts = assemble(config(dataset, tmp_path, *more), progress=False)
+    limit = parts.model.config.policy.action_limit
+    every = parts.mixture.datasets[0]
+    actions = parts.maker.actions.normalize(every.chunks(np.arange(len(every)))[0])
+    assert limit >= np.abs(actions).max() - 1e-3
+    assert (limit > 1.0) == above

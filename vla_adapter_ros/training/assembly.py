@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from vla_adapter_ros.data.dataset import Dataset, open_dataset
@@ -17,7 +18,7 @@ from vla_adapter_ros.model.prismatic import load_vlm
 from vla_adapter_ros.processing.augment import AugmentConfig
 from vla_adapter_ros.processing.images import OWN_IMAGES, ImageConfig
 from vla_adapter_ros.processing.pipeline import InputPipeline, ProcessingConfig
-from vla_adapter_ros.processing.statistics import Statistics
+from vla_adapter_ros.processing.statistics import Normalizer, Statistics
 from vla_adapter_ros.processing.tokenizer import Tokenizer
 from vla_adapter_ros.runtime.contract import RobotContract, resolve_contract
 from vla_adapter_ros.runtime.official import official_processing
@@ -95,7 +96,11 @@ def assemble(config: TrainConfig, progress: bool) -> Parts:
     }
     if config.start.kind == 'random':
         network = network_config(config.model, vocab_size=tokenizer.vocab_size, **sizes)
-    model = _model(config, network if config.start.kind != 'base' else network.replace(**sizes))
+    if config.start.kind == 'base':
+        network = network.replace(**sizes)
+    if config.start.kind in ('random', 'base'):
+        network = _with_action_limit(network, statistics, processing.normalisation)
+    model = _model(config, network)
     _check_sizes(model.config, sizes, config)
     pipeline = InputPipeline(processing, tokenizer, statistics)
     changes = AugmentConfig(crop_area=processing.images.crop_area)
@@ -105,6 +110,21 @@ def assemble(config: TrainConfig, progress: bool) -> Parts:
     )
     validation = [held for _, held in parts if held is not None]
     return Parts(model, pipeline, statistics, contract, mixture, validation, maker)
+
+
+def _with_action_limit(
+    network: VLAAdapterConfig, statistics: Statistics, normalisation: str
+) -> VLAAdapterConfig:
+    """Tell a diffusion policy how large normalised actions get, unless the recipe does."""
+    policy = network.policy
+    if policy.kind != 'dit' or normalisation != 'normal' or policy.action_limit != 1.0:
+        return network
+    action = statistics.action
+    ends = Normalizer(action, normalisation, zero_constant=True).normalize(
+        np.stack([action.min, action.max])
+    )
+    limit = max(1.0, round(float(np.abs(ends).max()), 3))
+    return network.replace(policy=replace(policy, action_limit=limit))
 
 
 def _zero_latent(model: VLAAdapter) -> torch.Tensor | None:
