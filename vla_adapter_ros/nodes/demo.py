@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +24,13 @@ from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.bringup import Bringup
 from vla_adapter_ros.nodes.bringup_plan import plan, use_shipped_profile
 from vla_adapter_ros.nodes.demo_observer import FILM_RATE, DemoObserver
-from vla_adapter_ros.runtime.contract import RobotContract, resolve_contract
+from vla_adapter_ros.nodes.demo_viewer import RerunViewer, check_viewer, has_display
+from vla_adapter_ros.runtime.contract import RobotContract, contract_path, load_contract
+from vla_adapter_ros.runtime.kinematics import Kinematics
 from vla_adapter_ros.srv import SetInstruction
 
 DEFAULT_INSTRUCTION = "put the red block on the plate"
+RECORDING = 'demo.rrd'
 Say = Callable[[str], None]
 _AFTER_SUCCESS = 1.5
 _PROGRESS_PERIOD = 2.0
@@ -69,6 +73,12 @@ def parse_options(words: Sequence[str] | None) -> argparse.Namespace:
                         help='seed of the scene')
     parser.add_argument('--seconds', type=float, default=20.0,
                         help='how long to run if the task is not done before')
+    parser.add_argument(
+        '--viewer', default=environment.get('VIEWER') or 'none',
+        help="mujoco: the simulation's window (needs a display); rerun: both cameras, joints, "
+        "trajectories and the policy's intended path in demo.rrd and, where there is a display, "
+        'in its window; none',
+    )
     parser.add_argument('--out', type=Path, default=Path('demo'), help='folder for the results')
     return parser.parse_args(words)
 
@@ -84,18 +94,24 @@ def run(options: argparse.Namespace) -> None:
     def say(text: str) -> None:
         print(f'[{time.monotonic() - start:5.1f} s] {text}', flush=True)
 
+    check_viewer(options.viewer, os.environ)
     options.out.mkdir(parents=True, exist_ok=True)
     processes = plan({
         'sim': 'true', 'policy': options.policy, 'checkpoint': options.checkpoint,
         'task': options.task, 'seed': str(options.seed),
     })
-    contract = resolve_contract(str(processes[-1].parameters['robot']))
+    if options.viewer == 'mujoco':
+        arm = processes[0]
+        processes[0] = replace(arm, parameters={**arm.parameters, 'window': True})
+    robot = contract_path(str(processes[-1].parameters['robot']))
+    contract = load_contract(robot)
     use_shipped_profile(sim=True)
     with Bringup(processes, options.out / 'logs', say) as bringup:
         bringup.activate()
+        viewer = make_viewer(options, contract, robot)
         rclpy.init()
         try:
-            observer = DemoObserver(contract)
+            observer = DemoObserver(contract, viewer)
             executor = SingleThreadedExecutor()
             executor.add_node(observer)
             say(describe_policy(observer, executor))
@@ -103,7 +119,21 @@ def run(options: argparse.Namespace) -> None:
             watch(observer, executor, bringup, options.seconds, say)
         finally:
             rclpy.try_shutdown()
+            if viewer is not None:
+                viewer.close()
+                path = options.out / RECORDING
+                say(f'wrote {path}; open it with: rerun {path}')
     write_results(options, observer, contract, say)
+
+
+def make_viewer(
+    options: argparse.Namespace, contract: RobotContract, robot: Path
+) -> RerunViewer | None:
+    """Return what records for rerun, if it was asked for; `robot` is the contract's file."""
+    if options.viewer != 'rerun':
+        return None
+    kinematics = Kinematics.of(contract, robot.parent)
+    return RerunViewer(contract, kinematics, options.out / RECORDING, has_display(os.environ))
 
 
 def describe_policy(observer: DemoObserver, executor: SingleThreadedExecutor) -> str:

@@ -16,7 +16,8 @@ from trajectory_msgs.msg import JointTrajectory
 
 from vla_adapter_ros.evaluation.film import side_by_side
 from vla_adapter_ros.msg import ActionChunk, PolicyStatus
-from vla_adapter_ros.nodes.messages import EVERY, LATCHED, LATEST
+from vla_adapter_ros.nodes.demo_viewer import RerunViewer
+from vla_adapter_ros.nodes.messages import EVERY, LATCHED, LATEST, to_seconds
 from vla_adapter_ros.runtime.contract import RobotContract
 from vla_adapter_ros.srv import SetInstruction
 
@@ -47,9 +48,10 @@ class Recording:
 class DemoObserver(Node):
     """Subscribes to everything a visitor would look at."""
 
-    def __init__(self, contract: RobotContract) -> None:
+    def __init__(self, contract: RobotContract, viewer: RerunViewer | None = None) -> None:
         super().__init__('demo')
         self._contract = contract
+        self._viewer = viewer
         self._begin = time.monotonic()
         self._latest: dict[str, Image] = {}
         self._instruction = ''
@@ -76,6 +78,8 @@ class DemoObserver(Node):
         self._instruction = instruction
         self._begin = time.monotonic()
         self.recording = Recording()
+        if self._viewer is not None:
+            self._viewer.instruction(instruction, 0.0)
 
     @property
     def elapsed(self) -> float:
@@ -95,29 +99,38 @@ class DemoObserver(Node):
             *(positions[name] for name in self._contract.joint_names),
             gripper.to_fraction(positions[gripper.name]),
         ])
-        record = self.recording
-        record.measured.append((self.elapsed, state))
+        record, now = self.recording, self.elapsed
+        record.measured.append((now, state))
+        if self._viewer is not None:
+            self._viewer.state(state, now)
         if record.first_motion is None:
             moved = np.abs(state[:-1] - record.measured[0][1][:-1]).max()
             if moved > 0.02:
                 record.first_motion = self.elapsed
 
     def _on_trajectory(self, message: JointTrajectory) -> None:
-        names = self._contract.names
+        names, now, rows = self._contract.names, self.elapsed, []
         for point in message.points:
             row = np.full(len(names), np.nan)
             for name, position in zip(message.joint_names, point.positions, strict=True):
                 is_gripper = name == self._contract.gripper.name
                 value = self._contract.gripper.to_fraction(position) if is_gripper else position
                 row[names.index(name)] = value
-            due = self.elapsed + point.time_from_start.sec + point.time_from_start.nanosec * 1e-9
-            self.recording.commanded.append((due, row))
+            due = now + point.time_from_start.sec + point.time_from_start.nanosec * 1e-9
+            rows.append((due, row))
+        self.recording.commanded.extend(rows)
+        if self._viewer is not None:
+            self._viewer.command(message.joint_names, rows, now)
 
     def _on_status(self, message: PolicyStatus) -> None:
         self.status = message
 
     def _on_chunk(self, message: ActionChunk) -> None:
         self.chunk = message
+        if self._viewer is not None:
+            actions = np.reshape(message.actions, (message.chunk_size, message.action_dim))
+            age = self.get_clock().now().nanoseconds * 1e-9 - to_seconds(message.observation_stamp)
+            self._viewer.chunk(actions, age, self.elapsed)
         if self.recording.first_chunk is None:
             self.recording.first_chunk = self.elapsed
 
@@ -132,6 +145,9 @@ class DemoObserver(Node):
             np.frombuffer(image.data, np.uint8).reshape(image.height, image.width, 3)
             for image in (self._latest[camera] for camera in self._contract.cameras)
         ]
+        if self._viewer is not None:
+            for camera, image in zip(self._contract.cameras, images, strict=True):
+                self._viewer.image(camera, image, self.elapsed)
         caption = f'{self.elapsed:5.1f} s   "{self._instruction}"'
         if self.recording.success is not None:
             caption += '   done'

@@ -41,6 +41,7 @@ from vla_adapter_ros.nodes.node_help import help_if_asked
 from vla_adapter_ros.nodes.parameters import declare_parameters, parameter, read_parameters
 from vla_adapter_ros.nodes.scene_markers import scene_markers
 from vla_adapter_ros.nodes.sim_cameras import CameraThread
+from vla_adapter_ros.nodes.sim_window import SimWindow
 from vla_adapter_ros.nodes.spinning import spin_node
 from vla_adapter_ros.runtime.contract import RobotContract, resolve_contract
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
@@ -79,6 +80,7 @@ class SimArmParameters:
     real_time_factor: float = parameter(
         1.0, 'Simulated seconds in one second; with publish_clock at most.', low=0.01, high=100.0
     )
+    window: bool = parameter(False, "Open MuJoCo's window; needs a display.")
 
 
 class SimArmNode(Node):
@@ -105,6 +107,9 @@ class SimArmNode(Node):
         self._make_outputs()
         self._make_inputs(self.contract)
         self._cameras = self._start_cameras()
+        self._window = None
+        if self.parameters.window:
+            self._window = SimWindow(self.simulation, self.get_logger().error)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         period = self._tick_period(self.parameters.real_time_factor)
         self._timer = self.create_timer(period, self._tick, clock=steady)
@@ -116,6 +121,8 @@ class SimArmNode(Node):
     def close(self) -> None:
         """Stop rendering and free the GL context."""
         self._cameras.close()
+        if self._window is not None:
+            self._window.close()
         self.simulation.close()
 
     def arrange(self, set_up: Callable[[ArmSimulation], T]) -> T:
@@ -212,6 +219,8 @@ class SimArmNode(Node):
             self._advance(elapsed)
             stamp = self._now()
             positions, velocities = self.simulation.positions, self.simulation.velocities
+            if self._window is not None:
+                self._window.show()
         if self._clock_publisher is not None:
             self._clock_publisher.publish(ClockMessage(clock=to_time(stamp)))
         self._states.publish(
