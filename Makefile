@@ -7,9 +7,11 @@ export PYTHON TORCH_INDEX VENV
 
 # What a command needs (requirements/*.txt). Set-up adds missing groups, never removes.
 RUN_GROUPS := core sim
+DEMO_GROUPS := $(RUN_GROUPS) $(if $(filter rerun,$(VIEWER)),viz)
 ALL_GROUPS := core sim train camera test
 ENTER := . scripts/env.sh
-EVALUATE_ARGS ?= expert random
+SHIPPED := vla_adapter_ros/checkpoints/tiny_sim/vla_adapter.json
+EVALUATE_ARGS ?= $(if $(wildcard $(SHIPPED)),shipped expert,expert random) --episodes 20
 
 .PHONY: help setup build test test-slow demo evaluate policy bench lint clean clean-all
 
@@ -32,12 +34,12 @@ test: build ## run the fast tests through colcon, linters included
 test-slow: build ## run the slow tests
 	@$(ENTER); python -m pytest -m slow test
 
-demo: ## simulated arm and policy over ROS 2; pictures in demo/ (POLICY=expert, INSTRUCTION='...')
-	@scripts/setup.sh $(RUN_GROUPS)
+demo: ## simulated arm and policy over ROS 2; pictures in demo/ (POLICY=, INSTRUCTION=, VIEWER=)
+	@scripts/setup.sh $(DEMO_GROUPS)
 	@scripts/build.sh
 	@$(ENTER); python -m vla_adapter_ros.nodes.demo $(DEMO_ARGS)
 
-evaluate: ## success rates in simulation (EVALUATE_ARGS='--help'; default: expert random)
+evaluate: ## success rates in simulation (EVALUATE_ARGS='--help'; default: shipped checkpoint, expert)
 	@scripts/setup.sh $(RUN_GROUPS)
 	@scripts/build.sh
 	@$(ENTER); python -m vla_adapter_ros.evaluation.simulate $(EVALUATE_ARGS)
