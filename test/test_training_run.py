@@ -214,6 +214,25 @@ def test_a_diverged_run_stops_and_saves_nothing_more(dataset, tmp_path, capsys):
         assert all(np.isfinite(value).all() for value in weights(checkpoint).values())
 
 
+def test_weights_that_are_not_finite_are_not_saved_behind_a_finite_loss(
+    dataset, tmp_path, monkeypatch, capsys
+):
+    micro_step = Trainer._micro_step
+
+    def damaged(self, stream, micro):
+        loss = micro_step(self, stream, micro)
+        if self.step == 3:  # the last before the checkpoint of step 4
+            self.model.projector.fc1.bias.grad.fill_(np.nan)
+        return loss
+
+    monkeypatch.setattr(Trainer, '_micro_step', damaged)
+    assert train.main(settings(dataset, tmp_path)) == 1
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert 'is not finite at step 4: the run has diverged' in error
+    assert 'step-00000002' in error
+    assert [p.name for p in (tmp_path / 'checkpoints').glob('step-*')] == ['step-00000002']
+
+
 def test_a_frame_that_is_not_finite_is_named(dataset, tmp_path, monkeypatch):
     from vla_adapter_ros.data.dataset import Dataset
 

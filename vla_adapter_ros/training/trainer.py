@@ -242,6 +242,7 @@ class Trainer:
             return
         if window.losses and not torch.stack(window.losses).isfinite().all():
             self._report(window, log, bar)  # raises; a diverged model is never saved
+        self._check_weights()
         errors: dict[str, float] = {}
         if save:
             self.save()
@@ -259,6 +260,16 @@ class Trainer:
         self._timer.collect()
         bar.lap()
         self.accelerator.wait_for_everyone()
+
+    def _check_weights(self) -> None:
+        """Refuse to judge or save weights that are not finite: a finite loss may hide them."""
+        bad = next((name for name, p in self.named if not bool(p.isfinite().all())), None)
+        if bad is not None:
+            raise TrainingError(
+                f'{bad} is not finite at step {self.step}: the run has diverged; '
+                f'the last good checkpoint is {self.folder.last() or "none"}; '
+                'lower optimizer.lr or set optimizer.clip_norm=1'
+            )
 
     def save(self) -> None:
         """Write a checkpoint of this step; only the first process does."""
