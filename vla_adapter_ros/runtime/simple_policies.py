@@ -13,6 +13,8 @@ from vla_adapter_ros.runtime.contract import RobotContract
 
 CHUNK_SIZE = 8
 SHIPPED_CHECKPOINT = 'tiny_sim'
+# Farther than this from where it was held, the arm was moved by someone [rad, open fraction].
+MOVED = 0.1
 
 
 def shipped_checkpoint() -> Path | None:
@@ -22,18 +24,26 @@ def shipped_checkpoint() -> Path | None:
 
 
 class HoldPolicy:
-    """Asks the arm to stay where it is: the whole loop without motion."""
+    """Asks the arm to stay where it first was: the whole loop without motion.
+
+    To ask for what is measured would let an arm that sags a little sink with every chunk.
+    """
 
     def __init__(self, contract: RobotContract) -> None:
         self.contract = contract
+        self._held: np.ndarray | None = None
 
     def predict(self, observation: Observation) -> ActionChunk:
-        """Return a chunk that keeps the observed joints."""
+        """Return a chunk that keeps the joints; those of an arm that was moved, from then on."""
+        here = np.asarray(observation.proprioception, float)
+        if self._held is None or np.abs(here - self._held).max() > MOVED:
+            self._held = here.copy()
         if self.contract.action_space == 'joint_position':
-            row = observation.proprioception
+            row = self._held
+        elif self.contract.action_space == 'joint_delta':
+            row = np.append(self._held[:-1] - here[:-1], self._held[-1])
         else:
-            arm = 6 if self.contract.action_space == 'ee_delta' else len(self.contract.joints)
-            row = np.append(np.zeros(arm), observation.proprioception[-1])
+            row = np.append(np.zeros(6), self._held[-1])
         return ActionChunk(
             actions=np.tile(row, (CHUNK_SIZE, 1)),
             observation_stamp=observation.stamp,

@@ -19,6 +19,9 @@ STROKE = 0.025  # finger travel of the 50 mm gripper [m]
 
 _COUNTS = 4096
 _COUNT = 2.0 * math.pi / _COUNTS  # rad
+# A servo rests where friction and weight let it, a count beside its target: an arm in its zero
+# pose does not read as exactly zero.
+_REST_ERROR = np.array([1.2, -0.8, 1.2, 0.0, -0.8, 1.2]) * _COUNT
 _SPEED_STEP = 50  # counts/s
 _MIN_SPEED, _MAX_SPEED = 50, 5000
 # The driver sends the gripper at 5500 counts/s: the whole stroke takes about 0.4 s.
@@ -66,7 +69,8 @@ class ServoArm:
         its steps. There is no other limit.
         """
         counts = np.clip(np.trunc((joints + math.pi) / _COUNT), 0, _COUNTS - 1)
-        self._target = counts * _COUNT - math.pi
+        rest = counts * _COUNT - math.pi + _REST_ERROR
+        self._target = np.clip(rest, -math.pi, (_COUNTS - 1) * _COUNT - math.pi)
         self._speed = actual_speed(speed)
         if gripper is not None:
             self._gripper_target = min(max(gripper, 0.0), GRIPPER_OPEN)
