@@ -83,9 +83,6 @@ class EnableGate:
     def _settings(self) -> Iterator[str]:
         """Compare the driver's settings: one that is slower than the motion is left behind."""
         speed, stroke = robot_checks.read_description(self._description)
-        if self._contract.front_end.kind == 'joint_commands':
-            # Each command carries its own speed.
-            speed = None
         for check in robot_checks.check_driver_settings(speed, stroke, self._contract):
             if check.verdict not in (PASS, SKIP):
                 yield check.detail

@@ -17,7 +17,12 @@ from vla_adapter_ros.nodes.enable_gate import EnableGate
 from vla_adapter_ros.nodes.policy_parameters import PolicyNodeParameters, check_policy
 from vla_adapter_ros.runtime.camera_view import decode_message
 from vla_adapter_ros.runtime.chunk import ChunkPolicy
-from vla_adapter_ros.runtime.contract import RobotContract, contract_path, load_contract
+from vla_adapter_ros.runtime.contract import (
+    DRIVER_SHARE,
+    RobotContract,
+    contract_path,
+    load_contract,
+)
 from vla_adapter_ros.runtime.control_loop import ControlLoop, LoopOutputs
 from vla_adapter_ros.runtime.front_ends import make_front_end
 from vla_adapter_ros.runtime.kinematics import Kinematics
@@ -29,9 +34,6 @@ from vla_adapter_ros.runtime.worker import InferenceWorker
 
 if TYPE_CHECKING:
     from vla_adapter_ros.simulation.expert_chunks import ExpertChunks
-
-# Motion is planned for this share of the driver's speed, so that the arm can make up for lag.
-DRIVER_SHARE = 0.9
 
 Subscribe = Callable[[type, str, Callable[[object], None]], None]
 

@@ -10,6 +10,7 @@ a few seconds. Topics are remapped as for any node: `--ros-args -r wrist/image:=
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -38,9 +39,10 @@ from vla_adapter_ros.evaluation.preflight import (
 )
 from vla_adapter_ros.evaluation.robot_checks import TopicRecord
 from vla_adapter_ros.nodes.messages import LATCHED, LATEST, to_seconds
-from vla_adapter_ros.runtime.contract import RobotContract, resolve_contract
+from vla_adapter_ros.runtime.contract import DRIVER_SHARE, RobotContract, resolve_contract
 
-_DRIVER_NODE = 'alicia_d_driver_node'
+_DRIVER_NODE = '/alicia_d_driver_node'
+_POLICY_NODE = 'vla_adapter'
 _SERVICE_TIMEOUT = 1.0
 # Topics that are silent after this long are not waited for any longer [s].
 _DISCOVERY = 3.0
@@ -144,10 +146,7 @@ def graph_checks(
             images[name] = image
     checks += robot_checks.check_joint_states(node.joints, node.joint_messages, contract)
     checks.append(_driver_check(node))
-    speed, stroke = robot_checks.read_description(node.description)
-    if speed is None:
-        speed = _driver_parameter(node, executor, 'default_speed_deg_s')
-    checks += robot_checks.check_driver_settings(speed, stroke, contract)
+    checks += _driver_settings(node, executor)
     checks.append(robot_checks.check_clock(node.publishers('/clock'), node.simulated))
     return checks, images
 
@@ -186,11 +185,23 @@ def _driver_check(node: PreflightNode) -> Check:
     )
 
 
-def _driver_parameter(
-    node: PreflightNode, executor: SingleThreadedExecutor, name: str
+def _driver_settings(node: PreflightNode, executor: SingleThreadedExecutor) -> list[Check]:
+    contract = node.contract
+    speed, stroke = robot_checks.read_description(node.description)
+    if speed is None:
+        speed = _number_of(node, executor, _DRIVER_NODE, 'default_speed_deg_s')
+    # What the policy node was told, if it runs already, is what motion is planned for.
+    told = _number_of(node, executor, _POLICY_NODE, 'driver_speed_deg_s')
+    if told:
+        contract = contract.slowed(DRIVER_SHARE * math.radians(told))
+    return robot_checks.check_driver_settings(speed, stroke, contract)
+
+
+def _number_of(
+    node: PreflightNode, executor: SingleThreadedExecutor, owner: str, name: str
 ) -> float | None:
-    """Return a number parameter of the vendor's standalone node, None if it does not run."""
-    client = node.create_client(GetParameters, f'/{_DRIVER_NODE}/get_parameters')
+    """Return a number parameter of another node, None if that does not run."""
+    client = node.create_client(GetParameters, f'{owner}/get_parameters')
     if not client.service_is_ready():
         return None
     future = client.call_async(GetParameters.Request(names=[name]))

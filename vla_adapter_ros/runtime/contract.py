@@ -28,6 +28,8 @@ FRONT_ENDS = ('joint_trajectory', 'joint_commands')
 DEPLOYMENT_KEYS = ('front_end', 'workspace', 'kinematics', 'name')
 # Limits may be tightened on the robot without invalidating a checkpoint.
 LIMIT_KEYS = ('lower', 'upper', 'max_velocity', 'max_acceleration')
+# Motion is planned for this share of a driver's speed, so that the arm can make up for lag.
+DRIVER_SHARE = 0.9
 
 
 @dataclass(frozen=True)
