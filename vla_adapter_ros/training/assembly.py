@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -89,6 +91,10 @@ def assemble(config: TrainConfig, progress: bool) -> Parts:
     mixture = Mixture([train for train, _ in parts])
     statistics = mixture.joint_statistics(Path(config.data.datasets[0]).name)
     tokenizer = known or Tokenizer.from_texts(_instructions(datasets))
+    validation = [held for _, held in parts if held is not None]
+    if config.data.only:
+        mixture = Mixture(_only(mixture.datasets, config.data.only))
+        validation = _only(validation, config.data.only)
     sizes = {
         'num_images': len(processing.cameras),
         'proprio_dim': statistics.proprio.size,
@@ -108,8 +114,28 @@ def assemble(config: TrainConfig, progress: bool) -> Parts:
         pipeline, statistics, changes if config.data.augment else None,
         [d.name for d in mixture.datasets], None if config.latent_noise else _zero_latent(model),
     )
-    validation = [held for _, held in parts if held is not None]
     return Parts(model, pipeline, statistics, contract, mixture, validation, maker)
+
+
+def _only(datasets: Sequence[Dataset], pattern: str) -> list[Dataset]:
+    """Return the datasets with the episodes whose instruction matches, without empty ones.
+
+    Raises:
+        ConfigError: no regular expression, or no instruction matches.
+    """
+    try:
+        wanted = re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(f'data.only: {pattern!r} is no regular expression: {error}') from error
+    kept = []
+    for dataset in datasets:
+        episodes = dataset.store.episodes
+        chosen = [i for i in dataset.selected if wanted.search(episodes[i].instruction)]
+        if chosen:
+            kept.append(dataset.with_episodes(chosen))
+    if datasets and not kept:
+        raise ConfigError(f'data.only: {pattern!r} is found in no instruction of the datasets')
+    return kept
 
 
 def _with_action_limit(

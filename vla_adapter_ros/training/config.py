@@ -61,6 +61,10 @@ class DataConfig:
     cache: str | None = option(None, 'folder of the decoded training cache; none: beside the data')
     workers: int = option(4, 'loader threads per training process; 0 loads in the loop')
     prefetch: int = option(4, 'batches each loader thread prepares ahead')
+    only: str = option(
+        '', 'regular expression: train on episodes whose instruction it is found in (a curriculum); '
+        'statistics and vocabulary stay those of all episodes'
+    )
     augment: bool = option(True, 'crop and colour changes on training images')
     end_weight: float = option(
         1.0, 'sampling weight of the frames in the last chunk of an episode (arm almost at rest)'
