@@ -62,7 +62,7 @@ class DataConfig:
     workers: int = option(4, 'loader threads per training process; 0 loads in the loop')
     prefetch: int = option(4, 'batches each loader thread prepares ahead')
     only: str = option(
-        '', 'regular expression: train on episodes whose instruction it is found in (a curriculum); '
+        '', 'regular expression: train on episodes whose instruction has it (a curriculum); '
         'statistics and vocabulary stay those of all episodes'
     )
     augment: bool = option(True, 'crop and colour changes on training images')
