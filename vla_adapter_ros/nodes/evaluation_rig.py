@@ -42,6 +42,8 @@ _STALL_TIMEOUT = 30.0
 # Inferences whose slowest sets the pace of simulated time, and the slowest pace.
 _RECENT = 5
 _SLOWEST = 0.02
+# Two ticks of /clock [s]: less cannot be measured on it.
+_LEAST_LATENCY = 0.02
 # In simulated time a slow machine is no fault of the policy [s].
 _PATIENT_WATCHDOG = 60.0
 
@@ -214,7 +216,8 @@ class EvaluationRig:
         if not settings.sim_time_rate or not self._client.inference:
             return
         slowest = max(self._client.inference[-_RECENT:])
-        rate = min(settings.sim_time_rate, settings.control.latency / max(slowest, 1e-6))
+        allowed = max(settings.control.latency, _LEAST_LATENCY)
+        rate = min(settings.sim_time_rate, allowed / max(slowest, 1e-6))
         rate = max(rate, _SLOWEST)
         if abs(rate - self._rate) > 0.1 * self._rate:
             self._rate = rate

@@ -291,6 +291,8 @@ class SimArmNode(Node):
         return response
 
     def _publish_objects(self) -> None:
+        if not self._objects.get_subscription_count():
+            return
         with self.lock:
             poses, stamp = self.simulation.object_poses(), self._now()
         self._objects.publish(scene_markers(poses, to_time(stamp)))
