@@ -3,17 +3,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import threading
 import time
 
 import numpy as np
-import rclpy
-from rcl_interfaces.srv import SetParameters
-from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
-from rclpy.parameter import Parameter
+from ros_client import RosClient
 from ros_harness import wait_until
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
@@ -24,27 +17,16 @@ from vla_adapter_ros.nodes.messages import to_duration
 JOINTS = [f'Joint{i}' for i in range(1, 7)]
 
 
-class DriverClient:
+class DriverClient(RosClient):
     """Records `/joint_states` with receive times; publishes on the driver's topics."""
 
     def __init__(self, environment: dict):
-        os.environ.update({k: v for k, v in environment.items() if k.startswith('FAST')})
-        self.context = Context()
-        rclpy.init(context=self.context, domain_id=int(environment['ROS_DOMAIN_ID']))
-        self.node = rclpy.create_node('client', context=self.context)
+        super().__init__(environment, 'client')
         self.times: list[float] = []
         self.states: list[JointState] = []
         self.node.create_subscription(JointState, '/joint_states', self._on_state, 100)
         self._publishers: dict[str, object] = {}
-        self.executor = SingleThreadedExecutor(context=self.context)
-        self.executor.add_node(self.node)
-        self.thread = threading.Thread(target=self._spin, daemon=True)
-        self.thread.start()
-
-    def _spin(self):
-        with contextlib.suppress(ExternalShutdownException):
-            while self.context.ok():
-                self.executor.spin_once(timeout_sec=0.05)
+        self.start()
 
     def _on_state(self, message: JointState):
         self.times.append(time.monotonic())
@@ -93,18 +75,6 @@ class DriverClient:
 
     def flag(self, topic: str, value: bool) -> None:
         self.publish(topic, Bool(data=value))
-
-    def set_parameter(self, node: str, name: str, value) -> bool:
-        client = self.node.create_client(SetParameters, f'/{node}/set_parameters')
-        assert client.wait_for_service(20)
-        parameter = Parameter(name, value=value).to_parameter_msg()
-        future = client.call_async(SetParameters.Request(parameters=[parameter]))
-        wait_until(future.done, 20, 'set_parameters')
-        return future.result().results[0].successful
-
-    def close(self):
-        rclpy.shutdown(context=self.context)
-        self.thread.join(5)
 
 
 def joints_of(state: JointState) -> np.ndarray:

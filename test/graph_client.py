@@ -4,18 +4,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import threading
 import time
 from array import array
 
 import numpy as np
-import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
-from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from ros_client import RosClient
 from ros_harness import wait_until
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
@@ -32,14 +28,11 @@ NAMES = [*(f'Joint{i}' for i in range(1, 7)), 'Gripper']
 NODE = 'vla_adapter'
 
 
-class GraphClient:
+class GraphClient(RosClient):
     """Listens to everything, calls services, and can play cameras and driver."""
 
     def __init__(self, environment: dict):
-        os.environ.update({k: v for k, v in environment.items() if k.startswith('FAST')})
-        self.context = Context()
-        rclpy.init(context=self.context, domain_id=int(environment['ROS_DOMAIN_ID']))
-        self.node = rclpy.create_node('user', context=self.context)
+        super().__init__(environment, 'user')
         self.states: list[tuple[float, JointState]] = []
         self.arm: list[tuple[float, JointTrajectory]] = []
         self.gripper: list[tuple[float, JointTrajectory]] = []
@@ -49,12 +42,8 @@ class GraphClient:
         self.diagnostics: list[DiagnosticArray] = []
         self._listen()
         self._publishers: dict[str, object] = {}
-        self._clients: dict[str, object] = {}
-        self.executor = SingleThreadedExecutor(context=self.context)
-        self.executor.add_node(self.node)
-        self.thread = threading.Thread(target=self._spin, daemon=True)
-        self.thread.start()
         self.bench: Bench | None = None
+        self.start()
 
     def _listen(self):
         def keep(into):
@@ -69,25 +58,10 @@ class GraphClient:
         create(String, f'{NODE}/instruction', lambda m: self.instructions.append(m.data), LATCHED)
         create(DiagnosticArray, '/diagnostics', self.diagnostics.append, EVERY)
 
-    def _spin(self):
-        with contextlib.suppress(ExternalShutdownException):
-            while self.context.ok():
-                self.executor.spin_once(timeout_sec=0.05)
-
     def close(self):
         if self.bench is not None:
             self.bench.close()
-        self.context.shutdown()
-        self.thread.join(5.0)
-
-    def call(self, kind, name, request, seconds=20.0):
-        client = self._clients.get(name)
-        if client is None:
-            client = self._clients[name] = self.node.create_client(kind, name)
-        assert client.wait_for_service(seconds), f'no service {name}'
-        future = client.call_async(request)
-        wait_until(future.done, seconds, f'answer of {name}')
-        return future.result()
+        super().close()
 
     def change_state(self, transition: int, seconds=60.0) -> bool:
         request = ChangeState.Request(transition=Transition(id=transition))

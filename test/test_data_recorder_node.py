@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import threading
 import time
 from array import array
 
@@ -19,28 +16,25 @@ from vla_adapter_ros.data.bag_episode import BagEpisode, BagOptions
 from vla_adapter_ros.data.bag_file import BagFile
 from vla_adapter_ros.runtime.observing import InputSettings
 
-rclpy = pytest.importorskip('rclpy', reason='ROS 2 is not installed')
+pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
-from rclpy.context import Context  # noqa: E402
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor  # noqa: E402
-from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
-from sensor_msgs.msg import Image, JointState  # noqa: E402
-from std_msgs.msg import String  # noqa: E402
-from std_srvs.srv import Trigger  # noqa: E402
-from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint  # noqa: E402
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from ros_client import RosClient
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 # The test's own cameras may stand still for a while on a busy machine.
 PATIENT = BagOptions(limits=InputSettings(9.0, 9.0, 9.0))
 
 
-class Robot:
+class Robot(RosClient):
     """Cameras at 30 Hz, joints at 60 Hz, and the services of the recorder."""
 
     def __init__(self, environment):
-        os.environ.update({k: v for k, v in environment.items() if k.startswith('FAST')})
-        self.context = Context()
-        rclpy.init(context=self.context, domain_id=int(environment['ROS_DOMAIN_ID']))
-        self.node = node = rclpy.create_node('robot', context=self.context)
+        super().__init__(environment, 'robot')
+        node = self.node
         self.images = {
             c: node.create_publisher(Image, f'{c}/image', 1) for c in contract().cameras
         }
@@ -48,17 +42,9 @@ class Robot:
         self.arm = node.create_publisher(JointTrajectory, contract().front_end.arm_topic, 10)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         self.text = node.create_publisher(String, 'vla_adapter/instruction', latched)
-        self.frame, self.running, self.closing = 0, True, False
+        self.frame, self.running = 0, True
         node.create_timer(1 / 30, self.tick)
-        self.executor = SingleThreadedExecutor(context=self.context)
-        self.executor.add_node(node)
-        self.thread = threading.Thread(target=self.spin, daemon=True)
-        self.thread.start()
-
-    def spin(self):
-        with contextlib.suppress(ExternalShutdownException):
-            while not self.closing:
-                self.executor.spin_once(timeout_sec=0.05)
+        self.start()
 
     def tick(self):
         if not self.running:
@@ -81,21 +67,12 @@ class Robot:
         names = list(contract().joint_names)
         self.arm.publish(JointTrajectory(joint_names=names, points=[point]))
 
-    def call(self, name):
-        client = self.node.create_client(Trigger, f'recorder/{name}')
-        assert client.wait_for_service(20.0)
-        future = client.call_async(Trigger.Request())
-        wait_until(future.done, 20.0, f'answer of {name}')
-        return future.result()
+    def ask(self, name):
+        return self.call(Trigger, f'recorder/{name}', Trigger.Request())
 
     def frames_later(self, count):
         goal = self.frame + count
         wait_until(lambda: self.frame >= goal, 30.0, f'{count} frames')
-
-    def close(self):
-        self.closing = True
-        self.thread.join(5.0)
-        self.context.shutdown()
 
 
 @pytest.fixture
@@ -121,7 +98,7 @@ def graph(tmp_path):
 def start_recording(robot):
     """Call start until the node has seen every topic."""
     end = time.monotonic() + 20
-    while not (answer := robot.call('start')).success:
+    while not (answer := robot.ask('start')).success:
         assert time.monotonic() < end, answer.message
         time.sleep(0.1)
     return answer
@@ -132,11 +109,11 @@ def test_episodes_are_recorded_kept_and_discarded(graph):
     robot.text.publish(String(data='stack the cups'))
     node = start(operator='ada')
     assert start_recording(robot).message == 'recording episode_000000: stack the cups'
-    assert 'being recorded already' in robot.call('start').message
+    assert 'being recorded already' in robot.ask('start').message
     robot.frames_later(20)
     robot.command()
     robot.frames_later(25)
-    answer = robot.call('stop')
+    answer = robot.ask('stop')
     assert answer.success
     assert '/third_person/image: ' in answer.message
     episode = BagEpisode(folder / 'episode_000000', options=PATIENT)
@@ -148,15 +125,15 @@ def test_episodes_are_recorded_kept_and_discarded(graph):
         assert bag.custom['operator'] == 'ada'
         assert bag.types['/wrist/image'] == 'sensor_msgs/msg/Image'
         assert len(list(bag.messages('/wrist/image'))) >= 40
-    robot.call('start')
+    robot.ask('start')
     robot.frames_later(5)
-    assert robot.call('discard').message == 'episode_000001 was not kept'
-    assert robot.call('discard').message == 'episode_000000 was removed'
-    assert 'nothing to discard' in robot.call('discard').message
-    assert 'no episode is being recorded' in robot.call('stop').message
+    assert robot.ask('discard').message == 'episode_000001 was not kept'
+    assert robot.ask('discard').message == 'episode_000000 was removed'
+    assert 'nothing to discard' in robot.ask('discard').message
+    assert 'no episode is being recorded' in robot.ask('stop').message
     assert list(folder.iterdir()) == []
     # Ctrl-C keeps what is being recorded.
-    robot.call('start')
+    robot.ask('start')
     robot.frames_later(30)
     node.interrupt()
     wait_until(lambda: not node.alive, 20.0, 'end of the recorder')
@@ -167,13 +144,13 @@ def test_start_is_refused_until_everything_is_there(graph):
     robot, start, folder = graph
     robot.running = False
     start(fresh_within=0.5)
-    answer = robot.call('start')
+    answer = robot.ask('start')
     assert not answer.success
     assert answer.message == (
         'no messages on /third_person/image, /wrist/image, /joint_states in the last 0.5 s'
     )
     robot.running = True
-    wait_until(lambda: 'no instruction' in robot.call('start').message, 20.0, 'refusal')
+    wait_until(lambda: 'no instruction' in robot.ask('start').message, 20.0, 'refusal')
     assert not folder.exists()
 
 

@@ -219,19 +219,19 @@ def test_fault_of_the_driver_is_recognised(start, module, fault, reason):
     client = start(module, **extra)
     node = 'controller_manager' if module == A else 'alicia_d_driver_node'
     assert not any('zero' in r or 'π' in r for r in judge(client, 20))
-    assert client.set_parameter(node, 'fault', fault)
+    assert client.set_parameter(node, 'fault', fault)[0]
     client.wait_for_states(20)
     assert reason in judge(client, 250 if module == A else 125)[-1]
 
 
 def test_silent_driver_sends_nothing(start):
     client = start(B)
-    assert client.set_parameter('alicia_d_driver_node', 'fault', 'silent')
+    assert client.set_parameter('alicia_d_driver_node', 'fault', 'silent')[0]
     time.sleep(0.2)
     seen = len(client.states)
     time.sleep(0.5)
     assert len(client.states) == seen
-    assert not client.set_parameter('alicia_d_driver_node', 'fault', 'nonsense')
+    assert not client.set_parameter('alicia_d_driver_node', 'fault', 'nonsense')[0]
 
 
 def test_inverted_gripper_reports_open_for_closed(start):

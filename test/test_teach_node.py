@@ -231,11 +231,11 @@ def test_instruction_can_be_changed_between_episodes(bench):
         String, '/vla_adapter/instruction', lambda m: heard.append(m.data), SAYINGS
     )
     wait_until(lambda: heard, 10, 'instruction')
-    assert teacher.set_parameter('teach', 'instruction', 'pick up the blue ball')
+    assert teacher.set_parameter('teach', 'instruction', 'pick up the blue ball')[0]
     wait_until(lambda: heard[-1] == 'pick up the blue ball', 10, 'new instruction')
     assert heard[0] == 'push the red block'
-    assert not teacher.set_parameter('teach', 'speed', 1.0)
-    assert not teacher.set_parameter('teach', 'instruction', 5)
+    assert not teacher.set_parameter('teach', 'speed', 1.0)[0]
+    assert not teacher.set_parameter('teach', 'instruction', 5)[0]
 
 
 def test_recorders_refusal_is_passed_on(bench):
@@ -265,12 +265,12 @@ def test_driver_without_data_is_not_engaged(bench):
 def test_frozen_driver_holds_and_says_how_to_go_on(bench):
     teacher = bench(A)
     teacher.engage()
-    assert teacher.set_parameter('controller_manager', 'fault', 'frozen')
+    assert teacher.set_parameter('controller_manager', 'fault', 'frozen')[0]
     for _ in range(10):
         teacher.press('qq')
         time.sleep(0.1)
     teacher.wait_for_words('holding: joint state frozen')
-    assert teacher.set_parameter('controller_manager', 'fault', 'none')
+    assert teacher.set_parameter('controller_manager', 'fault', 'none')[0]
     teacher.press('z')
     teacher.wait_for_words('cleared: joint state frozen')
     teacher.said.clear()
