@@ -41,7 +41,10 @@ class PieceEncoder(nn.Module):
         self.mix = nn.Linear(2 * width, width)
 
     def forward(self, embedded: Tensor, attention_mask: Tensor | None) -> Tensor:
-        """(B, L, hidden) and (B, L) -> (B, FILM_PIECES * hidden); zero for pieces without words."""
+        """(B, L, hidden) and (B, L) -> (B, FILM_PIECES * hidden).
+
+        Pieces without words are zero.
+        """
         batch, length, hidden = embedded.shape
         real = embedded.new_ones(batch, length)
         if attention_mask is not None:
@@ -49,6 +52,7 @@ class PieceEncoder(nn.Module):
             # Padding must look like the end of a shorter prompt.
             embedded = embedded * real[..., None]
         found = F.gelu(self.detect(embedded.mT)).mT
+        lowest = torch.finfo(found.dtype).min
         told = []
         for piece in range(FILM_PIECES):
             first = piece * self.words
@@ -59,8 +63,7 @@ class PieceEncoder(nn.Module):
                 continue
             count = part.sum(dim=1)
             mean = embedded[:, first:end].sum(dim=1) / count.clamp(min=1)
-            hidden_floor = torch.finfo(found.dtype).min
-            strongest = found[:, first:end].masked_fill(part == 0, hidden_floor).amax(dim=1)
+            strongest = found[:, first:end].masked_fill(part == 0, lowest).amax(dim=1)
             phrases = self.mix(strongest.masked_fill(count == 0, 0))
             told.append(F.layer_norm(mean + phrases, (hidden,)) * (count > 0))
         return torch.cat(told, dim=1)
