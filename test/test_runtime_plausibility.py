@@ -37,8 +37,23 @@ def test_exact_zeros_at_start_are_no_data_but_later_they_are():
     assert 'exactly zero' in watched.observe(ZERO, 0.0)
     # The gripper reads something else while the arm joints have no data yet.
     assert 'exactly zero' in watched.observe(np.append(np.zeros(6), 1.0), 0.02)
-    assert watched.observe(HOME * 0.1, 0.04) == ''
+    assert watched.observe(HOME * 0.05, 0.04) == ''
     assert watched.observe(ZERO, 0.1) == ''
+
+
+def test_zeros_far_from_where_the_arm_was_seen_are_a_driver_that_was_restarted():
+    watched = monitor()
+    there = np.array([0.1, 0.2, 0.3, 0.0, -0.5, 0.0, 1.0])
+    assert watched.observe(there, 0.0) == ''
+    for i in range(1, 5):
+        assert 'the driver lost the arm' in watched.observe(ZERO, 0.02 * i)
+    assert watched.observe(there, 0.2) == ''
+
+
+def test_an_arm_that_comes_to_its_zero_pose_is_believed():
+    watched = monitor()
+    for i, share in enumerate((0.2, 0.1, 0.02, 0.0, 0.0)):
+        assert watched.observe(np.full(7, share), 0.02 * i) == ''
 
 
 def test_zeros_at_start_can_be_allowed():

@@ -16,6 +16,8 @@ from vla_adapter_ros.runtime.contract import RobotContract
 
 # Raw 0 of the servos, within one count (2π / 4096).
 _RAW_ZERO_TOLERANCE = 2.0e-3
+# An arm that was last seen nearer to its zero pose than this may have reached it [rad].
+_NEAR_ZERO = 0.05
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,8 @@ class PlausibilityMonitor:
         """Start over, as after a restart of the driver."""
         self._received: float | None = None
         self._state: np.ndarray | None = None
-        self._awake = not self.settings.refuse_zeros_at_start
+        # The last state that was not all zero; None: there was none.
+        self._alive: np.ndarray | None = None
         self._changed_at = 0.0
         self._command_low: np.ndarray | None = None
         self._command_high: np.ndarray | None = None
@@ -77,7 +80,7 @@ class PlausibilityMonitor:
         """
         arm = state[:-1]
         self._fault = (
-            self._absent_fault(arm, state)
+            self._absent_fault(arm)
             or self._range_fault(arm)
             or self._jump_fault(arm, now)
             or self._frozen_fault(arm, now, commanded)
@@ -100,10 +103,14 @@ class PlausibilityMonitor:
             return f'stale joint state {age:.2f} s > {self.settings.max_age:.2f} s'
         return self._fault
 
-    def _absent_fault(self, arm: np.ndarray, state: np.ndarray) -> str:
-        if not self._awake and not state[:-1].any():
+    def _absent_fault(self, arm: np.ndarray) -> str:
+        if arm.any():
+            self._alive = arm.copy()
+        elif self._alive is None and self.settings.refuse_zeros_at_start:
             return 'joint state is exactly zero on all joints: the driver has no data yet'
-        self._awake = True
+        elif self._alive is not None and np.abs(self._alive).max() > _NEAR_ZERO:
+            # A driver that was started again, while the arm stands elsewhere.
+            return 'joint state is exactly zero on all joints: the driver lost the arm'
         if np.all(np.abs(arm + np.pi) < _RAW_ZERO_TOLERANCE):
             return 'joint state is −π on all joints: the servos answer raw zero'
         return ''
