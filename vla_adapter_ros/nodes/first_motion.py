@@ -26,6 +26,7 @@ from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.evaluation.checks import SKIP, Check, exit_code, table
 from vla_adapter_ros.evaluation.robot_checks import judge_small_motion
 from vla_adapter_ros.nodes.arm_commands import ArmCommands
+from vla_adapter_ros.nodes.bringup_plan import use_shipped_profile
 from vla_adapter_ros.nodes.messages import LATEST
 from vla_adapter_ros.runtime.contract import contract_path, load_contract
 from vla_adapter_ros.runtime.teaching import TeachMotion
@@ -188,6 +189,7 @@ def main(words: Sequence[str] | None = None) -> None:
         '--robot', default='alicia_d', help='robot contract: name or YAML file (%(default)s)'
     )
     arguments = parser.parse_args(remove_ros_args(words)[1:])
+    use_shipped_profile(sim=False)
     rclpy.init(args=words)
     node = None
     try:

@@ -38,6 +38,7 @@ from vla_adapter_ros.evaluation.preflight import (
     settings_from,
 )
 from vla_adapter_ros.evaluation.robot_checks import TopicRecord
+from vla_adapter_ros.nodes.bringup_plan import use_shipped_profile
 from vla_adapter_ros.nodes.messages import LATCHED, LATEST, to_seconds
 from vla_adapter_ros.runtime.contract import DRIVER_SHARE, RobotContract, resolve_contract
 
@@ -255,6 +256,7 @@ def main(words: Sequence[str] | None = None) -> None:
         contract = resolve_contract(arguments.robot)
     except VLAAdapterError as error:
         sys.exit(report([*checks, Check('topics', FAIL, str(error))], arguments))
+    use_shipped_profile(sim=False)
     rclpy.init(args=words)
     executor = SingleThreadedExecutor()
     try:

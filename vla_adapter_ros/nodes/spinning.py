@@ -11,6 +11,8 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from vla_adapter_ros.nodes.bringup_plan import use_shipped_profile
+
 # How long a signal can go unnoticed while the executor waits for work [s].
 _SIGNAL_LATENCY = 0.1
 
@@ -24,6 +26,8 @@ def spin_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) 
     `on_callback_error(error)`, where it has one.
     """
     stop = _StopRequest()
+    # Started by launch, the environment says which. Alone, a node must get images too.
+    use_shipped_profile(sim=False)
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     node = None
     try:
