@@ -37,6 +37,16 @@ def test_a_chunk_becomes_one_arm_and_one_gripper_trajectory_and_a_new_look_is_ta
     assert observation.stamp == pytest.approx(bench.now, abs=0.06)
 
 
+def test_a_policy_that_stands_still_is_asked_once_a_step_not_at_every_tick(bench):
+    bench.start()
+    for _ in range(200):
+        if bench.worker.busy_since is not None:
+            bench.worker.answer(bench.chunk(0.0))
+        bench.run(0.02)
+    # 4 s, a step of 0.1 s, control at 50 Hz.
+    assert 25 <= len(bench.worker.jobs) <= 42
+
+
 def test_no_inference_without_an_instruction_and_the_reason_says_so(bench):
     bench.activate(instruction='')
     bench.loop.set_enabled(True, bench.now)

@@ -340,6 +340,9 @@ class ControlLoop:
             self._outputs.warning(f'chunk not used: {self.scheduler.last_refusal}')
         else:
             self._send_plan(plan)
+            if not self.scheduler.moving(now):
+                # Asked to stand still: look again in a step's time, not as fast as the model can.
+                self._not_before = now + self.contract.step_period
             # What ROS, decoding, scheduling and the threads cost on top of the policy.
             spent = time.monotonic() - result.submitted
             self.stages.add('outside_policy', spent - result.chunk.latencies.get('total', 0.0))
