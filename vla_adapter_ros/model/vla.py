@@ -18,7 +18,7 @@ from .config import VisionTowerConfig, VLAAdapterConfig
 from .initialise import initialise
 from .language import Decoder
 from .metadata import CheckpointMetadata
-from .phrase import PieceEncoder, average
+from .phrase import average, piecewise_average
 from .policy import build_policy
 from .projector import Projector
 from .sequence import (
@@ -44,9 +44,6 @@ class VLAAdapter(nn.Module):
         self.config = config
         self.metadata = CheckpointMetadata(config)
         self.vision_backbone = VisionBackbone(config)
-        self.phrases = (
-            PieceEncoder(config.language.hidden, config.film_words) if config.film_words else None
-        )
         self.projector = Projector(config)
         self.language_model = nn.ModuleDict({'model': Decoder(config.language)})
         self.action_queries = (
@@ -295,8 +292,8 @@ class VLAAdapter(nn.Module):
         """Return what FiLM towers are told (B, film_width) of a prompt; see `phrase`."""
         if not self.config.use_film:
             return None
-        if self.phrases is not None:
-            return self.phrases(embedded, attention_mask)
+        if self.config.film_words:
+            return piecewise_average(embedded, attention_mask, self.config.film_words)
         return average(embedded, attention_mask)
 
     def compute_loss(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
