@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -147,3 +150,21 @@ def resident_memory(pid):
         line for line in Path(f'/proc/{pid}/status').read_text().splitlines() if 'VmRSS' in line
     )
     return int(line.split()[1]) * 1024
+
+
+def test_a_node_started_on_its_own_gets_the_shipped_dds_profile():
+    # With Fast DDS's own, the second camera's images vanish without a word.
+    environment = {k: v for k, v in os.environ.items() if not k.endswith('PROFILES_FILE')}
+    script = (
+        'import os, sys, rclpy\n'
+        'def init(*args, **options):\n'
+        "    sys.exit(os.environ.get('FASTDDS_DEFAULT_PROFILES_FILE', 'none'))\n"
+        'rclpy.init = init\n'
+        'from vla_adapter_ros.nodes.usb_camera import main\n'
+        'main([])\n'
+    )
+    run = subprocess.run(
+        [sys.executable, '-c', script], capture_output=True, text=True, timeout=60,
+        env=environment,
+    )
+    assert run.stderr.strip().endswith('fastdds_network.xml'), run.stderr
