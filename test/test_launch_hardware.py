@@ -139,6 +139,21 @@ def test_vendor_launch_gets_port_speed_and_gripper():
 
 
 @pytest.mark.parametrize(
+    ('arguments', 'speed'),
+    [
+        ({}, None),
+        ({'speed_deg_s': '60'}, 60.0),
+        ({'driver': 'ros2_control'}, 20.0),
+        ({'driver': 'ros2_control', 'speed_deg_s': '45'}, 45.0),
+    ],
+)
+def test_motion_is_planned_for_the_speed_of_the_driver(arguments, speed):
+    assert node('vla_adapter', **arguments).parameters.get('driver_speed_deg_s') in (speed, 0.0)
+    if speed is not None:
+        assert node('vla_adapter', **arguments).parameters['driver_speed_deg_s'] == speed
+
+
+@pytest.mark.parametrize(
     ('arguments', 'words'),
     [
         ({'driver': 'standalone'}, 'use robot:=alicia_d_standalone'),

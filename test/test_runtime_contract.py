@@ -132,3 +132,11 @@ def test_gripper_fraction_is_one_when_open_whatever_the_sign(data, spec):
     assert gripper.to_fraction(spec[1]) == pytest.approx(0.0)
     assert gripper.to_position(0.25) == pytest.approx(spec[1] + 0.25 * (spec[0] - spec[1]))
     assert gripper.to_position(7.0) == pytest.approx(spec[0])
+
+
+def test_a_slowed_contract_keeps_slower_joints_and_fits_the_same_checkpoints(data):
+    data['joints'][2]['max_velocity'] = 0.1
+    contract = RobotContract.from_dict(data)
+    slowed = contract.slowed(0.3)
+    assert [joint.max_velocity for joint in slowed.joints] == [0.3, 0.3, 0.1, 0.3, 0.3, 0.3]
+    assert slowed.gripper == contract.gripper and contract.differences(slowed) == []
