@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 #
-# Makes the policy that ships from nothing: expert demonstrations, training, success rates.
+# A policy for the simulated arm from nothing: expert demonstrations, training, success rates.
 # Interrupt and run it again: each part goes on where it stopped.
 #
-#   scripts/policy.sh [key=value...]      settings of training, e.g. output_dir=runs/mine steps=9000
+#   RUN=runs/mine scripts/policy.sh [key=value...]      settings of training, e.g. steps=9000
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
