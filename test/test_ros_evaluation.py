@@ -56,7 +56,8 @@ def descendants():
     found = {os.getpid()}
     while more := {pid for pid, parent in parents.items() if parent in found} - found:
         found |= more
-    return found - {os.getpid()}
+    # Python's own resource tracker stays once another test has started processes.
+    return found - {os.getpid()} - set(named(found, 'multiprocessing.resource_tracker'))
 
 
 def named(pids, part):
