@@ -29,7 +29,7 @@ from vla_adapter_ros.runtime.contract import RobotContract, contract_path, load_
 from vla_adapter_ros.runtime.kinematics import Kinematics
 from vla_adapter_ros.srv import SetInstruction
 
-DEFAULT_INSTRUCTION = "put the red block on the plate"
+DEFAULT_INSTRUCTION = "push the red block to the left"
 RECORDING = 'demo.rrd'
 Say = Callable[[str], None]
 _AFTER_SUCCESS = 1.5
