@@ -97,7 +97,8 @@ class Collector:
 
     def _add(self, record: Demonstration, task: str, seed: int, turn: int) -> None:
         key = episode_key(task, seed) + (f'-{turn}' if turn else '')
-        there = self.writer.keys()
+        # First keys were looked up once, by `collect`; keys() reads the whole dataset's index.
+        there = self.writer.keys() if turn else set()
         if key in there:
             return
         metadata = {
