@@ -35,6 +35,16 @@ PROFILE_VARIABLE = 'FASTDDS_DEFAULT_PROFILES_FILE'
 OLD_PROFILE_VARIABLE = 'FASTRTPS_DEFAULT_PROFILES_FILE'
 OLD_DISTRIBUTIONS = ('humble', 'iron', 'jazzy')
 
+# What every launch file of ours takes.
+TOPIC_ARGUMENTS = (
+    Argument('third_person_topic', '', 'Image topic of the third-person camera.'),
+    Argument('wrist_topic', '', 'Image topic of the wrist camera.'),
+    Argument('joint_states_topic', '', 'Topic of the measured joint states.'),
+    Argument('namespace', '', 'Namespace of all nodes.'),
+)
+LOG_LEVEL = Argument(
+    'log_level', 'info', 'Log level of the nodes.', ('debug', 'info', 'warn', 'error', 'fatal')
+)
 ARGUMENTS = (
     Argument('sim', 'false', 'Start the simulated arm and cameras too.', BOOLEANS),
     Argument(
@@ -48,18 +58,13 @@ ARGUMENTS = (
     Argument('device', '', 'Device of the model: auto, cpu, cuda, cuda:0 and so on.'),
     Argument('instruction', '', 'Instruction at activation; empty: wait for set_instruction.'),
     Argument('enable', '', 'Motion enabled at activation.', ('', *BOOLEANS)),
-    Argument('third_person_topic', '', 'Image topic of the third-person camera.'),
-    Argument('wrist_topic', '', 'Image topic of the wrist camera.'),
-    Argument('joint_states_topic', '', 'Topic of the measured joint states.'),
-    Argument('namespace', '', 'Namespace of all nodes.'),
+    *TOPIC_ARGUMENTS,
     Argument(
         'use_sim_time', '', 'Take time from /clock; sim:=true publishes it.', ('', *BOOLEANS)
     ),
     Argument('task', '', 'What lies on the table of the simulation.'),
     Argument('seed', '', 'Seed of the simulated scene and of random policies.'),
-    Argument(
-        'log_level', 'info', 'Log level of the nodes.', ('debug', 'info', 'warn', 'error', 'fatal')
-    ),
+    LOG_LEVEL,
     *HARDWARE_ARGUMENTS,
 )
 

@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.nodes.bringup_plan import read_parameters_file, shipped_config
+from vla_adapter_ros.nodes.bringup_plan import (
+    LOG_LEVEL,
+    TOPIC_ARGUMENTS,
+    read_parameters_file,
+    shipped_config,
+)
 from vla_adapter_ros.nodes.hardware_plan import HARDWARE_ARGUMENTS, camera_processes
 from vla_adapter_ros.nodes.plan_parts import BOOLEANS, Argument, NodeProcess, check_arguments
 from vla_adapter_ros.runtime.contract import resolve_contract
@@ -31,16 +36,11 @@ TEACH_ARGUMENTS = (
     Argument('operator', '', 'Who teaches; kept with every episode.'),
     Argument('speed', '', "Share of the contract's joint velocities, 0.01 … 1; empty: 0.3."),
     Argument('leader_topic', '', 'Joint states of the leader arm; empty: leader/joint_states.'),
-    Argument('third_person_topic', '', 'Image topic of the third-person camera.'),
-    Argument('wrist_topic', '', 'Image topic of the wrist camera.'),
-    Argument('joint_states_topic', '', 'Topic of the measured joint states.'),
-    Argument('namespace', '', 'Namespace of all nodes.'),
+    *TOPIC_ARGUMENTS,
     Argument('params_file', '', 'Parameter file for the cameras; empty: config/alicia.yaml.'),
     Argument('task', '', 'What lies on the table of the simulation.'),
     Argument('seed', '', 'Seed of the simulated scene.'),
-    Argument(
-        'log_level', 'info', 'Log level of the nodes.', ('debug', 'info', 'warn', 'error', 'fatal')
-    ),
+    LOG_LEVEL,
     *(argument for argument in HARDWARE_ARGUMENTS if argument.name in _CAMERA_ARGUMENTS),
 )
 
