@@ -8,8 +8,8 @@ import torch
 from model_cases import TINY_DINO, TINY_SIGLIP, fill_by_formula, formula_input, small_batch
 
 from vla_adapter_ros.model.config import ConfigError, VisionTowerConfig, VLAAdapterConfig
+from vla_adapter_ros.model.film_language import average
 from vla_adapter_ros.model.initialise import grid_positions
-from vla_adapter_ros.model.phrase import average
 from vla_adapter_ros.model.stem import KeypointToken
 from vla_adapter_ros.model.vision import VisionBackbone, VisionTower
 from vla_adapter_ros.model.vla import VLAAdapter
@@ -199,13 +199,33 @@ def test_a_keypoint_token_says_where_a_map_has_its_mass():
     )
     token = KeypointToken(config)
     with torch.no_grad():
-        token.maps.weight.fill_(100.0)
-        token.token.weight.copy_(torch.eye(8, 2))
+        token.laterals[0].weight.fill_(1.0)
+        torch.nn.init.dirac_(token.merge.weight)
+        token.maps.weight.fill_(10.0)
+        token.token.weight.copy_(torch.eye(8, 3))
         token.token.bias.zero_()
-        feature_map = torch.zeros(1, 8, 9, 9)
-        feature_map[0, :, 6, 2] = 1.0  # row 6, column 2 of 0..8
-        x, y = token(feature_map)[0, 0, :2].tolist()
-    assert (x, y) == pytest.approx((-0.5, 0.5), abs=1e-3)
+        features = torch.zeros(1, 8, 9, 9)
+        features[0, :, 6, 2] = 1.0  # row 6, column 2 of 0..8
+        x, y, peak = token([features])[0, 0, :3].tolist()
+    assert (x, y, peak) == pytest.approx((-0.5, 0.5, 1.0), abs=1e-3)
+
+
+def test_a_keypoint_map_sees_what_surrounds_its_cell():
+    config = VisionTowerConfig(
+        width=48, depth=2, heads=2, mlp_hidden=8, patch=16, image_size=96, keypoints=1, stem='conv'
+    )
+    torch.manual_seed(0)
+    tower, scores = VisionTower(config), []
+    tower.keypoint.maps.register_forward_hook(lambda _, __, out: scores.append(out))
+    pixels = torch.randn(1, 3, 96, 96, requires_grad=True)
+    tower(pixels)
+    (gradient,) = torch.autograd.grad(scores[0][0, 0, 12, 12], pixels)
+    rows, columns = torch.meshgrid(torch.arange(96), torch.arange(96), indexing='ij')
+    away = torch.hypot(rows - 48.0, columns - 48.0)
+    ring, rest = (away > 6) & (away < 11), away > 30
+    strength = gradient[0].abs().sum(0)
+    # The norms let every cell depend a little on the whole picture.
+    assert strength[ring].mean() > 5 * strength[rest].mean()
 
 
 def test_grid_positions_are_distinct_and_of_the_stated_scale():

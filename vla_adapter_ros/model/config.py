@@ -226,7 +226,7 @@ class VLAAdapterConfig:
 
     `use_film` lets the towers see the instruction as the released option does; `film_norm`
     normalises what they are told; `film_words` does too, and tells them of each piece of so many
-    words by itself (`phrase.py`).
+    words by itself (`film_language.py`).
     """
 
     vision: tuple[VisionTowerConfig, ...] = (DINOV2_LARGE, SIGLIP_SO400M)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from .config import VisionTowerConfig
 
-KEYPOINT_STRIDE = 4  # of the feature map that a conv stem gives the keypoints, in pixels
+KEYPOINT_STRIDE = 4  # of the finest feature map that a conv stem gives the keypoints, in pixels
 
 
 class PatchEmbed(nn.Module):
@@ -25,9 +25,11 @@ class PatchEmbed(nn.Module):
         super().__init__()
         self.proj = nn.Conv2d(3, config.width, config.patch, stride=config.patch)
 
-    def forward(self, pixels: Tensor, language: Tensor | None = None) -> tuple[Tensor, None]:
-        """(B, 3, H, W) -> (B, patches, width), rows first, and no feature map."""
-        return self.proj(pixels).flatten(2).mT, None
+    def forward(
+        self, pixels: Tensor, language: Tensor | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """(B, 3, H, W) -> (B, patches, width), rows first, and no feature maps."""
+        return self.proj(pixels).flatten(2).mT, []
 
 
 class ConvStem(nn.Module):
@@ -35,9 +37,8 @@ class ConvStem(nn.Module):
 
     def __init__(self, config: VisionTowerConfig, film_width: int = 0) -> None:
         super().__init__()
-        steps = config.patch.bit_length() - 1
-        widths = [3] + [max(16, config.width >> (steps - 1 - i)) for i in range(steps)]
-        pairs = list(pairwise(widths))
+        widths = self.widths(config)
+        pairs = list(pairwise((3, *widths)))
         self.conditioned = film_width > 0
         self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairs)
         self.norms = nn.ModuleList(nn.GroupNorm(1, b) for _, b in pairs)
@@ -46,39 +47,62 @@ class ConvStem(nn.Module):
         )
         self.proj = nn.Conv2d(widths[-1], config.width, 1)
 
-    def forward(self, pixels: Tensor, language: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """(B, 3, H, W) -> (B, patches, width) and the map at stride `KEYPOINT_STRIDE`."""
-        x, stride, fine = pixels, 1, pixels
-        for conv, norm, film in zip(self.convs, self.norms, self.films):
-            x, stride = norm(conv(x)), 2 * stride
+    def forward(
+        self, pixels: Tensor, language: Tensor | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """(B, 3, H, W) -> (B, patches, width) and the finest feature maps, finest first."""
+        x, maps = pixels, []
+        for step, (conv, norm, film) in enumerate(zip(self.convs, self.norms, self.films), 1):
+            x = norm(conv(x))
             if self.conditioned:
                 scale, shift = film(language)[..., None, None].chunk(2, dim=1)
                 x = x * (1 + scale) + shift
             x = F.gelu(x)
-            fine = x if stride <= KEYPOINT_STRIDE else fine
-        return self.proj(x).flatten(2).mT, fine
+            if 2**step >= KEYPOINT_STRIDE:
+                maps.append(x)
+        return self.proj(x).flatten(2).mT, maps
 
     @staticmethod
-    def map_width(config: VisionTowerConfig) -> int:
-        """Channels of the feature map that `forward` returns."""
+    def widths(config: VisionTowerConfig) -> list[int]:
+        """Channels after each convolution."""
         steps = config.patch.bit_length() - 1
-        return max(16, config.width >> (steps - KEYPOINT_STRIDE.bit_length() + 1))
+        return [max(16, config.width >> (steps - 1 - i)) for i in range(steps)]
+
+    @staticmethod
+    def map_widths(config: VisionTowerConfig) -> list[int]:
+        """Channels of the feature maps that `forward` returns."""
+        return ConvStem.widths(config)[KEYPOINT_STRIDE.bit_length() - 2 :]
 
 
 class KeypointToken(nn.Module):
-    """One token holding where in the image each of several learned maps has its mass."""
+    """One token holding where in the image each of several learned maps has its mass.
+
+    Coarse feature maps see what a thing is, fine ones where it is: the maps are read from their
+    sum at the finest resolution. (From the finest alone, which sees 7 pixels around, a policy
+    told colours apart but not shapes.)
+    """
 
     def __init__(self, config: VisionTowerConfig) -> None:
         super().__init__()
-        source = ConvStem.map_width(config) if config.stem == 'conv' else config.width
-        self.maps = nn.Conv2d(source, config.keypoints, 1)
-        self.token = nn.Linear(2 * config.keypoints, config.width)
+        conv = config.stem == 'conv'
+        sources = ConvStem.map_widths(config) if conv else [config.width]
+        width = max(16, config.width // 2)
+        self.laterals = nn.ModuleList(nn.Conv2d(source, width, 1) for source in sources)
+        self.merge = nn.Conv2d(width, width, 3, padding=1)
+        self.norm = nn.GroupNorm(1, width)
+        self.maps = nn.Conv2d(width, config.keypoints, 1)
+        self.token = nn.Linear(3 * config.keypoints, config.width)
 
-    def forward(self, feature_map: Tensor) -> Tensor:
-        """(B, C, h, w) -> (B, 1, width)."""
-        height, width = feature_map.shape[-2:]
-        mass = self.maps(feature_map).flatten(2).softmax(dim=-1).unflatten(-1, (height, width))
+    def forward(self, feature_maps: list[Tensor]) -> Tensor:
+        """(B, C, h, w) maps, the finest first -> (B, 1, width)."""
+        x = self.laterals[-1](feature_maps[-1])
+        for lateral, finer in zip(self.laterals[-2::-1], feature_maps[-2::-1]):
+            x = lateral(finer) + F.interpolate(x, finer.shape[-2:])
+        scores = self.maps(F.gelu(self.norm(self.merge(F.gelu(x)))))
+        height, width = scores.shape[-2:]
+        mass = scores.flatten(2).softmax(dim=-1).unflatten(-1, (height, width))
         across = torch.linspace(-1, 1, width, device=mass.device, dtype=mass.dtype)
         down = torch.linspace(-1, 1, height, device=mass.device, dtype=mass.dtype)
         x, y = (mass.sum(-2) * across).sum(-1), (mass.sum(-1) * down).sum(-1)
-        return self.token(torch.cat((x, y), dim=-1))[:, None]
+        # The peak tells how sure a map is: what it looks for may not be in the picture.
+        return self.token(torch.cat((x, y, mass.flatten(2).amax(-1)), dim=-1))[:, None]

@@ -121,7 +121,7 @@ class VisionTower(nn.Module):
 
         `visit` is called with all tokens after the last block.
         """
-        x, feature_map = self.patch_embed(pixels, language)
+        x, feature_maps = self.patch_embed(pixels, language)
         x = x + self.pos_embed
         prefix = [token.expand(x.shape[0], -1, -1) for token in self._prefix()]
         count = sum(token.shape[1] for token in prefix)
@@ -133,20 +133,20 @@ class VisionTower(nn.Module):
                 x = block(x, language)
         if visit is not None:
             visit(x)
-        return self._tokens(x[:, count:], feature_map)
+        return self._tokens(x[:, count:], feature_maps)
 
     def _prefix(self) -> list[Tensor]:
         return [token for token in (self.cls_token, self.reg_token) if token is not None]
 
-    def _tokens(self, patches: Tensor, feature_map: Tensor | None) -> Tensor:
+    def _tokens(self, patches: Tensor, feature_maps: list[Tensor]) -> Tensor:
         """Pool the patch grid and append the keypoint token, where configured."""
         tokens = patches
         if self.config.pool > 1:
             tokens = F.avg_pool2d(self._as_map(patches), self.config.pool).flatten(2).mT
         if self.keypoint is None:
             return tokens
-        source = self._as_map(patches) if feature_map is None else feature_map
-        return torch.cat((tokens, self.keypoint(source)), dim=1)
+        token = self.keypoint(feature_maps or [self._as_map(patches)])
+        return torch.cat((tokens, token), dim=1)
 
     def _as_map(self, patches: Tensor) -> Tensor:
         return patches.mT.unflatten(-1, (self.config.grid, self.config.grid))

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 
 from ..errors import ObservationError
 from .config import VisionTowerConfig, VLAAdapterConfig
+from .film_language import average, piecewise_average
 from .initialise import initialise
 from .language import Decoder
 from .metadata import CheckpointMetadata
-from .phrase import average, piecewise_average
 from .policy import build_policy
 from .projector import Projector
 from .sequence import (
@@ -289,7 +289,7 @@ class VLAAdapter(nn.Module):
         return projected
 
     def film_language(self, embedded: Tensor, attention_mask: Tensor | None) -> Tensor | None:
-        """Return what FiLM towers are told (B, film_width) of a prompt; see `phrase`."""
+        """Return what FiLM towers are told (B, film_width) of a prompt; see `film_language.py`."""
         if not self.config.use_film:
             return None
         if self.config.film_words:

@@ -27,6 +27,7 @@ from vla_adapter_ros.runtime.official import official_processing
 from vla_adapter_ros.training.batches import BatchMaker
 from vla_adapter_ros.training.config import TrainConfig
 from vla_adapter_ros.training.config_loader import ConfigError
+from vla_adapter_ros.training.grounding import load_grounded
 from vla_adapter_ros.training.model_setup import network_config
 
 
@@ -238,8 +239,8 @@ def _instructions(datasets: list[Dataset]) -> list[str]:
 
 def _known_tokenizer(config: TrainConfig) -> Tokenizer | None:
     """Return the tokenizer, or None if it is to be made of the instructions."""
-    if config.tokenizer:
-        return Tokenizer.from_directory(config.tokenizer)
+    if folder := config.tokenizer or config.start.grounded:
+        return Tokenizer.from_directory(folder)
     if config.start.kind == 'random':
         return None
     try:
@@ -251,7 +252,10 @@ def _known_tokenizer(config: TrainConfig) -> Tokenizer | None:
 def _model(config: TrainConfig, network: VLAAdapterConfig) -> VLAAdapter:
     torch.manual_seed(config.seed)
     if config.start.kind == 'random':
-        return VLAAdapter.from_config(network)
+        model = VLAAdapter.from_config(network)
+        if config.start.grounded:
+            load_grounded(model, config.start.grounded)
+        return model
     if config.start.kind == 'base':
         return load_vlm(
             str(config.start.path), network, vision_weights=config.start.vision_weights

@@ -34,6 +34,10 @@ class StartConfig:
         {}, 'base: files of the towers (featurizer, fused_featurizer; timm names) where the base '
         'VLM does not hold them',
     )
+    grounded: str | None = option(
+        None, 'random: folder of training.ground; encoders, word embeddings and tokenizer are '
+        'taken from there',
+    )
 
 
 @dataclass(frozen=True)
@@ -213,6 +217,8 @@ class TrainConfig:
             ('ema', 0 <= self.ema < 1, 'a number in [0, 1)'),
             ('start.path', self.start.kind == 'random' or bool(self.start.path),
              f'a folder, because start.kind is {self.start.kind}'),
+            ('start.grounded', self.start.kind == 'random' or not self.start.grounded,
+             f'none, because start.kind is {self.start.kind}'),
             ('adaptation.rank', self.adaptation.rank > 0, 'at least 1'),
             ('adaptation.dropout', 0 <= self.adaptation.dropout < 1, 'a number in [0, 1)'),
             ('data.validation_fraction', 0 <= data.validation_fraction < 1, 'in [0, 1)'),

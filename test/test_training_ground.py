@@ -1,0 +1,107 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Encoders learn to find what an instruction names, and training begins from them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from vla_adapter_ros.data.ground_scenes import GroundScenes
+from vla_adapter_ros.errors import CheckpointError, VLAAdapterError
+from vla_adapter_ros.model import VLAAdapter
+from vla_adapter_ros.training.config import load_config
+from vla_adapter_ros.training.config_loader import ConfigError
+from vla_adapter_ros.training.ground import Grounder, GroundSettings, ground, main
+from vla_adapter_ros.training.grounding import (
+    WEIGHTS,
+    found,
+    grounding_loss,
+    load_grounded,
+    point_mass,
+)
+from vla_adapter_ros.training.model_setup import network_config
+
+SMALL = (
+    'model={preset: tiny, use_film: true, film_words: 6, num_queries: 2, vision: {width: 16, '
+    'depth: 2, heads: 2, mlp_hidden: 16, patch: 8, stem: conv, keypoints: 4, pool: 2, '
+    'image_size: 32}, language: {hidden: 32, layers: 1, heads: 2, kv_heads: 1, mlp_hidden: 32, '
+    'embedding_scale: 0.7}}',
+    'speed.threads=1',
+)
+COLOURS = {'red': (220, 20, 20), 'green': (20, 180, 40), 'blue': (20, 40, 220)}
+
+
+def squares(count: int) -> GroundScenes:
+    """Return pictures of three coloured squares, each asked for by its colour."""
+    rng = np.random.default_rng(1)
+    images = np.full((count, 1, 32, 32, 3), 128, np.uint8)
+    points = np.zeros((count, 3, 1, 2, 3), np.float32)
+    for n in range(count):
+        cells = rng.permutation(16)[:3]
+        for i, colour in enumerate(COLOURS.values()):
+            row, column = 8 * (cells[i] // 4) + 4, 8 * (cells[i] % 4) + 4
+            images[n, 0, row : row + 4, column : column + 4] = colour
+            points[n, i, 0, 0] = ((column + 2) / 32, (row + 2) / 32, 1.0)
+    return GroundScenes(images, points, [[f'reach the {c} block' for c in COLOURS]] * count)
+
+
+def test_the_mass_of_a_point_lies_at_the_point():
+    points = torch.tensor([[0.31, 0.62], [0.0, 1.0], [0.5, 0.5]])
+    mass = point_mass(points, 6, 8)
+    torch.testing.assert_close(mass.flatten(1).sum(1), torch.ones(3))
+    across = (mass.sum(1) * (torch.arange(8) + 0.5) / 8).sum(1)
+    down = (mass.sum(2) * (torch.arange(6) + 0.5) / 6).sum(1)
+    # A point at the rim belongs to the cell at the rim.
+    torch.testing.assert_close(across, points[:, 0].clamp(0.5 / 8, 7.5 / 8))
+    torch.testing.assert_close(down, points[:, 1].clamp(0.5 / 6, 5.5 / 6))
+
+
+def test_the_loss_asks_for_points_in_sight_only():
+    points = torch.tensor([[[[0.25, 0.25, 1.0], [0.9, 0.9, 0.0]]]])  # one picture, one camera
+    scores = torch.zeros(1, 4, 4, 4)
+    at, elsewhere = scores.clone(), scores.clone()
+    at[0, 0, 0:2, 0:2] = 5.0
+    elsewhere[0, 1, 0, 0] = 5.0
+    assert grounding_loss([at], points) < grounding_loss([scores], points)
+    assert grounding_loss([elsewhere], points) == grounding_loss([scores], points)
+    right = found([at], points)
+    assert torch.isnan(right[0, 0, 1])
+
+
+def test_a_named_colour_is_found_after_a_few_steps():
+    grounder = Grounder(load_config(None, SMALL), squares(200))
+    before = grounder.judge()
+    losses = [loss for _, loss in grounder.train(GroundSettings(steps=60, lr=5e-3), seed=0)]
+    after = grounder.judge()
+    assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:5])
+    assert after['object_found'] > 0.9 > before['object_found']
+
+
+def test_training_begins_with_grounded_encoders(tmp_path):
+    config = load_config(None, SMALL)
+    ground(config, squares(40), tmp_path, GroundSettings(steps=4, every=2))
+    lines = [json.loads(line) for line in (tmp_path / 'grounding.jsonl').read_text().splitlines()]
+    assert [line['step'] for line in lines] == [2, 4]
+    grounder = Grounder(config, squares(40))
+    sizes = {'num_images': 2, 'vocab_size': grounder.tokenizer.vocab_size}
+    model = VLAAdapter.from_config(network_config(config.model, **sizes))
+    before = model.vision_backbone.featurizer.keypoint.maps.weight.clone()
+    load_grounded(model, tmp_path)
+    assert not torch.equal(before, model.vision_backbone.featurizer.keypoint.maps.weight)
+    other = load_config(None, (*SMALL, 'model.vision.width=24'))
+    with pytest.raises(CheckpointError, match=r'does not fit.*vision_backbone'):
+        load_grounded(VLAAdapter.from_config(network_config(other.model, **sizes)), tmp_path)
+
+
+def test_bad_input_is_refused_in_one_line(tmp_path, capsys):
+    with pytest.raises(ConfigError, match='keypoints'):
+        Grounder(load_config(None, (*SMALL, 'model.vision.keypoints=1')), squares(4))
+    with pytest.raises(CheckpointError, match=WEIGHTS):
+        load_grounded(torch.nn.Module(), tmp_path)
+    with pytest.raises(VLAAdapterError, match=r'start\.grounded'):
+        load_config(None, ('start.kind=ours', 'start.path=x', 'start.grounded=y'))
+    assert main(['--scenes', str(tmp_path), '--out', str(tmp_path / 'out')]) == 1
+    assert 'no pictures' in capsys.readouterr().err

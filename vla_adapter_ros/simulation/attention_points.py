@@ -1,0 +1,87 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Where in the pictures are the things that an instruction is about.
+
+Two points per instruction: the object to act on now, and where it is to go. They are what a
+small network is taught to look at before it is taught to act (`training/grounding.py`).
+"""
+
+from __future__ import annotations
+
+import mujoco
+import numpy as np
+
+from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
+from vla_adapter_ros.simulation.goals import (
+    DIRECTIONS,
+    Goal,
+    Move,
+    Place,
+    SceneState,
+    Sequence,
+    Stack,
+)
+from vla_adapter_ros.simulation.layout import PLATE_NAME
+from vla_adapter_ros.simulation.tasks import PUSH_LENGTH
+
+# The object to act on, and where it is to go.
+POINTS = 2
+# A ray to an object's centre ends at its surface; what ends earlier is hidden.
+SURFACE = 0.05
+
+
+def attention_points(goal: Goal, state: SceneState, start: SceneState) -> list[np.ndarray]:
+    """Return the positions (3,) [m] of what to act on and, if there is one, of where it is to go.
+
+    Args:
+        goal: what was asked.
+        state: the scene now.
+        start: the scene when it was asked.
+    """
+    if isinstance(goal, Sequence):
+        left = [part for part in goal.goals if not part.done(state, start)]
+        return attention_points((left or goal.goals[-1:])[0], state, start)
+    points = [state.position(goal.target)]
+    if isinstance(goal, Move):
+        along = np.array([0.0, DIRECTIONS[goal.direction] * PUSH_LENGTH, 0.0])
+        points.append(start.position(goal.target) + along)
+    elif isinstance(goal, Place):
+        points.append(state.position(PLATE_NAME))
+    elif isinstance(goal, Stack):
+        points.append(state.position(goal.base))
+    return points
+
+
+def project(
+    simulation: ArmSimulation, camera: str, point: np.ndarray, aspect: float
+) -> tuple[float, float, bool]:
+    """Return where a camera sees a point: shares of width and height, and whether it sees it.
+
+    Args:
+        simulation: the scene; its kinematics must be up to date (as after `observe`).
+        camera: name of the camera.
+        point: (3,) [m] in the base frame.
+        aspect: width over height of the picture.
+
+    Returns:
+        0 to 1 from the left, 0 to 1 from the top, and False if the point is outside the picture
+        or behind something.
+    """
+    model, data = simulation.model, simulation.data
+    index = model.camera(camera).id
+    eye = data.cam_xpos[index]
+    x, y, z = data.cam_xmat[index].reshape(3, 3).T @ (point - eye)
+    if z > -1e-6:
+        return 0.0, 0.0, False
+    half = np.tan(0.5 * np.deg2rad(model.cam_fovy[index]))
+    u, v = 0.5 - 0.5 * x / (z * half * aspect), 0.5 + 0.5 * y / (z * half)
+    inside = 0.0 <= u <= 1.0 and 0.0 <= v <= 1.0
+    return float(u), float(v), bool(inside and _in_sight(model, data, eye, point))
+
+
+def _in_sight(
+    model: mujoco.MjModel, data: mujoco.MjData, eye: np.ndarray, point: np.ndarray
+) -> bool:
+    ray = point - eye
+    reach = mujoco.mj_ray(model, data, eye, ray, None, 1, -1, np.zeros(1, np.int32))
+    distance = float(np.linalg.norm(ray))
+    return reach < 0 or reach * distance > distance - SURFACE

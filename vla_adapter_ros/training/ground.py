@@ -1,0 +1,205 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Teach the encoders of a small network to find what an instruction names.
+
+python -m vla_adapter_ros.simulation.ground_scenes datasets/scenes
+python -m vla_adapter_ros.training.ground --config tiny_sim --scenes datasets/scenes --out runs/g
+python -m vla_adapter_ros.training.train --config tiny_sim start.grounded=runs/g …
+
+What the pre-trained vision-language model is to the paper's network, this is to one that begins
+from nothing; `training/grounding.py` says why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vla_adapter_ros.data.files import write_text
+from vla_adapter_ros.data.ground_scenes import GroundScenes, load_scenes
+from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.model import VLAAdapter
+from vla_adapter_ros.processing.augment import normalize_pixels
+from vla_adapter_ros.processing.images import OWN_IMAGES, ImageConfig
+from vla_adapter_ros.processing.prompt import build_prompt, clean_instruction
+from vla_adapter_ros.processing.tokenizer import Tokenizer
+from vla_adapter_ros.training.config import ScheduleConfig, TrainConfig, load_config
+from vla_adapter_ros.training.grounding import (
+    check_keypoints,
+    found,
+    grounding_loss,
+    keypoint_scores,
+    save_grounded,
+)
+from vla_adapter_ros.training.model_setup import network_config
+from vla_adapter_ros.training.progress import ProgressBar
+from vla_adapter_ros.training.schedule import rate_factor
+
+HELD_OUT = 0.04  # share of the pictures: the last ones, whole episodes
+JUDGED = 100  # pictures at a time
+METRICS = 'grounding.jsonl'
+
+
+@dataclass(frozen=True)
+class GroundSettings:
+    """How to ground; the network, the seed and the threads are the recipe's."""
+
+    steps: int = 3000
+    batch_size: int = 32
+    lr: float = 2e-3
+    every: int = 250
+
+
+class Grounder:
+    """Trains the encoders and word embeddings of a network on pictures with points.
+
+    Raises:
+        ConfigError: the network has no keypoint maps for the points, or its encoders do not see
+            the instruction.
+    """
+
+    def __init__(self, config: TrainConfig, scenes: GroundScenes) -> None:
+        self.scenes = scenes
+        texts = {text for group in scenes.instructions for text in group}
+        self.tokenizer = Tokenizer.from_texts(sorted(texts))
+        torch.manual_seed(config.seed)
+        self.model = VLAAdapter.from_config(
+            network_config(
+                config.model, vocab_size=self.tokenizer.vocab_size,
+                num_images=scenes.images.shape[1],
+            )
+        )  # fmt: skip
+        check_keypoints(self.model, scenes.points.shape[3])
+        size, towers = self.model.config.image_size, len(self.model.config.vision)
+        self._images = ImageConfig(
+            size=size, normalisations=OWN_IMAGES.normalisations[-towers:], jpeg_round_trip=False
+        )
+        self.parameters = [
+            *self.model.vision_backbone.parameters(),
+            self.model.decoder.embed_tokens.weight,
+        ]
+        self.held_out = max(1, round(HELD_OUT * len(scenes.images)))
+
+    def scores(self, pictures: np.ndarray, which: np.ndarray) -> tuple[list[Tensor], Tensor]:
+        """Return the towers' scores and the points (B, n, P, 3) of pictures, one text each."""
+        ids, mask = self._prompts(pictures, which)
+        images = torch.from_numpy(self.scenes.images[pictures])
+        pixels = normalize_pixels(images.flatten(0, 1).permute(0, 3, 1, 2), self._images)
+        pixels = pixels.reshape(len(pictures), -1, *pixels.shape[2:])
+        with keypoint_scores(self.model) as scores:
+            self.model.visual_tokens(pixels, self.model.decoder.embed_tokens(ids), mask)
+        return scores, torch.from_numpy(self.scenes.points[pictures, which])
+
+    def _prompts(self, pictures: np.ndarray, which: np.ndarray) -> tuple[Tensor, Tensor]:
+        texts = [self.scenes.instructions[p][w] for p, w in zip(pictures, which, strict=True)]
+        rows = [
+            torch.tensor(self.tokenizer.encode(build_prompt(clean_instruction(text), 'plain')))
+            for text in texts
+        ]
+        ids = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=0)
+        mask = nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+        return ids, mask
+
+    def train(self, settings: GroundSettings, seed: int) -> Iterator[tuple[int, float]]:
+        """Train; yield step and loss."""
+        optimizer = torch.optim.AdamW(self.parameters, lr=settings.lr, fused=True)
+        rng = np.random.default_rng(seed)
+        plan = ScheduleConfig(warmup=0.03)
+        count, texts = len(self.scenes.images) - self.held_out, self.scenes.points.shape[1]
+        self.model.train()
+        for step in range(settings.steps):
+            optimizer.param_groups[0]['lr'] = settings.lr * rate_factor(step, settings.steps, plan)
+            pictures = rng.integers(0, count, settings.batch_size)
+            loss = grounding_loss(*self.scores(pictures, rng.integers(0, texts, len(pictures))))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.parameters, 1.0)
+            optimizer.step()
+            yield step + 1, float(loss.detach())
+
+    @torch.no_grad()
+    def judge(self) -> dict[str, float]:
+        """Return loss and share of points found on the pictures held out."""
+        self.model.eval()
+        total = len(self.scenes.images)
+        losses, right = [], []
+        for first in range(total - self.held_out, total, JUDGED):
+            pictures = np.arange(first, min(total, first + JUDGED))
+            scores, points = self.scores(pictures, pictures % self.scenes.points.shape[1])
+            losses.append(float(grounding_loss(scores, points)))
+            right.append(found(scores, points))
+        self.model.train()
+        shares = torch.nanmean(torch.cat(right), dim=(0, 1)).tolist()
+        names = ('object_found', 'goal_found')
+        return {'held_out_loss': float(np.mean(losses)), **dict(zip(names, shares, strict=True))}
+
+
+def ground(config: TrainConfig, scenes: GroundScenes, out: Path, settings: GroundSettings) -> None:
+    """Ground the encoders of a recipe and write them with tokenizer and log.
+
+    Raises:
+        VLAAdapterError: the recipe does not fit, or the pictures have another size.
+    """
+    if config.speed.threads:
+        torch.set_num_threads(config.speed.threads)
+    grounder = Grounder(config, scenes)
+    lines: list[str] = []
+    losses: list[float] = []
+    with ProgressBar(settings.steps, 0, True) as bar:
+        for step, loss in grounder.train(settings, config.seed):
+            losses.append(loss)
+            bar.advance()
+            if step % settings.every == 0 or step == settings.steps:
+                figures = {'step': step, 'loss': float(np.mean(losses)), **grounder.judge()}
+                lines.append(json.dumps(figures))
+                bar.show(figures['loss'], len(losses) * settings.batch_size / bar.lap())
+                print('  '.join(f'{k} {v:.4g}' for k, v in figures.items()), file=sys.stderr)
+                losses.clear()
+    save_grounded(grounder.model, out)
+    grounder.tokenizer.save(out)
+    write_text(out / METRICS, '\n'.join(lines) + '\n')
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    defaults = GroundSettings()
+    parser = argparse.ArgumentParser(
+        prog='python -m vla_adapter_ros.training.ground', description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    add = parser.add_argument
+    add('--config', default='tiny_sim', help='recipe whose network is grounded (tiny_sim)')
+    add('--scenes', type=Path, required=True, help='folder of simulation.ground_scenes')
+    add('--out', type=Path, required=True, help='folder for encoders, tokenizer and log')
+    add('--steps', type=int, default=defaults.steps, help=f'steps ({defaults.steps})')
+    add('--batch-size', type=int, default=defaults.batch_size,
+        help=f'pictures in a step ({defaults.batch_size})')  # fmt: skip
+    add('--lr', type=float, default=defaults.lr, help=f'peak learning rate ({defaults.lr:g})')
+    add('overrides', nargs='*', metavar='key=value', help='settings of the recipe')
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    options: Any = parse(arguments)
+    settings = GroundSettings(options.steps, options.batch_size, options.lr)
+    try:
+        config = load_config(options.config, options.overrides)
+        ground(config, load_scenes(options.scenes), options.out, settings)
+    except VLAAdapterError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+    print(options.out)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
