@@ -96,7 +96,8 @@ debian_packages() {
 # ---- 2/4 virtual environment -----------------------------------------------------------------
 
 venv_is_sound() {
-  "$VENV/bin/python" -m pip --version > /dev/null 2>&1 \
+  # Without pyvenv.cfg its python is the system's.
+  [[ -f $VENV/pyvenv.cfg ]] && "$VENV/bin/python" -m pip --version > /dev/null 2>&1 \
     && [[ $(describe_venv) == "$(describe_base)" ]]
 }
 
@@ -115,7 +116,10 @@ remove_venv() {
   [[ -f $VENV/made_here ]] \
     || die "$VENV was not made by this script and does not fit ($1); remove it or set VENV="
   say "setup 2/4 virtual environment: $1; making it anew"
-  rm -rf "$VENV"
+  # Out of the way at once: half removed, it would not be known as ours any more.
+  rm -rf "$VENV.old"
+  mv "$VENV" "$VENV.old"
+  rm -rf "$VENV.old"
 }
 
 make_venv() {
