@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -72,9 +73,9 @@ def test_the_loss_asks_for_points_in_sight_only():
 
 
 def test_a_named_colour_is_found_after_a_few_steps():
-    grounder = Grounder(load_config(None, SMALL), squares(200))
+    grounder = Grounder(load_config(None, SMALL), squares(200), GroundSettings(steps=60, lr=5e-3))
     before = grounder.judge()
-    losses = [loss for _, loss in grounder.train(GroundSettings(steps=60, lr=5e-3), seed=0)]
+    losses = [loss for _, loss in grounder.train()]
     after = grounder.judge()
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:5])
     assert after['object_found'] > 0.9 > before['object_found']
@@ -85,7 +86,8 @@ def test_training_begins_with_grounded_encoders(tmp_path):
     ground(config, squares(40), tmp_path, GroundSettings(steps=4, every=2))
     lines = [json.loads(line) for line in (tmp_path / 'grounding.jsonl').read_text().splitlines()]
     assert [line['step'] for line in lines] == [2, 4]
-    grounder = Grounder(config, squares(40))
+    assert not (tmp_path / 'checkpoints').exists()
+    grounder = Grounder(config, squares(40), GroundSettings())
     sizes = {'num_images': 2, 'vocab_size': grounder.tokenizer.vocab_size}
     model = VLAAdapter.from_config(network_config(config.model, **sizes))
     before = model.vision_backbone.featurizer.keypoint.maps.weight.clone()
@@ -96,9 +98,33 @@ def test_training_begins_with_grounded_encoders(tmp_path):
         load_grounded(VLAAdapter.from_config(network_config(other.model, **sizes)), tmp_path)
 
 
+def test_an_interrupted_grounding_goes_on_to_the_same_weights(tmp_path, monkeypatch):
+    config, settings = load_config(None, SMALL), GroundSettings(steps=4, every=2)
+    ground(config, squares(40), tmp_path / 'whole', settings)
+    train = Grounder.train
+
+    def killed(self, first=0):
+        for step, loss in train(self, first):
+            if step == 3:
+                raise KeyboardInterrupt
+            yield step, loss
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Grounder, 'train', killed)
+        ground(config, squares(40), tmp_path / 'cut', settings)
+    with pytest.raises(ConfigError, match=r'begun with lr 0\.002'):
+        ground(config, squares(40), tmp_path / 'cut', replace(settings, lr=1e-3))
+    ground(config, squares(40), tmp_path / 'cut', settings)
+    for name in (WEIGHTS, 'grounding.jsonl'):
+        assert (tmp_path / 'cut' / name).read_bytes() == (tmp_path / 'whole' / name).read_bytes()
+    with pytest.raises(ConfigError, match='finished grounding'):
+        ground(config, squares(40), tmp_path / 'cut', settings)
+
+
 def test_bad_input_is_refused_in_one_line(tmp_path, capsys):
     with pytest.raises(ConfigError, match='keypoints'):
-        Grounder(load_config(None, (*SMALL, 'model.vision.keypoints=1')), squares(4))
+        few = load_config(None, (*SMALL, 'model.vision.keypoints=1'))
+        Grounder(few, squares(4), GroundSettings())
     with pytest.raises(CheckpointError, match=WEIGHTS):
         load_grounded(torch.nn.Module(), tmp_path)
     with pytest.raises(VLAAdapterError, match=r'start\.grounded'):

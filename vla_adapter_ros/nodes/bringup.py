@@ -228,13 +228,24 @@ def parse_arguments(
     return given
 
 
-def main(words: Sequence[str] | None = None) -> None:
-    """Run until Ctrl-C, SIGTERM or until a node ends."""
+@contextlib.contextmanager
+def command_of_processes(name: str) -> Iterator[None]:
+    """End a command on signals and errors as its user expects: in one line, processes stopped."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # A shell that starts this in the background makes it ignore SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    given = parse_arguments(words)
     try:
+        yield
+    except VLAAdapterError as error:
+        sys.exit(f'{name}: {error}')
+    except KeyboardInterrupt:
+        sys.exit(0)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run until Ctrl-C, SIGTERM or until a node ends."""
+    given = parse_arguments(words)
+    with command_of_processes('bringup'):
         processes = plan(given)
         for launch in included_launches(given):
             raise BringupError(
@@ -245,10 +256,6 @@ def main(words: Sequence[str] | None = None) -> None:
         with Bringup(processes) as bringup:
             bringup.activate()
             sys.exit(f'bringup: {bringup.wait()}')
-    except VLAAdapterError as error:
-        sys.exit(f'bringup: {error}')
-    except KeyboardInterrupt:
-        sys.exit(0)
 
 
 if __name__ == '__main__':

@@ -8,35 +8,27 @@ Takes the arguments of launch/teach.launch.py in the same form.
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Sequence
 
-from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.nodes.bringup import Bringup, parse_arguments
+from vla_adapter_ros.nodes.bringup import Bringup, command_of_processes, parse_arguments
 from vla_adapter_ros.nodes.bringup_plan import use_shipped_profile
 from vla_adapter_ros.nodes.teach_plan import TEACH_ARGUMENTS, plan_teaching
 
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run until Ctrl-C, SIGTERM or until a node ends."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     given = parse_arguments(
         words, TEACH_ARGUMENTS, 'teach_bringup',
         'Start the teaching node and the recorder, like `ros2 launch vla_adapter_ros'
         ' teach.launch.py`, where launch_ros is not installed. Ctrl-C stops them.',
     )
-    try:
+    with command_of_processes('teach_bringup'):
         processes = plan_teaching(given)
         use_shipped_profile(sim=any(process.name == 'sim_arm' for process in processes))
         with Bringup(processes) as bringup:
             print('keys: ros2 run vla_adapter_ros teach_keyboard (in another terminal)')
             sys.exit(f'teach_bringup: {bringup.wait()}')
-    except VLAAdapterError as error:
-        sys.exit(f'teach_bringup: {error}')
-    except KeyboardInterrupt:
-        sys.exit(0)
 
 
 if __name__ == '__main__':

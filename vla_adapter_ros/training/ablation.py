@@ -220,6 +220,7 @@ def write_report(
         'steps': base.steps,
         'batch': base.batch_size * base.accumulate,
         'data': ', '.join(Path(path).name for path in base.data.datasets),
+        'encoders': 'grounded, the same for all' if base.start.grounded else 'from nothing',
         'training seed': base.seed,
         'judged on': f'{judging.episodes} episodes of each of {", ".join(judging.tasks)}, '
                      f'seeds from {judging.seeds.start}',

@@ -13,7 +13,7 @@ from vla_adapter_ros.training.ablation_variants import GROUPS, Variant
 Result = Mapping[str, Any]
 
 READING = """\
-How to read this. Every network was trained from nothing on the same data, for the same number of
+How to read this. Every network was trained on the same data, for the same number of
 steps, with the same order of samples, and judged on the same episodes. Brackets are 95 % Wilson
 intervals of the episodes; they do not contain the luck of the training seed, of which there is one
 a row. "p" is the two-sided exact sign test of the episodes that this network and the reference

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from vla_adapter_ros.processing.images import OWN_IMAGES, ImageConfig
 from vla_adapter_ros.processing.prompt import build_prompt, clean_instruction
 from vla_adapter_ros.processing.tokenizer import Tokenizer
 from vla_adapter_ros.training.config import ScheduleConfig, TrainConfig, load_config
+from vla_adapter_ros.training.config_loader import ConfigError
 from vla_adapter_ros.training.grounding import (
     check_keypoints,
     found,
@@ -41,16 +43,24 @@ from vla_adapter_ros.training.grounding import (
 )
 from vla_adapter_ros.training.model_setup import network_config
 from vla_adapter_ros.training.progress import ProgressBar
+from vla_adapter_ros.training.run_folder import RunFolder
 from vla_adapter_ros.training.schedule import rate_factor
 
 HELD_OUT = 0.04  # share of the pictures: the last ones, whole episodes
 JUDGED = 100  # pictures at a time
-METRICS = 'grounding.jsonl'
+METRICS, STATE = 'grounding.jsonl', 'grounding_state.pt'
 
 
 @dataclass(frozen=True)
 class GroundSettings:
-    """How to ground; the network, the seed and the threads are the recipe's."""
+    """How to ground; the network, the seed and the threads are the recipe's.
+
+    Attributes:
+        steps: optimiser steps.
+        batch_size: pictures in a step, one instruction each.
+        lr: peak learning rate.
+        every: steps between two judgements, at which the state is saved.
+    """
 
     steps: int = 3000
     batch_size: int = 32
@@ -61,13 +71,20 @@ class GroundSettings:
 class Grounder:
     """Trains the encoders and word embeddings of a network on pictures with points.
 
+    Args:
+        config: the recipe; its network and seed are used.
+        scenes: the pictures.
+        settings: how to train.
+
     Raises:
         ConfigError: the network has no keypoint maps for the points, or its encoders do not see
             the instruction.
     """
 
-    def __init__(self, config: TrainConfig, scenes: GroundScenes) -> None:
-        self.scenes = scenes
+    def __init__(
+        self, config: TrainConfig, scenes: GroundScenes, settings: GroundSettings
+    ) -> None:
+        self.scenes, self.settings, self._seed = scenes, settings, config.seed
         texts = {text for group in scenes.instructions for text in group}
         self.tokenizer = Tokenizer.from_texts(sorted(texts))
         torch.manual_seed(config.seed)
@@ -86,6 +103,7 @@ class Grounder:
             *self.model.vision_backbone.parameters(),
             self.model.decoder.embed_tokens.weight,
         ]
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=settings.lr, fused=True)
         self.held_out = max(1, round(HELD_OUT * len(scenes.images)))
 
     def scores(self, pictures: np.ndarray, which: np.ndarray) -> tuple[list[Tensor], Tensor]:
@@ -108,21 +126,22 @@ class Grounder:
         mask = nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
         return ids, mask
 
-    def train(self, settings: GroundSettings, seed: int) -> Iterator[tuple[int, float]]:
-        """Train; yield step and loss."""
-        optimizer = torch.optim.AdamW(self.parameters, lr=settings.lr, fused=True)
-        rng = np.random.default_rng(seed)
-        plan = ScheduleConfig(warmup=0.03)
+    def train(self, first: int = 0) -> Iterator[tuple[int, float]]:
+        """Train from step `first` on; yield the number of steps made and the loss."""
+        settings, plan = self.settings, ScheduleConfig(warmup=0.03)
         count, texts = len(self.scenes.images) - self.held_out, self.scenes.points.shape[1]
         self.model.train()
-        for step in range(settings.steps):
-            optimizer.param_groups[0]['lr'] = settings.lr * rate_factor(step, settings.steps, plan)
+        for step in range(first, settings.steps):
+            # What is drawn is a function of the step: a resumed run repeats it.
+            rng = np.random.default_rng((self._seed, step))
+            rate = settings.lr * rate_factor(step, settings.steps, plan)
+            self.optimizer.param_groups[0]['lr'] = rate
             pictures = rng.integers(0, count, settings.batch_size)
             loss = grounding_loss(*self.scores(pictures, rng.integers(0, texts, len(pictures))))
-            optimizer.zero_grad(set_to_none=True)
+            self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(self.parameters, 1.0)
-            optimizer.step()
+            self.optimizer.step()
             yield step + 1, float(loss.detach())
 
     @torch.no_grad()
@@ -145,27 +164,60 @@ class Grounder:
 def ground(config: TrainConfig, scenes: GroundScenes, out: Path, settings: GroundSettings) -> None:
     """Ground the encoders of a recipe and write them with tokenizer and log.
 
+    An interrupted run is carried on by the same call.
+
     Raises:
-        VLAAdapterError: the recipe does not fit, or the pictures have another size.
+        VLAAdapterError: the recipe does not fit, or `out` holds another grounding.
     """
     if config.speed.threads:
         torch.set_num_threads(config.speed.threads)
-    grounder = Grounder(config, scenes)
-    lines: list[str] = []
+    if (out / METRICS).is_file():
+        raise ConfigError(f'--out {out}: holds a finished grounding; choose another folder')
+    grounder = Grounder(config, scenes, settings)
+    folder = RunFolder(out, keep_last=1)
+    fixed = {'model': config.model, 'seed': config.seed, 'pictures': len(scenes.images)}
+    fixed |= asdict(settings)
+    first, lines = _resume(grounder, folder.last(), fixed)
     losses: list[float] = []
-    with ProgressBar(settings.steps, 0, True) as bar:
-        for step, loss in grounder.train(settings, config.seed):
+    with ProgressBar(settings.steps, first, True) as bar:
+        for step, loss in grounder.train(first):
             losses.append(loss)
             bar.advance()
             if step % settings.every == 0 or step == settings.steps:
                 figures = {'step': step, 'loss': float(np.mean(losses)), **grounder.judge()}
-                lines.append(json.dumps(figures))
+                lines.append(figures)
                 bar.show(figures['loss'], len(losses) * settings.batch_size / bar.lap())
                 print('  '.join(f'{k} {v:.4g}' for k, v in figures.items()), file=sys.stderr)
                 losses.clear()
+                state = {
+                    'fixed': fixed, 'step': step, 'lines': lines,
+                    'model': grounder.model.state_dict(),
+                    'optimizer': grounder.optimizer.state_dict(),
+                }  # fmt: skip
+                folder.save(step, lambda place, state=state: torch.save(state, place / STATE))
     save_grounded(grounder.model, out)
     grounder.tokenizer.save(out)
-    write_text(out / METRICS, '\n'.join(lines) + '\n')
+    # Last, as it tells that the rest is there.
+    write_text(out / METRICS, ''.join(json.dumps(line) + '\n' for line in lines))
+    shutil.rmtree(folder.checkpoints)
+
+
+def _resume(
+    grounder: Grounder, last: Path | None, fixed: dict[str, Any]
+) -> tuple[int, list[dict[str, float]]]:
+    """Load the state of an interrupted run; return the steps made and its log."""
+    if last is None:
+        return 0, []
+    state = torch.load(last / STATE, weights_only=True)
+    for name, value in fixed.items():
+        if state['fixed'][name] != value:
+            raise ConfigError(
+                f'--out {last.parent.parent}: was begun with {name} {state["fixed"][name]!r}, '
+                f'now it is {value!r}; choose another folder'
+            )
+    grounder.model.load_state_dict(state['model'])
+    grounder.optimizer.load_state_dict(state['optimizer'])
+    return int(state['step']), list(state['lines'])
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
