@@ -11,6 +11,7 @@ from training_samples import settings
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.model import VLAAdapter
 from vla_adapter_ros.training import ablation
+from vla_adapter_ros.training.ablation_plot import bars, plot
 from vla_adapter_ros.training.ablation_report import group_table, outcomes, sign_test
 from vla_adapter_ros.training.ablation_variants import (
     GROUPS,
@@ -50,6 +51,21 @@ def test_the_sign_test_is_the_exact_one():
     assert sign_test([True, False], [False, True]) == 1.0
     assert sign_test([True] * 9 + [False], [False] * 9 + [True]) == pytest.approx(22 / 2**10)
     assert sign_test([True] * 3, [True] * 3) == 1.0
+
+
+def test_the_picture_shows_finished_variants_with_their_rates_in_the_groups_order(tmp_path):
+    variants = make_variants(RECIPE, ['conditions'])
+    results = {
+        'conditions-both': result(8),
+        'conditions-raw': result(3),
+        'conditions-queries': {'error': 'loss is nan'},
+    }
+    found = bars('conditions', variants, results)
+    assert list(found) == ['raw', 'both']
+    assert [rate.successes for _, rate in found.values()] == [3, 8]
+    assert plot(variants, results, 'conditions-both', tmp_path / 'some.png')
+    assert not plot(variants, {'conditions-raw': result(3)}, None, tmp_path / 'none.png')
+    assert [path.name for path in tmp_path.iterdir()] == ['some.png']
 
 
 def result(solved, **more):
@@ -110,6 +126,7 @@ def test_two_variants_are_trained_judged_reported_and_kept(dataset, tmp_path, mo
     page = (folder / 'report.md').read_text()
     assert '2 of 2 networks finished' in page
     assert 'both *' in page
+    assert (folder / 'report.png').read_bytes().startswith(b'\x89PNG')
     captured = capsys.readouterr()
     assert 'variant 2 of 2: conditions-both (all done in about' in captured.err
     assert page in captured.out

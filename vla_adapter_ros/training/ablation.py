@@ -6,7 +6,7 @@ r"""Train the paper's variants under one budget on one dataset, and judge each i
 
 Every variant is the recipe with another `model` entry (--list shows them). Run the same command
 again after an interruption: finished variants are kept, an unfinished one goes on from its last
-checkpoint. report.md and report.json in the folder are renewed after each variant.
+checkpoint. report.md, report.json and report.png in the folder are renewed after each variant.
 """
 
 from __future__ import annotations
@@ -213,8 +213,9 @@ def write_report(
     base: TrainConfig, variants: Sequence[Variant], judging: Judging, folder: Path,
     results: Mapping[str, Mapping[str, Any]],
 ) -> None:
-    """Write report.md and report.json."""
+    """Write report.md, report.json and, from two comparable variants on, report.png."""
     from vla_adapter_ros.data.files import write_json, write_text
+    from vla_adapter_ros.training.ablation_plot import plot
 
     budget = {
         'steps': base.steps,
@@ -228,6 +229,7 @@ def write_report(
     reference = usual_run(variants, base.model)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / 'report.md', markdown(budget, variants, results, reference))
+    plot(variants, results, reference, folder / 'report.png')
     names = {v.run: [list(place) for place in v.places] for v in variants}
     write_json(
         folder / 'report.json',
