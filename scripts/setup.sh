@@ -116,10 +116,9 @@ remove_venv() {
   [[ -f $VENV/made_here ]] \
     || die "$VENV was not made by this script and does not fit ($1); remove it or set VENV="
   say "setup 2/4 virtual environment: $1; making it anew"
-  # Out of the way at once: half removed, it would not be known as ours any more.
-  rm -rf "$VENV.old"
-  mv "$VENV" "$VENV.old"
-  rm -rf "$VENV.old"
+  # `made_here` goes last: half removed, it must still be known as ours.
+  find "$VENV" -mindepth 1 -maxdepth 1 ! -name made_here -exec rm -rf {} +
+  rm -rf "$VENV"
 }
 
 make_venv() {

@@ -94,7 +94,7 @@ def test_training_begins_with_grounded_encoders(tmp_path):
     load_grounded(model, tmp_path)
     assert not torch.equal(before, model.vision_backbone.featurizer.keypoint.maps.weight)
     other = load_config(None, (*SMALL, 'model.vision.width=24'))
-    with pytest.raises(CheckpointError, match=r'does not fit.*vision_backbone'):
+    with pytest.raises(CheckpointError, match=r'(?s)does not fit.*vision_backbone'):
         load_grounded(VLAAdapter.from_config(network_config(other.model, **sizes)), tmp_path)
 
 
@@ -125,6 +125,9 @@ def test_bad_input_is_refused_in_one_line(tmp_path, capsys):
     with pytest.raises(ConfigError, match='keypoints'):
         few = load_config(None, (*SMALL, 'model.vision.keypoints=1'))
         Grounder(few, squares(4), GroundSettings())
+    larger = load_config(None, (*SMALL, 'model.vision.image_size=64'))
+    with pytest.raises(VLAAdapterError, match='expects'):
+        Grounder(larger, squares(4), GroundSettings()).judge()
     with pytest.raises(CheckpointError, match=WEIGHTS):
         load_grounded(torch.nn.Module(), tmp_path)
     with pytest.raises(VLAAdapterError, match=r'start\.grounded'):

@@ -1,7 +1,7 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """Pictures of the table, each with several instructions and where in it their things are.
 
-    python -m vla_adapter_ros.simulation.ground_scenes OUT --pictures 24000
+    python -m vla_adapter_ros.simulation.ground_scenes OUT --pictures 16000
 
 What a small network learns to look with before it learns to act: see `training/ground.py`.
 """
@@ -85,11 +85,21 @@ class Photographer:
     """Makes pictures in one process."""
 
     def __init__(self, job: SceneJob) -> None:
+        self._job = job
         self.contract = resolve_contract(job.robot)
         self._config = _images(job.image_size)
         self._simulation = ArmSimulation()
         self._expert = ExpertPolicy(self._simulation.object_poses)
-        check_cameras(self.contract)
+
+    def shard(self, number: int) -> int:
+        """Make one shard and return its number of pictures; it appears at once, complete."""
+        episodes = PICTURES_OF_SHARD // PICTURES_OF_EPISODE
+        first = self._job.first_seed + number * episodes
+        made = [part for i in range(episodes) for part in self.episode(first + i)]
+        images, points, texts = zip(*made, strict=True)
+        scenes = GroundScenes(np.stack(images), np.stack(points), texts)
+        save_shard(Path(self._job.output), number, scenes)
+        return len(made)
 
     def episode(self, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray, list[str]]]:
         """Yield images (C, S, S, 3), points (G, C, 2, 3) and G instructions of one episode."""
@@ -142,27 +152,20 @@ def _images(size: int) -> ImageConfig:
 
 
 _photographer: Photographer | None = None
-_job: SceneJob | None = None
 
 
 def _start_worker(job: SceneJob) -> None:
-    global _photographer, _job
-    _photographer, _job = Photographer(job), job
+    global _photographer
+    _photographer = Photographer(job)
 
 
 def _work(shard: int) -> int:
-    """Make one shard; it appears at once, complete."""
-    assert _photographer is not None and _job is not None
-    episodes = PICTURES_OF_SHARD // PICTURES_OF_EPISODE
-    first = _job.first_seed + shard * episodes
-    made = [part for i in range(episodes) for part in _photographer.episode(first + i)]
-    images, points, texts = zip(*made, strict=True)
-    save_shard(Path(_job.output), shard, GroundScenes(np.stack(images), np.stack(points), texts))
-    return len(made)
+    assert _photographer is not None
+    return _photographer.shard(shard)
 
 
 def make_scenes(job: SceneJob, pictures: int, workers: int) -> int:
-    """Make at least `pictures` pictures; those that are there already are kept.
+    """Make about `pictures` pictures; those that are there already are kept.
 
     Returns:
         The number of pictures made now.
@@ -179,7 +182,7 @@ def make_scenes(job: SceneJob, pictures: int, workers: int) -> int:
         raise DatasetError(f'{output}: holds pictures of other settings; choose another folder')
     output.mkdir(parents=True, exist_ok=True)
     write_json(output / DESCRIPTION, settings)
-    # An episode that ends early gives fewer pictures, never more.
+    # Two moments of an episode may be the same one: some give fewer pictures, none gives more.
     shards = range(-(-pictures // PICTURES_OF_SHARD))
     missing = [shard for shard in shards if not shard_path(output, shard).is_dir()]
     if not missing:
@@ -200,7 +203,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add('output', type=Path, help='folder of the pictures')
-    add('--pictures', type=int, default=24_000, help='how many pictures of both cameras')
+    add('--pictures', type=int, default=16_000, help='about how many pictures of both cameras')
     add('--workers', type=int, default=os.cpu_count() or 1, help='processes')
     add('--seed', type=int, default=FIRST_SEED, help='seed of the first episode')
     add('--robot', default=DEFAULT_ROBOT, help='robot contract: a name that ships, or a path')

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vla_adapter_ros.evaluation.statistics import Rate
-from vla_adapter_ros.training.ablation_report import Result, outcomes
+from vla_adapter_ros.training.ablation_report import Result, group_runs, outcomes
 from vla_adapter_ros.training.ablation_variants import GROUPS, Variant
 
 _USUAL, _OTHER = '#c2571a', '#4c72b0'
@@ -17,11 +17,10 @@ def bars(
     group: str, variants: Sequence[Variant], results: Mapping[str, Result]
 ) -> dict[str, tuple[str, Rate]]:
     """Return name → (run, success over all tasks) of a group's finished variants, in order."""
-    names = {name: v.run for v in variants for g, name in v.places if g == group}
     return {
-        name: (names[name], Rate.of(outcomes(results[names[name]]).values()))
-        for name in GROUPS[group][1]
-        if name in names and 'episodes' in results.get(names[name], {})
+        name: (run, Rate.of(outcomes(results[run]).values()))
+        for name, run in group_runs(group, variants).items()
+        if 'episodes' in results.get(run, {})
     }
 
 

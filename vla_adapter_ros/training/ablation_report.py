@@ -46,11 +46,17 @@ def against(result: Result, reference: Result | None) -> str:
     return '< 0.001' if p < 1e-3 else f'{p:.3f}'
 
 
+def group_runs(group: str, variants: Sequence[Variant]) -> dict[str, str]:
+    """Return name → run of the variants that a group has among these, in the group's order."""
+    runs = {name: v.run for v in variants for g, name in v.places if g == group}
+    return {name: runs[name] for name in GROUPS[group][1] if name in runs}
+
+
 def group_table(
     group: str, variants: Sequence[Variant], results: Mapping[str, Result], reference: str | None
 ) -> str:
     """Return the Markdown table of one group; variants without a result are named as such."""
-    names = {name: v.run for v in variants for g, name in v.places if g == group}
+    names = group_runs(group, variants)
     tasks = list(dict.fromkeys(
         e['task'] for run in names.values() for e in results.get(run, {}).get('episodes', ())
     ))  # fmt: skip
@@ -58,10 +64,7 @@ def group_table(
     header = ['variant', 'parameters', 's/step', 'held-out L1', *tasks, *together,
               'named object', 'p']  # fmt: skip
     rows = []
-    for name in GROUPS[group][1]:
-        if name not in names:
-            continue
-        run = names[name]
+    for name, run in names.items():
         label = f'{name} *' if run == reference else name
         result = results.get(run)
         if result is None or 'error' in result:

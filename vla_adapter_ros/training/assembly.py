@@ -83,7 +83,7 @@ def assemble(config: TrainConfig, progress: bool) -> Parts:
     known = _known_tokenizer(config)
     metadata = _start_metadata(config)
     network = _start_network(config, metadata)
-    processing = _processing(config, metadata, network)
+    processing = processing_config(config, metadata, network)
     _check_images(network, processing)
     datasets = [_open(path, config, processing.images, progress) for path in config.data.datasets]
     contract = _contract(datasets[0], config)
@@ -173,7 +173,16 @@ def _start_network(config: TrainConfig, metadata: Any) -> VLAAdapterConfig:
     return network_config(config.model) if metadata is None else metadata.config
 
 
-def _processing(config: TrainConfig, metadata: Any, network: VLAAdapterConfig) -> ProcessingConfig:
+def processing_config(
+    config: TrainConfig, metadata: Any, network: VLAAdapterConfig
+) -> ProcessingConfig:
+    """Return how a recipe's images and prompts are made; the cameras are the data's to name.
+
+    Args:
+        config: the recipe.
+        metadata: of the checkpoint that training starts from; None: it starts from none of ours.
+        network: what the images must fit.
+    """
     if config.start.kind == 'ours':
         if not metadata.preprocessing or not metadata.statistics:
             raise CheckpointError(

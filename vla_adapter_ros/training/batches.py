@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -79,13 +79,7 @@ class BatchMaker:
 
     def _prompts(self, instructions: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
         rows = [self.pipeline.prompt_ids(text) for text in instructions]
-        length = max(len(row) for row in rows)
-        ids = torch.full((len(rows), length), self.pipeline.tokenizer.pad_id, dtype=torch.long)
-        mask = torch.zeros(len(rows), length, dtype=torch.long)
-        for i, row in enumerate(rows):
-            ids[i, : len(row)] = torch.from_numpy(np.array(row))
-            mask[i, : len(row)] = 1
-        return ids, mask
+        return padded_prompts(rows, self.pipeline.tokenizer.pad_id)
 
     def pixels(
         self, images: np.ndarray, device: torch.device, training: bool = False
@@ -102,6 +96,19 @@ class BatchMaker:
             flat = augment(flat, self._augmentation)
         pixels = normalize_pixels(flat, config)
         return pixels.reshape(batch, cameras * pixels.shape[1], *pixels.shape[2:])
+
+
+def padded_prompts(
+    rows: Sequence[np.ndarray | list[int]], pad_id: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return ids and mask (B, L) of prompts of different lengths, padded on the right."""
+    length = max(len(row) for row in rows)
+    ids = torch.full((len(rows), length), pad_id, dtype=torch.long)
+    mask = torch.zeros(len(rows), length, dtype=torch.long)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.from_numpy(np.array(row))
+        mask[i, : len(row)] = 1
+    return ids, mask
 
 
 def _visual_tokens(stored: np.ndarray, device: torch.device) -> torch.Tensor:

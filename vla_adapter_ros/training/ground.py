@@ -29,9 +29,10 @@ from vla_adapter_ros.data.ground_scenes import GroundScenes, load_scenes
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.model import VLAAdapter
 from vla_adapter_ros.processing.augment import normalize_pixels
-from vla_adapter_ros.processing.images import OWN_IMAGES, ImageConfig
 from vla_adapter_ros.processing.prompt import build_prompt, clean_instruction
 from vla_adapter_ros.processing.tokenizer import Tokenizer
+from vla_adapter_ros.training.assembly import processing_config
+from vla_adapter_ros.training.batches import padded_prompts
 from vla_adapter_ros.training.config import ScheduleConfig, TrainConfig, load_config
 from vla_adapter_ros.training.config_loader import ConfigError
 from vla_adapter_ros.training.grounding import (
@@ -88,17 +89,12 @@ class Grounder:
         texts = {text for group in scenes.instructions for text in group}
         self.tokenizer = Tokenizer.from_texts(sorted(texts))
         torch.manual_seed(config.seed)
-        self.model = VLAAdapter.from_config(
-            network_config(
-                config.model, vocab_size=self.tokenizer.vocab_size,
-                num_images=scenes.images.shape[1],
-            )
-        )  # fmt: skip
-        check_keypoints(self.model, scenes.points.shape[3])
-        size, towers = self.model.config.image_size, len(self.model.config.vision)
-        self._images = ImageConfig(
-            size=size, normalisations=OWN_IMAGES.normalisations[-towers:], jpeg_round_trip=False
+        network = network_config(
+            config.model, vocab_size=self.tokenizer.vocab_size, num_images=scenes.images.shape[1]
         )
+        self.model = VLAAdapter.from_config(network)
+        check_keypoints(self.model, scenes.points.shape[3])
+        self._processing = processing_config(config, None, network)
         self.parameters = [
             *self.model.vision_backbone.parameters(),
             self.model.decoder.embed_tokens.weight,
@@ -108,23 +104,20 @@ class Grounder:
 
     def scores(self, pictures: np.ndarray, which: np.ndarray) -> tuple[list[Tensor], Tensor]:
         """Return the towers' scores and the points (B, n, P, 3) of pictures, one text each."""
-        ids, mask = self._prompts(pictures, which)
+        texts = [self.scenes.instructions[p][w] for p, w in zip(pictures, which, strict=True)]
+        ids, mask = padded_prompts([self._prompt(t) for t in texts], self.tokenizer.pad_id)
         images = torch.from_numpy(self.scenes.images[pictures])
-        pixels = normalize_pixels(images.flatten(0, 1).permute(0, 3, 1, 2), self._images)
+        flat = images.flatten(0, 1).permute(0, 3, 1, 2)
+        pixels = normalize_pixels(flat, self._processing.images)
         pixels = pixels.reshape(len(pictures), -1, *pixels.shape[2:])
+        self.model.check_pixels(pixels)
         with keypoint_scores(self.model) as scores:
             self.model.visual_tokens(pixels, self.model.decoder.embed_tokens(ids), mask)
         return scores, torch.from_numpy(self.scenes.points[pictures, which])
 
-    def _prompts(self, pictures: np.ndarray, which: np.ndarray) -> tuple[Tensor, Tensor]:
-        texts = [self.scenes.instructions[p][w] for p, w in zip(pictures, which, strict=True)]
-        rows = [
-            torch.tensor(self.tokenizer.encode(build_prompt(clean_instruction(text), 'plain')))
-            for text in texts
-        ]
-        ids = nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=0)
-        mask = nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
-        return ids, mask
+    def _prompt(self, text: str) -> list[int]:
+        prompt = build_prompt(clean_instruction(text), self._processing.prompt_format)
+        return self.tokenizer.encode(prompt)
 
     def train(self, first: int = 0) -> Iterator[tuple[int, float]]:
         """Train from step `first` on; yield the number of steps made and the loss."""

@@ -3,8 +3,8 @@
 
 The paper's towers and language model come pre-trained on pictures and words. A network from
 nothing has to find out from demonstrations alone which object a sentence is about, and a wrong
-arm movement says little about that: our tiny network needed thousands of steps, and mixed up
-shapes for ever. Told where the named things are, it learns so in minutes. The loss reads the
+arm movement says little about that: our tiny networks needed thousands of steps, or did not get
+there. Told where the named things are, they learn it in minutes. The loss reads the
 scores of the keypoint maps (`model/stem.py`): the first map of each tower is to peak at the
 object to act on, the second where that is to go.
 """
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.model import VLAAdapter
-from vla_adapter_ros.model.tensors import open_safetensors, save_safetensors
+from vla_adapter_ros.model.tensors import check_names, open_safetensors, save_safetensors
 from vla_adapter_ros.training.config_loader import ConfigError
 
 WEIGHTS = 'grounded.safetensors'
@@ -95,15 +95,19 @@ def found(scores: list[Tensor], points: Tensor, distance: float = 0.06) -> Tenso
     return torch.where(points[..., 2] > 0, (off < distance).float(), torch.nan)
 
 
-def save_grounded(model: VLAAdapter, folder: Path) -> None:
-    """Write towers and word embeddings; `start.grounded` of training reads them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    kept = {
-        name: value.detach().contiguous()
+def grounded_part(model: VLAAdapter) -> dict[str, Tensor]:
+    """Return towers and word embeddings by name; they share memory with the network."""
+    return {
+        name: value
         for name, value in model.state_dict().items()
         if name.startswith(TOWERS) or name == EMBEDDING
     }
-    save_safetensors(folder / WEIGHTS, kept, {})
+
+
+def save_grounded(model: VLAAdapter, folder: Path) -> None:
+    """Write towers and word embeddings; `start.grounded` of training reads them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_safetensors(folder / WEIGHTS, grounded_part(model), {})
 
 
 @torch.no_grad()
@@ -116,21 +120,11 @@ def load_grounded(model: VLAAdapter, folder: str | Path) -> None:
     path = Path(folder) / WEIGHTS
     if not path.is_file():
         raise CheckpointError(f'start.grounded: {path}: no such file; training.ground makes it')
-    stored = open_safetensors(path)
-    mine = {
-        name: value
-        for name, value in model.state_dict().items()
-        if name.startswith(TOWERS) or name == EMBEDDING
-    }
-    wrong = sorted(
-        name
-        for name in {*stored, *mine}
-        if name not in stored or name not in mine or stored[name].shape != tuple(mine[name].shape)
+    stored, mine = open_safetensors(path), grounded_part(model)
+    check_names(
+        {name: tuple(value.shape) for name, value in mine.items()},
+        {name: lazy.shape for name, lazy in stored.items()},
+        f'start.grounded: {path}',
     )
-    if wrong:
-        raise CheckpointError(
-            f'start.grounded: {path}: does not fit the network of the recipe: {len(wrong)} '
-            f'tensors differ, the first is {wrong[0]}; ground with the same model and tokenizer'
-        )
     for name, value in mine.items():
         value.copy_(stored[name].read(None))
