@@ -50,19 +50,23 @@ def save_shard(output: Path, shard: int, scenes: GroundScenes) -> None:
         (folder / 'instructions.json').write_text(json.dumps(scenes.instructions))
 
 
-def load_scenes(path: str | Path) -> GroundScenes:
-    """Read all pictures of a folder into memory.
+def load_scenes(*paths: str | Path) -> GroundScenes:
+    """Read all pictures of folders into memory.
 
     Raises:
-        DatasetError: there are none, or a file is damaged.
+        DatasetError: there are none, a file is damaged, or the folders do not go together.
     """
-    folders = sorted(Path(path).glob('shard-*'))
-    if not folders:
-        raise DatasetError(f'{path}: no pictures; make them with simulation.ground_scenes')
+    folders = []
+    for path in paths:
+        shards = sorted(Path(path).glob('shard-*'))
+        if not shards:
+            raise DatasetError(f'{path}: no pictures; make them with simulation.ground_scenes')
+        folders += shards
     try:
         images = np.concatenate([np.load(folder / 'images.npy') for folder in folders])
         points = np.concatenate([np.load(folder / 'points.npy') for folder in folders])
     except (OSError, ValueError) as error:
-        raise DatasetError(f'{path}: cannot be read: {error}') from error
+        where = ', '.join(str(path) for path in paths)
+        raise DatasetError(f'{where}: cannot be read: {error}') from error
     texts = [text for folder in folders for text in read_json(folder / 'instructions.json')]
     return GroundScenes(images, points, texts)

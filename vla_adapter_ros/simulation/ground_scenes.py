@@ -65,6 +65,7 @@ class SceneJob:
     robot: str
     image_size: int
     first_seed: int
+    tasks: tuple[str, ...] = EVALUATED_TASKS
 
 
 def any_goal(state: SceneState, rng: np.random.Generator) -> Goal:
@@ -104,7 +105,8 @@ class Photographer:
     def episode(self, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray, list[str]]]:
         """Yield images (C, S, S, 3), points (G, C, 2, 3) and G instructions of one episode."""
         rng = np.random.default_rng((seed, 2))
-        task = make_task(EVALUATED_TASKS[int(rng.integers(len(EVALUATED_TASKS)))], OPTIONS)
+        tasks = self._job.tasks
+        task = make_task(tasks[int(rng.integers(len(tasks)))], OPTIONS)
         session = TaskSession(self._simulation, task, self.contract.cameras)
         session.reset(seed)
         self._expert.reset()
@@ -178,6 +180,8 @@ def make_scenes(job: SceneJob, pictures: int, workers: int) -> int:
     output = Path(job.output)
     check_cameras(resolve_contract(job.robot))
     settings = {'robot': job.robot, 'image_size': job.image_size, 'first_seed': job.first_seed}
+    if job.tasks != EVALUATED_TASKS:
+        settings['tasks'] = list(job.tasks)
     if (output / DESCRIPTION).is_file() and read_json(output / DESCRIPTION) != settings:
         raise DatasetError(f'{output}: holds pictures of other settings; choose another folder')
     output.mkdir(parents=True, exist_ok=True)
@@ -203,6 +207,8 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add('output', type=Path, help='folder of the pictures')
+    add('--task', action='append', choices=EVALUATED_TASKS, default=argparse.SUPPRESS,
+        help='task whose expert is photographed; may be given several times (default: all)')
     add('--pictures', type=int, default=16_000, help='about how many pictures of both cameras')
     add('--workers', type=int, default=os.cpu_count() or 1, help='processes')
     add('--seed', type=int, default=FIRST_SEED, help='seed of the first episode')
@@ -217,7 +223,8 @@ def main(arguments: Several[str] | None = None) -> int:
     options: Any = parser.parse_args(arguments)
     if options.pictures < 1 or options.workers < 1:
         parser.error('--pictures and --workers must be at least 1')
-    job = SceneJob(str(options.output), options.robot, options.image_size, options.seed)
+    tasks = tuple(getattr(options, 'task', EVALUATED_TASKS))
+    job = SceneJob(str(options.output), options.robot, options.image_size, options.seed, tasks)
     try:
         made = make_scenes(job, options.pictures, options.workers)
     except VLAAdapterError as error:

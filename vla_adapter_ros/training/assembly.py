@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from vla_adapter_ros.data.dataset import Dataset, open_dataset
+from vla_adapter_ros.data.ground_scenes import load_scenes
 from vla_adapter_ros.data.mixture import Mixture
 from vla_adapter_ros.errors import CheckpointError, DatasetError
 from vla_adapter_ros.model import VLAAdapter, VLAAdapterConfig
@@ -27,8 +28,9 @@ from vla_adapter_ros.runtime.official import official_processing
 from vla_adapter_ros.training.batches import BatchMaker
 from vla_adapter_ros.training.config import TrainConfig
 from vla_adapter_ros.training.config_loader import ConfigError
-from vla_adapter_ros.training.grounding import load_grounded
+from vla_adapter_ros.training.grounding import check_keypoints, load_grounded
 from vla_adapter_ros.training.model_setup import network_config
+from vla_adapter_ros.training.scene_batches import SceneBatches
 
 
 @dataclass
@@ -114,6 +116,7 @@ def assemble(config: TrainConfig, progress: bool) -> Parts:
     maker = BatchMaker(
         pipeline, statistics, changes if config.data.augment else None,
         [d.name for d in mixture.datasets], None if config.latent_noise else _zero_latent(model),
+        _scenes(config, model, pipeline), config.grounding.batch_size,
     )
     return Parts(model, pipeline, statistics, contract, mixture, validation, maker)
 
@@ -159,6 +162,29 @@ def _zero_latent(model: VLAAdapter) -> torch.Tensor | None:
     if config.policy.kind == 'dit':
         return None  # what it starts from is the noise of diffusion, and no choice
     return torch.zeros(config.chunk_size, config.policy_width * config.action_dim)
+
+
+def _scenes(
+    config: TrainConfig, model: VLAAdapter, pipeline: InputPipeline
+) -> SceneBatches | None:
+    """Return the pictures that go with training.
+
+    Raises:
+        DatasetError: they cannot be read.
+        ConfigError: they do not fit the network.
+    """
+    if not config.grounding.scenes:
+        return None
+    scenes = load_scenes(*config.grounding.scenes)
+    size, cameras = pipeline.config.images.size, len(pipeline.config.cameras)
+    if scenes.images.shape[1:3] != (cameras, size):
+        count, side = scenes.images.shape[1:3]
+        raise ConfigError(
+            f'grounding.scenes: pictures of {count} cameras, {side} px wide; '
+            f'the network has {cameras} cameras and {size} px'
+        )
+    check_keypoints(model, scenes.points.shape[3])
+    return SceneBatches(scenes, pipeline.tokenizer, pipeline.config)
 
 
 def _start_metadata(config: TrainConfig) -> Any:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,6 +20,9 @@ from vla_adapter_ros.processing.statistics import Normalizer, Statistics
 from vla_adapter_ros.training.config import TrainConfig
 from vla_adapter_ros.training.trainer import Batch
 
+if TYPE_CHECKING:
+    from vla_adapter_ros.training.scene_batches import SceneBatches
+
 
 class BatchMaker:
     """Turns samples into network inputs and normalised targets, through the robot's own pipeline.
@@ -29,13 +33,16 @@ class BatchMaker:
         augmentation: random changes of training images; None: none.
         names: of the datasets, for messages.
         latent: (K, D·A) initial latent given to the policy; None: its own (noise in training).
+        scenes: pictures with points that come with training batches; None: none.
+        pictures: how many of them.
     """
 
     def __init__(
         self, pipeline: InputPipeline, statistics: Statistics,
         augmentation: AugmentConfig | None, names: list[str], latent: torch.Tensor | None = None,
+        scenes: SceneBatches | None = None, pictures: int = 0,
     ) -> None:
-        self._latent = latent
+        self._latent, self._scenes, self._pictures = latent, scenes, pictures
         self.pipeline, self._augmentation, self._names = pipeline, augmentation, names
         mode = pipeline.config.normalisation
         self.actions = Normalizer(statistics.action, mode, zero_constant=True)
@@ -43,7 +50,8 @@ class BatchMaker:
     def make(self, samples: Samples, device: torch.device, training: bool) -> Batch:
         """Return the tensors of `VLAAdapter.compute_loss`; the images are (B, 3·T·n, S, S).
 
-        Images from a feature cache are visual tokens already, (B, V, D).
+        Images from a feature cache are visual tokens already, (B, V, D). Training batches have
+        `scenes` too if there are pictures with points (`SceneBatches.draw`).
         """
         self._check(samples)
         ids, mask = self._prompts(samples.instructions)
@@ -62,6 +70,8 @@ class BatchMaker:
         }
         if self._latent is not None:
             batch['initial_latent'] = self._latent.to(device)
+        if training and self._scenes is not None:
+            batch['scenes'] = self._scenes.draw(self._pictures, device)
         return batch
 
     def _check(self, samples: Samples) -> None:

@@ -76,6 +76,15 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
+class GroundingConfig:
+    """Pictures that keep small encoders at finding what is named while the policy trains."""
+
+    scenes: list[str] = option([], 'folders of simulation.ground_scenes; none: off')
+    weight: float = option(0.05, 'of the grounding loss beside that of the actions')
+    batch_size: int = option(16, 'pictures per process and micro-step')
+
+
+@dataclass(frozen=True)
 class OptimizerConfig:
     """AdamW."""
 
@@ -184,6 +193,7 @@ class TrainConfig:
     start: StartConfig = section(StartConfig, 'initial weights')
     adaptation: AdaptationConfig = section(AdaptationConfig, 'what trains')
     data: DataConfig = section(DataConfig, 'datasets and loading')
+    grounding: GroundingConfig = section(GroundingConfig, 'finding what is named, meanwhile')
     optimizer: OptimizerConfig = section(OptimizerConfig, 'AdamW')
     schedule: ScheduleConfig = section(ScheduleConfig, 'learning rate')
     speed: SpeedConfig = section(SpeedConfig, 'speed and memory')
@@ -225,6 +235,10 @@ class TrainConfig:
             ('data.workers', data.workers >= 0, 'at least 0'),
             ('data.prefetch', data.prefetch > 0, 'at least 1'),
             ('data.end_weight', 0 < data.end_weight <= 1, 'a number in (0, 1]'),
+            ('grounding.scenes', self.adaptation.mode != 'frozen' or not self.grounding.scenes,
+             'none, because adaptation.mode is frozen: the encoders do not train'),
+            ('grounding.weight', self.grounding.weight > 0, 'above 0'),
+            ('grounding.batch_size', self.grounding.batch_size > 0, 'at least 1'),
             ('optimizer.lr', opt.lr > 0, 'above 0'),
             ('optimizer.clip_norm', opt.clip_norm >= 0, 'at least 0'),
             ('schedule.warmup', 0 <= plan.warmup < 1, 'a share in [0, 1)'),

@@ -28,26 +28,23 @@ from vla_adapter_ros.data.files import write_text
 from vla_adapter_ros.data.ground_scenes import GroundScenes, load_scenes
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.model import VLAAdapter
-from vla_adapter_ros.processing.augment import normalize_pixels
-from vla_adapter_ros.processing.prompt import build_prompt, clean_instruction
 from vla_adapter_ros.processing.tokenizer import Tokenizer
 from vla_adapter_ros.training.assembly import processing_config
-from vla_adapter_ros.training.batches import padded_prompts
 from vla_adapter_ros.training.config import ScheduleConfig, TrainConfig, load_config
 from vla_adapter_ros.training.config_loader import ConfigError
 from vla_adapter_ros.training.grounding import (
     check_keypoints,
     found,
     grounding_loss,
-    keypoint_scores,
     save_grounded,
+    scene_scores,
 )
 from vla_adapter_ros.training.model_setup import network_config
 from vla_adapter_ros.training.progress import ProgressBar
 from vla_adapter_ros.training.run_folder import RunFolder
+from vla_adapter_ros.training.scene_batches import SceneBatches
 from vla_adapter_ros.training.schedule import rate_factor
 
-HELD_OUT = 0.04  # share of the pictures: the last ones, whole episodes
 JUDGED = 100  # pictures at a time
 METRICS, STATE = 'grounding.jsonl', 'grounding_state.pt'
 
@@ -94,35 +91,23 @@ class Grounder:
         )
         self.model = VLAAdapter.from_config(network)
         check_keypoints(self.model, scenes.points.shape[3])
-        self._processing = processing_config(config, None, network)
+        processing = processing_config(config, None, network)
+        self.batches = SceneBatches(scenes, self.tokenizer, processing)
         self.parameters = [
             *self.model.vision_backbone.parameters(),
             self.model.decoder.embed_tokens.weight,
         ]
         self.optimizer = torch.optim.AdamW(self.parameters, lr=settings.lr, fused=True)
-        self.held_out = max(1, round(HELD_OUT * len(scenes.images)))
 
     def scores(self, pictures: np.ndarray, which: np.ndarray) -> tuple[list[Tensor], Tensor]:
         """Return the towers' scores and the points (B, n, P, 3) of pictures, one text each."""
-        texts = [self.scenes.instructions[p][w] for p, w in zip(pictures, which, strict=True)]
-        ids, mask = padded_prompts([self._prompt(t) for t in texts], self.tokenizer.pad_id)
-        images = torch.from_numpy(self.scenes.images[pictures])
-        flat = images.flatten(0, 1).permute(0, 3, 1, 2)
-        pixels = normalize_pixels(flat, self._processing.images)
-        pixels = pixels.reshape(len(pictures), -1, *pixels.shape[2:])
-        self.model.check_pixels(pixels)
-        with keypoint_scores(self.model) as scores:
-            self.model.visual_tokens(pixels, self.model.decoder.embed_tokens(ids), mask)
-        return scores, torch.from_numpy(self.scenes.points[pictures, which])
-
-    def _prompt(self, text: str) -> list[int]:
-        prompt = build_prompt(clean_instruction(text), self._processing.prompt_format)
-        return self.tokenizer.encode(prompt)
+        batch = self.batches.make(pictures, which, torch.device('cpu'))
+        return scene_scores(self.model, batch), batch['points']
 
     def train(self, first: int = 0) -> Iterator[tuple[int, float]]:
         """Train from step `first` on; yield the number of steps made and the loss."""
         settings, plan = self.settings, ScheduleConfig(warmup=0.03)
-        count, texts = len(self.scenes.images) - self.held_out, self.scenes.points.shape[1]
+        count, texts = self.batches.training, self.scenes.points.shape[1]
         self.model.train()
         for step in range(first, settings.steps):
             # What is drawn is a function of the step: a resumed run repeats it.
@@ -143,7 +128,7 @@ class Grounder:
         self.model.eval()
         total = len(self.scenes.images)
         losses, right = [], []
-        for first in range(total - self.held_out, total, JUDGED):
+        for first in range(self.batches.training, total, JUDGED):
             pictures = np.arange(first, min(total, first + JUDGED))
             scores, points = self.scores(pictures, pictures % self.scenes.points.shape[1])
             losses.append(float(grounding_loss(scores, points)))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -83,6 +84,15 @@ def grounding_loss(scores: list[Tensor], points: Tensor) -> Tensor:
         entropy = -(point_mass(places, height, width).flatten(2) * logarithms).sum(-1)
         losses.append((entropy * seen).sum() / seen.sum().clamp(min=1))
     return torch.stack(losses).mean()
+
+
+def scene_scores(model: VLAAdapter, batch: dict[str, Any]) -> list[Tensor]:
+    """Return each tower's scores for a batch of `scene_batches.py`; only the towers run."""
+    model.check_pixels(batch['pixel_values'])
+    with keypoint_scores(model) as scores:
+        embedded = model.decoder.embed_tokens(batch['input_ids'])
+        model.visual_tokens(batch['pixel_values'], embedded, batch['attention_mask'])
+    return scores
 
 
 def found(scores: list[Tensor], points: Tensor, distance: float = 0.06) -> Tensor:

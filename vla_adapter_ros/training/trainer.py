@@ -22,6 +22,7 @@ from torch import nn
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.training.config import TrainConfig
+from vla_adapter_ros.training.grounding import grounding_loss, scene_scores
 from vla_adapter_ros.training.metrics import PhaseTimer, RunLog, peak_flops, peak_memory_gb
 from vla_adapter_ros.training.optimizer import (
     WeightAverage,
@@ -54,15 +55,23 @@ class Batches(Protocol):
 
 
 class LossModule(nn.Module):
-    """Gives the model's loss through `forward`, where DDP and autocast hook in."""
+    """Gives the model's loss through `forward`, where DDP and autocast hook in.
 
-    def __init__(self, model: nn.Module) -> None:
+    Args:
+        model: the network.
+        grounding: weight of the loss of the batch's `scenes`, if it has some.
+    """
+
+    def __init__(self, model: nn.Module, grounding: float = 0.0) -> None:
         super().__init__()
-        self.model = model
+        self.model, self._grounding = model, grounding
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Return the scalar loss of one batch."""
         loss, _ = self.model.compute_loss(batch)
+        if (scenes := batch.get('scenes')) is not None:
+            scores = scene_scores(self.model, scenes)
+            loss = loss + self._grounding * grounding_loss(scores, scenes['points'])
         return loss
 
 
@@ -112,7 +121,8 @@ class Trainer:
         self.named = trainable(model)
         groups = parameter_groups(self.named, config.optimizer, backbone_names or [])
         optimizer = make_adamw(groups, config.optimizer, config.speed.fused_optimizer)
-        self._loss_module, self.optimizer = accelerator.prepare(LossModule(model), optimizer)
+        loss = LossModule(model, config.grounding.weight)
+        self._loss_module, self.optimizer = accelerator.prepare(loss, optimizer)
         self.average = WeightAverage(self.named, config.ema) if config.ema else None
         self.folder = RunFolder(Path(config.output_dir), config.save.keep_last)
         self._timer = PhaseTimer(accelerator.device.type == 'cuda')
