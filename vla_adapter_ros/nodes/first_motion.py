@@ -37,6 +37,11 @@ _SPEED = np.deg2rad(5.0)  # rad/s
 _GRIPPER_TARGETS = (0.3, 0.7)
 # Measured positions lag 50 ms behind, and the arm settles [s].
 _SETTLE = 0.7
+# It rests when it moves less than this meanwhile, and has moved if more [rad]; as a commanded
+# velocity this is rest too [rad/s].
+_STILL = 0.005
+# A first message may arrive this late, where the middleware has to send it again [s].
+_LATE = 3.0
 _WAIT = 10.0
 _PERIOD = 0.02
 
@@ -98,7 +103,8 @@ class FirstMotion:
             raise VLAAdapterError('not confirmed, nothing was moved')
         node.motion.engage(time.monotonic())
         # An arm whose state and command disagree moves now; it must rest before it is judged.
-        self._spin(2.0 * _SETTLE)
+        self._spin(_SETTLE)
+        self._settle()
 
     def _problem(self) -> str:
         node = self._node
@@ -141,8 +147,24 @@ class FirstMotion:
         return here + (_STEP if here < middle else -_STEP)
 
     def _move(self, goal: np.ndarray) -> None:
+        before = self._measured()
         self._node.motion.follow(goal)
-        self._spin(_STEP / _SPEED + 1.0 + _SETTLE)
+        self._spin(_STEP / _SPEED + 1.0)
+        self._spin(_LATE, until=lambda: self._moved_since(before))
+        self._settle()
+
+    def _settle(self) -> None:
+        """Wait until the arm rests; for so long that an arm that never does is judged too."""
+        end = time.monotonic() + _WAIT
+        moving = True
+        while moving and time.monotonic() < end:
+            before = self._measured()
+            self._spin(_SETTLE)
+            velocity = self._node.motion.commanded(time.monotonic())[1]
+            moving = self._moved_since(before) or bool(np.abs(velocity).max() > _STILL)
+
+    def _moved_since(self, before: np.ndarray) -> bool:
+        return bool(np.abs(self._measured() - before).max() > _STILL)
 
     def _question(self, text: str) -> str:
         """Ask, and hear the arm meanwhile: joint states must not grow old."""

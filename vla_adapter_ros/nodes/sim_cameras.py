@@ -32,7 +32,7 @@ class CameraThread:
         sizes: camera name → (width, height) [px].
         rate: of all cameras [Hz].
         publish: called in the thread with camera name, (H, W, 3) picture, stamp in seconds.
-        stamp: returns the time of the state, called under the lock.
+        stamp: returns the time of the state, called under the lock (but for `due`).
         report: called with a line when rendering fails; the thread then ends.
         lockstep: count the rate in time of `stamp` (simulated), and let the simulation ask `due`
             whether it must wait; else in real time.
@@ -91,7 +91,7 @@ class CameraThread:
 
     def _loop(self, renderer: OffscreenRenderer) -> None:
         while not self._stop.is_set():
-            if (early := self._due - self._clock()) > 0.0:
+            if (early := self._due - self._time()) > 0.0:
                 self._stop.wait(_POLL if self._lockstep else early)
                 continue
             with self._lock:
@@ -102,4 +102,9 @@ class CameraThread:
                 self._publish(camera, picture, stamp)
             self.pairs_rendered += 1
             # A slow CPU drops pictures instead of falling ever further behind.
-            self._due = max(self._due + self._period, self._clock())
+            self._due = max(self._due + self._period, self._time())
+
+    def _time(self) -> float:
+        """Return the time; whoever changes the scene changes its parts under the lock."""
+        with self._lock:
+            return self._clock()
