@@ -1,35 +1,51 @@
 #!/usr/bin/env bash
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 #
-# A policy for the simulated arm from nothing: pictures and demonstrations, encoders that find what
-# is named, training, success rates.
-# Interrupt and run it again: each part goes on where it stopped.
+# A policy for the simulated arm from nothing, in six parts: pictures, demonstrations, encoders that
+# find what is named, a first policy, demonstrations from where that one goes wrong, and the policy.
+# Then success rates. Interrupt and run it again: each part goes on where it stopped.
 #
-#   RUN=runs/mine scripts/policy.sh [key=value...]      settings of training, e.g. steps=9000
+#   RUN=runs/mine scripts/policy.sh [key=value...]      settings of the last training, e.g. steps=4000
 #
 # A quick look at all parts, in minutes (the policy is no good):
-#   PICTURES=400 EPISODES=8 GROUND_STEPS=50 JUDGED=2 RUN=runs/look DATA=datasets/look \
-#     SCENES=datasets/look_scenes scripts/policy.sh steps=50 save.every=50
+#   PICTURES=400 EPISODES=8 GROUND_STEPS=50 FIRST_STEPS=50 TAKEOVERS=2 JUDGED=2 RUN=runs/look \
+#     DATA=datasets/look scripts/policy.sh steps=50 save.every=50
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 data=${DATA:-datasets/tiny_sim}
-scenes=${SCENES:-datasets/tiny_sim_scenes}
 run=${RUN:-runs/tiny_sim}
+scenes=${data}_scenes
+pictures=${PICTURES:-16000}
 episodes=${EPISODES:-920} # of each task
 judged=${JUDGED:-100}
-collect=(python -m vla_adapter_ros.simulation.collect "$data" --append --image-size 96 --storage image)
+collect=(python -m vla_adapter_ros.simulation.collect --image-size 96 --storage image)
+train=(python -m vla_adapter_ros.training.train --config tiny_sim)
 
-python -m vla_adapter_ros.simulation.ground_scenes "$scenes" --pictures "${PICTURES:-16000}"
+# Pictures of all tasks, and more of the one whose sentences are hardest.
+python -m vla_adapter_ros.simulation.ground_scenes "$scenes" --pictures "$pictures"
+python -m vla_adapter_ros.simulation.ground_scenes "${scenes}_sequence" --task long_horizon \
+  --pictures $((pictures * 3 / 8)) --seed 5100000
 # The table of the demo, with one instruction after another; then all five tasks.
-"${collect[@]}" --task tabletop --episodes $((episodes / 4))
-"${collect[@]}" --episodes "$episodes"
+"${collect[@]}" "$data" --append --task tabletop --episodes $((episodes / 4))
+"${collect[@]}" "$data" --append --episodes "$episodes"
 if [ ! -e "$run/grounded/grounding.jsonl" ]; then
   python -m vla_adapter_ros.training.ground --config tiny_sim --scenes "$scenes" \
     --out "$run/grounded" --steps "${GROUND_STEPS:-3000}"
 fi
-python -m vla_adapter_ros.training.train --config tiny_sim \
-  "data.datasets=[$data]" "start.grounded=$run/grounded" "output_dir=$run" "$@"
-last=$(ls -d "$run"/checkpoints/step-* | tail -1)
-python -m vla_adapter_ros.evaluation.simulate "$last" \
+"${train[@]}" "data.datasets=[$data]" "start.grounded=$run/grounded" "output_dir=$run/first" \
+  "steps=${FIRST_STEPS:-15000}"
+newest() { find "$1/checkpoints" -maxdepth 1 -name 'step-*' | sort | tail -1; }
+"${collect[@]}" "${data}_takeovers" --append --task pick_and_place --task long_horizon \
+  --student "$(newest "$run/first")" --episodes "${TAKEOVERS:-500}" --seed 3000000
+
+# On a CPU two processes with a batch each; a GPU takes both batches at once.
+if command -v nvidia-smi > /dev/null && nvidia-smi -L > /dev/null 2>&1; then
+  last=("${train[@]}" batch_size=64 grounding.batch_size=32)
+else
+  last=(torchrun --standalone --nproc_per_node 2 -m "${train[@]:2}")
+fi
+"${last[@]}" "data.datasets=[$data,${data}_takeovers]" "start.grounded=$run/grounded" \
+  "grounding.scenes=[$scenes,${scenes}_sequence]" "output_dir=$run" "$@"
+python -m vla_adapter_ros.evaluation.simulate "$(newest "$run")" \
   --episodes "$judged" --listen $((judged / 5)) --workers "$(nproc)" --out "$run/report"
