@@ -1,7 +1,7 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """The training loop. One process or many: accelerate places, wraps and synchronises the model.
 
-Everything random in a step (latent noise, dropout, augmentation) is seeded by (seed, step,
+Everything random in a step (noise, dropout, augmentation, pictures) is seeded by (seed, step,
 micro-step), and the order of samples is a function of (seed, step) too. A resumed run therefore
 needs no saved generator state and repeats exactly what an uninterrupted one does.
 """
