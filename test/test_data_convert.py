@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 
+import av
 import numpy as np
 import pytest
 from bag_samples import BagSpec, commanded_at, joints_at, write_bag
@@ -174,6 +175,25 @@ def files_of(folder):
     return sorted(file.relative_to(folder) for file in folder.rglob('*') if file.is_file())
 
 
+def assert_alike(one, other):
+    """Files of two conversions of the same bags: the same bytes, in videos the same pictures.
+
+    x264 with one thread codes the same pictures a little otherwise once in some 50 runs.
+    """
+    if one.suffix != '.mp4':
+        assert one.read_bytes() == other.read_bytes(), one
+        return
+    mine, theirs = pictures_of(one), pictures_of(other)
+    assert mine.shape == theirs.shape, one
+    # One picture and the next differ by 3.7 and more on average.
+    assert np.abs(mine.astype(int) - theirs).mean((1, 2, 3)).max() < 1.0, one
+
+
+def pictures_of(video):
+    with av.open(str(video)) as container:
+        return np.stack([f.to_ndarray(format='rgb24') for f in container.decode(video=0)])
+
+
 def test_conversion_is_deterministic(tmp_path):
     bags = [write_bag(tmp_path / 'a')]
     for name in ('x', 'y'):
@@ -181,7 +201,7 @@ def test_conversion_is_deterministic(tmp_path):
     names = files_of(tmp_path / 'x')
     assert len(names) > 6
     for file in names:
-        assert (tmp_path / 'x' / file).read_bytes() == (tmp_path / 'y' / file).read_bytes(), file
+        assert_alike(tmp_path / 'x' / file, tmp_path / 'y' / file)
 
 
 def test_interrupted_conversion_carries_on(tmp_path, monkeypatch):
@@ -205,7 +225,7 @@ def test_interrupted_conversion_carries_on(tmp_path, monkeypatch):
     convert(bags, tmp_path / 'straight')
     for file in files_of(tmp_path / 'straight'):
         one, other = (tmp_path / name / file for name in ('set', 'straight'))
-        assert one.read_bytes() == other.read_bytes(), file
+        assert_alike(one, other)
 
 
 def test_several_processes_convert_alike(tmp_path):
@@ -218,7 +238,7 @@ def test_several_processes_convert_alike(tmp_path):
         assert set(result.failed) == {'c'}
     for file in files_of(tmp_path / 'set1'):
         one, two = (tmp_path / name / file for name in ('set1', 'set2'))
-        assert one.read_bytes() == two.read_bytes(), file
+        assert_alike(one, two)
 
 
 def test_existing_output_is_refused_or_appended_to(tmp_path):
