@@ -88,7 +88,7 @@ def test_training_begins_with_grounded_encoders(tmp_path):
     assert [line['step'] for line in lines] == [2, 4]
     assert not (tmp_path / 'checkpoints').exists()
     grounder = Grounder(config, squares(40), GroundSettings())
-    sizes = {'num_images': 2, 'vocab_size': grounder.tokenizer.vocab_size}
+    sizes = {'num_images': 2, 'vocab_size': grounder.batches.tokenizer.vocab_size}
     model = VLAAdapter.from_config(network_config(config.model, **sizes))
     before = model.vision_backbone.featurizer.keypoint.maps.weight.clone()
     load_grounded(model, tmp_path)

@@ -8,8 +8,8 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from test_training_ground import squares
-from training_samples import make_dataset, settings, weights
+from test_training_ground import SMALL, squares
+from training_samples import config, make_dataset, weights
 
 from vla_adapter_ros.data.ground_scenes import GroundScenes, load_scenes, save_shard
 from vla_adapter_ros.errors import DatasetError
@@ -17,17 +17,9 @@ from vla_adapter_ros.model import VLAAdapter
 from vla_adapter_ros.processing.tokenizer import Tokenizer
 from vla_adapter_ros.training import train
 from vla_adapter_ros.training.assembly import assemble
-from vla_adapter_ros.training.config import load_config
 from vla_adapter_ros.training.config_loader import ConfigError
 from vla_adapter_ros.training.grounding import found, scene_scores
 from vla_adapter_ros.training.scene_batches import SceneBatches
-
-MODEL = (
-    'model={preset: tiny, use_film: true, film_words: 6, num_queries: 2, vision: {width: 16, '
-    'depth: 2, heads: 2, mlp_hidden: 16, patch: 8, stem: conv, keypoints: 4, pool: 2, '
-    'image_size: 32}, language: {hidden: 32, layers: 1, heads: 2, kv_heads: 1, mlp_hidden: 32, '
-    'embedding_scale: 0.7}}'
-)
 
 
 @pytest.fixture(scope='module')
@@ -43,20 +35,19 @@ def places(tmp_path_factory):
 
 def configure(places, output, *more):
     data, scenes, tokenizer = places
-    kept = [s for s in settings(data, output) if not s.startswith(('model=', 'data.valid'))]
-    return load_config(None, [
-        *kept, MODEL, f'tokenizer={tokenizer}', f'grounding.scenes=[{scenes}]',
+    return config(
+        data, output, SMALL[0], f'tokenizer={tokenizer}', f'grounding.scenes=[{scenes}]',
         'data.validation_fraction=0', 'data.augment=false', *more,
-    ])  # fmt: skip
+    )  # fmt: skip
 
 
 def share_found(checkpoint, places):
     """Return the share of the pictures held out in which the named square is found."""
-    config = configure(places, checkpoint)
-    parts = assemble(config, progress=False)
+    pipeline = assemble(configure(places, checkpoint), progress=False).pipeline
     model = VLAAdapter.from_pretrained(str(checkpoint)).eval()
-    batches = SceneBatches(load_scenes(places[1]), parts.pipeline.tokenizer, parts.pipeline.config)
-    last = np.arange(batches.training, batches.training + batches.held_out)
+    scenes = load_scenes(places[1])
+    batches = SceneBatches(scenes, pipeline.tokenizer, pipeline.config)
+    last = np.arange(batches.training, len(scenes.images))
     batch = batches.make(last, last % 3, torch.device('cpu'))
     with torch.no_grad():
         return float(found(scene_scores(model, batch), batch['points'])[..., 0].nanmean())

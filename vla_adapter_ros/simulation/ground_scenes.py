@@ -180,7 +180,7 @@ def make_scenes(job: SceneJob, pictures: int, workers: int) -> int:
     output = Path(job.output)
     check_cameras(resolve_contract(job.robot))
     settings = {'robot': job.robot, 'image_size': job.image_size, 'first_seed': job.first_seed}
-    if job.tasks != EVALUATED_TASKS:
+    if job.tasks != EVALUATED_TASKS:  # folders made before tasks could be chosen name none
         settings['tasks'] = list(job.tasks)
     if (output / DESCRIPTION).is_file() and read_json(output / DESCRIPTION) != settings:
         raise DatasetError(f'{output}: holds pictures of other settings; choose another folder')

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from vla_adapter_ros.data.dataset import Dataset, open_dataset
-from vla_adapter_ros.data.ground_scenes import load_scenes
+from vla_adapter_ros.data.ground_scenes import GroundScenes, load_scenes
 from vla_adapter_ros.data.mixture import Mixture
 from vla_adapter_ros.errors import CheckpointError, DatasetError
 from vla_adapter_ros.model import VLAAdapter, VLAAdapterConfig
@@ -87,6 +87,7 @@ def assemble(config: TrainConfig, progress: bool) -> Parts:
     network = _start_network(config, metadata)
     processing = processing_config(config, metadata, network)
     _check_images(network, processing)
+    scenes = load_scenes(*config.grounding.scenes) if config.grounding.scenes else None
     datasets = [_open(path, config, processing.images, progress) for path in config.data.datasets]
     contract = _contract(datasets[0], config)
     processing = _cameras(processing, datasets[0].cameras, contract, config)
@@ -116,7 +117,8 @@ def assemble(config: TrainConfig, progress: bool) -> Parts:
     maker = BatchMaker(
         pipeline, statistics, changes if config.data.augment else None,
         [d.name for d in mixture.datasets], None if config.latent_noise else _zero_latent(model),
-        _scenes(config, model, pipeline), config.grounding.batch_size,
+        None if scenes is None else _scene_batches(scenes, model, pipeline),
+        config.grounding.batch_size,
     )
     return Parts(model, pipeline, statistics, contract, mixture, validation, maker)
 
@@ -164,18 +166,10 @@ def _zero_latent(model: VLAAdapter) -> torch.Tensor | None:
     return torch.zeros(config.chunk_size, config.policy_width * config.action_dim)
 
 
-def _scenes(
-    config: TrainConfig, model: VLAAdapter, pipeline: InputPipeline
-) -> SceneBatches | None:
-    """Return the pictures that go with training.
-
-    Raises:
-        DatasetError: they cannot be read.
-        ConfigError: they do not fit the network.
-    """
-    if not config.grounding.scenes:
-        return None
-    scenes = load_scenes(*config.grounding.scenes)
+def _scene_batches(
+    scenes: GroundScenes, model: VLAAdapter, pipeline: InputPipeline
+) -> SceneBatches:
+    """Return the pictures that go with training; ConfigError if they do not fit the network."""
     size, cameras = pipeline.config.images.size, len(pipeline.config.cameras)
     if scenes.images.shape[1:3] != (cameras, size):
         count, side = scenes.images.shape[1:3]

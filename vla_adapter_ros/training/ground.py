@@ -82,17 +82,17 @@ class Grounder:
     def __init__(
         self, config: TrainConfig, scenes: GroundScenes, settings: GroundSettings
     ) -> None:
-        self.scenes, self.settings, self._seed = scenes, settings, config.seed
+        self.settings, self._seed = settings, config.seed
         texts = {text for group in scenes.instructions for text in group}
-        self.tokenizer = Tokenizer.from_texts(sorted(texts))
+        tokenizer = Tokenizer.from_texts(sorted(texts))
         torch.manual_seed(config.seed)
         network = network_config(
-            config.model, vocab_size=self.tokenizer.vocab_size, num_images=scenes.images.shape[1]
+            config.model, vocab_size=tokenizer.vocab_size, num_images=scenes.images.shape[1]
         )
         self.model = VLAAdapter.from_config(network)
         check_keypoints(self.model, scenes.points.shape[3])
         processing = processing_config(config, None, network)
-        self.batches = SceneBatches(scenes, self.tokenizer, processing)
+        self.batches = SceneBatches(scenes, tokenizer, processing)
         self.parameters = [
             *self.model.vision_backbone.parameters(),
             self.model.decoder.embed_tokens.weight,
@@ -107,7 +107,7 @@ class Grounder:
     def train(self, first: int = 0) -> Iterator[tuple[int, float]]:
         """Train from step `first` on; yield the number of steps made and the loss."""
         settings, plan = self.settings, ScheduleConfig(warmup=0.03)
-        count, texts = self.batches.training, self.scenes.points.shape[1]
+        count, texts = self.batches.training, self.batches.scenes.points.shape[1]
         self.model.train()
         for step in range(first, settings.steps):
             # What is drawn is a function of the step: a resumed run repeats it.
@@ -126,11 +126,12 @@ class Grounder:
     def judge(self) -> dict[str, float]:
         """Return loss and share of points found on the pictures held out."""
         self.model.eval()
-        total = len(self.scenes.images)
+        scenes = self.batches.scenes
+        total, texts = len(scenes.images), scenes.points.shape[1]
         losses, right = [], []
         for first in range(self.batches.training, total, JUDGED):
             pictures = np.arange(first, min(total, first + JUDGED))
-            scores, points = self.scores(pictures, pictures % self.scenes.points.shape[1])
+            scores, points = self.scores(pictures, pictures % texts)
             losses.append(float(grounding_loss(scores, points)))
             right.append(found(scores, points))
         self.model.train()
@@ -174,7 +175,7 @@ def ground(config: TrainConfig, scenes: GroundScenes, out: Path, settings: Groun
                 }  # fmt: skip
                 folder.save(step, lambda place, state=state: torch.save(state, place / STATE))
     save_grounded(grounder.model, out)
-    grounder.tokenizer.save(out)
+    grounder.batches.tokenizer.save(out)
     # Last, as it tells that the rest is there.
     write_text(out / METRICS, ''.join(json.dumps(line) + '\n' for line in lines))
     shutil.rmtree(folder.checkpoints)

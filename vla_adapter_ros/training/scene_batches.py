@@ -23,21 +23,19 @@ class SceneBatches:
     """Makes batches of pictures, one instruction each.
 
     Args:
-        scenes: the pictures; the last ones are held out.
+        scenes: the pictures.
         tokenizer: of the network.
         processing: how its images and prompts are made.
+
+    Attributes:
+        training: the number of pictures to learn from; those after them are held out.
     """
 
     def __init__(
         self, scenes: GroundScenes, tokenizer: Tokenizer, processing: ProcessingConfig
     ) -> None:
         self.scenes, self.tokenizer, self._processing = scenes, tokenizer, processing
-        self.held_out = max(1, round(HELD_OUT * len(scenes.images)))
-
-    @property
-    def training(self) -> int:
-        """The number of pictures that are not held out."""
-        return len(self.scenes.images) - self.held_out
+        self.training = len(scenes.images) - max(1, round(HELD_OUT * len(scenes.images)))
 
     def make(
         self, pictures: np.ndarray, which: Sequence[int] | np.ndarray, device: torch.device
