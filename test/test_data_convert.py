@@ -178,7 +178,7 @@ def files_of(folder):
 def assert_alike(one, other):
     """Files of two conversions of the same bags: the same bytes, in videos the same pictures.
 
-    Once in some 50 runs a video comes out a little otherwise, by 9 of 255 at most; why is unknown.
+    In 2 of 225 runs a video came out a little otherwise, by 9 of 255 at most; why is unknown.
     """
     if one.suffix != '.mp4':
         assert one.read_bytes() == other.read_bytes(), one
