@@ -32,7 +32,10 @@ def isolated_environment() -> dict[str, str]:
 def wait_until(condition, seconds=30.0, what='condition', poll=0.02):
     """Return the first truthy value of `condition()`; fail the test after `seconds`."""
     end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    late = False
+    while not late:
+        # Before the look: one that comes after the time is the last.
+        late = time.monotonic() > end
         if value := condition():
             return value
         time.sleep(poll)

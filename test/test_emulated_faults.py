@@ -16,6 +16,7 @@ import pytest
 
 pytest.importorskip('rclpy', reason='needs ROS 2')
 
+from arm_record import ArmRecord
 from graph_client import NAMES, GraphClient
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
@@ -30,9 +31,6 @@ DRIVERS = {
 }
 # The longest age of a joint state, one chunk of eight steps, and what a busy machine adds [s].
 REST_WITHIN = 3.0
-# The record itself may be late: the middleware needs time to see that a process is gone [s].
-RECORD_WITHIN = 20.0
-REST_SPEED = 0.02
 COUNT = 2 * np.pi / 4096
 
 
@@ -50,9 +48,9 @@ class Rig:
         self.driver_arguments = (module, {'default_speed_deg_s': 90.0, **extra}, environment)
         self.driver = NodeProcess(*self.driver_arguments)
         self.client = GraphClient(environment)
-        self.truth: list[tuple[float, np.ndarray]] = []
+        self.truth = ArmRecord(NAMES[:6], resolution=2 * COUNT)
         self.client.node.create_subscription(
-            JointState, f'/{self.driver_node}/arm', self._on_truth, 50
+            JointState, f'/{self.driver_node}/arm', self.truth.add, 50
         )
         self.node = NodeProcess('policy_node', {
             'robot': robot, 'policy': 'fault_policies:Swaying', 'instruction': 'sway',
@@ -63,23 +61,9 @@ class Rig:
         assert self.client.configure() and self.client.activate()
         self.wait_for_motion()
 
-    def _on_truth(self, message):
-        values = dict(zip(message.name, message.position))
-        # When it was measured, not when it arrived.
-        at = message.header.stamp.sec + message.header.stamp.nanosec * 1e-9
-        self.truth.append((at, np.array([values[n] for n in NAMES[:6]])))
-
-    def speed(self, since=0.4) -> float:
-        now = time.time()
-        recent = [(t, q) for t, q in self.truth[-100:] if t > now - since]
-        if len(recent) < 5:
-            return float('nan')
-        travel = np.ptp([q for _, q in recent], axis=0).max()
-        return float(max(travel - 2 * COUNT, 0.0) / (recent[-1][0] - recent[0][0]))
-
     def wait_for_motion(self, seconds=60):
         self.client.wait_for_state('RUNNING', seconds)
-        wait_until(lambda: self.speed() > 0.05, seconds, 'motion')
+        wait_until(self.truth.moves, seconds, 'motion')
 
     def inject(self, fault):
         name = f'/{self.driver_node}/set_parameters'
@@ -89,14 +73,8 @@ class Rig:
         assert self.client.call(SetParameters, name, request).results[0].successful
 
     def assert_rest(self):
-        fault = time.time()
-        wait_until(lambda: self.speed() < REST_SPEED, RECORD_WITHIN, 'rest')
-        resting = self.truth[-1][1]
-        moving = [t for t, q in self.truth if np.abs(q - resting).max() > 2 * COUNT]
-        assert max(moving) < fault + REST_WITHIN
-        time.sleep(0.5)
-        assert self.speed() < REST_SPEED, 'it moved again'
-        positions = np.array([q for _, q in self.truth])
+        self.truth.assert_rest(REST_WITHIN, 2 * COUNT)
+        positions = self.truth.positions
         lower, upper = self.contract.lower[:6], self.contract.upper[:6]
         assert np.all(positions >= lower - COUNT) and np.all(positions <= upper + COUNT)
 
@@ -144,10 +122,10 @@ def test_killed_driver_that_comes_back_is_found_again(rig):
     rig.driver.kill()
     rig.client.wait_for_reason('joint state')
     assert rig.node.alive
-    rig.truth.clear()
+    rig.truth.states.clear()
     rig.driver = NodeProcess(*rig.driver_arguments)
-    wait_until(lambda: len(rig.truth) > 20, 20, 'the driver to be back')
-    positions = np.array([q for _, q in rig.truth])
+    wait_until(lambda: len(rig.truth.states) > 20, 20, 'the driver to be back')
+    positions = rig.truth.positions
     # Nothing drives a driver that has just come back to wherever the old motion was going.
     assert np.abs(np.diff(positions, axis=0)).max() < 0.1
 

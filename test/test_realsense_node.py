@@ -78,7 +78,8 @@ def test_diagnostics_show_serial_and_clock_offset(start, recording):
     listener.wait_for_state('streaming: Intel RealSense D405 recorded in d405.db3')
     assert listener.values['serial'] == SERIAL
     assert listener.values['stamps'].startswith('camera clock + ')
-    assert np.median(listener.delays) < 0.05
+    # A wrong offset shows in every delay; a busy machine only adds to some.
+    assert -0.005 < min(listener.delays) < 0.05
 
 
 def test_end_of_the_recording_is_reported_and_the_node_lives(start, recording):

@@ -210,6 +210,24 @@ def test_silent_driver_stops_the_motion():
     assert 'stale joint state' in arm.motion.problem(arm.now)
 
 
+def test_goal_is_reached_though_the_stream_paused_on_the_way():
+    arm = Arm(contract=load_contract(contract_path('alicia_d_standalone')), kinematics=False)
+    arm.engage()
+    goal = START.copy()
+    goal[0] += 0.25
+    arm.motion.follow(goal)
+    arm.run(0.2)
+    stopped = arm.state.copy()
+    assert 0.01 < stopped[0] - START[0] < 0.2, 'on its way'
+    # Longer than the scheduler takes for a late tick, shorter than joint states may be silent.
+    arm.now += 0.4
+    arm.report()
+    arm.run(TICK)
+    assert np.abs(arm.state - stopped).max() < 0.03, 'goes on from where it stopped'
+    arm.run(2.0)
+    assert np.abs(arm.state - goal).max() < 1e-6
+
+
 def sine(time, amplitude=0.5, frequency=0.3):
     target = START.copy()
     target[0] += amplitude * np.sin(2 * np.pi * frequency * time)

@@ -130,7 +130,9 @@ class FirstMotion:
         before = self._measured()
         home = node.motion.commanded(time.monotonic())[0]
         goal = home.copy()
-        goal[index] = target
+        # From the command: a joint must not go far where state and command disagree.
+        joint = index < len(contract.joints)
+        goal[index] = home[index] + target - before[index] if joint else target
         self._move(goal)
         after = self._measured()
         self._move(home)

@@ -215,9 +215,12 @@ class SimArmNode(Node):
         elapsed = self._due()
         if not elapsed:
             return
+        # The state that follows is that of now, however long its computing takes.
+        stamp = self._now()
         with self.lock:
             self._advance(elapsed)
-            stamp = self._now()
+            if self._clock_publisher is not None:
+                stamp = self._now()
             positions, velocities = self.simulation.positions, self.simulation.velocities
             if self._window is not None:
                 self._window.show()

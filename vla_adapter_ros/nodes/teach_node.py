@@ -72,6 +72,7 @@ class TeachNode(Node):
             [n.strip() for n in parameters.leader_names.split(',') if n.strip()],
             parameters.leader_gripper_open,
             parameters.leader_gripper_closed,
+            parameters.max_leader_age,
         )
         self._commands = ArmCommands(self, self.motion.contract)
         self._dragging = False

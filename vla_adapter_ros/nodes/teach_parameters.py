@@ -33,6 +33,9 @@ class TeachParameters:
         0.0, 'Leader\'s gripper joint when open; equal to closed: as in the contract.'
     )
     leader_gripper_closed: float = parameter(0.0, 'Leader\'s gripper joint when closed.')
+    max_leader_age: float = parameter(
+        0.3, 'A leader that is silent for longer lets go of the arm [s].', low=0.05, high=5.0
+    )
     pad_deadman: int = parameter(4, 'Gamepad button that must be held.', low=0, high=31)
     pad_speed: float = parameter(
         0.08, 'Tool speed at full deflection [m/s].', low=0.005, high=0.5

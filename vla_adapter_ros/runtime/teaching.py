@@ -198,7 +198,9 @@ class TeachMotion:
             self._safety.trip(self._monitor.reason(now) or self._safety.trip_reason)
             plan = None if self._scheduler.holding else self._scheduler.hold(now)
             return plan
-        self._scheduler.update(now)
+        if self._scheduler.update(now):
+            # A stream that paused let the arm stop on its way: the goal is still to be reached.
+            self._sent = None
         assert self._goal is not None
         ahead = _REACH * np.arange(1, _LOOK_AHEAD + 1)[:, None] * self._drift
         targets = np.clip(self._goal + ahead, self.contract.lower, self.contract.upper)
