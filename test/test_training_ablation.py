@@ -12,7 +12,13 @@ from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.model import VLAAdapter
 from vla_adapter_ros.training import ablation
 from vla_adapter_ros.training.ablation_plot import bars, plot
-from vla_adapter_ros.training.ablation_report import group_table, outcomes, sign_test
+from vla_adapter_ros.training.ablation_report import (
+    combined,
+    group_table,
+    outcomes,
+    seed_rates,
+    sign_test,
+)
 from vla_adapter_ros.training.ablation_variants import (
     GROUPS,
     USUAL,
@@ -56,20 +62,21 @@ def test_the_sign_test_is_the_exact_one():
 def test_the_picture_shows_finished_variants_with_their_rates_in_the_groups_order(tmp_path):
     variants = make_variants(RECIPE, ['conditions'])
     results = {
-        'conditions-both': result(8),
-        'conditions-raw': result(3),
+        'conditions-both': combined({0: result(8)}),
+        'conditions-raw': combined({0: result(3)}),
         'conditions-queries': {'error': 'loss is nan'},
     }
     found = bars('conditions', variants, results)
     assert list(found) == ['raw', 'both']
     assert [rate.successes for _, rate in found.values()] == [3, 8]
     assert plot(variants, results, 'conditions-both', tmp_path / 'some.png')
-    assert not plot(variants, {'conditions-raw': result(3)}, None, tmp_path / 'none.png')
+    alone = {'conditions-raw': results['conditions-raw']}
+    assert not plot(variants, alone, None, tmp_path / 'none.png')
     assert [path.name for path in tmp_path.iterdir()] == ['some.png']
 
 
 def result(solved, **more):
-    """A finished variant that solved so many of ten episodes."""
+    """A finished training that solved so many of ten episodes."""
     episodes = [
         {'task': 'reach', 'seed': s, 'success': s < solved, 'listened': s < 9} for s in range(10)
     ]
@@ -80,7 +87,7 @@ def result(solved, **more):
 def test_the_table_has_intervals_the_reference_and_what_is_missing():
     variants = make_variants(RECIPE, ['conditions', 'policies'])
     usual = usual_run(variants, RECIPE)
-    results = {usual: result(9), 'conditions-raw': result(1)}
+    results = {usual: combined({0: result(9)}), 'conditions-raw': combined({0: result(1)})}
     results['policies-dit'] = {'error': 'diverged'}
     table = group_table('conditions', variants, results, usual)
     rows = {line.split('|')[1].strip(): line for line in table.splitlines()[2:]}
@@ -89,7 +96,26 @@ def test_the_table_has_intervals_the_reference_and_what_is_missing():
     assert '0.008' in rows['raw']  # 8 episodes of 8 lost: 2 / 2^8
     assert '90 % [60, 98] (9/10)' in rows['both *']
     assert 'not finished' in rows['queries']
+    assert 'by training seed' not in table
     assert 'failed: diverged' in group_table('policies', variants, results, usual)
+
+
+def test_several_training_seeds_are_counted_together_and_shown_apart():
+    variants = make_variants(RECIPE, ['conditions'])
+    usual = usual_run(variants, RECIPE)
+    both = combined({3: result(9), 4: result(4, validation_l1=0.15)})
+    results = {usual: both, 'conditions-raw': combined({3: result(1)})}
+    assert [rate.successes for rate in seed_rates(both)] == [9, 4]
+    assert both['validation_l1'] == pytest.approx(0.1)
+    assert both['trainings']['4']['validation_l1'] == 0.15
+    table = group_table('conditions', variants, results, usual)
+    rows = {line.split('|')[1].strip(): line for line in table.splitlines()[2:]}
+    assert 'by training seed' in table
+    assert '(13/20)' in rows['both *'] and '90, 40 %' in rows['both *']
+    # Only what both were trained for is compared: 8 episodes of 8 lost.
+    assert '(1/10)' in rows['raw'] and '0.008' in rows['raw']
+    broken = combined({3: result(9), 4: {'error': 'loss is nan'}})
+    assert broken == {'error': 'loss is nan (training seed 4)'}
 
 
 @pytest.fixture(scope='module')
@@ -122,16 +148,16 @@ def test_two_variants_are_trained_judged_reported_and_kept(dataset, tmp_path, mo
     assert found['conditions-raw']['parameters'] < found['conditions-both']['parameters']
     assert all(r['seconds_per_step'] > 0 and r['validation_l1'] > 0 for r in found.values())
     assert outcomes(found['conditions-raw']).keys() == outcomes(found['conditions-both']).keys()
-    assert list(outcomes(found['conditions-raw'])) == [('reach', 500_000)]
+    assert list(outcomes(found['conditions-raw'])) == [(7, 'reach', 500_000)]
     page = (folder / 'report.md').read_text()
-    assert '2 of 2 networks finished' in page
+    assert 'trainings finished: 2 of 2' in page
     assert 'both *' in page
     assert (folder / 'report.png').read_bytes().startswith(b'\x89PNG')
     captured = capsys.readouterr()
-    assert 'variant 2 of 2: conditions-both (all done in about' in captured.err
+    assert 'training 2 of 2: conditions-both (all done in about' in captured.err
     assert page in captured.out
 
-    monkeypatch.setattr(ablation, 'run_variant', None)  # finished ones are not trained again
+    monkeypatch.setattr(ablation, 'run_trial', None)  # finished ones are not trained again
     assert ablation.main(command(dataset, folder)) == 0
     assert json.loads((folder / 'report.json').read_text())['results'] == found
 
@@ -156,13 +182,13 @@ def test_a_variant_that_fails_is_named_and_does_not_stop_the_others(
 ):
     tried = []
 
-    def run_variant(config, judging):
+    def run_trial(config, judging):
         tried.append(config.model['policy']['conditions'])
         if len(tried) == 1:
             raise VLAAdapterError('loss is nan at step 2')
         return result(5)
 
-    monkeypatch.setattr(ablation, 'run_variant', run_variant)
+    monkeypatch.setattr(ablation, 'run_trial', run_trial)
     folder = tmp_path / 'ablation'
     assert ablation.main(command(dataset, folder)) == 1
     assert tried == ['raw', 'both']
@@ -171,8 +197,28 @@ def test_a_variant_that_fails_is_named_and_does_not_stop_the_others(
     assert tried == ['raw', 'both', 'raw']
 
 
+def test_more_training_seeds_go_on_from_what_is_there(dataset, tmp_path, monkeypatch, capsys):
+    trained = []
+
+    def run_trial(config, judging):
+        trained.append((config.seed, config.model['policy']['conditions'], config.output_dir))
+        return result(config.seed)
+
+    monkeypatch.setattr(ablation, 'run_trial', run_trial)
+    folder = tmp_path / 'ablation'
+    assert ablation.main(command(dataset, folder)) == 0
+    assert ablation.main(command(dataset, folder, '--training-seeds', '2')) == 0
+    assert [t[:2] for t in trained] == [(7, 'raw'), (7, 'both'), (8, 'raw'), (8, 'both')]
+    assert trained[3][2] == str(folder / 'conditions-both-seed8')
+    report = json.loads((folder / 'report.json').read_text())
+    assert report['budget']['trainings finished'] == '4 of 4'
+    both = report['results']['conditions-both']
+    assert sum(e['success'] for e in both['episodes']) == 7 + 8
+    assert 'training 4 of 4: conditions-both-seed8' in capsys.readouterr().err
+
+
 def test_a_folder_of_another_budget_is_refused_by_name(dataset, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(ablation, 'run_variant', lambda *_: result(5))
+    monkeypatch.setattr(ablation, 'run_trial', lambda *_: result(5))
     folder = tmp_path / 'ablation'
     assert ablation.main(command(dataset, folder)) == 0
     assert ablation.main(command(dataset, folder, '--steps', '4')) == 1
@@ -184,6 +230,7 @@ def test_a_folder_of_another_budget_is_refused_by_name(dataset, tmp_path, monkey
     (['--task', 'juggle'], "'juggle'"),
     (['--only', 'conditions-none'], "'conditions-none'"),
     (['--episodes', '0'], 'at least 1 episode'),
+    (['--training-seeds', '0'], '--training-seeds 0: expected at least 1'),
     (['model.policy.kind=magic'], 'magic'),
 ])
 def test_bad_settings_are_refused_before_training(dataset, tmp_path, capsys, more, part):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vla_adapter_ros.evaluation.statistics import Rate
-from vla_adapter_ros.training.ablation_report import Result, group_runs, outcomes
+from vla_adapter_ros.training.ablation_report import Result, group_runs, outcomes, seed_rates
 from vla_adapter_ros.training.ablation_variants import GROUPS, Variant
 
 _USUAL, _OTHER = '#c2571a', '#4c72b0'
@@ -51,10 +51,14 @@ def plot(
                 row, 100 * rate.value, xerr=error, capsize=3,
                 color=_USUAL if run == reference else _OTHER,
             )  # fmt: skip
+            if len(rates := seed_rates(results[run])) > 1:
+                axis.plot([100 * r.value for r in rates], [row] * len(rates), 'ko', markersize=3)
         axis.set_yticks(range(len(found)), list(found))
         axis.invert_yaxis()
         axis.set_title(GROUPS[group][0], fontsize=9, loc='left')
-    axes[-1, 0].set_xlabel("success [%], 95 % Wilson intervals; orange: the recipe's own network")
+    axes[-1, 0].set_xlabel(
+        "success [%], 95 % Wilson intervals; orange: the recipe's own network; dots: each training"
+    )
     figure.tight_layout()
     figure.savefig(path, dpi=110)
     pyplot.close(figure)

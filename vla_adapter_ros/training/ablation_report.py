@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,10 +16,12 @@ Result = Mapping[str, Any]
 READING = """\
 How to read this. Every network was trained on the same data, for the same number of
 steps, with the same order of samples, and judged on the same episodes. Brackets are 95 % Wilson
-intervals of the episodes; they do not contain the luck of the training seed, of which there is one
-a row. "p" is the two-sided exact sign test of the episodes that this network and the reference
-(marked *) did not both solve or both fail; with many rows, some fall below 0.05 by chance. A small
-budget favours what learns fast; it says nothing about pre-trained backbones of the paper's size.
+intervals of the episodes; they do not contain the luck of the training seed, which "by training
+seed" shows where there are several. "p" is the two-sided exact sign test of the episodes that this
+network and the reference (marked *), trained from the same seed, did not both solve or both fail.
+It knows nothing of other training seeds, and with many rows some fall below 0.05 by chance. A
+small budget favours what learns fast, and says nothing about pre-trained backbones of the paper's
+size.
 """
 
 
@@ -31,9 +34,42 @@ def sign_test(first: Sequence[bool], second: Sequence[bool]) -> float:
     return min(1.0, 2 * tail)
 
 
-def outcomes(result: Result, key: str = 'success') -> dict[tuple[str, int], bool]:
-    """Return (task, seed) → outcome of a finished variant's episodes."""
-    return {(e['task'], e['seed']): bool(e[key]) for e in result['episodes']}
+def combined(runs: Mapping[int, Result]) -> dict[str, Any]:
+    """Return one network's result over its trainings (training seed → result).
+
+    The episodes of all are put together and bear their training seed; figures are averaged. If a
+    training failed, the result is its error.
+    """
+    for seed, result in runs.items():
+        if 'error' in result:
+            return {'error': f'{result["error"]} (training seed {seed})'}
+    errors = [r['validation_l1'] for r in runs.values() if r['validation_l1'] is not None]
+    first = next(iter(runs.values()))
+    return {
+        'parameters': first['parameters'],
+        'seconds_per_step': statistics.median(r['seconds_per_step'] for r in runs.values()),
+        'validation_l1': statistics.fmean(errors) if errors else None,
+        'trainings': {
+            str(seed): {k: v for k, v in result.items() if k != 'episodes'}
+            for seed, result in runs.items()
+        },
+        'episodes': [
+            {'training_seed': seed, **episode}
+            for seed, result in runs.items() for episode in result['episodes']
+        ],
+    }  # fmt: skip
+
+
+def outcomes(result: Result, key: str = 'success') -> dict[tuple[int, str, int], bool]:
+    """Return (training seed, task, seed) → outcome of a network's episodes."""
+    return {(e['training_seed'], e['task'], e['seed']): bool(e[key]) for e in result['episodes']}
+
+
+def seed_rates(result: Result) -> list[Rate]:
+    """Return the success over all tasks of each training."""
+    solved = outcomes(result)
+    seeds = dict.fromkeys(seed for seed, _, _ in solved)
+    return [Rate.of(v for (s, _, _), v in solved.items() if s == seed) for seed in seeds]
 
 
 def against(result: Result, reference: Result | None) -> str:
@@ -60,7 +96,8 @@ def group_table(
     tasks = list(dict.fromkeys(
         e['task'] for run in names.values() for e in results.get(run, {}).get('episodes', ())
     ))  # fmt: skip
-    together = ['all tasks'] if len(tasks) > 1 else []
+    several = any(len(results.get(run, {}).get('trainings', ())) > 1 for run in names.values())
+    together = ['all tasks'] * (len(tasks) > 1) + ['by training seed'] * several
     header = ['variant', 'parameters', 's/step', 'held-out L1', *tasks, *together,
               'named object', 'p']  # fmt: skip
     rows = []
@@ -71,14 +108,20 @@ def group_table(
             why = 'not finished' if result is None else f'failed: {result["error"]}'
             rows.append([label, why, *[''] * (len(header) - 2)])
         else:
-            rows.append([label, *_figures(result, tasks, results.get(reference or ''))])
+            figures = _figures(result, tasks, several, results.get(reference or ''))
+            rows.append([label, *figures])
     return format_table(header, rows)
 
 
-def _figures(result: Result, tasks: Sequence[str], reference: Result | None) -> list[str]:
+def _figures(
+    result: Result, tasks: Sequence[str], several: bool, reference: Result | None
+) -> list[str]:
     solved = outcomes(result)
     together = [str(Rate.of(solved.values()))] if len(tasks) > 1 else []
-    by_task = [Rate.of(v for (t, _), v in solved.items() if t == task) for task in tasks]
+    if several:
+        rates = ', '.join(f'{100 * rate.value:.0f}' for rate in seed_rates(result))
+        together.append(f'{rates} %')
+    by_task = [Rate.of(v for (_, t, _), v in solved.items() if t == task) for task in tasks]
     error = result['validation_l1']
     return [
         f'{result["parameters"]:,}',
@@ -97,8 +140,7 @@ def markdown(
 ) -> str:
     """Return the whole report."""
     groups = list(dict.fromkeys(group for v in variants for group, _ in v.places))
-    done = sum(v.run in results for v in variants)
-    lines = ['# Ablation', '', f'{done} of {len(variants)} networks finished.', '']
+    lines = ['# Ablation', '']
     lines += [f'* {name}: {value}' for name, value in budget.items()]
     lines += ['', READING]
     for group in groups:
