@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 
 import rclpy
 from rcl_interfaces.srv import SetParameters
@@ -13,6 +14,9 @@ from rclpy.context import Context
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from ros_harness import wait_until
+
+# A first request without an answer for so long is sent again [s].
+_SILENT = 5.0
 
 
 class RosClient:
@@ -44,14 +48,26 @@ class RosClient:
         self.context.shutdown()
 
     def call(self, kind, name: str, request, seconds: float = 20.0):
-        """Return the answer of a service."""
+        """Return the answer of a service.
+
+        A server that does not know this client yet drops its answer after 100 ms (rmw_fastrtps).
+        A first request is therefore sent again when nothing comes back.
+        """
         client = self._clients.get(name)
-        if client is None:
+        if first := client is None:
             client = self._clients[name] = self.node.create_client(kind, name)
         assert client.wait_for_service(seconds), f'no service {name}'
-        future = client.call_async(request)
-        wait_until(future.done, seconds, f'answer of {name}')
-        return future.result()
+        requests = [client.call_async(request)]
+        sent = time.monotonic()
+
+        def answered():
+            nonlocal sent
+            if first and time.monotonic() > sent + _SILENT:
+                requests.append(client.call_async(request))
+                sent = time.monotonic()
+            return next((r for r in requests if r.done()), None)
+
+        return wait_until(answered, seconds, f'answer of {name}').result()
 
     def set_parameter(self, node: str, name: str, value) -> tuple[bool, str]:
         """Return whether a node took a parameter, and why not."""

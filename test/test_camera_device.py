@@ -152,10 +152,12 @@ c.close()
 grabber = FrameGrabber(camera(), lambda: None)
 grabber.start()
 wait(lambda: grabber.status().frames > 3)
-grabber.take()
-time.sleep(0.5)
-drained = age(grabber.take())
-show(undrained, drained, grabber.status().unserved)
+ages = []
+for _ in range(3):  # a busy machine may hold up one of them
+    grabber.take()
+    time.sleep(0.5)
+    ages.append(age(grabber.take()))
+show(undrained, min(ages), grabber.status().unserved)
 grabber.stop()
 """)
     assert undrained > 0.3
