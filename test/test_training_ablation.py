@@ -192,7 +192,8 @@ def test_a_variant_that_fails_is_named_and_does_not_stop_the_others(
     folder = tmp_path / 'ablation'
     assert ablation.main(command(dataset, folder)) == 1
     assert tried == ['raw', 'both']
-    assert 'failed: loss is nan at step 2' in (folder / 'report.md').read_text()
+    page = (folder / 'report.md').read_text()
+    assert 'failed: loss is nan at step 2' in page and 'trainings finished: 1 of 2' in page
     assert ablation.main(command(dataset, folder)) == 0  # the failed one is tried again
     assert tried == ['raw', 'both', 'raw']
 

@@ -107,13 +107,14 @@ def write_report(
     from vla_adapter_ros.data.files import write_json, write_text
     from vla_adapter_ros.training.ablation_plot import plot
 
+    finished = sum('error' not in r for runs in found.values() for r in runs.values())
     budget = {
         'steps': base.steps,
         'batch': base.batch_size * base.accumulate,
         'data': ', '.join(Path(path).name for path in base.data.datasets),
         'encoders': 'grounded, the same for all' if base.start.grounded else 'from nothing',
         'training seeds': ', '.join(map(str, range(base.seed, base.seed + seeds))),
-        'trainings finished': f'{sum(map(len, found.values()))} of {seeds * len(variants)}',
+        'trainings finished': f'{finished} of {seeds * len(variants)}',
         'judged on': f'{judging.episodes} episodes of each of {", ".join(judging.tasks)}, '
                      f'seeds from {judging.seeds.start}',
     }  # fmt: skip
