@@ -183,6 +183,18 @@ def test_it_does_not_command_an_arm_that_is_there_already():
             run('zero', [EpisodeJob('reach', 0)], '--ros')
 
 
+def test_an_arm_that_appears_later_ends_the_evaluation_before_the_next_episode():
+    episodes = simulate.run_ros_jobs(
+        settings('zero', '--ros'), [EpisodeJob('reach', s) for s in range(50)], 1
+    )
+    next(episodes)
+    with contextlib.closing(GraphClient(dict(os.environ))) as other:
+        other.node.create_publisher(JointState, 'joint_states', 1)
+        with pytest.raises(VLAAdapterError, match='someone else publishes joint_states'):
+            list(episodes)
+    assert descendants() == set()
+
+
 def test_stopping_early_stops_the_nodes():
     episodes = simulate.run_ros_jobs(
         settings('zero', '--ros'), [EpisodeJob('reach', s) for s in range(50)], 1

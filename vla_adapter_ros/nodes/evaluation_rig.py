@@ -191,6 +191,9 @@ class EvaluationRig:
             future = self._client.enable()
             self._wait(future.done, lambda: 'vla_adapter did not answer to enable')
             answers.append(future.result())
+            if not answers[-1].success:
+                # Someone whom we had not discovered when we looked, or who came later.
+                self._check_alone(policies=1)
             return answers[-1].success
 
         self._wait(agreed, lambda: f'vla_adapter: {answers[-1].message}')
