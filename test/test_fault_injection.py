@@ -245,6 +245,7 @@ def test_driver_gone_and_back_is_survived(rig):
     rig = rig()
     # The new arm stands in its start pose: the old one must be away from it.
     start = rig.true.positions[0]
+
     def away():
         return np.abs(rig.true.states[-1][1] - start).max() > 0.2
 
