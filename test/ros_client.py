@@ -50,8 +50,8 @@ class RosClient:
     def call(self, kind, name: str, request, seconds: float = 20.0):
         """Return the answer of a service.
 
-        A server that does not know this client yet drops its answer after 100 ms (rmw_fastrtps).
-        A first request is therefore sent again when nothing comes back.
+        The answer to a first request can be lost (seen with rmw_fastrtps on a busy machine, where
+        the server may not know this client yet). It is sent again when nothing comes back.
         """
         client = self._clients.get(name)
         if first := client is None:
