@@ -43,7 +43,7 @@ from vla_adapter_ros.training.config_loader import ConfigError
 
 def run_all(
     base: TrainConfig, variants: Sequence[Variant], judging: Judging, folder: Path,
-    seeds: int = 1,
+    seeds: int,
 ) -> dict[str, Result]:
     """Train and judge what is not finished; return run → figures. Renews the report as it goes.
 
@@ -106,6 +106,7 @@ def write_report(
     """
     from vla_adapter_ros.data.files import write_json, write_text
     from vla_adapter_ros.training.ablation_plot import plot
+    from vla_adapter_ros.training.simulation_check import FIRST_SEED
 
     finished = sum('error' not in r for runs in found.values() for r in runs.values())
     budget = {
@@ -116,7 +117,7 @@ def write_report(
         'training seeds': ', '.join(map(str, range(base.seed, base.seed + seeds))),
         'trainings finished': f'{finished} of {seeds * len(variants)}',
         'judged on': f'{judging.episodes} episodes of each of {", ".join(judging.tasks)}, '
-                     f'seeds from {judging.seeds.start}',
+                     f'seeds from {FIRST_SEED}',
     }  # fmt: skip
     reference = usual_run(variants, base.model)
     results = {run: combined(runs) for run, runs in found.items()}

@@ -140,9 +140,8 @@ def markdown(
 ) -> str:
     """Return the whole report."""
     groups = list(dict.fromkeys(group for v in variants for group, _ in v.places))
-    lines = ['# Ablation', '']
-    lines += [f'* {name}: {value}' for name, value in budget.items()]
-    lines += ['', READING]
+    shared = [f'* {name}: {value}' for name, value in budget.items()]
+    lines = ['# Ablation', '', *shared, '', READING]
     for group in groups:
         lines += [f'## {GROUPS[group][0]}', '', group_table(group, variants, results, reference),
                   '']  # fmt: skip

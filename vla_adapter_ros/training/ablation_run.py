@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ RESULT = 'result.json'
 
 @dataclass(frozen=True)
 class Judging:
-    """How a trained variant is judged.
+    """How a trained network is judged.
 
     Attributes:
         tasks: names of simulated tasks.
@@ -30,13 +30,6 @@ class Judging:
     tasks: tuple[str, ...]
     episodes: int
     execute_steps: int = 8
-
-    @property
-    def seeds(self) -> range:
-        """Seeds of the episodes; those of the final judgement stay unseen."""
-        from vla_adapter_ros.training.simulation_check import FIRST_SEED
-
-        return range(FIRST_SEED, FIRST_SEED + self.episodes)
 
 
 @dataclass(frozen=True)
@@ -104,20 +97,13 @@ def run_trial(config: TrainConfig, judging: Judging) -> dict[str, Any]:
 
 
 def judge(checkpoint: Path, judging: Judging, device: str) -> list[dict[str, Any]]:
-    """Return the episodes of a checkpoint; the same ones for every variant."""
-    from vla_adapter_ros.evaluation.policies import PolicySettings
-    from vla_adapter_ros.evaluation.simulate import EvaluationSettings, evaluate, success_jobs
-    from vla_adapter_ros.evaluation.virtual_node import ControlSettings
-    from vla_adapter_ros.simulation.tasks import TaskOptions
+    """Return the episodes of a checkpoint; the same ones for every network."""
+    from vla_adapter_ros.evaluation.simulate import evaluate
+    from vla_adapter_ros.training.simulation_check import judgement
 
-    settings = EvaluationSettings(
-        policy=str(checkpoint),
-        robot='alicia_d_sim',  # of baselines only; a checkpoint has its own
-        control=ControlSettings(execute_steps=judging.execute_steps),
-        options=TaskOptions(),
-        model=PolicySettings(device=device),
+    settings, jobs = judgement(
+        checkpoint, judging.tasks, judging.episodes, judging.execute_steps, device
     )
-    jobs = success_jobs(judging.tasks, dict.fromkeys(judging.tasks, judging.seeds), films=False)
     results = evaluate(settings, jobs, 1, 0, None, f'judging {checkpoint.parent.parent.name}')
     return [result.to_dict() for result in results]
 
@@ -146,8 +132,6 @@ def training_figures(folder: Path) -> dict[str, Any]:
 
 def fixed_settings(config: TrainConfig, judging: Judging) -> dict[str, Any]:
     """Return what a finished result must have been made with to be kept."""
-    from dataclasses import asdict
-
     from vla_adapter_ros.training.train import fixed_part
 
     settings = {'training': fixed_part(to_dict(config)), 'judging': asdict(judging)}

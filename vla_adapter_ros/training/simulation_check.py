@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from vla_adapter_ros.evaluation.policies import PolicySettings
+from vla_adapter_ros.evaluation.rollout import EpisodeJob
 from vla_adapter_ros.evaluation.simulate import EvaluationSettings, run_jobs, success_jobs
 from vla_adapter_ros.evaluation.virtual_node import ControlSettings
 from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, TaskOptions
@@ -25,17 +27,26 @@ def check_tasks(config: SimulationConfig) -> None:
             )
 
 
-def success_rates(checkpoint: Path, config: SimulationConfig, device: str) -> dict[str, float]:
-    """Return task → success rate of a checkpoint, and `mean` over the tasks."""
+def judgement(
+    checkpoint: Path, tasks: Sequence[str], episodes: int, execute_steps: int, device: str
+) -> tuple[EvaluationSettings, list[EpisodeJob]]:
+    """Return how a checkpoint is judged while something may still be chosen by the result."""
     settings = EvaluationSettings(
         policy=str(checkpoint),
         robot='alicia_d_sim',  # of baselines only; a checkpoint has its own
-        control=ControlSettings(execute_steps=config.execute_steps),
+        control=ControlSettings(execute_steps=execute_steps),
         options=TaskOptions(),
         model=PolicySettings(device=device),
     )
-    seeds = range(FIRST_SEED, FIRST_SEED + config.episodes)
-    jobs = success_jobs(config.tasks, dict.fromkeys(config.tasks, seeds), films=False)
+    seeds = range(FIRST_SEED, FIRST_SEED + episodes)
+    return settings, success_jobs(tasks, dict.fromkeys(tasks, seeds), films=False)
+
+
+def success_rates(checkpoint: Path, config: SimulationConfig, device: str) -> dict[str, float]:
+    """Return task → success rate of a checkpoint, and `mean` over the tasks."""
+    settings, jobs = judgement(
+        checkpoint, config.tasks, config.episodes, config.execute_steps, device
+    )
     results = [result for _, result, _ in run_jobs(settings, jobs, workers=1)]
     rates = {
         task: sum(r.success for r in results if r.task == task) / config.episodes
