@@ -51,6 +51,22 @@ def test_the_expert_succeeds_under_other_scheduling(contract, settings):
     assert all(r.success for r in judged(make_policy('expert', contract), jobs, **settings))
 
 
+# Dropped and picked up again, each took 8.7 s or more.
+@pytest.mark.parametrize(('seed', 'late'), [(58, 0.0), (16, 0.02), (32, 0.035)])
+def test_the_expert_leaves_with_the_object_however_late_pictures_are(
+    contract, monkeypatch, seed, late
+):
+    observe = VirtualNode.observe
+
+    def observe_late(node):
+        seen = observe(node)
+        return replace(seen, stamp=seen.stamp - late)
+
+    monkeypatch.setattr(VirtualNode, 'observe', observe_late)
+    [result] = judged(make_policy('expert', contract), [EpisodeJob('pick_and_place', seed)])
+    assert result.success and result.seconds < 7.5
+
+
 def test_baselines_fail_and_choose_by_chance(contract):
     jobs = [EpisodeJob('reach', seed) for seed in range(6)]
     for name in ('zero', 'random'):

@@ -22,14 +22,16 @@ from vla_adapter_ros.simulation.foresight import imagine
 from vla_adapter_ros.simulation.goals import Goal, SceneState
 from vla_adapter_ros.simulation.instructions import parse_instruction
 from vla_adapter_ros.simulation.motion import STEP_PERIOD, HandCommand, HandMotion
-from vla_adapter_ros.simulation.waypoints import Hand, next_aim
+from vla_adapter_ros.simulation.waypoints import HOLD_FRACTION, Hand, next_aim
 
 CHUNK_SIZE = 8
 # Measured joints this far [rad] from the command: something else moved the arm.
 RESYNC_DISTANCE = 0.06
-# Steps by which the measured joints may be ahead of the observation's stamp (that of its oldest
+# Steps by which the measured arm may be ahead of the observation's stamp (that of its oldest
 # picture), or behind it (the motion was slowed), in the order in which they are tried.
-_SHIFTS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, -0.25, -0.5, -0.75, -1.0)
+_SHIFTS = (*np.arange(0.0, 1.5, 0.25), *np.arange(-0.25, -6.25, -0.25))
+# Fingers are this near to their command unless something is between them [open fraction].
+_FINGER_LAG = 0.15
 
 Objects = Mapping[str, Pose]
 
@@ -135,15 +137,21 @@ class ExpertPolicy:
         """Return what the last chunk commanded at the observation's time, if the arm is there.
 
         To begin anew from rest would brake a moving arm, so an arm that is on its way, but earlier
-        or later than planned, goes on from where it is on the way.
+        or later than planned, goes on from where it is on the way. An arm that waits for its
+        fingers does not show by its joints how far it is; the fingers do. Who takes them to be
+        where they were planned leaves before they hold the object.
         """
         measured = observation.proprioception
         steps = (observation.stamp - self._plan_stamp) / STEP_PERIOD
-        for shift in _SHIFTS:
-            command = self._planned(steps + shift)
-            if command is not None and not _apart(command, measured):
+        rest = self._motion.at_rest(measured[:6], float(measured[6]))
+        if steps > len(self._plan):
+            return rest
+        planned = (self._planned(steps + shift) for shift in _SHIFTS)
+        near = [c for c in planned if c is not None and not _apart(c, measured)]
+        for command in near:
+            if _fingers_follow(command, measured):
                 return command
-        return self._motion.at_rest(measured[:6], float(measured[6]))
+        return replace(near[0], gripper=rest.gripper) if near else rest
 
     def _planned(self, steps: float) -> HandCommand | None:
         """Return the last chunk's command this many steps after its observation, or None."""
@@ -162,3 +170,9 @@ class ExpertPolicy:
 
 def _apart(command: HandCommand, measured: np.ndarray) -> bool:
     return bool(np.abs(command.joints - measured[:6]).max() > RESYNC_DISTANCE)
+
+
+def _fingers_follow(command: HandCommand, measured: np.ndarray) -> bool:
+    """Return whether fingers that were told `command` can be where they were measured."""
+    pressing = command.gripper < measured[6] <= HOLD_FRACTION
+    return bool(pressing or abs(command.gripper - measured[6]) <= _FINGER_LAG)

@@ -20,6 +20,9 @@ from vla_adapter_ros.simulation.waypoints import (
 
 # Open fraction at which the fingers touch what they close on.
 GRIPPED_FRACTION = {'block': 0.62, 'cylinder': 0.58, 'ball': 0.66}
+# They hold it once they are told to close this much further. An arm that rises while they only
+# touch it leaves it behind, and fingers can be a step late: they have no speed to catch up with.
+_PRESS = 0.25
 
 
 def imagine(hand: Hand, command: HandCommand, goal: Goal) -> Hand:
@@ -35,10 +38,17 @@ def imagine(hand: Hand, command: HandCommand, goal: Goal) -> Hand:
         if isinstance(part, Move):
             _push(objects, name, DIRECTIONS[part.direction], command)
         elif between_fingers(hand, name):
-            gripper = max(gripper, GRIPPED_FRACTION[name.split()[-1]])
+            gripper = _on_object(hand.gripper, gripper, GRIPPED_FRACTION[name.split()[-1]])
             if max(gripper, hand.gripper) <= HOLD_FRACTION:
                 _shift(objects, name, command.position - hand.tool)
     return replace(hand, tool=command.position, yaw=command.yaw, gripper=gripper, objects=objects)
+
+
+def _on_object(before: float, told: float, touching: float) -> float:
+    """Return the open fraction of fingers around an object; above HOLD_FRACTION: no grip yet."""
+    if before > HOLD_FRACTION and told > touching - _PRESS:
+        return max(told, HOLD_FRACTION + 0.01)
+    return max(told, touching)
 
 
 def _shift(objects: dict[str, Pose], name: str, change: np.ndarray) -> None:
