@@ -53,9 +53,8 @@ def test_the_expert_succeeds_under_other_scheduling(contract, settings):
 
 # Dropped and picked up again, each took 8.7 s or more.
 @pytest.mark.parametrize(('seed', 'late'), [(58, 0.0), (16, 0.02), (32, 0.035)])
-def test_the_expert_leaves_with_the_object_however_late_pictures_are(
-    contract, monkeypatch, seed, late
-):
+def test_the_expert_leaves_with_the_object_at_once(contract, monkeypatch, seed, late):
+    """Also when pictures are late [s]."""
     observe = VirtualNode.observe
 
     def observe_late(node):

@@ -157,61 +157,54 @@ def test_an_arm_on_its_way_goes_on_in_time_when_pictures_are_late(simulation, la
     np.testing.assert_allclose(second[0], on_time, atol=0.03)
 
 
-def test_the_arm_waits_in_its_chunk_until_the_fingers_hold(simulation):
-    """The scheduler gives fingers time to start: an arm that rises at once leaves without."""
+def at_the_object(simulation, gripper):
+    """Return (expert, observation, object's position) of a hand around what it shall pick up."""
     task = make_task('pick_and_place')
     task.reset(simulation, 3)
-    expert = ExpertPolicy(simulation.object_poses)
-    item = simulation.object_pose(task.goal.target)
-    kinematics = arm_kinematics()
-    ready, _ = kinematics.solve(item.position, gripper_down(np.pi), np.array(READY_JOINTS))
-    observation = Observation({}, np.array([*ready, 1.0]), task.instruction, 0.0)
-    actions = expert.predict(observation).actions
-    heights = [kinematics.tool_pose(action[:6])[0][2] for action in actions]
-    rising = next(i for i, z in enumerate(heights) if z > item.position[2] + 0.006)
+    item = simulation.object_pose(task.goal.target).position
+    ready, _ = arm_kinematics().solve(item, gripper_down(np.pi), np.array(READY_JOINTS))
+    observation = Observation({}, np.array([*ready, gripper]), task.instruction, 0.0)
+    return ExpertPolicy(simulation.object_poses), observation, item
+
+
+def first_rising(actions, item):
+    """Return the first step of a chunk that leaves an object's height."""
+    heights = [arm_kinematics().tool_pose(action[:6])[0][2] for action in actions]
+    return next(i for i, z in enumerate(heights) if z > item[2] + 0.006)
+
+
+def test_the_arm_waits_in_its_chunk_until_the_fingers_hold(simulation):
+    """The scheduler gives fingers time to start: an arm that rises at once leaves without."""
+    expert, seen, item = at_the_object(simulation, gripper=1.0)
+    actions = expert.predict(seen).actions
+    rising = first_rising(actions, item)
     assert actions[rising - 1, 6] <= 0.45, 'two steps after the fingers touch it'
 
 
 @pytest.mark.parametrize('behind', [2, 3])
 def test_fingers_that_are_behind_the_plan_are_waited_for(simulation, behind):
     """The motion was slowed: the arm waits for fingers that have closed less than planned."""
-    task = make_task('pick_and_place')
-    task.reset(simulation, 3)
-    expert = ExpertPolicy(simulation.object_poses)
-    item = simulation.object_pose(task.goal.target)
-    kinematics = arm_kinematics()
-    ready, _ = kinematics.solve(item.position, gripper_down(np.pi), np.array(READY_JOINTS))
-    seen = Observation({}, np.array([*ready, 1.0]), task.instruction, 0.0)
+    expert, seen, item = at_the_object(simulation, gripper=1.0)
     first = expert.predict(seen).actions
     np.testing.assert_allclose(first[:3, 6], [0.8, 0.6, 0.4])
     done = 3 - behind
-    state = np.array([*ready, [1.0, *first[:, 6]][done]])
+    state = np.array([*seen.proprioception[:6], [1.0, *first[:, 6]][done]])
     actions = expert.predict(replace(seen, proprioception=state, stamp=0.3)).actions
     # What is left of closing (give or take a step): no finger opens again, the arm waits for it.
     np.testing.assert_allclose(actions[: 5 - done, 6], first[done:5, 6], atol=0.21)
     assert (np.diff(actions[:, 6]) <= 1e-9).all()
-    heights = [kinematics.tool_pose(action[:6])[0][2] for action in actions]
-    rising = next(i for i, z in enumerate(heights) if z > item.position[2] + 0.006)
-    planned = [kinematics.tool_pose(action[:6])[0][2] for action in first]
-    due = next(i for i, z in enumerate(planned) if z > item.position[2] + 0.006)
-    assert rising >= due - done - 1
+    assert first_rising(actions, item) >= first_rising(first, item) - done - 1
 
 
 def test_fingers_that_press_on_an_object_go_on_pressing(simulation):
-    task = make_task('pick_and_place')
-    task.reset(simulation, 3)
-    expert = ExpertPolicy(simulation.object_poses)
-    item = simulation.object_pose(task.goal.target)
-    ready, _ = arm_kinematics().solve(
-        item.position, gripper_down(np.pi), np.array(READY_JOINTS)
-    )
-    seen = Observation({}, np.array([*ready, 0.7]), task.instruction, 0.0)
+    expert, seen, item = at_the_object(simulation, gripper=0.7)
     first = expert.predict(seen).actions
     assert first[3, 6] == 0.0
-    poses = simulation.object_poses()
-    rise = arm_kinematics().tool_pose(first[3, :6])[0] - item.position
-    target = poses[task.goal.target]
-    poses[task.goal.target] = replace(target, position=target.position + rise)
+    rise = arm_kinematics().tool_pose(first[3, :6])[0] - item
+    poses = {
+        name: replace(pose, position=pose.position + rise) if name in seen.instruction else pose
+        for name, pose in simulation.object_poses().items()
+    }
     held = replace(seen, proprioception=np.array([*first[3, :6], 0.6]), stamp=0.4)
     assert expert.predict(held, poses).actions[:, 6].max() == 0.0
 

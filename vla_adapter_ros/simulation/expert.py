@@ -9,7 +9,7 @@ perception: object poses are given to it.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -142,16 +142,25 @@ class ExpertPolicy:
         where they were planned leaves before they hold the object.
         """
         measured = observation.proprioception
-        steps = (observation.stamp - self._plan_stamp) / STEP_PERIOD
-        rest = self._motion.at_rest(measured[:6], float(measured[6]))
-        if steps > len(self._plan):
-            return rest
-        planned = (self._planned(steps + shift) for shift in _SHIFTS)
-        near = [c for c in planned if c is not None and not _apart(c, measured)]
-        for command in near:
+        first: HandCommand | None = None
+        for command in self._near(observation.stamp, measured):
             if _fingers_follow(command, measured):
                 return command
-        return replace(near[0], gripper=rest.gripper) if near else rest
+            first = first or command
+        if first is not None:
+            return replace(first, gripper=float(measured[6]))
+        return self._motion.at_rest(measured[:6], float(measured[6]))
+
+    def _near(self, stamp: float, measured: np.ndarray) -> Iterator[HandCommand]:
+        """Yield where in the last chunk the arm can be at `stamp`, the likely ones first."""
+        steps = (stamp - self._plan_stamp) / STEP_PERIOD
+        if steps > len(self._plan):
+            # It has come to rest since.
+            return
+        for shift in _SHIFTS:
+            command = self._planned(steps + shift)
+            if command is not None and not _apart(command, measured):
+                yield command
 
     def _planned(self, steps: float) -> HandCommand | None:
         """Return the last chunk's command this many steps after its observation, or None."""
