@@ -48,7 +48,7 @@ modules = find_packages(include=[PACKAGE, f'{PACKAGE}.*'], exclude=[f'{PACKAGE}.
 
 setup(
     version=read_version(),
-    # config/ is installed inside the module, where runtime/contract.py looks for robots.
+    # config/ is installed inside the module, where robot/contract.py looks for robots.
     packages=[*modules, f'{PACKAGE}.config'],
     package_dir={f'{PACKAGE}.config': 'config'},
     package_data={

@@ -3,7 +3,7 @@
 
     ros2 launch vla_adapter_ros alicia.launch.py sim:=true instruction:='push the red block'
 
-`--show-args` lists the arguments. What is started is decided in nodes/bringup_plan.py, which
+`--show-args` lists the arguments. nodes/bringup/nodes_to_start.py decides what is started;
 `python -m vla_adapter_ros.nodes.bringup` uses where launch_ros is not installed.
 """
 
@@ -35,13 +35,13 @@ from launch_ros.events.lifecycle import ChangeState
 from launch_ros.parameter_descriptions import ParameterValue
 from lifecycle_msgs.msg import Transition
 
-from vla_adapter_ros.nodes.bringup_plan import (
+from vla_adapter_ros.nodes.bringup.launch_model import IncludedLaunch, NodeProcess
+from vla_adapter_ros.nodes.bringup.nodes_to_start import (
     ARGUMENTS,
     included_launches,
     plan,
     profile_environment,
 )
-from vla_adapter_ros.nodes.plan_parts import IncludedLaunch, NodeProcess
 
 
 def generate_launch_description() -> LaunchDescription:

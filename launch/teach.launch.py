@@ -4,8 +4,8 @@
     ros2 launch vla_adapter_ros teach.launch.py sim:=true instruction:='push the red block'
     ros2 run vla_adapter_ros teach_keyboard                      # in a second terminal
 
-`--show-args` lists the arguments. What is started is decided in nodes/teach_plan.py, which
-`python -m vla_adapter_ros.nodes.teach_bringup` uses where launch_ros is not installed.
+`--show-args` lists the arguments. What is started is decided in nodes/bringup/teach_plan.py, which
+`python -m vla_adapter_ros.nodes.bringup.teach_bringup` uses where launch_ros is not installed.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from launch.events.process import ProcessExited
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from vla_adapter_ros.nodes.bringup_plan import profile_environment
-from vla_adapter_ros.nodes.plan_parts import NodeProcess
-from vla_adapter_ros.nodes.teach_plan import TEACH_ARGUMENTS, plan_teaching
+from vla_adapter_ros.nodes.bringup.launch_model import NodeProcess
+from vla_adapter_ros.nodes.bringup.nodes_to_start import profile_environment
+from vla_adapter_ros.nodes.bringup.teach_plan import TEACH_ARGUMENTS, plan_teaching
 
 
 def generate_launch_description() -> LaunchDescription:

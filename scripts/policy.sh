@@ -23,14 +23,14 @@ collect=(python -m vla_adapter_ros.simulation.collect --image-size 96 --storage 
 train=(python -m vla_adapter_ros.training.train --config tiny_sim)
 
 # Pictures of all tasks, and more of the one whose sentences are hardest.
-python -m vla_adapter_ros.simulation.ground_scenes "$scenes" --pictures "$pictures"
-python -m vla_adapter_ros.simulation.ground_scenes "${scenes}_sequence" --task long_horizon \
+python -m vla_adapter_ros.training.experiments.grounding.render_scenes "$scenes" --pictures "$pictures"
+python -m vla_adapter_ros.training.experiments.grounding.render_scenes "${scenes}_sequence" --task long_horizon \
   --pictures $((pictures * 3 / 8)) --seed 5100000
 # The table of the demo, with one instruction after another; then all five tasks.
 "${collect[@]}" "$data" --append --task tabletop --episodes $((episodes / 4))
 "${collect[@]}" "$data" --append --episodes "$episodes"
 if [ ! -e "$run/grounded/grounding.jsonl" ]; then
-  python -m vla_adapter_ros.training.ground --config tiny_sim --scenes "$scenes" \
+  python -m vla_adapter_ros.training.experiments.grounding.pretrain --config tiny_sim --scenes "$scenes" \
     --out "$run/grounded" --steps "${GROUND_STEPS:-3000}"
 fi
 "${train[@]}" "data.datasets=[$data]" "start.grounded=$run/grounded" "output_dir=$run/first" \

@@ -21,15 +21,15 @@ from typing import Any
 
 from tqdm import tqdm
 
-from vla_adapter_ros.data.bag_episode import ACTIONS, NO_OP_FILTERS, BagEpisode, BagOptions
-from vla_adapter_ros.data.bag_file import BagFile, find_bags
-from vla_adapter_ros.data.lerobot_layout import STORAGES
-from vla_adapter_ros.data.lerobot_writer import DatasetWriter
-from vla_adapter_ros.data.video import QUALITY
+from vla_adapter_ros.control.observation_inputs import InputSettings
+from vla_adapter_ros.data.bags.episode import ACTIONS, NO_OP_FILTERS, BagEpisode, BagOptions
+from vla_adapter_ros.data.bags.file import BagFile, find_bags
+from vla_adapter_ros.data.lerobot.layout import STORAGES
+from vla_adapter_ros.data.lerobot.video import QUALITY
+from vla_adapter_ros.data.lerobot.writer import DatasetWriter
 from vla_adapter_ros.errors import DatasetError, VLAAdapterError
 from vla_adapter_ros.processing.observation import Observation
-from vla_adapter_ros.runtime.contract import RobotContract, resolve_contract
-from vla_adapter_ros.runtime.observing import InputSettings
+from vla_adapter_ros.robot.contract import RobotContract, resolve_contract
 
 
 @dataclass

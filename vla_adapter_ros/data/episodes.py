@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 
 from vla_adapter_ros.errors import DatasetError
-from vla_adapter_ros.runtime.contract import RobotContract
+from vla_adapter_ros.robot.contract import RobotContract
 
 # What `actions[t]` of a source is: an absolute joint target in contract order (ours), or
 # whatever the data set defines per step (LIBERO's and CALVIN's controller commands).
@@ -114,43 +114,3 @@ def all_vectors(source: EpisodeSource) -> Vectors:
     if not parts:
         raise DatasetError(f'{source.path}: no episodes')
     return Vectors(*(np.concatenate(column).astype(np.float32) for column in zip(*parts)))
-
-
-def open_source(path: str | Path) -> EpisodeSource:
-    """Open demonstrations of any supported format, told by the files in the folder.
-
-    LeRobot v3.0 and v2.1; LIBERO HDF5 (a folder of .hdf5 files, or one file); RLDS (TFRecord
-    shards with features.json); CALVIN (episode_*.npz); bags (metadata.yaml, or a folder of such).
-
-    Raises:
-        DatasetError: nothing there, or no format is recognised.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise DatasetError(f'{path}: no such file or folder')
-    if (path / 'meta/info.json').is_file():
-        from vla_adapter_ros.data.lerobot_reader import LeRobotSource
-
-        return LeRobotSource(path)
-    if path.suffix == '.hdf5' or any(path.glob('*.hdf5')):
-        from vla_adapter_ros.data.libero import LiberoSource
-
-        return LiberoSource(path)
-    if any(path.glob('*.tfrecord-*')):
-        from vla_adapter_ros.data.rlds import RLDSSource
-
-        return RLDSSource(path)
-    if (path / 'lang_annotations').is_dir():
-        from vla_adapter_ros.data.calvin import CalvinSource
-
-        return CalvinSource(path)
-    if (path / 'metadata.yaml').is_file() or any(path.glob('*/metadata.yaml')):
-        from vla_adapter_ros.data.bag_source import BagSource
-
-        return BagSource(path)
-    if (path / '.staging').is_dir():
-        raise DatasetError(f'{path}: was interrupted before it was finalised; run the writer')
-    raise DatasetError(
-        f'{path}: expected LeRobot (meta/info.json), LIBERO (*.hdf5), RLDS (*.tfrecord-*), '
-        'CALVIN (lang_annotations/) or bags (metadata.yaml)'
-    )

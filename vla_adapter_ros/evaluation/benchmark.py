@@ -96,7 +96,7 @@ def run_benchmark(options: argparse.Namespace) -> dict[str, Any]:
     from tqdm import tqdm
 
     from vla_adapter_ros.evaluation import benchmark_modes as bm
-    from vla_adapter_ros.runtime.engine import EngineSettings
+    from vla_adapter_ros.inference.engine import EngineSettings
 
     settings = EngineSettings(options.device, threads=options.threads)
     device, _ = settings.resolved()
@@ -165,7 +165,7 @@ class _Runs:
         import numpy as np
 
         from vla_adapter_ros.evaluation import measure as ms
-        from vla_adapter_ros.runtime.int8 import action_error
+        from vla_adapter_ros.inference.int8 import action_error
 
         memory = ms.PeakMemory(self._device)
         actions = []

@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vla_adapter_ros.architecture.config import PolicyConfig
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.evaluation.measure import StageTimer, count_flops
+from vla_adapter_ros.inference.engine import DTYPES, Engine, EngineSettings
+from vla_adapter_ros.inference.int8 import quantise
+from vla_adapter_ros.inference.packed import unpack
+from vla_adapter_ros.inference.reference import UpstreamForm
+from vla_adapter_ros.inference.session import InferenceSession
 from vla_adapter_ros.model import VLAAdapter, VLAAdapterConfig
-from vla_adapter_ros.model.config import PolicyConfig
-from vla_adapter_ros.model.session import InferenceSession
-from vla_adapter_ros.model.upstream import UpstreamForm
 from vla_adapter_ros.processing.pipeline import ModelInputs
-from vla_adapter_ros.runtime.engine import DTYPES, Engine, EngineSettings
-from vla_adapter_ros.runtime.int8 import quantise
-from vla_adapter_ros.runtime.packed import unpack
 
 # LIBERO prompts have 41 to 56 tokens; a plain instruction of our own about ten.
 PROMPT_LENGTHS = {'full': 48, 'tiny': 10}

@@ -23,9 +23,9 @@ from vla_adapter_ros.errors import DatasetError, VLAAdapterError
 from vla_adapter_ros.processing.observation import Observation
 
 if TYPE_CHECKING:
-    from vla_adapter_ros.data.dataset import Dataset
-    from vla_adapter_ros.runtime.contract import RobotContract
-    from vla_adapter_ros.runtime.policy import Policy
+    from vla_adapter_ros.data.training.dataset import Dataset
+    from vla_adapter_ros.inference.policy import Policy
+    from vla_adapter_ros.robot.contract import RobotContract
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def open_for_policy(path: Path, policy: Policy, cache: Path | None = None) -> Da
     Raises:
         DatasetError: its contract differs from the policy's; the message says where.
     """
-    from vla_adapter_ros.data.dataset import open_dataset
+    from vla_adapter_ros.data.training.dataset import open_dataset
 
     space = policy.action_space if policy.action_space != 'per_step' else None
     dataset = open_dataset(
@@ -79,7 +79,7 @@ def predict_episode(
     policy: Policy, dataset: Dataset, episode: int, stride: int = 1
 ) -> EpisodeChunks:
     """Run the policy on the observations of one episode."""
-    from vla_adapter_ros.data.dataset import as_camera
+    from vla_adapter_ros.data.training.dataset import as_camera
 
     indices = np.array(dataset.indices_of(episode))[::stride]
     samples = dataset.batch(indices)
@@ -111,7 +111,7 @@ def _as_seen(
     policy: Policy, cameras: Sequence[str], images: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Return upright images as the robot's cameras, which may be mounted turned, give them."""
-    from vla_adapter_ros.data.dataset import as_camera
+    from vla_adapter_ros.data.training.dataset import as_camera
 
     config = policy.pipeline.config
     return {
@@ -267,7 +267,7 @@ def make_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
     options = make_parser().parse_args(arguments)
-    from vla_adapter_ros.runtime.policy import Policy
+    from vla_adapter_ros.inference.policy import Policy
 
     try:
         if options.stride < 1 or options.episodes < 0:

@@ -20,12 +20,12 @@ from typing import Protocol
 import numpy as np
 
 from vla_adapter_ros.errors import DatasetError, VLAAdapterError
+from vla_adapter_ros.inference.chunk import ActionChunk
+from vla_adapter_ros.inference.simple_policies import HoldPolicy, shipped_checkpoint
 from vla_adapter_ros.processing.observation import Observation
-from vla_adapter_ros.runtime.chunk import ActionChunk
-from vla_adapter_ros.runtime.contract import RobotContract
-from vla_adapter_ros.runtime.simple_policies import HoldPolicy, shipped_checkpoint
+from vla_adapter_ros.robot.contract import RobotContract
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
-from vla_adapter_ros.simulation.expert_chunks import ExpertChunks
+from vla_adapter_ros.simulation.expert.chunks import ExpertChunks
 
 BASELINES = ('expert', 'zero', 'random', 'replay:FOLDER')
 SHIPPED = 'shipped'
@@ -128,8 +128,8 @@ class ReplayPolicy:
     needs_images = False
 
     def __init__(self, folder: Path) -> None:
-        from vla_adapter_ros.data.episodes import open_source
-        from vla_adapter_ros.data.lerobot_layout import EXTRA_EPISODES
+        from vla_adapter_ros.data.lerobot.layout import EXTRA_EPISODES
+        from vla_adapter_ros.data.sources import open_source
 
         self._source = open_source(folder)
         lines = folder / EXTRA_EPISODES
@@ -165,7 +165,7 @@ class Checkpoint:
     needs_images = True
 
     def __init__(self, folder: Path, settings: PolicySettings) -> None:
-        from vla_adapter_ros.runtime.policy import Policy
+        from vla_adapter_ros.inference.policy import Policy
 
         self._policy = Policy.from_pretrained(
             folder, device=settings.device, dtype=settings.dtype, threads=settings.threads

@@ -17,11 +17,12 @@ from pathlib import Path
 
 import numpy as np
 
-from vla_adapter_ros.data.episodes import EpisodeSource, open_source
+from vla_adapter_ros.data.episodes import EpisodeSource
+from vla_adapter_ros.data.sources import open_source
 from vla_adapter_ros.errors import DatasetError, VLAAdapterError
+from vla_adapter_ros.inference.chunk import ActionChunk
 from vla_adapter_ros.processing.observation import Observation
-from vla_adapter_ros.runtime.chunk import ActionChunk
-from vla_adapter_ros.runtime.contract import RobotContract
+from vla_adapter_ros.robot.contract import RobotContract
 
 CHUNK_SIZE = 8
 LARGEST_LAG = 1.0
@@ -136,7 +137,7 @@ def replay_in_simulation(replay: EpisodeReplay, latency: float = 0.0) -> ReplayR
         replay: the episode.
         latency: simulated time from observation to chunk [s].
     """
-    from vla_adapter_ros.evaluation.virtual_node import ControlSettings, VirtualNode
+    from vla_adapter_ros.evaluation.simulated_node import ControlSettings, VirtualNode
     from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
     from vla_adapter_ros.simulation.layout import SceneOptions
 

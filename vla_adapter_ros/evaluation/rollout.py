@@ -11,7 +11,7 @@ import numpy as np
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.evaluation.policies import JudgedPolicy
-from vla_adapter_ros.evaluation.virtual_node import ControlSettings, VirtualNode
+from vla_adapter_ros.evaluation.simulated_node import ControlSettings, VirtualNode
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
 from vla_adapter_ros.simulation.goals import acted_on, manipulated, scene_state
 from vla_adapter_ros.simulation.retarget import retargeted

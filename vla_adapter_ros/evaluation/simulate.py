@@ -31,12 +31,12 @@ from vla_adapter_ros.evaluation.policies import (
 )
 from vla_adapter_ros.evaluation.report import listening_table, report_data, success_table
 from vla_adapter_ros.evaluation.rollout import EpisodeJob, EpisodeResult, Judge
-from vla_adapter_ros.evaluation.virtual_node import ControlSettings
-from vla_adapter_ros.runtime.contract import resolve_contract
+from vla_adapter_ros.evaluation.simulated_node import ControlSettings
+from vla_adapter_ros.robot.contract import resolve_contract
 from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, TaskOptions
 
 FILM_RATE = 5.0
-ROS_MODULE = 'vla_adapter_ros.nodes.ros_evaluation'
+ROS_MODULE = 'vla_adapter_ros.nodes.simulation.ros_evaluation'
 # It stops the nodes in their order, each in up to 30 s.
 ROS_STOP_TIMEOUT = 90.0
 

@@ -7,13 +7,13 @@ from importlib import import_module
 from typing import Any
 
 _WHERE = {
-    'VLAAdapter': 'vla',
-    'VLAAdapterConfig': 'config',
-    'VisionTowerConfig': 'config',
-    'LanguageConfig': 'config',
-    'PolicyConfig': 'config',
-    'CheckpointMetadata': 'metadata',
-    'read_checkpoint_metadata': 'metadata',
+    'VLAAdapter': 'vla_adapter_ros.model.vla',
+    'VLAAdapterConfig': 'vla_adapter_ros.architecture.config',
+    'VisionTowerConfig': 'vla_adapter_ros.architecture.config',
+    'LanguageConfig': 'vla_adapter_ros.architecture.config',
+    'PolicyConfig': 'vla_adapter_ros.architecture.config',
+    'CheckpointMetadata': 'vla_adapter_ros.weights.metadata',
+    'read_checkpoint_metadata': 'vla_adapter_ros.weights.directory',
 }
 
 __all__ = [
@@ -30,4 +30,4 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
-    return getattr(import_module(f'{__name__}.{_WHERE[name]}'), name)
+    return getattr(import_module(_WHERE[name]), name)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .config import VLAAdapterConfig
-from .rope import policy_tables, rotate_interleaved
+from vla_adapter_ros.architecture.config import VLAAdapterConfig
+from vla_adapter_ros.model.rope import policy_tables, rotate_interleaved
 
 Pair = tuple[Tensor, Tensor]  # keys and values
 Tables = tuple[Tensor, Tensor]  # cosine and sine

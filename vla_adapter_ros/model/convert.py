@@ -13,12 +13,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..errors import CheckpointError, VLAAdapterError
-from .checkpoint import OpenCheckpoint, build_on_meta, open_checkpoint, save
-from .config import VisionTowerConfig, VLAAdapterConfig
-from .metadata import METADATA_FILE, TOKENIZER_FILES, WEIGHTS_FILE, write_json
-from .official import unused_pattern
-from .tensors import assign, open_safetensors, save_pt, save_safetensors
+from vla_adapter_ros.architecture.config import VisionTowerConfig, VLAAdapterConfig
+from vla_adapter_ros.errors import CheckpointError, VLAAdapterError
+from vla_adapter_ros.model.vla import VLAAdapter
+from vla_adapter_ros.weights.metadata import (
+    METADATA_FILE,
+    TOKENIZER_FILES,
+    WEIGHTS_FILE,
+    write_json,
+)
+from vla_adapter_ros.weights.official import unused_pattern
+from vla_adapter_ros.weights.own import OpenCheckpoint, expected_shapes, open_checkpoint, save
+from vla_adapter_ros.weights.tensors import assign, open_safetensors, save_pt, save_safetensors
 
 # Official files and tensors that our format has no place for, kept for the way back.
 KEPT_FOLDER = 'official'
@@ -47,7 +53,7 @@ def to_own(
     opened = open_checkpoint(source, towers, overrides)
     if opened.metadata.source.get('format') != 'official':
         raise CheckpointError(f'{source}: is in our own format already; --reverse goes back')
-    model = build_on_meta(opened.metadata.config)
+    model = VLAAdapter.from_config(opened.metadata.config, device='meta')
     assign(model, opened.tensors, dtype=None, device='cpu', where=str(source))
     model.metadata = opened.metadata
     record = save(model, target)
@@ -154,7 +160,7 @@ def _unused_tensors(
 def unused_shapes(config: VLAAdapterConfig) -> dict[str, tuple[int, ...]]:
     """Shapes of the official tensors that nothing reads (without the tied LM head)."""
     shapes: dict[str, tuple[int, ...]] = {}
-    network = {n: tuple(v.shape) for n, v in build_on_meta(config).state_dict().items()}
+    network = expected_shapes(VLAAdapter, config)
     for key, tower in zip(('featurizer', 'fused_featurizer'), config.vision):
         prefix, width = f'vision_backbone.{key}', tower.width
         for name, shape in network.items():

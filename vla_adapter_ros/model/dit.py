@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import ObservationError
-from .bridge import Pair, ProBlock, Tables, group_tables
-from .config import VLAAdapterConfig
-from .policy import ActionPolicy
+from vla_adapter_ros.architecture.config import VLAAdapterConfig
+from vla_adapter_ros.errors import ObservationError
+from vla_adapter_ros.model.bridge import Pair, ProBlock, Tables, group_tables
+from vla_adapter_ros.model.policy import ActionPolicy
 
 
 def noise_levels(steps: int) -> Tensor:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .config import LanguageConfig
-from .rope import language_tables
+from vla_adapter_ros.architecture.config import LanguageConfig
+from vla_adapter_ros.model.rope import language_tables
 
 
 def _layer_classes(config: LanguageConfig) -> tuple[type, type, object]:

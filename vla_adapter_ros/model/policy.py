@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..errors import ObservationError
-from .bridge import BridgeNetwork
-from .config import VLAAdapterConfig
+from vla_adapter_ros.architecture.config import VLAAdapterConfig
+from vla_adapter_ros.errors import ObservationError
+from vla_adapter_ros.model.bridge import BridgeNetwork
 
 LATENT_STD = 0.02  # of the random initial latent in training
 
@@ -157,12 +157,3 @@ class BridgePolicy(ActionPolicy):
         latent = torch.empty(shape, device=device, dtype=self.dtype)
         latent = latent.normal_(0.0, LATENT_STD) if self.training else latent.zero_()
         return latent.expand(batch, -1, -1)
-
-
-def build_policy(config: VLAAdapterConfig) -> ActionPolicy:
-    """Build the policy that the configuration names."""
-    if config.policy.kind == 'dit':
-        from .dit import DiffusionPolicy
-
-        return DiffusionPolicy(config)
-    return BridgePolicy(config)

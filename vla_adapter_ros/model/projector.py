@@ -6,7 +6,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .config import VLAAdapterConfig
+from vla_adapter_ros.architecture.config import VLAAdapterConfig
 
 
 class Projector(nn.Module):

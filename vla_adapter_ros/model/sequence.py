@@ -20,7 +20,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..errors import ObservationError
+from vla_adapter_ros.errors import ObservationError
 
 
 def prompt_lengths(input_ids: Tensor, attention_mask: Tensor | None) -> Tensor | None:

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from .config import VisionTowerConfig, VLAAdapterConfig
-from .stem import ConvStem, KeypointToken, PatchEmbed
+from vla_adapter_ros.architecture.config import VisionTowerConfig, VLAAdapterConfig
+from vla_adapter_ros.model.small.stem import ConvStem, KeypointToken, PatchEmbed
 
 
 class Attention(nn.Module):

@@ -13,23 +13,27 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import ObservationError
-from .config import VisionTowerConfig, VLAAdapterConfig
-from .film_language import average, piecewise_average
-from .initialise import initialise
-from .language import Decoder
-from .metadata import CheckpointMetadata
-from .policy import build_policy
-from .projector import Projector
-from .sequence import (
+from vla_adapter_ros.architecture.config import VisionTowerConfig, VLAAdapterConfig
+from vla_adapter_ros.errors import ObservationError
+from vla_adapter_ros.model.dit import DiffusionPolicy
+from vla_adapter_ros.model.language import Decoder
+from vla_adapter_ros.model.policy import BridgePolicy
+from vla_adapter_ros.model.projector import Projector
+from vla_adapter_ros.model.sequence import (
     prompt_lengths,
     read_positions,
     read_states,
     splice_visual,
     text_and_queries,
 )
-from .vision import VisionBackbone
+from vla_adapter_ros.model.small.film_language import average, piecewise_average
+from vla_adapter_ros.model.small.initialise import initialise
+from vla_adapter_ros.model.vision import VisionBackbone
+from vla_adapter_ros.weights.metadata import CheckpointMetadata
+from vla_adapter_ros.weights.own import load, save
+from vla_adapter_ros.weights.prismatic import load_vlm
 
+POLICIES = {'original': BridgePolicy, 'pro': BridgePolicy, 'dit': DiffusionPolicy}
 STOP_TOKEN = 2  # the released code ends its inference sequence with it; causality makes it idle
 
 
@@ -51,7 +55,7 @@ class VLAAdapter(nn.Module):
             if config.queries_in_sequence
             else None
         )
-        self.policy = build_policy(config)
+        self.policy = POLICIES[config.policy.kind](config)
 
     # ------------------------------------------------------------------ building
 
@@ -103,9 +107,8 @@ class VLAAdapter(nn.Module):
             CheckpointError: files are missing or damaged, or the tensors do not fit the
                 configuration; missing, unexpected and mis-shaped ones are listed.
         """
-        from .checkpoint import load
-
         return load(
+            cls,
             directory,
             dtype=dtype,
             device=device,
@@ -121,9 +124,7 @@ class VLAAdapter(nn.Module):
         **options: Any,
     ) -> VLAAdapter:
         """Start training: a pre-trained VLM with a fresh policy. See `prismatic.load_vlm`."""
-        from .prismatic import load_vlm
-
-        return load_vlm(source, config, **options)
+        return load_vlm(cls, source, config, **options)
 
     def save_pretrained(
         self,
@@ -150,8 +151,6 @@ class VLAAdapter(nn.Module):
         Raises:
             CheckpointError: the weights do not fit the configuration; nothing is written.
         """
-        from .checkpoint import save
-
         return save(
             self,
             directory,
@@ -333,6 +332,16 @@ class VLAAdapter(nn.Module):
             return self(pixel_values, input_ids, proprio, attention_mask=attention_mask).float()
         finally:
             self.train(was_training)
+
+    @torch.no_grad()
+    def initialise_policy(self, device: str | torch.device) -> None:
+        """Give it fresh ActionQueries and a fresh policy on `device`, to train from a VLM."""
+        dtype = self.dtype
+        with torch.device(device):
+            self.policy = type(self.policy)(self.config).to(dtype)
+            if self.action_queries is not None:
+                self.action_queries = nn.Embedding(*self.action_queries.weight.shape).to(dtype)
+                self.action_queries.weight.normal_(0.0, self.config.query_scale)
 
     def set_gradient_checkpointing(self, enabled: bool) -> None:
         """Trade a third more time for the activations' memory, in towers and language model."""

@@ -2,7 +2,7 @@
 """Where in the pictures are the things that an instruction is about.
 
 Two points per instruction: the object to act on now, and where it is to go. They are what a
-small network is taught to look at before it is taught to act (`training/grounding.py`).
+small network is taught to look at before it is taught to act (`training/experiments/grounding`).
 """
 
 from __future__ import annotations

@@ -17,14 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.runtime.contract import resolve_contract
+from vla_adapter_ros.robot.contract import resolve_contract
 from vla_adapter_ros.simulation.demonstration import (
     Demonstration,
     Disturbance,
     demonstrate,
     demonstrate_in_turn,
 )
-from vla_adapter_ros.simulation.expert import ExpertPolicy
+from vla_adapter_ros.simulation.expert.expert import ExpertPolicy
 from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, TASKS, TaskOptions, make_task
 
 DEFAULT_ROBOT = 'alicia_d_sim'
@@ -58,9 +58,9 @@ class Collector:
     """Makes demonstrations in one process and adds them to the dataset."""
 
     def __init__(self, job: CollectionJob) -> None:
-        from vla_adapter_ros.data.lerobot_writer import DatasetWriter
+        from vla_adapter_ros.data.lerobot.writer import DatasetWriter
         from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
-        from vla_adapter_ros.simulation.student import Student
+        from vla_adapter_ros.simulation.takeover import Student
 
         self._job = job
         contract = resolve_contract(job.robot)
@@ -151,7 +151,7 @@ def collect(
     """
     from tqdm import tqdm
 
-    from vla_adapter_ros.data.lerobot_writer import DatasetWriter
+    from vla_adapter_ros.data.lerobot.writer import DatasetWriter
 
     writer = DatasetWriter(
         job.output, resolve_contract(job.robot), image_size=job.image_size, storage=job.storage,

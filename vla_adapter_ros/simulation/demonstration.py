@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vla_adapter_ros.processing.observation import Observation
-from vla_adapter_ros.simulation.expert import ExpertPolicy
+from vla_adapter_ros.simulation.expert.expert import ExpertPolicy
 from vla_adapter_ros.simulation.goals import scene_state
 from vla_adapter_ros.simulation.instructions import describe
 from vla_adapter_ros.simulation.session import ACTION_LOWER, ACTION_UPPER, TaskSession
-from vla_adapter_ros.simulation.student import Student
+from vla_adapter_ros.simulation.takeover import Student
 from vla_adapter_ros.simulation.tasks import random_goal
 
 

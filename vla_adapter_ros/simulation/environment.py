@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium import spaces
 
 from vla_adapter_ros.processing.observation import Observation
-from vla_adapter_ros.runtime.camera_spec import CameraSpec
+from vla_adapter_ros.robot.camera_spec import CameraSpec
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
 from vla_adapter_ros.simulation.scene import CAMERA_NAMES, THIRD_PERSON
 from vla_adapter_ros.simulation.session import ACTION_LOWER, ACTION_UPPER, TaskSession

@@ -9,8 +9,8 @@ import numpy as np
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.processing.observation import Observation
-from vla_adapter_ros.runtime.camera_spec import CameraSpec
-from vla_adapter_ros.runtime.camera_view import camera_view
+from vla_adapter_ros.robot.camera_spec import CameraSpec
+from vla_adapter_ros.robot.camera_view import camera_view
 from vla_adapter_ros.simulation.alicia_d import ARM_JOINTS, FINGER_STROKE
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
 from vla_adapter_ros.simulation.tasks import Task

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from vla_adapter_ros.runtime.kinematics import Kinematics
+from vla_adapter_ros.robot.kinematics import Kinematics
 from vla_adapter_ros.simulation.arm_simulation import READY_JOINTS
 from vla_adapter_ros.simulation.tool_kinematics import arm_kinematics, gripper_down
 

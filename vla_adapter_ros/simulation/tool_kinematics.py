@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from vla_adapter_ros.runtime.contract import builtin_contract_path, load_contract
-from vla_adapter_ros.runtime.kinematics import Kinematics
+from vla_adapter_ros.robot.contract import builtin_contract_path, load_contract
+from vla_adapter_ros.robot.kinematics import Kinematics
 
 
 def gripper_down(yaw: float) -> np.ndarray:

@@ -12,25 +12,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from vla_adapter_ros.data.dataset import Dataset, open_dataset
-from vla_adapter_ros.data.ground_scenes import GroundScenes, load_scenes
-from vla_adapter_ros.data.mixture import Mixture
+from vla_adapter_ros.data.training.dataset import Dataset, open_dataset
+from vla_adapter_ros.data.training.mixture import Mixture
 from vla_adapter_ros.errors import CheckpointError, DatasetError
+from vla_adapter_ros.inference.official_processing import official_processing
 from vla_adapter_ros.model import VLAAdapter, VLAAdapterConfig
-from vla_adapter_ros.model.prismatic import load_vlm
 from vla_adapter_ros.processing.augment import AugmentConfig
 from vla_adapter_ros.processing.images import OWN_IMAGES, ImageConfig
 from vla_adapter_ros.processing.pipeline import InputPipeline, ProcessingConfig
 from vla_adapter_ros.processing.statistics import Normalizer, Statistics
 from vla_adapter_ros.processing.tokenizer import Tokenizer
-from vla_adapter_ros.runtime.contract import RobotContract, resolve_contract
-from vla_adapter_ros.runtime.official import official_processing
+from vla_adapter_ros.robot.contract import RobotContract, resolve_contract
 from vla_adapter_ros.training.batches import BatchMaker
 from vla_adapter_ros.training.config import TrainConfig
 from vla_adapter_ros.training.config_loader import ConfigError
-from vla_adapter_ros.training.grounding import check_keypoints, load_grounded
+from vla_adapter_ros.training.experiments.grounding.batches import SceneBatches
+from vla_adapter_ros.training.experiments.grounding.loss import check_keypoints, load_grounded
+from vla_adapter_ros.training.experiments.grounding.scenes import GroundScenes, load_scenes
 from vla_adapter_ros.training.model_setup import network_config
-from vla_adapter_ros.training.scene_batches import SceneBatches
 
 
 @dataclass
@@ -184,7 +183,7 @@ def _scene_batches(
 def _start_metadata(config: TrainConfig) -> Any:
     if config.start.kind not in ('official', 'ours'):
         return None
-    from vla_adapter_ros.model.metadata import read_checkpoint_metadata
+    from vla_adapter_ros.weights.directory import read_checkpoint_metadata
 
     return read_checkpoint_metadata(str(config.start.path))
 
@@ -286,7 +285,7 @@ def _model(config: TrainConfig, network: VLAAdapterConfig) -> VLAAdapter:
             load_grounded(model, config.start.grounded)
         return model
     if config.start.kind == 'base':
-        return load_vlm(
+        return VLAAdapter.from_vlm(
             str(config.start.path), network, vision_weights=config.start.vision_weights
         )
     return VLAAdapter.from_pretrained(str(config.start.path), dtype=torch.float32)

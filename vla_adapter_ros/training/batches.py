@@ -3,25 +3,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from vla_adapter_ros.data.dataset import Batch as Samples
-from vla_adapter_ros.data.dataset import Dataset
-from vla_adapter_ros.data.loader import load_batches, validation_batches
-from vla_adapter_ros.data.mixture import BatchOrder, Mixture
+from vla_adapter_ros.data.training.dataset import Batch as Samples
+from vla_adapter_ros.data.training.dataset import Dataset
+from vla_adapter_ros.data.training.loader import load_batches, validation_batches
+from vla_adapter_ros.data.training.mixture import BatchOrder, Mixture
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.processing.augment import AugmentConfig, augment, normalize_pixels
+from vla_adapter_ros.processing.padding import padded_prompts
 from vla_adapter_ros.processing.pipeline import InputPipeline
 from vla_adapter_ros.processing.statistics import Normalizer, Statistics
 from vla_adapter_ros.training.config import TrainConfig
 from vla_adapter_ros.training.trainer import Batch
 
 if TYPE_CHECKING:
-    from vla_adapter_ros.training.scene_batches import SceneBatches
+    from vla_adapter_ros.training.experiments.grounding.batches import SceneBatches
 
 
 class BatchMaker:
@@ -108,19 +109,6 @@ class BatchMaker:
         return pixels.reshape(batch, cameras * pixels.shape[1], *pixels.shape[2:])
 
 
-def padded_prompts(
-    rows: Sequence[np.ndarray | list[int]], pad_id: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return ids and mask (B, L) of prompts of different lengths, padded on the right."""
-    length = max(len(row) for row in rows)
-    ids = torch.full((len(rows), length), pad_id, dtype=torch.long)
-    mask = torch.zeros(len(rows), length, dtype=torch.long)
-    for i, row in enumerate(rows):
-        ids[i, : len(row)] = torch.from_numpy(np.array(row))
-        mask[i, : len(row)] = 1
-    return ids, mask
-
-
 def _visual_tokens(stored: np.ndarray, device: torch.device) -> torch.Tensor:
     """Return tokens of a feature cache as a tensor; int16 holds the bits of bfloat16."""
     tensor = torch.from_numpy(stored).to(device)
@@ -128,7 +116,7 @@ def _visual_tokens(stored: np.ndarray, device: torch.device) -> torch.Tensor:
 
 
 class TrainingBatches:
-    """The endless, resumable stream of one process (see `data/mixture.py`)."""
+    """The endless, resumable stream of one process (see `data/training/mixture.py`)."""
 
     def __init__(
         self, config: TrainConfig, mixture: Mixture, maker: BatchMaker, rank: int, world: int

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from vla_adapter_ros.runtime.contract import config_folders
+from vla_adapter_ros.robot.contract import config_folders
 from vla_adapter_ros.training.config_loader import (
     ConfigError,
     apply_overrides,

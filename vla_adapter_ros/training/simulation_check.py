@@ -9,7 +9,7 @@ from pathlib import Path
 from vla_adapter_ros.evaluation.policies import PolicySettings
 from vla_adapter_ros.evaluation.rollout import EpisodeJob
 from vla_adapter_ros.evaluation.simulate import EvaluationSettings, run_jobs, success_jobs
-from vla_adapter_ros.evaluation.virtual_node import ControlSettings
+from vla_adapter_ros.evaluation.simulated_node import ControlSettings
 from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, TaskOptions
 from vla_adapter_ros.training.config import SimulationConfig
 from vla_adapter_ros.training.config_loader import ConfigError

@@ -167,8 +167,8 @@ def check_resumable(checkpoint: Path, recipe: dict[str, Any]) -> None:
     Raises:
         TrainingError: naming the first difference.
     """
-    from vla_adapter_ros.model.metadata import read_checkpoint_metadata
     from vla_adapter_ros.training.trainer import TrainingError
+    from vla_adapter_ros.weights.directory import read_checkpoint_metadata
 
     before = read_checkpoint_metadata(checkpoint).training.get('config', {})
     found = differences(fixed_part(before), fixed_part(recipe))

@@ -22,7 +22,7 @@ from torch import nn
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.training.config import TrainConfig
-from vla_adapter_ros.training.grounding import grounding_loss, scene_scores
+from vla_adapter_ros.training.experiments.grounding.loss import grounding_loss, scene_scores
 from vla_adapter_ros.training.metrics import PhaseTimer, RunLog, peak_flops, peak_memory_gb
 from vla_adapter_ros.training.optimizer import (
     WeightAverage,

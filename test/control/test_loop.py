@@ -1,0 +1,270 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The control loop on made-up clocks: when it moves, when it holds, and what it says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from support.loop_fakes import Bench
+from vla_adapter_ros.control.front_ends import TrajectoryCommand
+
+
+@pytest.fixture
+def bench():
+    return Bench()
+
+
+def arm_commands(bench):
+    return [c for c in bench.out.commands if c.names == bench.contract.joint_names]
+
+
+def test_nothing_is_sent_before_motion_is_enabled(bench):
+    bench.activate()
+    bench.run(1.0)
+    assert not bench.out.commands and not bench.worker.jobs
+
+
+def test_a_chunk_becomes_one_arm_and_one_gripper_trajectory_and_a_new_look_is_taken(bench):
+    bench.start()
+    bench.worker.answer(bench.chunk())
+    bench.run(0.04)
+    assert [type(c) for c in bench.out.commands] == [TrajectoryCommand] * 2
+    assert bench.out.chunks == 1
+    assert bench.run(1.0, lambda: len(bench.worker.jobs) == 2)
+    observation = bench.worker.jobs[1]()
+    assert observation.instruction == 'stack'
+    assert observation.stamp == pytest.approx(bench.now, abs=0.06)
+
+
+def test_a_policy_that_stands_still_is_asked_once_a_step_not_at_every_tick(bench):
+    bench.start()
+    for _ in range(200):
+        if bench.worker.busy_since is not None:
+            bench.worker.answer(bench.chunk(0.0))
+        bench.run(0.02)
+    # 4 s, a step of 0.1 s, control at 50 Hz.
+    assert 25 <= len(bench.worker.jobs) <= 42
+
+
+def test_no_inference_without_an_instruction_and_the_reason_says_so(bench):
+    bench.activate(instruction='')
+    bench.loop.set_enabled(True, bench.now)
+    bench.run(0.2)
+    assert 'no instruction' in bench.loop.reason and not bench.worker.jobs
+
+
+# Enabling.
+
+
+@pytest.mark.parametrize('missing', ['images', 'states'])
+def test_enabling_is_refused_while_an_input_is_missing_and_stays_refused(bench, missing):
+    setattr(bench, missing, False)
+    bench.activate()
+    outcome = bench.loop.set_enabled(True, bench.now)
+    assert not outcome.success
+    assert 'no third_person image yet' in outcome.message or 'no joint state' in outcome.message
+    setattr(bench, missing, True)
+    bench.run(1.0)
+    assert not bench.loop.enabled, 'a refused request must not come true later'
+
+
+def test_enabling_at_activation_waits_for_the_inputs(bench):
+    bench.images = False
+    bench.activate(enable=True)
+    bench.run(0.5)
+    assert not bench.loop.enabled and 'no third_person image' in bench.loop.reason
+    bench.images = True
+    bench.run(1.0)
+    assert bench.loop.enabled and bench.loop.reason == ''
+
+
+def test_the_gate_is_asked_before_motion_and_seldom_while_waiting():
+    asked, answer = [], ['the driver is slow']
+
+    def gate(now):
+        asked.append(now)
+        return answer[0]
+
+    bench = Bench(gate=gate)
+    bench.activate(enable=True)
+    bench.run(2.0)
+    assert not bench.loop.enabled and bench.loop.reason == 'the driver is slow'
+    assert 3 <= len(asked) <= 6
+    assert bench.loop.set_enabled(True, bench.now).message == 'not enabled: the driver is slow'
+    answer[0] = ''
+    assert bench.loop.set_enabled(True, bench.now).success
+
+
+def test_after_a_trip_clearing_alone_does_not_move(bench):
+    bench.move()
+    bench.loop.fail('a bug', bench.now)
+    refused = bench.loop.set_enabled(True, bench.now)
+    assert not refused.success and 'tripped: a bug' in refused.message
+    assert 'a bug' in bench.loop.clear_trip(bench.now).message
+    bench.run(1.0)
+    assert not bench.loop.enabled
+    assert bench.loop.set_enabled(True, bench.now).success
+
+
+# Ways to stop.
+
+
+@pytest.mark.parametrize('way', ['stop', 'disable', 'deactivate', 'fail'])
+def test_every_way_to_stop_drops_inference_then_brakes_to_rest_within_limits(bench, way):
+    bench.move(0.05)
+    discarded, sent = bench.worker.discarded, len(arm_commands(bench))
+    {
+        'stop': lambda: bench.loop.stop('stop was called', bench.now),
+        'disable': lambda: bench.loop.set_enabled(False, bench.now),
+        'deactivate': lambda: bench.loop.deactivate(bench.now),
+        'fail': lambda: bench.loop.fail('a bug', bench.now),
+    }[way]()
+    assert bench.worker.discarded > discarded
+    (hold,) = arm_commands(bench)[sent:]
+    assert not hold.velocities[-1].any()
+    travelled = np.abs(hold.positions[-1] - bench.arm[:-1])
+    assert (travelled <= 1.0**2 / (2 * 8.0) + 0.05).all()
+    bench.worker.answer(bench.chunk())
+    bench.run(1.0)
+    assert len(arm_commands(bench)) == sent + 1, 'nothing is sent after the hold'
+
+
+def test_a_late_inference_ends_in_hold_and_its_answer_is_used_no_more(bench):
+    bench.move()
+    assert bench.run(1.0, lambda: bench.worker.busy_since is not None)
+    discarded = bench.worker.discarded
+    bench.run(1.3)
+    assert bench.out.said('inference runs for more than 1.00 s: holding')
+    assert bench.worker.discarded == discarded + 1
+    assert bench.loop.enabled and 'more than 1.00 s' in bench.loop.reason
+    assert not bench.loop.scheduler.moving(bench.now)
+    bench.worker.busy_since = None
+    bench.run(0.1)
+    assert bench.out.said('inference answers again')
+    assert bench.worker.busy_since is not None
+
+
+def test_a_failed_inference_holds_and_tries_again(bench):
+    bench.move()
+    assert bench.run(1.0, lambda: bench.worker.busy_since is not None)
+    jobs = len(bench.worker.jobs)
+    bench.worker.fail('CUDA error')
+    bench.run(0.04)
+    assert bench.loop.reason == 'inference failed: CUDA error'
+    assert bench.loop.scheduler.holding
+    assert bench.run(0.5, lambda: len(bench.worker.jobs) > jobs)
+
+
+# Joint states.
+
+
+def test_without_joint_states_it_brakes_and_goes_on_where_the_arm_is(bench):
+    bench.move()
+    bench.states = False
+    bench.run(0.6)
+    assert bench.loop.scheduler.holding and 'joint states' in bench.loop.reason
+    assert bench.loop.inputs.skipped
+    bench.arm[:-1] += 0.1
+    bench.states, bench.follows = True, False
+    bench.run(0.1)
+    np.testing.assert_allclose(
+        bench.loop.scheduler.commanded(bench.now)[0][:-1], bench.arm[:-1], atol=1e-4
+    )
+    assert bench.loop.enabled and bench.worker.busy_since is not None
+
+
+def test_an_arm_that_was_moved_meanwhile_trips(bench):
+    bench.move()
+    bench.states = False
+    bench.run(0.6)
+    bench.arm = bench.loop.scheduler.commanded(bench.now)[0] + np.array([0, 0, 0.3, 0, 0, 0, 0])
+    bench.states, bench.follows = True, False
+    bench.run(0.1)
+    assert bench.loop.safety.tripped and not bench.loop.enabled
+    assert 'Joint3 moved by 0.30 rad while joint states were missing' in bench.loop.last_error
+
+
+def test_it_does_not_go_on_before_its_brake_is_over(bench):
+    bench.move(0.08)
+    bench.states = False
+    # States come back as soon as they are missed: the arm still brakes.
+    assert bench.run(0.6, lambda: bench.loop.scheduler.holding)
+    bench.states = True
+    moving = bench.loop.scheduler.moving(bench.now)
+    end = bench.loop.scheduler.plan.end
+    bench.run(0.04)
+    assert moving and bench.loop.scheduler.plan.way == 'hold', 'still the brake'
+    bench.run(end - bench.now + 0.04)
+    assert bench.loop.scheduler.plan.way == 'rest'
+
+
+# Clocks.
+
+
+@pytest.mark.parametrize('robot', ['alicia_d', 'alicia_d_standalone'])
+@pytest.mark.parametrize('jump', [30.0, 0.8, -30.0])
+def test_a_clock_jump_brakes_from_where_the_arm_is_and_plans_anew(robot, jump):
+    bench = Bench(robot)
+    bench.move(0.05)
+    before, speed = bench.loop.scheduler.commanded(bench.now)
+    assert np.abs(speed).max() > 0.3
+    sent = len(bench.out.commands)
+    bench.follows = False
+    bench.now += jump
+    bench.run(0.02)
+    (said,) = bench.out.said('clock jumped')
+    assert ('backward' if jump < 0 else 'forward') in said
+    after = bench.loop.scheduler.commanded(bench.now)[0]
+    # One control period of motion, not thirty seconds of it.
+    assert np.abs(after - before).max() <= 1.0 * 0.05
+    if robot == 'alicia_d':
+        # A controller knows nothing of our clock: it must be told to brake.
+        hold = bench.out.commands[sent]
+        assert not hold.velocities[-1].any() and hold.times[-1] < 0.5
+        assert np.abs(hold.positions[-1] - before[:-1]).max() < 0.15
+    bench.follows = True
+    bench.run(0.5)
+    # The look from before the jump is over; a new one is taken.
+    bench.worker.busy_since = None
+    assert bench.run(1.0, lambda: bench.worker.busy_since is not None)
+    bench.worker.answer(bench.chunk())
+    bench.run(0.3)
+    assert bench.loop.scheduler.moving(bench.now) and bench.loop.scheduler.plan.steps == 8
+    assert not bench.loop.safety.tripped
+
+
+def test_a_pause_of_the_process_is_no_clock_jump(bench):
+    bench.move()
+    bench.now += 3.0
+    bench.steady += 3.0
+    bench.run(0.1)
+    assert not bench.out.said('clock jumped')
+
+
+def test_simulated_time_five_times_as_fast_is_no_clock_jump(bench):
+    bench.activate()
+    for _ in range(100):
+        bench.now += 0.1
+        bench.steady += 0.02
+        bench.feed()
+        bench.loop.tick(bench.now, bench.steady)
+    assert not bench.out.said('clock jumped')
+
+
+# The streamed front end.
+
+
+def test_the_stream_goes_on_through_the_brake_and_then_is_silent():
+    bench = Bench('alicia_d_standalone')
+    bench.move(0.05)
+    bench.loop.stop('stop was called', bench.now)
+    sent = len(bench.out.commands)
+    bench.run(0.5)
+    brake = np.array([c.positions[:6] for c in bench.out.commands[sent:]])
+    assert 2 <= len(brake) < 25
+    assert np.abs(np.diff(brake, axis=0)).max() <= 1.0 * 0.02 + 1e-6
+    assert len(bench.out.commands) == sent + len(brake)
+    silent = len(bench.out.commands)
+    bench.run(0.5)
+    assert len(bench.out.commands) == silent

@@ -1,0 +1,77 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""From the latest messages to an observation, or to the reason why there is none."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from vla_adapter_ros.control.observation_inputs import Inputs, InputSettings
+from vla_adapter_ros.errors import ObservationError
+from vla_adapter_ros.robot.contract import resolve_contract
+
+CONTRACT = resolve_contract('alicia_d_sim')
+JOINTS = [0.1, 0.2, 0.3, 0.0, -0.5, 0.0, 0.005]
+
+
+def image(value, width=320, height=240):
+    data = np.full((height, width, 3), value, np.uint8)
+    return SimpleNamespace(
+        encoding='rgb8', height=height, width=width, step=3 * width, is_bigendian=0,
+        data=data.tobytes(),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def inputs():
+    inputs = Inputs(CONTRACT, InputSettings(0.2, 0.2, 0.1))
+    feed(inputs, 10.0)
+    return inputs
+
+
+def feed(inputs, now, wrist_stamp=None):
+    inputs.receive_joint_state(CONTRACT.names, JOINTS, now, now, None)
+    inputs.receive_image('third_person', image(1), now - 0.03, now)
+    inputs.receive_image('wrist', image(2), now if wrist_stamp is None else wrist_stamp, now)
+
+
+def test_observation_holds_pictures_state_and_the_oldest_stamp(inputs):
+    assert inputs.skip(10.05) is None
+    observation = inputs.snapshot('reach').observe()
+    assert list(observation.images) == ['third_person', 'wrist']
+    assert observation.images['wrist'].shape == (240, 320, 3)
+    assert observation.images['wrist'][0, 0, 0] == 2
+    assert observation.stamp == pytest.approx(9.97)
+    # 0.005 m of 0.025 m closed: four fifths open.
+    np.testing.assert_allclose(observation.proprioception, [*JOINTS[:6], 0.8])
+
+
+def test_a_snapshot_is_not_changed_by_later_messages(inputs):
+    snapshot = inputs.snapshot('reach')
+    feed(inputs, 11.0)
+    inputs.receive_image('wrist', image(9), 11.0, 11.0)
+    assert snapshot.observe().images['wrist'][0, 0, 0] == 2
+
+
+def test_stale_image_and_skew_are_named_and_counted(inputs):
+    assert inputs.skip(10.3).text.startswith('stale joint states')
+    feed(inputs, 12.0, wrist_stamp=11.85)
+    assert 'between wrist image and' in inputs.skip(12.0).text
+    assert sum(inputs.skipped.values()) == 2
+
+
+def test_wrong_size_names_the_camera_and_both_sizes(inputs):
+    inputs.receive_image('wrist', image(2, 640, 480), 10.0, 10.0)
+    with pytest.raises(ObservationError, match='wrist image is 640×480.*says 320×240'):
+        inputs.snapshot('reach').observe()
+
+
+def test_gap_and_fault_of_the_joint_state_are_told_apart(inputs):
+    assert inputs.state_gap(10.1) == inputs.state_fault(10.1) == ''
+    assert 'stale' in inputs.state_gap(10.5)
+    assert inputs.state_fault(10.5) == ''
+    feed(inputs, 11.0)
+    inputs.receive_joint_state(CONTRACT.names, [np.nan] * 7, 11.0, 11.0, None)
+    assert 'Joint1 is nan' in inputs.state_fault(11.0)

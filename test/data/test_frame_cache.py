@@ -1,0 +1,111 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The training cache: equal to the source, reused, rebuilt when the data changes, crash-safe."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from support.data_samples import contract, frame_of, image, observations, targets
+from vla_adapter_ros.data.lerobot.writer import DatasetWriter
+from vla_adapter_ros.data.sources import open_source
+from vla_adapter_ros.data.training import prepare as prepare_module
+from vla_adapter_ros.data.training.frame_cache import CachedFrames
+from vla_adapter_ros.data.training.prepare import main, prepare
+from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.processing.images import ImageConfig, to_model_size
+
+SMALL = ImageConfig(size=32, jpeg_round_trip=False)
+LENGTHS = (9, 14)
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    with DatasetWriter(tmp_path / 'set', contract(), storage='image') as writer:
+        for seed, length in enumerate(LENGTHS):
+            writer.add_episode(observations(length, seed), targets(length, seed))
+    return tmp_path / 'set'
+
+
+@pytest.mark.parametrize('workers', [1, 2])
+@pytest.mark.parametrize('form', ['raw', 'jpeg'])
+def test_frames_are_those_of_the_source(dataset, form, workers):
+    frames = prepare(open_source(dataset), SMALL, form=form, workers=workers)
+    rows = np.random.default_rng(0).permutation(sum(LENGTHS))
+    pixels = frames.images(rows)
+    assert pixels.shape == (23, 2, 32, 32, 3)
+    for views, row in zip(pixels, rows, strict=True):
+        seed, frame = (0, row) if row < 9 else (1, row - 9)
+        for camera in range(2):
+            expected = to_model_size(image(seed + camera, frame), SMALL)
+            error = np.abs(views[camera].astype(int) - expected)
+            assert error.max() == 0 if form == 'raw' else error.mean() < 1.5
+    np.testing.assert_array_equal(frames.actions[9:], targets(14, 1).astype(np.float32))
+    assert frames.contract == contract()
+
+
+def test_second_opening_reuses_the_cache(dataset, monkeypatch):
+    first = prepare(open_source(dataset), SMALL)
+
+    def build(*_):
+        raise AssertionError('built again')
+
+    monkeypatch.setattr(prepare_module, '_build', build)
+    assert prepare(open_source(dataset), SMALL).path == first.path
+    with pytest.raises(AssertionError, match='built again'):
+        prepare(open_source(dataset), ImageConfig(size=16, jpeg_round_trip=False))
+    with DatasetWriter(dataset, contract(), storage='image', append=True) as writer:
+        writer.add_episode(observations(3), targets(3))
+    with pytest.raises(AssertionError, match='built again'):
+        prepare(open_source(dataset), SMALL)
+
+
+def test_cache_survives_a_move_of_the_data(dataset, monkeypatch):
+    prepare(open_source(dataset), SMALL)
+    moved = dataset.rename(dataset.with_name('moved'))
+    monkeypatch.setattr(prepare_module, '_build', lambda *_: pytest.fail('built again'))
+    assert len(prepare(open_source(moved), SMALL)) == 23
+
+
+def test_interrupted_build_leaves_nothing(dataset, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare_module, 'write_json', stop)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(open_source(dataset), SMALL)
+    assert not list((dataset / '.cache').iterdir())
+    assert len(prepare(open_source(dataset), SMALL)) == 23
+
+
+def test_damaged_cache_is_told(dataset):
+    path = prepare(open_source(dataset), SMALL, form='jpeg').path
+    (path / 'images.bin').write_bytes(b'short')
+    with pytest.raises(DatasetError, match=r'damaged: images.bin has 5 bytes'):
+        CachedFrames(path)
+    description = json.loads((path / 'cache.json').read_text())
+    (path / 'cache.json').write_text(json.dumps(description | {'version': 99}))
+    with pytest.raises(DatasetError, match='cache version 99'):
+        CachedFrames(path)
+
+
+def test_nan_in_the_data_is_told_with_its_place(dataset):
+    source = open_source(dataset)
+    source.vectors(1).state[4, 2] = np.nan
+    with pytest.raises(DatasetError, match=r'episode_000001: frame 4: state\[2\] is nan'):
+        prepare(source, SMALL)
+
+
+def test_command_line(dataset, tmp_path, capsys):
+    arguments = [str(dataset), '--size', '48', '--cache', str(tmp_path / 'c'), '--workers', '1']
+    assert main(arguments) == 0
+    assert '23 frames, raw' in capsys.readouterr().out
+    (folder,) = (tmp_path / 'c').iterdir()
+    assert frame_of(CachedFrames(folder).images([5])[0, 0]) == 5
+    with pytest.raises(SystemExit) as stop:
+        main([str(tmp_path / 'nothing')])
+    assert stop.value.code == 1
+    assert 'no such file or folder' in capsys.readouterr().err

@@ -1,0 +1,175 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""LIBERO HDF5, RLDS and CALVIN: vectors as the official transform, upright images, bad files."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import simplejpeg
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from support.data_samples import frame_of, image
+from support.public_datasets import (
+    episode_record,
+    example,
+    jpegs,
+    vectors,
+    write_calvin,
+    write_libero,
+    write_records,
+)
+from vla_adapter_ros.data.public.tfrecord import parse_example
+from vla_adapter_ros.data.sources import open_source
+from vla_adapter_ros.data.training.dataset import open_dataset
+from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.processing.images import ImageConfig
+
+SMALL = ImageConfig(size=32, jpeg_round_trip=False)
+
+
+def test_libero_images_are_turned_upright(tmp_path):
+    write_libero(tmp_path / 'pick_up_the_bowl_demo.hdf5')
+    source = open_source(tmp_path)
+    for camera, shift in (('third_person', 0), ('wrist', 1)):
+        pictures = list(source.images(1, camera, [3, 0]))
+        np.testing.assert_array_equal(pictures[0], image(1 + shift, 3))
+        np.testing.assert_array_equal(pictures[1], image(1 + shift, 0))
+
+
+def test_libero_gripper_is_one_when_open(tmp_path):
+    write_libero(tmp_path / 'a_demo.hdf5')
+    found = open_source(tmp_path).vectors(0)
+    state, actions = vectors(6, 8, 0)
+    assert actions[:2, 6].tolist() == [-1, 1]
+    assert found.actions[:2, 6].tolist() == [1, 0]
+    np.testing.assert_array_equal(found.actions[:, :6], actions[:, :6])
+    np.testing.assert_array_equal(found.state, state)
+
+
+@pytest.mark.parametrize(
+    ('name', 'info', 'text'),
+    [
+        ('put_the_bowl_on_the_plate_demo', None, 'put the bowl on the plate'),
+        ('KITCHEN_SCENE3_turn_on_the_stove_demo', None, 'turn on the stove'),
+        ('LIVING_ROOM_SCENE1_pick_up_the_can_demo', None, 'pick up the can'),
+        ('anything_demo', 'open the drawer', 'open the drawer'),
+    ],
+)
+def test_libero_instruction(tmp_path, name, info, text):
+    write_libero(tmp_path / f'{name}.hdf5', problem_info=info)
+    assert {episode.instruction for episode in open_source(tmp_path).episodes} == {text}
+
+
+def test_libero_demonstrations_are_in_numeric_order(tmp_path):
+    write_libero(tmp_path / 'a_demo.hdf5', lengths=range(2, 14))
+    source = open_source(tmp_path / 'a_demo.hdf5')
+    assert [episode.length for episode in source.episodes] == list(range(2, 14))
+
+
+def test_damaged_hdf5_is_told(tmp_path):
+    (tmp_path / 'a_demo.hdf5').write_bytes(b'no HDF5')
+    with pytest.raises(DatasetError, match=r'a_demo.hdf5: not a readable HDF5 file'):
+        open_source(tmp_path)
+
+
+def write_rlds(path, lengths=(5, 9, 4), calvin=False):
+    path.mkdir()
+    records = [episode_record(n, length, calvin) for n, length in enumerate(lengths)]
+    write_records(path / 'liber_o10-train.tfrecord-00000-of-00002', records[:2])
+    write_records(path / 'liber_o10-train.tfrecord-00001-of-00002', records[2:])
+    return open_source(path)
+
+
+def test_rlds_episodes_equal_what_was_written(tmp_path):
+    source = write_rlds(tmp_path / 'libero_10_no_noops')
+    assert [(e.length, e.instruction) for e in source.episodes] == [
+        (5, 'task 0'), (9, 'task 1'), (4, 'task 2'),
+    ]  # fmt: skip
+    state, actions = vectors(9, 8, 1)
+    np.testing.assert_array_equal(source.vectors(1).state, state)
+    np.testing.assert_array_equal(source.vectors(1).actions[:, :6], actions[:, :6])
+    np.testing.assert_array_equal(source.vectors(1).actions[:, 6], (actions[:, 6] < 0))
+    shown = list(source.images(2, 'wrist', [3, 1]))
+    assert [frame_of(pixels) for pixels in shown] == [3, 1]
+    expected = simplejpeg.decode_jpeg(jpegs(3, 4)[3], fastdct=True, fastupsample=False)
+    np.testing.assert_array_equal(shown[0], expected)
+
+
+def test_calvin_rlds_gripper_is_not_inverted(tmp_path):
+    source = write_rlds(tmp_path / 'calvin_abc_rlds', calvin=True)
+    state, actions = vectors(5, 15, 0)
+    np.testing.assert_array_equal(source.vectors(0).actions[:, 6], actions[:, 6] > 0)
+    np.testing.assert_array_equal(source.vectors(0).state, state[:, [0, 1, 2, 3, 4, 5, 6, 14]])
+
+
+def test_rlds_trains_through_the_cache(tmp_path):
+    write_rlds(tmp_path / 'set')
+    dataset = open_dataset(tmp_path / 'set', images=SMALL, whole_chunks=True)
+    assert (len(dataset), dataset.action_space) == (2, 'per_step')
+    batch = dataset.batch([1])
+    assert frame_of(batch.images[0, 0]) == 1
+    np.testing.assert_array_equal(batch.actions[0, :, :6], vectors(9, 8, 1)[1][1:9, :6])
+    assert dataset.statistics().proprio.size == 8
+
+
+def test_truncated_shard_is_told(tmp_path):
+    write_rlds(tmp_path / 'set')
+    shard = tmp_path / 'set/liber_o10-train.tfrecord-00000-of-00002'
+    shard.write_bytes(shard.read_bytes()[:-9])
+    with pytest.raises(DatasetError, match=r'00000-of-00002: truncated at byte \d+, record 1'):
+        open_source(tmp_path / 'set')
+
+
+def test_flipped_bit_is_told(tmp_path):
+    write_rlds(tmp_path / 'set')
+    shard = tmp_path / 'set/liber_o10-train.tfrecord-00001-of-00002'
+    data = bytearray(shard.read_bytes())
+    data[data.index(b'\xff\xd8') + 300] ^= 4
+    shard.write_bytes(data)
+    with pytest.raises(DatasetError, match='wrong checksum'):
+        list(open_source(tmp_path / 'set').images(2, 'wrist', [0]))
+
+
+def test_other_rlds_sets_are_refused(tmp_path):
+    write_records(tmp_path / 'x-train.tfrecord-00000-of-00001', [example(a=[1.0])])
+    with pytest.raises(DatasetError, match='expected the images'):
+        open_source(tmp_path)
+    write_records(tmp_path / 'x-train.tfrecord-00000-of-00001', [b'no protocol buffer'])
+    with pytest.raises(DatasetError, match=r'record at byte 12: not a tf.train.Example'):
+        open_source(tmp_path)
+
+
+features = st.dictionaries(
+    st.text(min_size=1, max_size=8),
+    st.one_of(
+        st.lists(st.binary(max_size=300), min_size=1, max_size=4),
+        st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=40),
+        st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=40),
+    ),
+    max_size=5,
+)
+
+
+@settings(deadline=None)
+@given(features)
+def test_examples_are_parsed_as_protobuf_wrote_them(wanted):
+    found = parse_example(memoryview(example(**wanted)), wanted)
+    assert set(found) == set(wanted)
+    for name, values in wanted.items():
+        assert [bytes(v) if isinstance(v, memoryview) else v for v in found[name]] == values
+
+
+def test_calvin_episodes(tmp_path):
+    write_calvin(tmp_path / 'training')
+    source = open_source(tmp_path / 'training')
+    assert [(e.length, e.instruction) for e in source.episodes] == [(6, 'task 0'), (4, 'task 1')]
+    state, actions = vectors(4, 15, 1)
+    np.testing.assert_array_equal(source.vectors(1).state, state[:, [0, 1, 2, 3, 4, 5, 6, 14]])
+    np.testing.assert_array_equal(source.vectors(1).actions[:, 6], actions[:, 6] > 0)
+    (picture,) = source.images(1, 'wrist', [2])
+    assert picture.shape == (84, 84, 3)
+    assert frame_of(picture) == 2
+    (tmp_path / 'training/episode_0000005.npz').unlink()
+    with pytest.raises(DatasetError, match='episode_0000005'):
+        source.vectors(0)

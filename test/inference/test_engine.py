@@ -1,0 +1,207 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The engine on the CPU: choice of device, int8 and its gate, and the GPU path without a GPU."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from support.engine_cases import inputs, network
+from support.policy_cases import ONE_THREAD, alicia, observation
+from vla_adapter_ros.inference.engine import DeviceError, Engine, EngineSettings
+from vla_adapter_ros.inference.graphs import BUCKETS, StaticInputs, bucket_of, compile_blocks
+from vla_adapter_ros.inference.int8 import (
+    Int8Linear,
+    QuantisationError,
+    action_error,
+    check_actions,
+    quantise,
+)
+from vla_adapter_ros.inference.policy import Policy
+
+
+@pytest.mark.parametrize('dtype', ('float32', 'bfloat16'))
+def test_engine_gives_the_networks_actions(dtype):
+    model = network().to(getattr(torch, dtype))
+    case = inputs()
+    arrays = (case.pixel_values, case.input_ids, case.proprio)
+    expected = model.predict(*(torch.from_numpy(a)[None] for a in arrays))[0].numpy()
+    actions = Engine(model, EngineSettings('cpu', dtype, threads=1)).run(case)
+    assert actions.shape == (8, 7)
+    assert actions.dtype == np.float32
+    np.testing.assert_allclose(actions, expected, atol=1e-5 if dtype == 'float32' else 0.05)
+
+
+def test_auto_is_float32_on_the_cpu_and_bfloat16_on_cuda(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    assert EngineSettings().resolved() == (torch.device('cpu'), 'float32')
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 1)
+    assert EngineSettings().resolved() == (torch.device('cuda'), 'bfloat16')
+
+
+@pytest.mark.parametrize(
+    ('settings', 'complaint'),
+    (
+        ({'device': 'tpu'}, "device: got 'tpu', expected auto, cpu, cuda or cuda:N"),
+        ({'device': 'cuda:7'}, "device: got 'cuda:7', this machine has cpu"),
+        ({'device': 'cpu', 'dtype': 'fp8'}, "dtype: got 'fp8', expected one of"),
+    ),
+)
+def test_impossible_settings_are_refused_with_what_there_is(settings, complaint):
+    with pytest.raises(DeviceError, match=complaint):
+        Engine(network(), EngineSettings(**settings))
+
+
+def test_int8_on_a_gpu_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'device_count', lambda: 1)
+    with pytest.raises(DeviceError, match='CPU only'):
+        EngineSettings('cuda', 'int8').resolved()
+
+
+def test_threads_leave_a_core_to_the_robot(monkeypatch):
+    monkeypatch.setattr('os.sched_getaffinity', lambda _: range(8))
+    before = torch.get_num_threads()
+    try:
+        assert EngineSettings().apply_threads() == torch.get_num_threads() == 7
+        assert EngineSettings(threads=2).apply_threads() == torch.get_num_threads() == 2
+        monkeypatch.setattr('os.sched_getaffinity', lambda _: range(1))
+        assert EngineSettings().apply_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize('dtype', (torch.float32, torch.bfloat16))
+@pytest.mark.parametrize('shape', ((5, 64), (2, 31, 64), (1, 64)))
+def test_int8_linear_is_close_to_the_float_layer(dtype, shape):
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(64, 48)
+    x = torch.randn(shape).to(dtype)
+    result = Int8Linear(linear)(x)
+    expected = linear(x.float())
+    assert result.dtype == dtype
+    assert result.shape == expected.shape
+    assert (result.float() - expected).norm() / expected.norm() < 0.015
+
+
+def test_int8_linear_keeps_precision_beside_an_outlier_token_and_without_bias():
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(64, 48, bias=False)
+    x = torch.randn(4, 64)
+    x[0] *= 1e4
+    x[1] = 0.0
+    result, expected = Int8Linear(linear)(x), linear(x)
+    assert (result[1] == 0).all()
+    for row in (0, 2, 3):
+        assert (result[row] - expected[row]).norm() / expected[row].norm() < 0.02
+
+
+def test_quantise_replaces_backbone_layers_only():
+    model = network()
+    count = quantise(model, keep=('down_proj',))
+    replaced = {n for n, m in model.named_modules() if isinstance(m, Int8Linear)}
+    assert len(replaced) == count > 20
+    assert {name.split('.')[0] for name in replaced} == {
+        'vision_backbone', 'projector', 'language_model'
+    }  # fmt: skip
+    assert not any('down_proj' in name for name in replaced)
+
+
+def test_int8_engine_reports_its_action_error():
+    engine = Engine(network(), EngineSettings('cpu', 'int8', threads=1))
+    examples = [inputs(seed=s) for s in range(3)]
+    reference = np.stack([engine.run(case) for case in examples])
+    engine.prepare(examples)
+    assert engine.int8_error.cosine > 0.995
+    assert 'action cosine 0.99' in str(engine.int8_error)
+    actions = np.stack([engine.run(case) for case in examples])
+    assert action_error(actions, reference) == engine.int8_error
+    assert 0 < engine.int8_error.largest < 0.2
+
+
+def test_int8_that_changes_actions_is_refused(tmp_path):
+    # The last layer of random policies spreads tiny differences over the range, errors too.
+    Policy.random(alicia(), settings=ONE_THREAD).save(tmp_path)
+    with pytest.raises(QuantisationError, match=r'cosine 0\.9.*at least 0\.995 is required'):
+        Policy.from_pretrained(tmp_path, device='cpu', dtype='int8', threads=1)
+
+
+@pytest.mark.parametrize('bad', (np.full((8, 7), np.nan), -np.ones((8, 7)), np.zeros((8, 7))))
+def test_action_check_refuses_not_a_number_and_other_directions(bad):
+    with pytest.raises(QuantisationError):
+        check_actions(bad, np.ones((8, 7)))
+
+
+def test_int8_policy_of_a_checkpoint_is_checked_on_loading(tmp_path):
+    policy = Policy.random(alicia(), settings=ONE_THREAD)
+    last = policy.engine.model.policy.network.fc2
+    with torch.no_grad():  # undo the spread of random policies, which magnifies every error
+        last.weight.mul_(0.01)
+        last.bias.add_(0.5)
+    policy.save(tmp_path)
+    loaded = Policy.from_pretrained(tmp_path, device='cpu', dtype='int8', threads=1)
+    assert loaded.engine.int8_error is not None
+    provenance = loaded.predict(observation()).provenance
+    assert provenance['dtype'] == 'int8'
+    assert 'action cosine' in provenance['int8_error']
+    assert any(isinstance(m, Int8Linear) for m in loaded.engine.model.modules())
+
+
+@pytest.mark.parametrize(
+    ('length', 'bucket'), ((1, 16), (16, 16), (17, 32), (48, 48), (577, None))
+)
+def test_buckets(length, bucket):
+    assert bucket_of(length) == bucket
+    assert list(BUCKETS) == sorted(BUCKETS)
+
+
+def test_padding_to_a_bucket_changes_no_action():
+    model = network()
+    engine = Engine(model, ONE_THREAD)
+    buffers = StaticInputs(engine.session, 16, inputs(7), torch.device('cpu'))
+    addresses = [tensor.data_ptr() for tensor in buffers.prompt.tensors()]
+    # A longer prompt first: nothing of it may be left in the buffers.
+    for length, seed in ((16, 1), (5, 2), (7, 3), (7, 4)):
+        case = inputs(length, seed)
+        buffers.load(case)
+        padded = engine.session(buffers.pixel_values, buffers.prompt, buffers.proprio)
+        np.testing.assert_allclose(padded[0].numpy(), engine.run(case), atol=2e-6)
+    assert addresses == [tensor.data_ptr() for tensor in buffers.prompt.tensors()]
+
+
+def test_every_instruction_is_prepared_once(monkeypatch):
+    engine = Engine(network(), ONE_THREAD)
+    prepared = []
+    prompt = engine.session.prompt
+    monkeypatch.setattr(engine.session, 'prompt', lambda ids: prepared.append(ids) or prompt(ids))
+    first = engine.run(inputs(seed=1))
+    for case in (inputs(seed=1), inputs(seed=2), inputs(seed=1)):
+        engine.run(case)
+    assert len(prepared) == 2
+    np.testing.assert_allclose(engine.run(inputs(seed=1)), first, atol=1e-6)
+
+
+def test_blocks_compile_as_whole_graphs_and_give_the_same_actions():
+    model, case = network(), inputs()
+    engine = Engine(model, ONE_THREAD)
+    plain = engine.run(case)
+    # The backend 'eager' compiles nothing but traces everything: a break in a graph is an error.
+    assert compile_blocks(model, backend='eager') == len(model.decoder.layers) + sum(
+        len(tower.blocks) for tower in model.vision_backbone.towers
+    )
+    np.testing.assert_allclose(engine.run(case), plain, atol=1e-6)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device')
+@pytest.mark.parametrize('compile', (False, True))
+def test_cuda_graph_gives_the_cpu_actions(compile):
+    case = inputs()
+    expected = Engine(network(), ONE_THREAD).run(case)
+    engine = Engine(network(), EngineSettings('cuda', 'float32', compile))
+    engine.prepare([case])
+    assert engine._captured
+    for seed in (0, 1):
+        other = inputs(seed=seed)
+        actions = engine.run(other)
+        assert np.abs(actions - expected).max() < 1e-3 or seed

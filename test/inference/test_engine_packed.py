@@ -1,0 +1,81 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Packed linear layers: the same numbers, saved and undone without loss, left out where absent."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from support.engine_cases import inputs, network
+from vla_adapter_ros.inference import packed
+from vla_adapter_ros.inference.engine import Engine, EngineSettings
+from vla_adapter_ros.inference.packed import PackedLinear, pack_if_possible, packing_works, unpack
+
+pytestmark = pytest.mark.skipif(
+    not packing_works(torch.float32), reason='this torch or CPU has no packed linear layers'
+)
+
+
+@pytest.fixture
+def pack_all(monkeypatch):
+    monkeypatch.setattr(packed, 'LEAST_ELEMENTS', 0)
+
+
+def packed_layers(model):
+    return {n: m for n, m in model.named_modules() if isinstance(m, PackedLinear)}
+
+
+@pytest.mark.parametrize('bias', (False, True))
+@pytest.mark.parametrize('shape', ((64,), (5, 64), (2, 3, 64)))
+def test_packed_layer_gives_the_same_numbers(shape, bias):
+    torch.manual_seed(0)
+    linear = nn.Linear(64, 40, bias)
+    x = torch.randn(*shape) if len(shape) > 1 else torch.randn(1, *shape)
+    result = PackedLinear(linear)(x)
+    assert result.shape == (*x.shape[:-1], 40)
+    torch.testing.assert_close(result, linear(x), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize('dtype', ('float32', 'bfloat16'))
+def test_packed_engine_gives_the_plain_actions(pack_all, dtype):
+    case = inputs()
+    engine = Engine(network(), EngineSettings('cpu', dtype, threads=1))
+    assert len(packed_layers(engine.model)) > 20
+    actions = engine.run(case)
+    unpack(engine.model)
+    assert not packed_layers(engine.model)
+    tolerance = 1e-5 if dtype == 'float32' else 0.05
+    np.testing.assert_allclose(actions, engine.run(case), atol=tolerance)
+
+
+def test_weights_come_back_bit_equal_in_the_state_and_after_unpacking(pack_all):
+    before = {name: value.clone() for name, value in network().state_dict().items()}
+    model = network()
+    pack_if_possible(model)
+    for state in (model.state_dict(), (unpack(model), model.state_dict())[1]):
+        assert state.keys() == before.keys()
+        for name, value in before.items():
+            assert torch.equal(state[name], value), name
+
+
+def test_policy_layers_and_small_layers_stay_as_they_are(monkeypatch):
+    model = network()
+    monkeypatch.setattr(packed, 'LEAST_ELEMENTS', 96 * 384)
+    pack_if_possible(model)
+    names = packed_layers(model)
+    assert names
+    assert not any(name.startswith('policy') for name in names)
+    assert all(m.in_features * m.out_features >= 96 * 384 for m in names.values())
+    assert any(type(m) is nn.Linear for m in model.vision_backbone.modules())
+
+
+def test_without_the_operator_the_engine_runs_unpacked(pack_all, monkeypatch):
+    def absent(_):
+        raise AttributeError('no such operator')
+
+    monkeypatch.setattr(packed, 'PackedLinear', absent)
+    assert not packing_works(torch.float32)
+    engine = Engine(network(), EngineSettings('cpu', threads=1))
+    assert engine.run(inputs()).shape == (8, 7)

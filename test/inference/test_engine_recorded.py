@@ -1,0 +1,69 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The engine and the normalisation against the recorded official run of the small network."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from support.model_cases import GOLDEN, relative_error, tiny_inputs, tiny_model
+from vla_adapter_ros.inference.engine import Engine, EngineSettings
+from vla_adapter_ros.inference.int8 import action_error
+from vla_adapter_ros.processing.pipeline import ModelInputs
+from vla_adapter_ros.processing.statistics import Normalizer, VectorStatistics
+
+# The statistics that the recorded run used.
+ACTION = VectorStatistics.from_dict(
+    {
+        'q01': [-0.54, -0.87, -0.72, -0.1, -0.15, -0.21, 0.0],
+        'q99': [0.94, 0.83, 0.88, 0.12, 0.2, 0.19, 1.0],
+        'mask': [True] * 6 + [False],
+    },
+    'recorded',
+)
+PROPRIO = VectorStatistics.from_dict(
+    {
+        'q01': [-0.17, -0.26, 0.1, 2.8, -1.1, -0.8, 0.002, -0.04],
+        'q99': [0.18, 0.27, 1.3, 3.5, 1.2, 0.7, 0.04, -0.001],
+    },
+    'recorded',
+)
+
+
+@pytest.fixture(scope='module')
+def recorded():
+    return np.load(GOLDEN / 'tiny_pro_f32.npz')
+
+
+@pytest.fixture(scope='module')
+def case():
+    tensors = {name: tensor[0].numpy() for name, tensor in tiny_inputs().items()}
+    return ModelInputs(tensors['pixel_values'], tensors['input_ids'], tensors['proprio'])
+
+
+def run(case, dtype):
+    engine = Engine(tiny_model(), EngineSettings('cpu', dtype, threads=1))
+    engine.prepare([case])
+    return engine.run(case)
+
+
+def test_float32_engine_gives_the_official_actions(recorded, case):
+    expected = recorded['normalized_actions'].reshape(8, 7)
+    assert relative_error(run(case, 'float32'), expected) < 1e-5
+
+
+@pytest.mark.parametrize(('dtype', 'cosine'), (('bfloat16', 0.999), ('int8', 0.995)))
+def test_narrow_engine_stays_close_to_the_official_actions(recorded, case, dtype, cosine):
+    error = action_error(run(case, dtype), recorded['normalized_actions'])
+    assert cosine < error.cosine < 1.0
+
+
+def test_physical_actions_are_the_official_ones(recorded):
+    actions = Normalizer(ACTION).denormalize(recorded['normalized_actions'].reshape(8, 7))
+    np.testing.assert_allclose(actions, recorded['actions'].reshape(8, 7), rtol=0, atol=1e-6)
+
+
+def test_normalised_proprioception_is_the_official_one(recorded):
+    raw = recorded['proprio_raw'].ravel()
+    expected = recorded['proprio_normalized'].ravel()
+    np.testing.assert_allclose(Normalizer(PROPRIO).normalize(raw), expected, rtol=0, atol=1e-7)

@@ -1,0 +1,189 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""What the paper compares is configuration: each variant builds, trains and round-trips."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from support.model_cases import relative_error, small_batch, small_config
+from vla_adapter_ros.architecture.config import (
+    ConfigError,
+    LanguageConfig,
+    PolicyConfig,
+    VisionTowerConfig,
+    VLAAdapterConfig,
+)
+from vla_adapter_ros.architecture.presets import PRESETS
+from vla_adapter_ros.model.vla import VLAAdapter
+
+
+def policy(**changes) -> dict:
+    return {'policy': PolicyConfig(**({'heads': 4} | changes))}
+
+
+CONV = {'width': 32, 'depth': 3, 'heads': 2, 'mlp_hidden': 64, 'patch': 8, 'image_size': 32}
+VARIANTS = {
+    # Table 2 and Figure 8: which states, from which layers
+    'raw features': policy(conditions='raw'),
+    'query features': policy(conditions='action_query'),
+    'first layer': policy(condition_layers='first'),
+    'middle layer': policy(condition_layers='middle'),
+    'last layer': policy(condition_layers='last'),
+    'layer 3': policy(condition_layers=3),
+    'raw features of the middle layer': policy(conditions='raw', condition_layers='middle'),
+    'queries of the last layer': policy(conditions='action_query', condition_layers='last'),
+    # Table 8: injection degrees
+    'raw features at full degree': policy(raw_gate='one'),
+    'learned degree on queries': policy(query_gate='tanh'),
+    'learned degree on queries only': policy(raw_gate='one', query_gate='tanh'),
+    # Table 7: number of queries
+    '1 query': {'num_queries': 1, 'aligned_slices': True},
+    '512 queries': {'num_queries': 512},
+    # cameras
+    '1 camera': {'num_images': 1},
+    '3 cameras': {'num_images': 3},
+    # Appendix B, and the two released policies
+    'dit': policy(kind='dit'),
+    'dit on queries': policy(kind='dit', conditions='action_query', query_gate='tanh'),
+    'original': policy(kind='original'),
+    'pro': policy(kind='pro'),
+    'wide policy': policy(width=48, blocks=2),
+    # vision
+    'film': {'use_film': True, 'film_norm': True},
+    'one tower': {'vision': (VisionTowerConfig(**CONV),)},
+    'conv stem with keypoints and film': {
+        'vision': (VisionTowerConfig(stem='conv', keypoints=8, pool=2, **CONV),),
+        'use_film': True,
+    },
+    'keypoints of patches': {'vision': (VisionTowerConfig(keypoints=8, **CONV),)},
+    'llama': {
+        'language': LanguageConfig(
+            family='llama', vocab_size=64, hidden=32, layers=4, heads=4, kv_heads=4, mlp_hidden=64
+        )
+    },
+    'no proprioception': {'use_proprio': False},
+}
+
+
+@pytest.mark.parametrize('name', VARIANTS)
+def test_variant_builds_trains_a_step_and_round_trips(tmp_path, name):
+    torch.manual_seed(0)
+    config = small_config(**VARIANTS[name])
+    model = VLAAdapter.from_config(config).train()
+    batch = small_batch(config)
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+    loss, metrics = model.compute_loss(batch)
+    loss.backward()
+    untouched = [key for key, value in model.named_parameters() if value.grad is None]
+    assert untouched == unread(config, model)
+    optimizer.step()
+    assert metrics['loss'] > 0
+    changed = [
+        key for key, value in model.state_dict().items() if not torch.equal(value, before[key])
+    ]
+    assert {key.split('.')[0] for key in changed} >= {
+        'policy',
+        'language_model',
+        'vision_backbone',
+    }
+    model.eval().save_pretrained(tmp_path)
+    again = VLAAdapter.from_pretrained(tmp_path)
+    assert again.config == config
+    inputs = (batch['pixel_values'], batch['input_ids'], batch['proprio'], batch['attention_mask'])
+    torch.manual_seed(1)
+    first = model.predict(*inputs)
+    torch.manual_seed(1)
+    assert relative_error(again.predict(*inputs), first) < 1e-5
+    assert first.shape == (2, config.chunk_size, config.action_dim)
+
+
+def unread(config: VLAAdapterConfig, model: VLAAdapter) -> list[str]:
+    """Parameters that no action depends on: layers above the highest one the policy reads."""
+    top = max(config.layer_of_block)
+    above = tuple(f'language_model.model.layers.{i}.' for i in range(top, config.language.layers))
+    if top < config.language.layers:
+        above += ('language_model.model.norm.',)
+    names = [name for name, _ in model.named_parameters()]
+    return [name for name in names if above and name.startswith(above)]
+
+
+def test_policy_on_raw_features_has_no_queries_and_on_queries_no_raw_layers():
+    raw = VLAAdapter.from_config(small_config(**policy(conditions='raw')))
+    assert raw.action_queries is None
+    queries = VLAAdapter.from_config(small_config(**policy(conditions='action_query')))
+    names = [name for name, _ in queries.policy.named_parameters()]
+    assert not any('k_task' in name or name.endswith('.gating_factor') for name in names)
+
+
+def test_raw_features_follow_the_number_of_cameras_not_512():
+    sizes = [VLAAdapterConfig(num_images=n).num_task_tokens for n in (1, 2, 3)]
+    assert sizes == [256, 512, 768]
+    pinned = VLAAdapterConfig(num_images=1, policy=PolicyConfig(num_task_tokens=512))
+    assert pinned.num_task_tokens == 512
+
+
+def test_layers_of_blocks():
+    config = VLAAdapterConfig()
+    assert config.layer_of_block == tuple(range(1, 25))
+
+    def layers(value):
+        return set(config.replace(policy=PolicyConfig(condition_layers=value)).layer_of_block)
+
+    assert [layers(v) for v in ('first', 'middle', 'last', 7)] == [{1}, {12}, {24}, {7}]
+
+
+@pytest.mark.parametrize(
+    ('name', 'millions'),
+    [('full', 1389.6), ('prismatic-llama2-7b', None), ('openvla-7b', None), ('tiny', None)],
+)
+def test_presets_build_without_weights(name, millions):
+    model = VLAAdapter.from_config(PRESETS[name](), device='meta')
+    count = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    if millions:
+        assert count == pytest.approx(millions, abs=0.1)
+    if '7b' in name:
+        decoder = sum(parameter.numel() for parameter in model.decoder.parameters()) / 1e9
+        assert decoder == pytest.approx(6.74 - 0.131, abs=0.01)  # without its LM head
+
+
+def test_released_sizes_are_the_released_tensors():
+    """Parameter counts of the reference, minus what no forward pass reads."""
+    counts = {}
+    for kind in ('pro', 'original'):
+        model = VLAAdapter.from_config(VLAAdapterConfig.full(kind), device='meta')
+        counts[kind] = sum(p.numel() for p in model.policy.action_head.parameters())
+    assert counts == {'pro': 179_286_047, 'original': 102_129_695}
+    proprio = sum(p.numel() for p in model.policy.proprio_projector.parameters())
+    assert proprio == 811_776
+    assert sum(p.numel() for p in model.decoder.parameters()) == 494_032_768
+    assert sum(p.numel() for p in model.projector.parameters()) == 27_552_000
+
+
+@pytest.mark.parametrize(
+    ('build', 'message'),
+    [
+        (lambda: PolicyConfig(kind='mlp'), "PolicyConfig.kind: got 'mlp', allowed are"),
+        (lambda: PolicyConfig(conditions='all'), 'PolicyConfig.conditions'),
+        (lambda: small_config(num_queries=0), 'num_queries: got 0'),
+        (lambda: small_config(**policy(condition_layers=9)), 'got layer 9, allowed are 0 to 4'),
+        (lambda: small_config(**policy(condition_layers=(1, 2))), '2 layers for 4 policy blocks'),
+        (lambda: small_config(**policy(blocks=5)), '5 blocks read one layer each'),
+        (lambda: small_config(**policy(heads=5)), '5 heads do not divide the width 32'),
+        (lambda: VisionTowerConfig(**(CONV | {'patch': 7})), '7 does not divide the image size'),
+        (lambda: small_config(vision=()), 'got 0 towers'),
+        (lambda: VLAAdapterConfig.from_dict({'chunk': 8}), "unknown keys \\['chunk'\\]"),
+        (lambda: small_config(**policy(kind='original', width=16)), 'original'),
+    ],
+)
+def test_impossible_configurations_are_refused_with_the_reason(build, message):
+    with pytest.raises(ConfigError, match=message):
+        build()
+
+
+def test_configuration_survives_json():
+    import json
+
+    config = small_config(use_film=True, **policy(condition_layers=(1, 2, 3, 4)))
+    assert VLAAdapterConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config

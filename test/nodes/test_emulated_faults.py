@@ -1,0 +1,150 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Faults of both vendor drivers while the policy node moves the arm.
+
+Judged by the emulated servos' own record: the arm stays inside its limits and is at rest within
+REST_WITHIN after each fault, whatever the joint states say.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip('rclpy', reason='needs ROS 2')
+
+from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import JointState
+
+from support.arm_record import ArmRecord
+from support.graph_client import NAMES, GraphClient
+from support.ros_harness import NodeProcess, isolated_environment, wait_until
+from vla_adapter_ros.robot.contract import resolve_contract
+
+DRIVERS = {
+    'A': ('emulated_ros2_control', 'controller_manager', 'alicia_d', {'startup_motion': False}),
+    'B': ('emulated_standalone_driver', 'alicia_d_driver_node', 'alicia_d_standalone', {}),
+}
+# The longest age of a joint state, one chunk of eight steps, and what a busy machine adds [s].
+REST_WITHIN = 3.0
+COUNT = 2 * np.pi / 4096
+
+
+class Rig:
+    """An emulated driver, the policy node in motion, and this test as user and cameras."""
+
+    def __init__(self, front_end: str, tmp_path: Path):
+        module, self.driver_node, robot, extra = DRIVERS[front_end]
+        self.contract = resolve_contract(robot)
+        self.fault_file = tmp_path / 'fault'
+        folder = str(Path(__file__).parents[1])
+        self.environment = environment = isolated_environment()
+        environment['FAULT_FILE'] = str(self.fault_file)
+        environment['PYTHONPATH'] = os.pathsep.join([folder, environment.get('PYTHONPATH', '')])
+        self.driver_arguments = (module, {'default_speed_deg_s': 90.0, **extra}, environment)
+        self.driver = NodeProcess(*self.driver_arguments)
+        self.client = GraphClient(environment)
+        self.truth = ArmRecord(NAMES[:6], resolution=2 * COUNT)
+        self.client.node.create_subscription(
+            JointState, f'/{self.driver_node}/arm', self.truth.add, 50
+        )
+        self.node = NodeProcess('policy_node', {
+            'robot': robot, 'policy': 'support.fault_policies:Swaying', 'instruction': 'sway',
+            'enable': True, 'max_image_age': 0.8, 'max_skew': 0.7, 'max_joint_state_age': 0.6,
+        }, environment)  # fmt: skip
+        self.client.start_bench(driver=False)
+        self.client.wait_for_node()
+        assert self.client.configure() and self.client.activate()
+        self.wait_for_motion()
+
+    def wait_for_motion(self, seconds=60):
+        self.client.wait_for_state('RUNNING', seconds)
+        wait_until(self.truth.moves, seconds, 'motion')
+
+    def inject(self, fault):
+        name = f'/{self.driver_node}/set_parameters'
+        request = SetParameters.Request(
+            parameters=[Parameter('fault', value=fault).to_parameter_msg()]
+        )
+        assert self.client.call(SetParameters, name, request).results[0].successful
+
+    def assert_rest(self):
+        self.truth.assert_rest(REST_WITHIN, 2 * COUNT)
+        positions = self.truth.positions
+        lower, upper = self.contract.lower[:6], self.contract.upper[:6]
+        assert np.all(positions >= lower - COUNT) and np.all(positions <= upper + COUNT)
+
+    def go_on(self):
+        assert self.client.trigger('clear_trip').success
+        assert wait_until(lambda: self.client.enable().success, 20, 'enable', poll=0.5)
+        self.wait_for_motion()
+
+    def close(self):
+        self.client.close()
+        self.node.stop()
+        self.driver.stop()
+
+
+@pytest.fixture(params=DRIVERS)
+def rig(request, tmp_path):
+    rig = Rig(request.param, tmp_path)
+    yield rig
+    rig.close()
+
+
+@pytest.mark.parametrize(
+    ('fault', 'reason'),
+    [
+        ('frozen', 'joint state frozen'),
+        pytest.param('raw_zero', '−π on all joints', marks=pytest.mark.slow),
+        pytest.param('silent', 'joint state', marks=pytest.mark.slow),
+    ],
+)
+def test_fault_of_the_driver_stops_the_arm_and_is_named(rig, fault, reason):
+    rig.inject(fault)
+    rig.client.wait_for_reason(reason)
+    rig.assert_rest()
+    assert rig.node.alive
+    rig.inject('none')
+    time.sleep(0.5)
+    if fault == 'silent':
+        rig.client.wait_for_reason('', 5)
+    else:
+        rig.go_on()
+
+
+@pytest.mark.slow
+def test_killed_driver_that_comes_back_is_found_again(rig):
+    rig.driver.kill()
+    rig.client.wait_for_reason('joint state')
+    assert rig.node.alive
+    rig.truth.states.clear()
+    rig.driver = NodeProcess(*rig.driver_arguments)
+    wait_until(lambda: len(rig.truth.states) > 20, 20, 'the driver to be back')
+    positions = rig.truth.positions
+    # Nothing drives a driver that has just come back to wherever the old motion was going.
+    assert np.abs(np.diff(positions, axis=0)).max() < 0.1
+
+    def enabled():
+        # Tripped or not, as the arm had moved meanwhile or not.
+        rig.client.trigger('clear_trip')
+        time.sleep(0.5)
+        return rig.client.enable().success and not rig.client.status.reason
+
+    wait_until(enabled, 30, 'enabled again', poll=0.5)
+    rig.wait_for_motion()
+
+
+def test_killed_policy_leaves_an_arm_at_rest(rig):
+    rig.node.kill()
+    rig.assert_rest()
+
+
+@pytest.mark.slow
+def test_stop_service_rests_the_arm(rig):
+    assert rig.client.trigger('stop').success
+    rig.assert_rest()

@@ -1,0 +1,157 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Traps that can be seen before the arm moves: `~/enable` refuses, says why, and the node lives.
+
+Over the real graph: the emulated driver, this test's cameras and the policy node.
+"""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+pytest.importorskip('rclpy', reason='needs ROS 2')
+
+from array import array
+
+from sensor_msgs.msg import JointState
+from std_msgs.msg import String
+from trajectory_msgs.msg import JointTrajectory
+
+from support.graph_client import ARM_TOPIC, NAMES, GraphClient, good_image
+from support.ros_harness import NodeProcess, isolated_environment, wait_until
+from vla_adapter_ros.nodes.common.messages import EVERY, LATCHED
+
+# Of an input [s]; a busy machine is slow.
+MAX_AGE = 0.7
+DRIVER = {'startup_motion': False, 'default_speed_deg_s': 20.0}
+
+
+class Rig:
+    """The policy node stands between this test's cameras and an emulated driver (or none)."""
+
+    def __init__(self, driver: dict | None, **parameters):
+        self.environment = isolated_environment()
+        self.processes = []
+        if driver is not None:
+            self.start('emulated_ros2_control', {**DRIVER, **driver})
+        self.client = GraphClient(self.environment)
+        self.bench = self.client.start_bench(driver=driver is None)
+        self.node = self.start('policy_node', {
+            'policy': 'hold', 'instruction': 'wait', 'max_image_age': MAX_AGE, 'max_skew': MAX_AGE,
+            'max_joint_state_age': MAX_AGE, **parameters,
+        })  # fmt: skip
+        assert self.client.configure() and self.client.activate()
+
+    def start(self, module, parameters):
+        self.processes.append(NodeProcess(module, parameters, self.environment))
+        return self.processes[-1]
+
+    def refused(self, part: str) -> str:
+        """Wait until enabling is refused for this reason; the arm and the node are unharmed."""
+        # What is received now is another thing than before: the old one must be out of date.
+        time.sleep(MAX_AGE + 0.3)
+        answer = []
+
+        def said():
+            answer[:] = [self.client.enable()]
+            assert not answer[0].success, 'motion was enabled'
+            return part in answer[0].message
+
+        try:
+            wait_until(said, 20, part, poll=0.3)
+        except AssertionError as error:
+            raise AssertionError(f'{error}; last: {answer[0].message}') from None
+        assert '\n' not in answer[0].message
+        assert self.node.alive and not self.client.status.enabled
+        return answer[0].message
+
+    def enabled(self):
+        wait_until(lambda: self.client.enable().success, 20, 'enabled', poll=0.3)
+
+    def close(self):
+        self.client.close()
+        for process in reversed(self.processes):
+            process.stop()
+
+
+@pytest.fixture
+def make():
+    rigs = []
+
+    def start(driver=None, **parameters):
+        rigs.append(Rig(driver, **parameters))
+        return rigs[-1]
+
+    yield start
+    for rig in rigs:
+        rig.close()
+
+
+def test_pictures_that_are_not_the_contracts_are_refused_by_name(make):
+    rig = make()
+    rig.enabled()
+    assert rig.client.enable(False).success
+    pictures = {
+        'image is 320×240 pixels, the contract says 640×480': lambda: good_image(320, 240),
+        "encoding '16UC1'": lambda: good_image(encoding='16UC1', channels=2),
+        'the image is blank': blank_image,
+        'third_person image': lambda: None,
+    }
+    for reason, make_image in pictures.items():
+        rig.bench.make_image = lambda camera, make_image=make_image: make_image()
+        message = rig.refused(reason)
+        assert message.startswith('not enabled: ')
+    rig.bench.make_image = lambda camera: good_image()
+    time.sleep(0.6)
+    assert not rig.client.status.enabled, 'a refused request came true later'
+    rig.enabled()
+
+
+def blank_image():
+    message = good_image()
+    message.data = array('B', bytes(len(message.data)))
+    return message
+
+
+def test_joint_states_with_other_names_or_zeros_are_refused(make):
+    rig = make()
+    good = rig.bench.make_state
+    rig.bench.make_state = lambda: JointState(name=NAMES, position=array('d', [0.0] * 7))
+    assert 'exactly zero' in rig.refused('exactly zero')
+    rig.bench.make_state = lambda: JointState(
+        name=[n.lower() for n in NAMES], position=array('d', rig.bench.joints)
+    )
+    rig.refused('Joint1')
+    rig.bench.joints[6] = 0.05
+    rig.bench.make_state = good
+    rig.refused('are not those of this gripper')
+
+
+def test_a_driver_slower_than_the_motion_is_refused_until_motion_is_planned_for_it(make):
+    rig = make(driver={})
+    message = rig.refused('20 deg/s = 0.35 rad/s, motion is planned for up to 1.00 rad/s')
+    assert 'speed_deg_s:=20' in message and 'speed_deg_s:=58' in message
+    slow = make(driver={}, driver_speed_deg_s=20.0)
+    slow.enabled()
+
+
+def test_a_second_commander_and_the_wrong_gripper_are_refused(make):
+    rig = make(driver={'default_speed_deg_s': 90.0})
+    rig.enabled()
+    assert rig.client.enable(False).success
+    stranger = rig.client.node.create_publisher(JointTrajectory, ARM_TOPIC, EVERY)
+    rig.refused('is also commanded by user; stop it')
+    rig.client.node.destroy_publisher(stranger)
+    large = String(data='<param name="gripper_type">100mm</param>')
+    described = rig.client.node.create_publisher(String, '/robot_description', LATCHED)
+    described.publish(large)
+    rig.refused('set gripper_type of the driver or closed_position right')
+
+
+def test_enable_at_activation_waits_and_tells_the_trap_in_its_status(make):
+    rig = make(driver={}, enable=True)
+    reason = rig.client.wait_for_reason('motion is planned for up to 1.00 rad/s').reason
+    assert 'speed_deg_s' in reason
+    time.sleep(1.5)
+    assert not rig.client.status.enabled and not rig.client.arm

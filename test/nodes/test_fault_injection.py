@@ -1,0 +1,296 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Faults injected into the running system; the simulated arm's own record is the judge.
+
+Whatever happens: joints stay inside their limits, and the arm is at rest within REST_WITHIN after
+a fault that must stop it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sensor_msgs.msg import JointState
+from std_srvs.srv import Trigger
+
+from support.arm_record import ArmRecord
+from support.fault_relay import RAW, FaultRelay
+from support.graph_client import NAMES, GraphClient
+from support.ros_harness import NodeProcess, isolated_environment, wait_until
+from vla_adapter_ros.robot.contract import resolve_contract
+
+ROBOT = 'alicia_d_sim'
+CONTRACT = resolve_contract(ROBOT)
+# Longest age of an input, plus one chunk of eight steps, plus what a busy machine adds [s].
+REST_WITHIN = 2.5
+# What a settling servo may still creep in a quarter of a second at 0.02 rad/s [rad].
+REST_TOLERANCE = 0.005
+
+
+class FaultRig:
+    """sim_arm → relay → vla_adapter, and the arm's true joints on the side."""
+
+    def __init__(self, policy, tmp_path: Path, **parameters):
+        self.fault_file = tmp_path / 'fault'
+        environment = isolated_environment()
+        environment['FAULT_FILE'] = str(self.fault_file)
+        test_folder = str(Path(__file__).parents[1])
+        environment['PYTHONPATH'] = os.pathsep.join(
+            [test_folder, environment.get('PYTHONPATH', '')]
+        )
+        self.environment = environment
+        self.sim = NodeProcess(
+            'sim_arm_node', {'robot': ROBOT, 'camera_rate': 12.0}, environment, remap=RAW
+        )
+        self.parameters = {
+            'robot': ROBOT, 'policy': f'support.fault_policies:{policy}', 'enable': True,
+            'instruction': 'sway', 'max_image_age': 0.6, 'max_skew': 0.4,
+            'max_joint_state_age': 0.4, **parameters,
+        }  # fmt: skip
+        self.client = GraphClient(environment)
+        self.true = ArmRecord(NAMES[:6])
+        self.client.node.create_subscription(
+            JointState, RAW['joint_states'], self.true.add, 100
+        )
+        self.relay = FaultRelay(self.client.node)
+        self.start_node()
+
+    def start_node(self):
+        self.node = NodeProcess('policy_node', self.parameters, self.environment)
+        wait_until(lambda: self.true.states, 60, 'joint states of sim_arm')
+        self.client.wait_for_node()
+        assert self.client.configure() and self.client.activate()
+
+    def wait_for_motion(self):
+        self.client.wait_for_state('RUNNING', 30)
+        wait_until(self.true.moves, 30, 'motion')
+
+    def inject(self):
+        self.fault_file.touch()
+
+    def heal(self):
+        self.fault_file.unlink()
+
+    def go_on(self):
+        """What a person does after a trip: clear it, enable, and see the arm move."""
+        assert self.client.trigger('clear_trip').success
+        wait_until(lambda: self.client.enable().success, 10, 'motion enabled', 0.3)
+        self.wait_for_motion()
+
+    def assert_rest(self):
+        self.true.assert_rest(REST_WITHIN, REST_TOLERANCE)
+
+    def assert_inside_limits(self):
+        record = self.true.positions
+        assert (record >= CONTRACT.lower[:6] - 0.01).all()
+        assert (record <= CONTRACT.upper[:6] + 0.01).all()
+
+    def assert_smooth(self):
+        """No position jump in the true record faster than the limits allow."""
+        times, record = self.true.times, self.true.positions
+        window = 20
+        span = times[window:] - times[:-window]
+        travel = np.abs(record[window:] - record[:-window]).max(axis=1)
+        # 1.0 rad/s is every joint's limit; a servo that catches up may exceed it for a moment.
+        assert (travel <= 1.0 * np.maximum(span, 0.2) * 1.5).all()
+
+    def close(self):
+        self.client.close()
+        self.node.stop()
+        self.sim.stop()
+
+
+@pytest.fixture
+def rig(tmp_path):
+    rigs = []
+
+    def make(policy='Swaying', **parameters):
+        rigs.append(FaultRig(policy, tmp_path, **parameters))
+        rigs[-1].wait_for_motion()
+        return rigs[-1]
+
+    yield make
+    for one in rigs:
+        try:
+            one.assert_inside_limits()
+        finally:
+            one.close()
+
+
+def test_lost_images_end_in_rest_and_motion_resumes(rig):
+    rig = rig()
+    rig.relay.lose_images = True
+    rig.assert_rest()
+    assert 'stale' in rig.client.wait_for_state('HOLDING').reason
+    rig.relay.lose_images = False
+    rig.wait_for_motion()
+    rig.assert_smooth()
+
+
+def test_lost_joint_states_end_in_rest_and_motion_resumes(rig):
+    rig = rig()
+    rig.relay.lose_states = True
+    rig.assert_rest()
+    assert 'joint state' in rig.client.status.reason
+    rig.relay.lose_states = False
+    rig.wait_for_motion()
+
+
+def test_frozen_joint_states_trip(rig):
+    rig = rig()
+    rig.relay.freeze_states = True
+    reason = rig.client.wait_for_state('TRIPPED').reason
+    assert 'frozen' in reason or 'from its command' in reason
+    rig.assert_rest()
+    rig.relay.freeze_states = False
+    time.sleep(0.5)
+    rig.go_on()
+
+
+def test_nan_joint_state_trips_and_stays_tripped(rig):
+    rig = rig()
+    rig.relay.spoil_states = True
+    assert 'Joint3 is nan' in rig.client.wait_for_state('TRIPPED').reason
+    rig.assert_rest()
+    rig.relay.spoil_states = False
+    time.sleep(1.0)
+    assert rig.client.status.state_text == 'TRIPPED', 'a trip waits for a person'
+    assert not rig.client.enable().success
+
+
+@pytest.mark.parametrize('offset', [5.0, -5.0], ids=['forward', 'back'])
+def test_stamps_of_another_clock_stop_the_arm(rig, offset):
+    rig = rig()
+    rig.relay.time_offset = offset
+    rig.assert_rest()
+    assert rig.client.status.reason
+    rig.relay.time_offset = 0.0
+    rig.wait_for_motion()
+
+
+def test_slow_cameras_slow_the_policy_but_not_the_care(rig):
+    rig = rig()
+    rig.relay.image_period = 0.2
+    time.sleep(3.0)
+    assert rig.client.status.state_text in ('RUNNING', 'HOLDING')
+    rig.assert_smooth()
+
+
+def test_half_second_stalls_are_bridged_smoothly(rig):
+    rig = rig('HalfSecondStall')
+    before = rig.client.chunks[-1].sequence
+    rig.inject()
+    time.sleep(4.0)
+    # On a busy machine the half second may exceed an input's age now and then: a hold, no trip.
+    assert rig.client.status.state_text in ('RUNNING', 'HOLDING')
+    assert rig.client.chunks[-1].sequence > before
+    rig.assert_smooth()
+
+
+def test_three_second_stall_is_caught_by_the_watchdog(rig):
+    rig = rig('ThreeSecondStall')
+    rig.inject()
+    rig.node.wait_for_log('inference runs for more than 1.00 s', 20)
+    rig.assert_rest()
+    rig.heal()
+    rig.node.wait_for_log('inference answers again', 20)
+    rig.wait_for_motion()
+
+
+@pytest.mark.parametrize(
+    ('policy', 'said'),
+    [
+        ('Raising', 'RuntimeError: CUDA error: device-side assert triggered'),
+        ('NotFinite', 'not finite'),
+    ],
+)
+def test_failing_inference_ends_in_rest_and_is_reported(rig, policy, said):
+    rig = rig(policy)
+    rig.inject()
+    rig.node.wait_for_log(said, 20)
+    rig.assert_rest()
+    rig.heal()
+    rig.wait_for_motion()
+
+
+def test_targets_out_of_range_are_clamped_then_trip(rig):
+    rig = rig('OutOfRange')
+    rig.inject()
+    status = rig.client.wait_for_state('TRIPPED', 60)
+    assert 'beyond limits' in status.reason
+    assert sum(status.clamp_counts) > 0
+    rig.assert_rest()
+
+
+def test_erratic_targets_stay_within_limits_of_speed_and_range(rig):
+    rig = rig('Erratic')
+    rig.inject()
+    time.sleep(5.0)
+    rig.assert_smooth()
+
+
+def test_killed_node_leaves_an_arm_that_stops_by_itself(rig):
+    rig = rig()
+    rig.node.kill()
+    rig.assert_rest()
+    rig.assert_smooth()
+    rig.start_node()
+    rig.wait_for_motion()
+
+
+def test_driver_gone_and_back_is_survived(rig):
+    rig = rig()
+    # The new arm stands in its start pose: the old one must be away from it.
+    start = rig.true.positions[0]
+
+    def away():
+        return np.abs(rig.true.states[-1][1] - start).max() > 0.2
+
+    wait_until(away, 20, 'the arm away', 0.005)
+    rig.sim.kill()
+    rig.client.wait_for_reason('joint state')
+    rig.sim = NodeProcess(
+        'sim_arm_node', {'robot': ROBOT, 'camera_rate': 12.0}, rig.environment, remap=RAW
+    )
+    assert 'moved' in rig.client.wait_for_state('TRIPPED', 60).reason
+    rig.go_on()
+
+
+def test_a_thousand_instruction_changes_do_not_disturb_the_motion(rig):
+    rig = rig()
+    for n in range(1000):
+        answer = rig.client.set_instruction(f'sway number {n}')
+        assert answer.success
+    wait_until(lambda: rig.client.chunks[-1].instruction == 'sway number 999', 10, 'the last one')
+    rig.assert_smooth()
+    assert rig.client.status.state_text == 'RUNNING'
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2400)
+def test_soak_keeps_memory_flat(rig):
+    rig = rig()
+    minutes = float(os.environ.get('SOAK_MINUTES', '30'))
+    status_file = Path(f'/proc/{rig.node.process.pid}/status')
+
+    def megabytes():
+        line = next(x for x in status_file.read_text().splitlines() if x.startswith('VmRSS'))
+        return int(line.split()[1]) / 1024
+
+    time.sleep(60)
+    before = megabytes()
+    end = time.monotonic() + minutes * 60
+    while time.monotonic() < end:
+        rig.true.states.clear()
+        rig.client.states.clear()
+        rig.client.arm.clear()
+        rig.client.chunks.clear()
+        time.sleep(10)
+        assert rig.node.alive
+    grown = megabytes() - before
+    print(f'soak: {minutes:g} min, memory grew by {grown:.1f} MB from {before:.0f} MB')
+    assert grown < 20
+    assert rig.client.call(Trigger, 'vla_adapter/stop', Trigger.Request()).success

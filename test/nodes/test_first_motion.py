@@ -1,0 +1,115 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The guided first motions find wrong joints, wrong signs and drivers that do not follow."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from vla_adapter_ros.preflight.checks import FAIL, PASS
+from vla_adapter_ros.preflight.robot_checks import judge_small_motion
+from vla_adapter_ros.robot.contract import builtin_contract_path, load_contract
+
+CONTRACT = load_contract(builtin_contract_path('alicia_d'))
+BEFORE = np.array([0.2, -0.3, 0.6, 0.1, 0.5, 0.0, 1.0])
+A, B = 'emulated_ros2_control', 'emulated_standalone_driver'
+
+
+@pytest.mark.parametrize(
+    ('index', 'asked', 'moved', 'verdict', 'words'),
+    [
+        (0, 0.087, {0: 0.085}, PASS, 'sent from +0.200 to +0.287, measured +0.285 rad'),
+        (0, 0.087, {0: -0.08}, FAIL, 'different signs or scales'),
+        (0, 0.087, {1: 0.087}, FAIL, 'Joint2 +0.087 rad moved too'),
+        (0, 0.087, {}, FAIL, 'it did not follow'),
+        (2, -0.087, {2: -0.086, 1: 0.01}, PASS, '+0.514'),
+        (6, -0.7, {6: -0.69}, PASS, 'open fraction'),
+        (6, -0.7, {6: -0.3}, FAIL, 'gripper_open_command and open_position'),
+        (6, -0.7, {6: -0.1}, FAIL, 'it did not follow'),
+    ],
+)
+def test_motion_is_judged_by_what_moved(index, asked, moved, verdict, words):
+    after = BEFORE.copy()
+    for joint, change in moved.items():
+        after[joint] += change
+    check = judge_small_motion(index, BEFORE[index] + asked, BEFORE, after, CONTRACT)
+    assert check.verdict == verdict
+    assert words in check.detail
+
+
+@pytest.fixture
+def bench():
+    pytest.importorskip('rclpy', reason='needs ROS 2')
+    from support.driver_client import DriverClient
+    from support.ros_harness import REPOSITORY, NodeProcess, isolated_environment
+
+    running = []
+
+    def run(driver, answers, **parameters):
+        environment = isolated_environment()
+        extra = {'startup_motion': False} if driver == A else {'first_reply_after': 0.0}
+        node = NodeProcess(driver, {**extra, **parameters}, environment)
+        client = DriverClient(environment)
+        running.extend([node, client])
+        client.wait_for_states(5)
+        robot = 'alicia_d' if driver == A else 'alicia_d_standalone'
+        module = 'vla_adapter_ros.nodes.teaching.first_motion'
+        command = [sys.executable, '-m', module, '--robot', robot]
+        result = subprocess.run(
+            command, input='\n'.join(answers) + '\n', env=environment, cwd=REPOSITORY,
+            capture_output=True, text=True, timeout=100,
+        )
+        return result, client
+
+    yield run
+    for item in running:
+        item.close() if isinstance(item, DriverClient) else item.stop()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('driver', [A, B])
+def test_good_arm_passes_slowly_and_ends_where_it_began(bench, driver):
+    result, client = bench(driver, ['yes', *[''] * 7])
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert '7 ok: ready' in result.stdout
+    history = client.history()
+    assert np.abs(history[-1] - history[0]).max() < 0.01
+    assert 0.08 < np.abs(history - history[0]).max() < 0.1
+    span = client.times[-1] - client.times[0]
+    fastest = np.abs(history[40:] - history[:-40]).max() / (span / len(history) * 40)
+    assert fastest < np.deg2rad(12)
+
+
+def test_swapped_joints_are_found(bench):
+    result, client = bench(B, ['yes', '', *['s'] * 6], fault='joints_swapped')
+    assert result.returncode == 1
+    said = ' '.join(result.stdout.split())
+    assert 'moved too: joint names and wiring do not agree' in said
+    # The state of Joint2 is Joint1's. It moved by 5 degrees, though state and command were far
+    # apart, and came back.
+    joint1 = client.history()[:, 1]
+    settled = int(np.argmax(np.abs(joint1 - joint1[-1]) < 0.01))
+    assert 0.07 < np.ptp(joint1[settled:]) < 0.11
+
+
+def test_gripper_whose_state_is_inverted_is_found(bench):
+    result, _ = bench(A, ['yes', *['s'] * 6, ''], fault='gripper_inverted')
+    assert result.returncode == 1
+    assert 'different signs or scales' in ' '.join(result.stdout.split())
+
+
+def test_nothing_moves_without_a_yes(bench):
+    result, client = bench(A, ['no'])
+    assert result.returncode == 1
+    assert 'not confirmed, nothing was moved' in result.stderr
+    # A servo comes to rest within a count of where it stood when it was switched on.
+    assert np.abs(client.history() - client.history()[0]).max() < 0.002
+
+
+def test_arm_without_data_is_not_moved(bench):
+    result, _ = bench(B, ['yes'], fault='no_reply')
+    assert result.returncode == 1
+    assert 'exactly zero on all joints' in result.stderr

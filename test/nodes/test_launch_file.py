@@ -1,0 +1,152 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""launch/alicia.launch.py, read and run by the real launch and launch_ros.
+
+Skipped where launch_ros is not installed (it is not on PyPI); test_launch_plan.py tests what the
+launch file starts, test_launch_bringup.py the same start without launch.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+launch = pytest.importorskip('launch', reason='launch is not installed (PyPI has none)')
+pytest.importorskip('launch_ros', reason='launch_ros is not installed (PyPI has none)')
+
+from launch.actions import (  # noqa: E402
+    DeclareLaunchArgument,
+    RegisterEventHandler,
+    SetEnvironmentVariable,
+)
+from launch.utilities import perform_substitutions  # noqa: E402
+from launch_ros.actions import LifecycleNode, Node  # noqa: E402
+
+from support.ros_harness import isolated_environment, wait_until  # noqa: E402
+from vla_adapter_ros.errors import VLAAdapterError  # noqa: E402
+from vla_adapter_ros.nodes.bringup.nodes_to_start import ARGUMENTS, plan  # noqa: E402
+
+FILE = Path(__file__).resolve().parents[2] / 'launch' / 'alicia.launch.py'
+
+
+def load():
+    spec = importlib.util.spec_from_file_location('alicia_launch', FILE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def started(**given: str) -> list:
+    """The actions that the launch file starts for these arguments."""
+    context = launch.LaunchContext()
+    for argument in ARGUMENTS:
+        context.launch_configurations[argument.name] = given.get(argument.name, argument.default)
+    return load().start_nodes(context)
+
+
+def text(parts) -> str:
+    return perform_substitutions(launch.LaunchContext(), list(parts))
+
+
+def test_every_argument_is_declared_with_default_and_description():
+    entities = load().generate_launch_description().entities
+    declared = [e for e in entities if isinstance(e, DeclareLaunchArgument)]
+    assert [action.name for action in declared] == [argument.name for argument in ARGUMENTS]
+    for action, argument in zip(declared, ARGUMENTS):
+        assert text(action.default_value) == argument.default
+        assert action.description == argument.help
+
+
+@pytest.mark.parametrize('sim', ['true', 'false'])
+def test_nodes_are_those_of_the_plan(sim):
+    nodes = [action for action in started(sim=sim) if isinstance(action, Node)]
+    wanted = plan({'sim': sim})
+    assert [node.node_executable for node in nodes] == [process.executable for process in wanted]
+    assert [isinstance(node, LifecycleNode) for node in nodes] == [p.lifecycle for p in wanted]
+
+
+def test_a_lifecycle_node_has_handlers_that_configure_and_activate_it():
+    handlers = [a for a in started() if isinstance(a, RegisterEventHandler)]
+    assert len(handlers) == 4
+
+
+def test_simulation_sets_its_profile_and_the_users_is_kept(monkeypatch):
+    monkeypatch.delenv('FASTDDS_DEFAULT_PROFILES_FILE', raising=False)
+    monkeypatch.delenv('FASTRTPS_DEFAULT_PROFILES_FILE', raising=False)
+    assert any(isinstance(action, SetEnvironmentVariable) for action in started(sim='true'))
+    monkeypatch.setenv('FASTDDS_DEFAULT_PROFILES_FILE', 'mine.xml')
+    assert not any(isinstance(action, SetEnvironmentVariable) for action in started(sim='true'))
+
+
+def test_a_bad_argument_is_refused_with_the_allowed_values():
+    with pytest.raises(VLAAdapterError, match='argument sim: got'):
+        started(sim='maybe')
+
+
+RUN = """
+import sys
+from launch import LaunchDescription, LaunchService
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+arguments = dict(word.split(':=', 1) for word in sys.argv[2:]).items()
+source = PythonLaunchDescriptionSource(sys.argv[1])
+service = LaunchService(argv=[])
+service.include_launch_description(
+    LaunchDescription([IncludeLaunchDescription(source, launch_arguments=arguments)])
+)
+sys.exit(service.run())
+"""
+
+
+@pytest.fixture
+def launched(tmp_path):
+    """Run the launch file; returns a function that starts it and one that reads its output."""
+    packages = pytest.importorskip('ament_index_python.packages')
+    try:
+        packages.get_package_prefix('vla_adapter_ros')
+    except packages.PackageNotFoundError:
+        pytest.skip('the package is not built; run make build')
+    output = tmp_path / 'output'
+    processes = []
+
+    def start(*arguments: str) -> subprocess.Popen:
+        with output.open('wb') as file:
+            process = subprocess.Popen(
+                [sys.executable, '-c', RUN, str(FILE), *arguments],
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env={**isolated_environment(), 'ROS_LOG_DIR': str(tmp_path)},
+                start_new_session=True,
+            )
+        processes.append(process)
+        return process
+
+    yield start, output.read_text
+    for process in processes:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def test_launch_activates_the_simulated_arm_and_ends_cleanly_on_ctrl_c(launched):
+    start, output = launched
+    process = start('sim:=true', 'policy:=hold', 'instruction:=no')
+    wait_until(lambda: 'vla_adapter is active' in output(), 60.0, 'activation')
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0, output()
+    assert 'Caught exception' not in output()
+
+
+def test_launch_says_when_the_node_does_not_configure(launched):
+    start, output = launched
+    process = start('checkpoint:=/nowhere')
+    wait_until(lambda: 'vla_adapter did not configure' in output(), 60.0, 'the refusal')
+    assert process.poll() is None
+    assert '/nowhere' in output()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0, output()

@@ -1,0 +1,197 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""From arguments and the parameter file to the processes that launch and bringup start."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.nodes.bringup.nodes_to_start import (
+    ARGUMENTS,
+    NodeProcess,
+    plan,
+    profile_environment,
+    read_parameters_file,
+    shipped_config,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def policy(**arguments: str) -> NodeProcess:
+    return {process.name: process for process in plan(arguments)}['vla_adapter']
+
+
+def sim(**arguments: str) -> NodeProcess:
+    return {process.name: process for process in plan({'sim': 'true', **arguments})}['sim_arm']
+
+
+def shipped() -> dict:
+    return yaml.safe_load((ROOT / 'config' / 'alicia.yaml').read_text())
+
+
+def test_hardware_gets_the_policy_node_alone_with_the_shipped_parameters():
+    processes = plan({})
+    assert [process.name for process in processes] == ['vla_adapter']
+    assert processes[0].parameters == shipped()['vla_adapter']['ros__parameters']
+    assert processes[0].parameters['enable'] is False
+    assert processes[0].lifecycle
+
+
+def test_simulation_starts_first_and_enables_motion():
+    processes = plan({'sim': 'true'})
+    assert [process.name for process in processes] == ['sim_arm', 'vla_adapter']
+    assert processes[1].parameters['enable'] is True
+    assert not processes[0].lifecycle
+
+
+@pytest.mark.parametrize('simulated', ['true', 'false'])
+@pytest.mark.parametrize('enable', ['true', 'false'])
+def test_enable_argument_wins(simulated, enable):
+    assert policy(sim=simulated, enable=enable).parameters['enable'] is (enable == 'true')
+
+
+def test_empty_arguments_keep_the_values_of_the_file(tmp_path):
+    path = tmp_path / 'p.yaml'
+    path.write_text('vla_adapter: {ros__parameters: {device: cuda, max_skew: 0.3}}')
+    parameters = policy(params_file=str(path), device='').parameters
+    assert parameters == {'device': 'cuda', 'max_skew': 0.3}
+    assert policy(params_file=str(path), device='cpu').parameters['device'] == 'cpu'
+
+
+def test_words_that_yaml_would_convert_stay_words():
+    assert policy(instruction='no').parameters['instruction'] == 'no'
+    assert policy(robot='12').parameters['robot'] == '12'
+
+
+def test_seed_and_robot_reach_both_nodes():
+    both = plan({'sim': 'true', 'seed': '7', 'robot': 'other'})
+    assert [process.parameters['seed'] for process in both] == [7, 7]
+    assert [process.parameters['robot'] for process in both] == ['other', 'other']
+
+
+def test_the_node_that_publishes_the_clock_does_not_wait_for_it():
+    arm, node = plan({'sim': 'true', 'use_sim_time': 'True'})
+    assert arm.parameters['publish_clock'] is True
+    assert 'use_sim_time' not in arm.parameters
+    assert node.parameters['use_sim_time'] is True
+
+
+@pytest.mark.parametrize('topic', ['/cam/image_raw', '/cam/image_raw/compressed'])
+def test_a_camera_topic_is_remapped_raw_and_compressed(topic):
+    assert policy(wrist_topic=topic).remappings == (
+        ('wrist/image', '/cam/image_raw'),
+        ('wrist/image/compressed', '/cam/image_raw/compressed'),
+    )
+
+
+def test_simulation_and_policy_are_remapped_alike():
+    arm, node = plan({'sim': 'true', 'joint_states_topic': '/a/js', 'third_person_topic': '/t'})
+    assert arm.remappings == node.remappings
+    assert ('joint_states', '/a/js') in node.remappings
+
+
+def test_namespace_and_log_level_reach_every_node():
+    for process in plan({'sim': 'true', 'namespace': '/arm_1/', 'log_level': 'debug'}):
+        assert (process.namespace, process.log_level) == ('arm_1', 'debug')
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ({'polcy': 'hold'}, "argument 'polcy' is unknown; arguments: sim, params_file"),
+        ({'sim': 'maybe'}, "argument sim: got 'maybe', expected one of: 'true', 'false'"),
+        ({'enable': '1'}, "argument enable: got '1'"),
+        ({'log_level': 'loud'}, "argument log_level: got 'loud'"),
+        ({'seed': '-1'}, "argument seed: got '-1', expected a whole number"),
+        ({'params_file': '/nowhere.yaml'}, '/nowhere.yaml: No such file or directory'),
+    ],
+)
+def test_a_bad_argument_is_refused_in_one_line(arguments, message):
+    with pytest.raises(VLAAdapterError) as caught:
+        plan(arguments)
+    assert message in str(caught.value)
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ('text', 'message'),
+    [
+        ('vla_adapter: [', 'is not YAML'),
+        ('- a', 'expected node names at the top level'),
+        ('', 'expected node names at the top level'),
+        ('vla_adapter: {device: cpu}', 'vla_adapter has no ros__parameters'),
+        ('vla_adaptor: {ros__parameters: {}}', "node 'vla_adaptor', expected: vla_adapter"),
+    ],
+)
+def test_a_bad_parameter_file_is_refused_in_one_line(tmp_path, text, message):
+    path = tmp_path / 'p.yaml'
+    path.write_text(text)
+    with pytest.raises(VLAAdapterError) as caught:
+        read_parameters_file(path)
+    assert message in str(caught.value)
+    assert '\n' not in str(caught.value)
+
+
+@pytest.mark.parametrize('key', ['vla_adapter', '/vla_adapter', '/arm_1/vla_adapter', '/**'])
+def test_every_form_of_a_node_name_is_understood(tmp_path, key):
+    path = tmp_path / 'p.yaml'
+    path.write_text(f'{key}: {{ros__parameters: {{seed: 3}}}}')
+    assert read_parameters_file(path)['vla_adapter'] == {'seed': 3}
+
+
+@pytest.mark.parametrize(('node', 'module', 'name'), [
+    ('vla_adapter', 'policy.policy_parameters', 'PolicyNodeParameters'),
+    ('sim_arm', 'simulation.sim_arm_node', 'SimArmParameters'),
+])  # fmt: skip
+def test_shipped_file_lists_every_parameter_with_its_default(node, module, name):
+    pytest.importorskip('rclpy', reason='ROS 2 is not in this environment')
+    from importlib import import_module
+
+    kind = getattr(import_module(f'vla_adapter_ros.nodes.{module}'), name)
+    values = shipped()[node]['ros__parameters']
+    assert values == {spec.name: spec.default for spec in fields(kind)}
+    assert {k: type(v) for k, v in values.items()} == {
+        s.name: type(s.default) for s in fields(kind)
+    }
+
+
+def test_every_argument_has_a_description():
+    assert all(argument.description.endswith('.') for argument in ARGUMENTS)
+    assert len({argument.name for argument in ARGUMENTS}) == len(ARGUMENTS)
+
+
+def test_simulation_stays_on_the_machine_and_a_robot_may_have_several():
+    (loopback,) = profile_environment(True, {}).values()
+    (network,) = profile_environment(False, {}).values()
+    assert '<address>127.0.0.1</address>' in Path(loopback).read_text()
+    assert 'interfaceWhiteList' not in Path(network).read_text()
+
+
+@pytest.mark.parametrize('name', ['local', 'loopback', 'network'])
+def test_every_profile_has_shared_memory_for_images(name):
+    from xml.etree import ElementTree
+
+    tree = ElementTree.parse(shipped_config(f'fastdds_{name}.xml'))
+    sizes = [int(e.text) for e in tree.iter() if e.tag.endswith('segment_size')]
+    # Two cameras, 640x480x3 bytes each, several frames deep.
+    assert sizes and min(sizes) >= 8 * 2 * 640 * 480 * 3 / 2
+
+
+def test_the_profile_of_the_user_is_kept():
+    assert profile_environment(True, {'FASTDDS_DEFAULT_PROFILES_FILE': 'mine.xml'}) == {}
+    assert profile_environment(True, {'FASTRTPS_DEFAULT_PROFILES_FILE': 'mine.xml'}) == {}
+
+
+def test_older_distributions_get_the_name_that_they_read():
+    assert set(profile_environment(False, {'ROS_DISTRO': 'humble'})) == {
+        'FASTDDS_DEFAULT_PROFILES_FILE',
+        'FASTRTPS_DEFAULT_PROFILES_FILE',
+    }
+    assert set(profile_environment(False, {'ROS_DISTRO': 'kilted'})) == {
+        'FASTDDS_DEFAULT_PROFILES_FILE'
+    }

@@ -1,0 +1,180 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The recorder node on the real ROS graph: services, refusals, kill −9, what is in the bags."""
+
+from __future__ import annotations
+
+import time
+from array import array
+
+import numpy as np
+import pytest
+import yaml
+
+from support.data_samples import HEIGHT, WIDTH, contract, image
+from support.ros_harness import NodeProcess, isolated_environment, wait_until
+from vla_adapter_ros.control.observation_inputs import InputSettings
+from vla_adapter_ros.data.bags.episode import BagEpisode, BagOptions
+from vla_adapter_ros.data.bags.file import BagFile
+
+pytest.importorskip('rclpy', reason='ROS 2 is not installed')
+
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import Image, JointState
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from support.ros_client import RosClient
+
+# The test's own cameras may stand still for a while on a busy machine.
+PATIENT = BagOptions(limits=InputSettings(9.0, 9.0, 9.0))
+
+
+class Robot(RosClient):
+    """Cameras at 30 Hz, joints at 60 Hz, and the services of the recorder."""
+
+    def __init__(self, environment):
+        super().__init__(environment, 'robot')
+        node = self.node
+        self.images = {
+            c: node.create_publisher(Image, f'{c}/image', 1) for c in contract().cameras
+        }
+        self.joints = node.create_publisher(JointState, 'joint_states', 10)
+        self.arm = node.create_publisher(JointTrajectory, contract().front_end.arm_topic, 10)
+        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        self.text = node.create_publisher(String, 'vla_adapter/instruction', latched)
+        self.frame, self.running = 0, True
+        node.create_timer(1 / 30, self.tick)
+        self.start()
+
+    def tick(self):
+        if not self.running:
+            return
+        for shift, publisher in enumerate(self.images.values()):
+            message = Image(height=HEIGHT, width=WIDTH, encoding='rgb8', step=3 * WIDTH)
+            message.header.stamp = self.node.get_clock().now().to_msg()
+            message.data = array('B', image(shift, self.frame).tobytes())
+            publisher.publish(message)
+        for _ in range(2):
+            state = JointState(name=list(contract().names))
+            state.header.stamp = self.node.get_clock().now().to_msg()
+            state.position = array('d', [0.1] * 6 + [0.0])
+            self.joints.publish(state)
+        self.frame += 1
+
+    def command(self):
+        point = JointTrajectoryPoint(positions=[1.0] * 6)
+        point.time_from_start.sec = 1
+        names = list(contract().joint_names)
+        self.arm.publish(JointTrajectory(joint_names=names, points=[point]))
+
+    def ask(self, name):
+        return self.call(Trigger, f'recorder/{name}', Trigger.Request())
+
+    def frames_later(self, count):
+        goal = self.frame + count
+        wait_until(lambda: self.frame >= goal, 30.0, f'{count} frames')
+
+
+@pytest.fixture
+def graph(tmp_path):
+    environment = isolated_environment()
+    robot_file = tmp_path / 'robot.yaml'
+    robot_file.write_text(yaml.safe_dump(contract().to_dict()))
+    started = []
+
+    def start(**parameters):
+        given = {'robot': str(robot_file), 'folder': str(tmp_path / 'bags')} | parameters
+        process = NodeProcess('recorder_node', given, environment)
+        started.append(process)
+        return process
+
+    robot = Robot(environment)
+    yield robot, start, tmp_path / 'bags'
+    robot.close()
+    for process in started:
+        process.stop()
+
+
+def start_recording(robot):
+    """Call start until the node has seen every topic."""
+    end = time.monotonic() + 20
+    while not (answer := robot.ask('start')).success:
+        assert time.monotonic() < end, answer.message
+        time.sleep(0.1)
+    return answer
+
+
+def test_episodes_are_recorded_kept_and_discarded(graph):
+    robot, start, folder = graph
+    robot.text.publish(String(data='stack the cups'))
+    node = start(operator='ada')
+    assert start_recording(robot).message == 'recording episode_000000: stack the cups'
+    assert 'being recorded already' in robot.ask('start').message
+    robot.frames_later(20)
+    robot.command()
+    robot.frames_later(25)
+    answer = robot.ask('stop')
+    assert answer.success
+    assert '/third_person/image: ' in answer.message
+    episode = BagEpisode(folder / 'episode_000000', options=PATIENT)
+    assert (episode.instruction, episode.action_source) == ('stack the cups', 'commands')
+    assert len(episode) >= 12
+    # The arm runs to 1 rad within a second of the command.
+    assert episode.actions[0, 0] < 0.5 < episode.actions[-1, 0]
+    with BagFile(folder / 'episode_000000') as bag:
+        assert bag.custom['operator'] == 'ada'
+        assert bag.types['/wrist/image'] == 'sensor_msgs/msg/Image'
+        assert len(list(bag.messages('/wrist/image'))) >= 40
+    robot.ask('start')
+    robot.frames_later(5)
+    assert robot.ask('discard').message == 'episode_000001 was not kept'
+    assert robot.ask('discard').message == 'episode_000000 was removed'
+    assert 'nothing to discard' in robot.ask('discard').message
+    assert 'no episode is being recorded' in robot.ask('stop').message
+    assert list(folder.iterdir()) == []
+    # Ctrl-C keeps what is being recorded.
+    robot.ask('start')
+    robot.frames_later(30)
+    node.interrupt()
+    wait_until(lambda: not node.alive, 20.0, 'end of the recorder')
+    assert len(BagEpisode(folder / 'episode_000000', options=PATIENT)) > 5
+
+
+def test_start_is_refused_until_everything_is_there(graph):
+    robot, start, folder = graph
+    robot.running = False
+    start(fresh_within=0.5)
+    answer = robot.ask('start')
+    assert not answer.success
+    assert answer.message == (
+        'no messages on /third_person/image, /wrist/image, /joint_states in the last 0.5 s'
+    )
+    robot.running = True
+    wait_until(lambda: 'no instruction' in robot.ask('start').message, 20.0, 'refusal')
+    assert not folder.exists()
+
+
+def test_killed_recorder_loses_a_second_at_most(graph):
+    robot, start, folder = graph
+    node = start(instruction='push', images='jpeg')
+    start_recording(robot)
+    robot.frames_later(75)
+    node.kill()
+    assert not (folder / 'episode_000000').exists()
+    node = start(instruction='push')
+    node.wait_for_log('ready')
+    assert 'episode_000000 was cut off by the last recorder' in node.log
+    episode = BagEpisode(folder / 'episode_000000', options=PATIENT)
+    assert len(episode) >= 10
+    assert episode.instruction == 'push'
+    pixels = next(episode.images('wrist', [3]))
+    known = [np.abs(pixels.astype(int) - image(1, f)).mean() for f in range(robot.frame)]
+    assert min(known) < 2
+
+
+def test_bad_parameters_end_the_node_with_a_reason(graph):
+    _, start, _ = graph
+    node = start(images='png')
+    wait_until(lambda: not node.alive, 20.0, 'end of the recorder')
+    assert "recorder: parameter images: got 'png', expected one of: raw" in node.log

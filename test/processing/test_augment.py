@@ -1,0 +1,85 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Training augmentation against TensorFlow's operations (see test_processing_images.py)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vla_adapter_ros.processing import augment as ours
+from vla_adapter_ros.processing.augment import AugmentConfig, augment, normalize_pixels
+from vla_adapter_ros.processing.images import ImageConfig, to_pixels
+
+GOLDEN = Path(__file__).parents[1] / 'golden'
+
+
+@pytest.fixture(scope='module')
+def tensorflow():
+    return np.load(GOLDEN / 'tensorflow_images.npz')
+
+
+def planes(images):
+    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+
+
+@pytest.mark.parametrize('name', ('brightness', 'contrast', 'saturation', 'hue'))
+def test_colour_change_equals_tensorflows(tensorflow, name):
+    images = planes(tensorflow['augment_images']).float() / 255.0
+    change = torch.from_numpy(tensorflow[f'augment_{name}_by'])
+    result = getattr(ours, f'adjust_{name}')(images, change)
+    expected = planes(tensorflow[f'augment_{name}'])
+    assert (result - expected).abs().max() < 2e-6
+    assert (result - images).abs().max() > 0.01
+
+
+def test_crop_equals_tensorflows(tensorflow):
+    images = planes(tensorflow['augment_images']).float() / 255.0
+    offsets = torch.from_numpy(tensorflow['augment_crop_offsets'])
+    result = ours.crop_and_resize(images, offsets, 0.9**0.5)
+    assert (result - planes(tensorflow['augment_crop'])).abs().max() < 2e-5
+
+
+def test_no_change_asked_leaves_images_alone(tensorflow):
+    images = planes(tensorflow['augment_images'])
+    still = AugmentConfig(1.0, 0.0, (1.0, 1.0), (1.0, 1.0), 0.0)
+    difference = augment(images, still).int() - images.int()
+    assert difference.abs().max() <= 1
+
+
+def test_every_image_gets_its_own_draw_and_a_seed_repeats_them(tensorflow):
+    images = planes(tensorflow['augment_images'])[:1].expand(4, -1, -1, -1)
+    first = augment(images, AugmentConfig(), torch.Generator().manual_seed(3))
+    again = augment(images, AugmentConfig(), torch.Generator().manual_seed(3))
+    assert torch.equal(first, again)
+    assert first.dtype == torch.uint8
+    assert not torch.equal(first[0], first[1])
+
+
+def test_crops_leave_the_diagonal_unless_the_official_fault_is_asked_for(monkeypatch):
+    seen = []
+
+    def spy(images, offsets, side):
+        seen.append(offsets)
+        return images
+
+    monkeypatch.setattr(ours, 'crop_and_resize', spy)
+    images = torch.zeros(64, 3, 4, 4, dtype=torch.uint8)
+    generator = torch.Generator().manual_seed(0)
+    augment(images, AugmentConfig(), generator)
+    augment(images, AugmentConfig(diagonal_crops=True), generator)
+    free, diagonal = seen
+    assert (free[:, 0] - free[:, 1]).abs().max() > 0.01
+    assert torch.equal(diagonal[:, 0], diagonal[:, 1])
+    for offsets in seen:
+        assert offsets.min() >= 0
+        assert offsets.max() <= 1 - 0.9**0.5
+
+
+def test_normalised_pixels_equal_those_of_evaluation(tensorflow):
+    image = tensorflow['shrink_resized']
+    config = ImageConfig(size=56, crop_area=1.0)
+    batch = normalize_pixels(planes(image[None]), config)
+    np.testing.assert_array_equal(batch[0].numpy(), to_pixels(image, config))

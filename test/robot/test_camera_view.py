@@ -1,0 +1,68 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""What the policy sees of a camera's message: encoding, size and crop of the contract."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import simplejpeg
+
+from vla_adapter_ros.errors import ObservationError
+from vla_adapter_ros.robot.camera_spec import CameraSpec
+from vla_adapter_ros.robot.camera_view import camera_picture, camera_view, message_encoding
+
+CAMERA = CameraSpec(width=64, height=48, rotate=0, mount='wrist')
+PICTURE = np.random.default_rng(3).integers(0, 256, (48, 64, 3)).astype(np.uint8)
+
+
+def raw(encoding='rgb8', picture=PICTURE):
+    data = picture if encoding == 'rgb8' else picture[..., ::-1]
+    height, width = picture.shape[:2]
+    return SimpleNamespace(
+        encoding=encoding, height=height, width=width, step=3 * width, is_bigendian=0,
+        data=data.tobytes(),
+    )  # fmt: skip
+
+
+def jpeg(text):
+    return SimpleNamespace(format=text, data=simplejpeg.encode_jpeg(PICTURE, quality=95))
+
+
+def test_without_a_crop_the_picture_passes_without_a_copy():
+    assert camera_view(PICTURE, CAMERA) is PICTURE
+
+
+def test_the_crop_is_x_y_width_height_of_the_cameras_image():
+    seen = camera_picture(raw('bgr8'), replace(CAMERA, crop=(8, 4, 40, 30)))
+    np.testing.assert_array_equal(seen, PICTURE[4:34, 8:48])
+    assert seen.flags.c_contiguous
+
+
+def test_the_size_is_that_of_the_camera_not_of_the_crop():
+    cropped = replace(CAMERA, crop=(0, 0, 40, 40))
+    with pytest.raises(ObservationError, match='image is 40×40 pixels, the contract says 64×48'):
+        camera_picture(raw(picture=np.ascontiguousarray(PICTURE[:40, :40])), cropped)
+
+
+def test_an_encoding_that_the_contract_does_not_name_is_refused_by_name():
+    for camera in (CAMERA, replace(CAMERA, encoding='bgr8')):
+        np.testing.assert_array_equal(camera_picture(raw('bgr8'), camera), PICTURE)
+    with pytest.raises(ObservationError, match="is 'bgr8', the contract says 'rgb8'"):
+        camera_picture(raw('bgr8'), replace(CAMERA, encoding='rgb8'))
+
+
+@pytest.mark.parametrize(
+    ('text', 'encoding'),
+    [('bgr8; jpeg compressed bgr8', 'bgr8'), ('jpeg', ''), ('', '')],
+)
+def test_a_compressed_image_tells_its_encoding_if_its_format_does(text, encoding):
+    assert message_encoding(jpeg(text)) == encoding
+    wanted = replace(CAMERA, encoding='rgb8')
+    if encoding:
+        with pytest.raises(ObservationError, match="is 'bgr8'"):
+            camera_picture(jpeg(text), wanted)
+    else:
+        assert camera_picture(jpeg(text), wanted).shape == (48, 64, 3)

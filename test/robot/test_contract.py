@@ -1,0 +1,142 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The robot contract: what is refused and how, what may differ, and gripper units both ways."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import pytest
+import yaml
+
+from vla_adapter_ros.errors import ContractError
+from vla_adapter_ros.robot.contract import (
+    RobotContract,
+    builtin_contract_path,
+    contract_path,
+    load_contract,
+    resolve_contract,
+)
+
+NAMES = sorted(p.stem for p in builtin_contract_path('alicia_d').parent.glob('*.yaml'))
+
+
+@pytest.fixture
+def data():
+    return copy.deepcopy(yaml.safe_load(builtin_contract_path('alicia_d').read_text()))
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_contract_that_ships_loads_and_survives_a_round_trip(name):
+    contract = resolve_contract(name)
+    assert RobotContract.from_dict(contract.to_dict()) == contract
+    assert contract.differences(RobotContract.from_dict(contract.to_dict())) == []
+    assert len(contract.lower) == len(contract.max_velocity) == contract.action_dim
+
+
+@pytest.mark.parametrize(
+    ('change', 'said'),
+    [
+        (lambda d: d.pop('joints'), "contract: key 'joints' is missing"),
+        (lambda d: d.update(jionts=[]), "unknown key 'jionts'"),
+        (lambda d: d.update(step_period=0), 'step_period: got 0, expected a finite number in (0,'),
+        (lambda d: d.update(step_period=True), 'step_period: got True, expected a number'),
+        (lambda d: d.update(action_space='torque'), "got 'torque', expected one of"),
+        (lambda d: d.update(contract_version=99), 'this release reads 1'),
+        (lambda d: d['joints'][2].update(lower=5.0), 'contract.joints[2].upper: got 3.14159'),
+        (lambda d: d['joints'][0].update(upper=math.nan), 'contract.joints[0].upper: got nan'),
+        (lambda d: d['joints'][1].update(name='Joint1'), 'expected unique names'),
+        (lambda d: d['gripper'].update(closed_position=0.0), 'other than open_position'),
+        (lambda d: d['cameras']['wrist'].update(rotate=45), 'expected 0, 90, 180 or 270'),
+        (lambda d: d['cameras']['wrist'].update(encoding='16UC1'), "got '16UC1', expected one of"),
+        (lambda d: d['cameras']['wrist'].update(crop=[0, 0, 640]), 'a list of 4 finite numbers'),
+        (lambda d: d['cameras']['wrist'].update(crop=[9, 0, 640, 480]), 'within 640×480'),
+        (lambda d: d['cameras']['wrist'].update(crop=[-1, 0, 64, 64]), 'within 640×480'),
+        (lambda d: d['cameras']['wrist'].update(crop=[0, 0, 64.5, 64]), 'in whole pixels'),
+        (lambda d: d['cameras']['wrist'].update(crop=[0, 0, 8, 64]), 'at least 16'),
+        (lambda d: d['cameras'].clear(), 'expected at least one camera'),
+        (lambda d: d['front_end'].update(kind='can_bus'), "got 'can_bus'"),
+        (lambda d: d['front_end'].pop('gripper_topic'), 'expected a topic'),
+        (lambda d: d['workspace'].update(upper=[-1, 1, 1]), 'expected values above lower'),
+        (lambda d: (d.pop('kinematics'), d.update(action_space='ee_delta')), 'needs the key'),
+    ],
+)
+def test_mistakes_are_refused_by_key_value_and_what_is_allowed(data, change, said):
+    change(data)
+    with pytest.raises(ContractError) as error:
+        RobotContract.from_dict(data)
+    assert said in str(error.value)
+    assert '\n' not in str(error.value)
+
+
+def test_missing_file_and_broken_yaml_are_one_line(tmp_path):
+    with pytest.raises(ContractError, match='No such file'):
+        load_contract(tmp_path / 'none.yaml')
+    path = tmp_path / 'broken.yaml'
+    path.write_text('joints: [1,\nname: {')
+    with pytest.raises(ContractError, match='not valid YAML at line'):
+        load_contract(path)
+
+
+def test_unknown_robot_lists_the_known_ones():
+    with pytest.raises(ContractError, match='known robots: alicia_d'):
+        contract_path('panda')
+
+
+def test_deployment_and_limits_may_differ_meaning_may_not(data):
+    contract = RobotContract.from_dict(data)
+    data['front_end']['arm_topic'] = '/elsewhere'
+    data['joints'][0]['max_velocity'] = 0.2
+    data['workspace']['lower'][2] = 0.1
+    assert contract.differences(RobotContract.from_dict(data)) == []
+    data['action_space'] = 'joint_delta'
+    data['cameras']['wrist']['rotate'] = 180
+    data['gripper'].update(open_position=0.025, closed_position=0.0)
+    differences = contract.differences(RobotContract.from_dict(data))
+    assert "action_space: 'joint_position' here, 'joint_delta' there" in differences
+    assert 'cameras.wrist.rotate: 0 here, 180 there' in differences
+    assert len(differences) == 4
+
+
+def test_a_contract_from_before_encoding_and_crop_is_the_default_one(data):
+    # Exactly what older releases wrote into data sets and checkpoints, and can read.
+    old = {'width': 640, 'height': 480, 'rotate': 0, 'mount': 'wrist'}
+    contract = RobotContract.from_dict(data)
+    assert contract.to_dict()['cameras']['wrist'] == old
+    data['cameras']['wrist'].update(encoding='any', crop=None)
+    spelled_out = RobotContract.from_dict(data)
+    assert spelled_out == contract
+    assert spelled_out.differences(contract) == contract.differences(spelled_out) == []
+
+
+def test_crop_and_grey_are_another_view_other_colour_encodings_are_not(data):
+    contract = RobotContract.from_dict(data)
+    data['cameras']['wrist'].update(encoding='bgr8', crop=[80, 0, 480, 480])
+    cropped = RobotContract.from_dict(data)
+    assert cropped.cameras['wrist'].seen_size == (480, 480)
+    assert RobotContract.from_dict(cropped.to_dict()) == cropped
+    assert contract.differences(cropped) == [
+        "cameras.wrist.crop: 'whole image' here, [80, 0, 480, 480] there"
+    ]
+    data['cameras']['wrist'].update(encoding='mono8', crop=None)
+    assert contract.differences(RobotContract.from_dict(data)) == [
+        "cameras.wrist.encoding: 'colour' here, 'grey' there"
+    ]
+
+
+@pytest.mark.parametrize('spec', [(0.0, 0.025), (1000.0, 0.0), (-0.025, 0.0)])
+def test_gripper_fraction_is_one_when_open_whatever_the_sign(data, spec):
+    data['gripper'].update(open_position=spec[0], closed_position=spec[1])
+    gripper = RobotContract.from_dict(data).gripper
+    assert gripper.to_fraction(spec[0]) == pytest.approx(1.0)
+    assert gripper.to_fraction(spec[1]) == pytest.approx(0.0)
+    assert gripper.to_position(0.25) == pytest.approx(spec[1] + 0.25 * (spec[0] - spec[1]))
+    assert gripper.to_position(7.0) == pytest.approx(spec[0])
+
+
+def test_a_slowed_contract_keeps_slower_joints_and_fits_the_same_checkpoints(data):
+    data['joints'][2]['max_velocity'] = 0.1
+    contract = RobotContract.from_dict(data)
+    slowed = contract.slowed(0.3)
+    assert [joint.max_velocity for joint in slowed.joints] == [0.3, 0.3, 0.1, 0.3, 0.3, 0.3]
+    assert slowed.gripper == contract.gripper and contract.differences(slowed) == []

@@ -1,0 +1,163 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+from array import array
+
+import cv2
+import numpy as np
+import pytest
+
+from vla_adapter_ros.errors import ObservationError
+from vla_adapter_ros.robot.encodings import ENCODINGS
+from vla_adapter_ros.robot.image_decoding import decode_compressed, decode_image
+
+WIDTH, HEIGHT = 12, 8
+RNG = np.random.default_rng(0)
+PICTURE = RNG.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+DEPTHS = {'rgb8': 3, 'bgr8': 3, 'rgba8': 4, 'bgra8': 4, 'mono8': 1, '8UC1': 1}
+
+
+def encoded(encoding):
+    """(bytes of one packed image, the RGB it stands for)."""
+    alpha = RNG.integers(0, 256, (HEIGHT, WIDTH, 1), dtype=np.uint8)
+    if encoding == 'rgb8':
+        return PICTURE, PICTURE
+    if encoding == 'bgr8':
+        return PICTURE[..., ::-1], PICTURE
+    if encoding == 'rgba8':
+        return np.concatenate((PICTURE, alpha), axis=2), PICTURE
+    if encoding == 'bgra8':
+        return np.concatenate((PICTURE[..., ::-1], alpha), axis=2), PICTURE
+    if encoding in ('mono8', '8UC1'):
+        return PICTURE[..., :1], np.repeat(PICTURE[..., :1], 3, axis=2)
+    packed = RNG.integers(0, 256, (HEIGHT, WIDTH, 2), dtype=np.uint8)
+    yuy2 = encoding in ('yuyv', 'yuv422_yuy2')
+    code = cv2.COLOR_YUV2RGB_YUY2 if yuy2 else cv2.COLOR_YUV2RGB_UYVY
+    return packed, cv2.cvtColor(packed, code)
+
+
+def decoded(encoding, packed, padding=0):
+    rows = np.ascontiguousarray(packed).reshape(HEIGHT, -1)
+    rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=77)
+    data = array('B', rows.tobytes())
+    return decode_image(encoding, HEIGHT, WIDTH, rows.shape[1], data)
+
+
+@pytest.mark.parametrize('encoding', ENCODINGS)
+@pytest.mark.parametrize('padding', [0, 5])
+def test_each_encoding_gives_contiguous_rgb_with_or_without_padding(encoding, padding):
+    packed, expected = encoded(encoding)
+    pixels = decoded(encoding, packed, padding)
+    assert pixels.shape == (HEIGHT, WIDTH, 3) and pixels.dtype == np.uint8
+    assert pixels.flags.c_contiguous
+    assert np.array_equal(pixels, expected)
+
+
+def test_red_is_red_in_yuyv_and_uyvy():
+    # BT.601: red is Y 82, U 90, V 240.
+    yuyv = np.tile(np.array([82, 90, 82, 240], np.uint8), HEIGHT * WIDTH // 2)
+    uyvy = np.tile(np.array([90, 82, 240, 82], np.uint8), HEIGHT * WIDTH // 2)
+    for encoding, data in (('yuv422_yuy2', yuyv), ('yuv422', uyvy)):
+        pixel = decode_image(encoding, HEIGHT, WIDTH, 2 * WIDTH, data.tobytes())[3, 3]
+        assert pixel[0] > 250 and pixel[1:].max() < 5
+
+
+def test_packed_rgb_is_not_copied_and_all_else_once():
+    data = array('B', PICTURE.tobytes())
+    pixels = decode_image('rgb8', HEIGHT, WIDTH, 3 * WIDTH, data)
+    assert np.shares_memory(pixels, np.frombuffer(data, np.uint8))
+    other = decode_image('bgr8', HEIGHT, WIDTH, 3 * WIDTH, data)
+    assert not np.shares_memory(other, np.frombuffer(data, np.uint8))
+
+
+@pytest.mark.parametrize('encoding', ENCODINGS)
+def test_equal_to_cv_bridge_where_it_can_be_imported(encoding):
+    cv_bridge = pytest.importorskip('cv_bridge', exc_type=ImportError)
+    image_type = pytest.importorskip('sensor_msgs.msg').Image
+    packed, _ = encoded(encoding)
+    message = image_type(height=HEIGHT, width=WIDTH, encoding=encoding)
+    message.step = packed[0].nbytes
+    message.data = array('B', np.ascontiguousarray(packed).tobytes())
+    try:
+        expected = cv_bridge.CvBridge().imgmsg_to_cv2(message, 'rgb8')
+    except (cv_bridge.CvBridgeError, KeyError):
+        pytest.skip(f'this cv_bridge does not know {encoding}')
+    assert np.array_equal(decoded(encoding, packed), expected)
+
+
+@pytest.mark.parametrize(
+    ('encoding', 'height', 'width', 'step', 'size', 'message'),
+    [
+        ('16UC1', 8, 12, 24, 192, 'more than 8 bits'),
+        ('mono16', 8, 12, 24, 192, 'more than 8 bits'),
+        ('32FC1', 8, 12, 48, 384, 'more than 8 bits'),
+        ('bayer_rggb8', 8, 12, 12, 96, 'expected one of rgb8'),
+        ('', 8, 12, 36, 288, "encoding ''"),
+        ('rgb8', 0, 12, 36, 0, '12×0 pixels'),
+        ('rgb8', 8, 0, 0, 0, '0×8 pixels'),
+        ('rgb8', 8, 12, 35, 280, 'step 35: expected at least 36'),
+        ('rgb8', 8, 12, 36, 287, '287 bytes: expected step × height = 288'),
+        ('rgb8', 8, 12, 36, 0, '0 bytes'),
+        ('rgb8', 100_000, 12, 36, 288, '12×100000 pixels'),
+        ('yuyv', 8, 11, 22, 176, 'even width'),
+    ],
+)
+def test_bad_image_is_refused_in_one_line(encoding, height, width, step, size, message):
+    with pytest.raises(ObservationError) as error:
+        decode_image(encoding, height, width, step, bytes(size))
+    assert message in str(error.value) and '\n' not in str(error.value)
+
+
+def smooth_picture():
+    y, x = np.mgrid[0:48, 0:64]
+    return np.stack((x * 3, y * 4, (x + y) * 2), axis=2).clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize('buffer', [bytes, lambda b: array('B', b), bytearray])
+def test_png_is_exact_from_any_buffer(buffer):
+    ok, file = cv2.imencode('.png', smooth_picture()[..., ::-1])
+    assert ok
+    pixels = decode_compressed('bgr8; png compressed bgr8', buffer(file.tobytes()))
+    assert np.array_equal(pixels, smooth_picture())
+
+
+def test_jpeg_is_rgb_and_close_to_opencv():
+    ok, file = cv2.imencode('.jpg', smooth_picture()[..., ::-1])
+    assert ok
+    pixels = decode_compressed('jpeg', file.tobytes())
+    assert pixels.shape == (48, 64, 3) and pixels.flags.c_contiguous
+    reference = cv2.imdecode(file, cv2.IMREAD_COLOR)[..., ::-1]
+    assert np.abs(pixels.astype(int) - reference).max() <= 1
+    assert np.abs(pixels.astype(int) - smooth_picture()).mean() < 6.0
+
+
+@pytest.mark.parametrize('extension', ['.png', '.jpg'])
+def test_grey_files_become_rgb(extension):
+    grey = smooth_picture()[..., 0]
+    ok, file = cv2.imencode(extension, grey)
+    assert ok
+    pixels = decode_compressed('mono8', file.tobytes())
+    assert pixels.shape == (48, 64, 3)
+    assert np.array_equal(pixels[..., 0], pixels[..., 2])
+
+
+@pytest.mark.parametrize(
+    ('format_text', 'content', 'message'),
+    [
+        ('jpeg', b'', '0 bytes'),
+        ('jpeg', b'not a picture', 'expected JPEG or PNG'),
+        ('jpeg', b'\xff\xd8\xff\xe0broken', 'damaged JPEG'),
+        ('png', b'\x89PNG\r\n\x1a\nbroken', 'damaged PNG'),
+        ('16UC1; compressedDepth png', b'', 'depth is refused'),
+        ('png', cv2.imencode('.png', np.zeros((4, 4), np.uint16))[1].tobytes(), 'uint16'),
+    ],
+)
+def test_bad_compressed_image_is_refused_in_one_line(format_text, content, message):
+    with pytest.raises(ObservationError) as error:
+        decode_compressed(format_text, content)
+    assert message in str(error.value) and '\n' not in str(error.value)
+
+
+def test_truncated_jpeg_is_refused_not_half_grey():
+    ok, file = cv2.imencode('.jpg', RNG.integers(0, 255, (64, 64, 3), dtype=np.uint8))
+    assert ok
+    with pytest.raises(ObservationError, match='damaged JPEG'):
+        decode_compressed('jpeg', file.tobytes()[: len(file) // 2])

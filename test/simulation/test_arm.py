@@ -1,0 +1,289 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The simulated arm has the Alicia-D's geometry, follows its targets and shows its table."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.simulation.alicia_d import ARM_JOINTS, JOINT_NAMES, tool_pose, urdf
+from vla_adapter_ros.simulation.arm_simulation import READY_JOINTS, ArmSimulation
+from vla_adapter_ros.simulation.layout import SceneOptions, in_workspace
+from vla_adapter_ros.simulation.rendering import RenderingError, choose_gl
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope='module')
+def shared():
+    with ArmSimulation() as simulation:
+        yield simulation
+
+
+@pytest.fixture
+def arm(shared):
+    shared.reset(seed=3, options=SceneOptions())
+    return shared
+
+
+def random_joints(rng):
+    return np.array([rng.uniform(row.lower, row.upper) for row in ARM_JOINTS])
+
+
+def test_tool_at_zero_joints_is_where_the_vendor_says():
+    position, rotation = tool_pose(np.zeros(6))
+    np.testing.assert_allclose(position, [0.313, 0.0, 0.108], atol=5e-4)
+    np.testing.assert_allclose(rotation[:, 2], [-np.sqrt(0.5), 0, np.sqrt(0.5)], atol=1e-4)
+
+
+def test_mujoco_and_joint_table_agree_on_the_tool(arm):
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        joints = random_joints(rng)
+        arm.data.qpos[:6] = joints
+        pose = arm.tool_pose()
+        position, rotation = tool_pose(joints)
+        np.testing.assert_allclose(pose.position, position, atol=1e-6)
+        np.testing.assert_allclose(pose.rotation, rotation, atol=1e-6)
+
+
+def test_urdf_and_joint_table_agree_on_the_tool():
+    pinocchio = pytest.importorskip('pinocchio')
+    model = pinocchio.buildModelFromXML(urdf())
+    data, frame = model.createData(), model.getFrameId('tool0')
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        joints = random_joints(rng)
+        full = pinocchio.neutral(model)
+        full[:6] = joints
+        pinocchio.framesForwardKinematics(model, data, full)
+        position, rotation = tool_pose(joints)
+        np.testing.assert_allclose(data.oMf[frame].translation, position, atol=1e-6)
+        np.testing.assert_allclose(data.oMf[frame].rotation, rotation, atol=1e-6)
+
+
+def test_the_shipped_urdf_is_the_generated_one():
+    assert (ROOT / 'config/robots/alicia_d.urdf').read_text() == urdf()
+
+
+def test_limits_are_those_of_the_contract():
+    contract = pytest.importorskip('vla_adapter_ros.robot.contract')
+    robot = contract.load_contract(ROOT / 'config/robots/alicia_d.yaml')
+    assert robot.names == JOINT_NAMES
+    assert [(j.lower, j.upper) for j in robot.joints] == [(r.lower, r.upper) for r in ARM_JOINTS]
+
+
+def test_the_ready_pose_points_the_gripper_straight_down():
+    position, rotation = tool_pose(np.array(READY_JOINTS))
+    np.testing.assert_allclose(position, [0.235, 0.0, 0.13], atol=1e-3)
+    np.testing.assert_allclose(rotation, np.diag([-1.0, -1.0, 1.0]), atol=2e-3)
+
+
+def test_moving_targets_are_followed_without_lag(arm):
+    start = arm.targets
+    velocities = np.array([0.5, 0.4, -0.4, 0.5, 0.4, 0.8, 0.02])
+    for tick in range(1, 161):
+        arm.set_targets(start + velocities * tick * 0.005, velocities)
+        arm.step(0.005)
+    error = np.abs(arm.positions - arm.targets)
+    assert error[:6].max() < 0.01
+    assert error[6] < 0.001
+    np.testing.assert_allclose(arm.velocities, velocities, atol=0.06)
+
+
+def test_it_stands_still_against_gravity(arm):
+    arm.step(2.0)
+    assert np.abs(arm.positions - arm.targets).max() < 1e-3
+    assert arm.time == pytest.approx(2.0, abs=0.006)
+
+
+def test_uneven_durations_add_up_to_the_same_time(arm):
+    for _ in range(300):
+        arm.step(0.0033)
+    assert arm.time == pytest.approx(0.99, abs=0.0051)
+
+
+def test_the_gripper_closes_around_a_block_and_lifts_it(arm):
+    block = arm.object_pose('red block')
+    aim = np.array(READY_JOINTS)
+    # Put the block exactly between the fingers of the lowered gripper.
+    aim[[1, 2, 4]] = [-0.3107, 0.2935, -0.7716]
+    position, _ = tool_pose(aim)
+    arm.data.joint('block_0').qpos[:3] = [*position[:2], block.position[2]]
+    arm.data.joint('block_0').qpos[3:] = [1, 0, 0, 0]
+    arm.data.qpos[:6] = aim
+    arm.set_targets([*aim, 0.0])
+    arm.step(0.2)
+    arm.set_targets([*aim, 0.025])
+    arm.step(0.5)
+    assert arm.positions[6] == pytest.approx(0.0095, abs=0.001)
+    lifted = aim + np.array([0, 0.3, 0, 0, 0, 0])
+    arm.set_targets([*lifted, 0.025])
+    arm.step(1.0)
+    assert arm.object_pose('red block').position[2] > block.position[2] + 0.05
+    arm.set_targets([*lifted, 0.0])
+    arm.step(1.0)
+    assert arm.object_pose('red block').position[2] < block.position[2] + 0.01
+
+
+def test_a_seed_gives_the_same_table_and_another_seed_another(arm):
+    poses = []
+    for seed in (5, 5, 6):
+        arm.reset(seed)
+        poses.append(np.array([pose.position for pose in arm.object_poses().values()]))
+    np.testing.assert_array_equal(poses[0], poses[1])
+    assert np.abs(poses[0] - poses[2]).max() > 0.01
+
+
+def test_objects_stand_apart_inside_the_workspace(arm):
+    options = SceneOptions(objects=None, object_count=5, shapes=('block', 'cylinder', 'ball'))
+    for seed in range(30):
+        arm.reset(seed, options)
+        points = [pose.position[:2] for pose in arm.object_poses().values()]
+        assert all(in_workspace(*point) for point in points)
+        gaps = [np.linalg.norm(a - b) for i, a in enumerate(points) for b in points[:i]]
+        assert min(gaps) >= 0.085
+        assert len(set(arm.object_names)) == 6
+
+
+def test_objects_rest_where_they_are_put(arm):
+    arm.reset(2, SceneOptions(objects=('red ball', 'blue cylinder', 'green block')))
+    before = arm.object_poses()
+    arm.step(3.0)
+    for name, pose in arm.object_poses().items():
+        assert np.linalg.norm(pose.position - before[name].position) < 0.002, name
+
+
+def test_unknown_objects_and_bad_targets_are_refused_in_one_line(arm):
+    for options, words in (
+        (SceneOptions(objects=('pink block',)), "object 'pink block' is unknown"),
+        (SceneOptions(objects=('red ball',) * 2), 'must differ'),
+        (SceneOptions(objects=('red ball', 'blue ball', 'green ball')), 'at most 2'),
+        (SceneOptions(objects=None, object_count=9), 'expected 1 to 4'),
+    ):
+        with pytest.raises(VLAAdapterError) as error:
+            arm.reset(0, options)
+        assert words in str(error.value) and '\n' not in str(error.value)
+    arm.reset(0, SceneOptions())
+    with pytest.raises(VLAAdapterError, match='there are: red block, green block, blue block'):
+        arm.object_pose('teapot')
+    before = arm.targets
+    for bad in (np.zeros(6), np.full(7, np.nan)):
+        with pytest.raises(VLAAdapterError, match='expected 7 finite positions'):
+            arm.set_targets(bad)
+    np.testing.assert_array_equal(arm.targets, before)
+
+
+def test_physics_is_at_least_fifty_times_faster_than_real_time(arm):
+    arm.step(0.5)
+    start = time.process_time()
+    arm.step(10.0)
+    assert 10.0 / (time.process_time() - start) > 50
+
+
+def test_pictures_show_every_object_in_its_colour(arm):
+    arm.reset(1, SceneOptions(objects=('red block', 'green block', 'blue block', 'yellow ball')))
+    picture = arm.render('third_person', 128, 128)
+    assert picture.shape == (128, 128, 3)
+    assert picture.dtype == np.uint8
+    assert picture.flags.c_contiguous
+    red, green, blue = (picture[..., i].astype(int) for i in range(3))
+    assert ((red > green + 60) & (red > blue + 60) & (green < 100)).sum() > 15
+    assert ((green > red + 40) & (green > blue + 40)).sum() > 15
+    assert ((blue > red + 60) & (blue > green + 60)).sum() > 15
+    assert ((red > 130) & (green > 100) & (blue < 60)).sum() > 15
+
+
+def test_the_wrist_camera_moves_with_the_arm_and_the_fixed_one_does_not(arm):
+    before = {name: arm.render(name, 64, 64) for name in arm.camera_names}
+    joints = arm.targets
+    joints[0] += 0.4
+    arm.set_targets(joints)
+    arm.step(1.0)
+    after = {name: arm.render(name, 64, 64) for name in arm.camera_names}
+    # The lower right corner shows the bare table: only a moving camera sees it change.
+    corner = (slice(32, None), slice(32, None))
+    moved = {n: np.abs(before[n][corner].astype(int) - after[n][corner]).max() for n in before}
+    assert moved['wrist'] > 60
+    assert (before['third_person'] != after['third_person']).mean() > 0.02
+    np.testing.assert_array_equal(before['third_person'][-4:], after['third_person'][-4:])
+
+
+def test_left_is_left_in_both_pictures(arm):
+    """The third-person image's right is +y, and so is the wrist image's."""
+    for camera in arm.camera_names:
+        columns = []
+        for y in (-0.04, 0.04):
+            arm.reset(0, SceneOptions(objects=('blue block',), plate=False))
+            arm.data.joint('block_0').qpos[:2] = [0.27, y]
+            arm.step(0.05)
+            picture = arm.render(camera, 96, 96).astype(int)
+            mask = (picture[..., 2] > picture[..., 0] + 60) & (picture[..., 2] > 80)
+            columns.append(np.nonzero(mask)[1].mean())
+        assert columns[0] < columns[1] - 5, camera
+
+
+def test_a_picture_can_be_written_into_a_given_array(arm):
+    out = np.zeros((48, 64, 3), np.uint8)
+    assert arm.render('wrist', 48, 64, out) is out
+    np.testing.assert_array_equal(out, arm.render('wrist', 48, 64))
+
+
+def test_random_looks_change_the_picture_but_not_the_table(arm):
+    plain = arm.reset(4, SceneOptions())
+    before = arm.render('third_person', 96, 96).astype(int)
+    varied = arm.reset(4, SceneOptions(random_light=True, random_colour=True, random_camera=True))
+    after = arm.render('third_person', 96, 96)
+    assert dict(plain.objects) == dict(varied.objects)
+    assert 2 < np.abs(before - after).mean() < 80
+    arm.reset(4, SceneOptions())
+    np.testing.assert_array_equal(arm.render('third_person', 96, 96), before)
+
+
+def test_bad_pictures_are_refused(arm):
+    with pytest.raises(RenderingError, match="camera 'side' is unknown"):
+        arm.render('side', 64, 64)
+    with pytest.raises(RenderingError, match='picture size 64x0'):
+        arm.render('wrist', 0, 64)
+
+
+def test_an_unknown_gl_backend_is_refused(monkeypatch):
+    monkeypatch.setenv('MUJOCO_GL', 'vulkan')
+    with pytest.raises(RenderingError, match='expected one of egl, osmesa, glfw'):
+        choose_gl()
+
+
+def test_without_opengl_the_reason_is_one_line():
+    code = (
+        'from vla_adapter_ros.simulation.arm_simulation import ArmSimulation as A\n'
+        'from vla_adapter_ros.simulation.rendering import RenderingError\n'
+        'try: A().render("wrist", 64, 64)\n'
+        'except RenderingError as error: print("REASON", error)\n'
+    )
+    environment = {**os.environ, 'MUJOCO_GL': 'glfw', 'PYTHONPATH': str(ROOT)}
+    environment.pop('DISPLAY', None)
+    result = subprocess.run(
+        [sys.executable, '-c', code], env=environment, capture_output=True, text=True
+    )
+    lines = [line for line in result.stdout.splitlines() if line.startswith('REASON')]
+    assert len(lines) == 1, result.stdout + result.stderr
+    assert 'no OpenGL for offscreen pictures (glfw:' in lines[0]
+
+
+def test_a_program_that_forgets_to_close_ends_quietly():
+    code = (
+        'from vla_adapter_ros.simulation.arm_simulation import ArmSimulation as A\n'
+        'arm = A()\n'
+        'print(arm.render("wrist", 64, 64).shape)\n'
+    )
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    result = subprocess.run(
+        [sys.executable, '-c', code], env=environment, capture_output=True, text=True
+    )
+    assert result.stdout.strip() == '(64, 64, 3)'
+    assert result.stderr == '' and result.returncode == 0

@@ -1,0 +1,188 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Real bags of a small robot: two cameras at 30 Hz, joints at 50 Hz, trajectories, instruction."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import simplejpeg
+from rosbags.typesys import Stores, get_typestore
+
+from support.data_samples import contract, image
+from vla_adapter_ros.data.bags.writer import BagWriter
+from vla_adapter_ros.robot.contract import RobotContract
+
+TYPES = get_typestore(Stores.ROS2_HUMBLE)
+MESSAGE = TYPES.types
+START = 1_700_000_000_000_000_000
+CAMERAS = ('third_person', 'wrist')
+
+
+def time_of(seconds: float) -> int:
+    """A bag's time [ns], `seconds` after its start."""
+    return START + round(seconds * 1e9)
+
+
+def stamp(ns: int):
+    return MESSAGE['builtin_interfaces/msg/Time'](sec=ns // 10**9, nanosec=ns % 10**9)
+
+
+def header(ns: int, frame_id: str = ''):
+    return MESSAGE['std_msgs/msg/Header'](stamp=stamp(ns), frame_id=frame_id)
+
+
+def serialise(message) -> bytes:
+    return bytes(TYPES.serialize_cdr(message, message.__msgtype__))
+
+
+def raw_image(pixels: np.ndarray, ns: int, encoding: str = 'rgb8'):
+    height, width, channels = pixels.shape
+    data = pixels if encoding == 'rgb8' else pixels[..., ::-1]
+    return MESSAGE['sensor_msgs/msg/Image'](
+        header=header(ns), height=height, width=width, encoding=encoding, is_bigendian=0,
+        step=width * channels, data=np.ascontiguousarray(data).ravel(),
+    )  # fmt: skip
+
+
+def jpeg_image(pixels: np.ndarray, ns: int):
+    data = simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality=95)
+    return MESSAGE['sensor_msgs/msg/CompressedImage'](
+        header=header(ns), format='rgb8; jpeg compressed rgb8',
+        data=np.frombuffer(data, np.uint8),
+    )  # fmt: skip
+
+
+def joint_state(names, positions, ns: int):
+    empty = np.zeros(0)
+    return MESSAGE['sensor_msgs/msg/JointState'](
+        header=header(ns), name=list(names), position=np.asarray(positions, float),
+        velocity=empty, effort=empty,
+    )  # fmt: skip
+
+
+def trajectory(names, times, positions, velocities=None, ns: int = 0):
+    points = []
+    for i, time in enumerate(times):
+        seconds = int(time)
+        points.append(
+            MESSAGE['trajectory_msgs/msg/JointTrajectoryPoint'](
+                positions=np.asarray(positions[i], float),
+                velocities=np.zeros(0) if velocities is None else np.asarray(velocities[i], float),
+                accelerations=np.zeros(0),
+                effort=np.zeros(0),
+                time_from_start=MESSAGE['builtin_interfaces/msg/Duration'](
+                    sec=seconds, nanosec=round((time - seconds) * 1e9)
+                ),
+            )
+        )
+    return MESSAGE['trajectory_msgs/msg/JointTrajectory'](
+        header=header(ns), joint_names=list(names), points=points
+    )
+
+
+def text(value: str):
+    return MESSAGE['std_msgs/msg/String'](data=value)
+
+
+def joints_at(seconds: float) -> np.ndarray:
+    """(7,) the measured state: each joint moves at its own constant speed; gripper fraction."""
+    return np.append(0.05 * np.arange(1, 7) * seconds, 0.5)
+
+
+def commanded_at(seconds: float) -> np.ndarray:
+    """(6,) the commanded arm positions: ahead of the measured ones."""
+    return joints_at(seconds)[:6] + 0.25
+
+
+@dataclass(frozen=True)
+class BagSpec:
+    """What a sample bag holds; times in seconds after its start."""
+
+    duration: float = 3.0
+    contract: RobotContract | None = field(default_factory=contract)
+    instruction: str | None = 'pick up the cube'
+    custom_instruction: str = ''
+    compressed: bool = False
+    commands: bool = True
+    gripper: bool = True
+    wrist_gap: tuple[float, float] = (0.0, 0.0)
+    wrist_size: dict[float, tuple[int, int]] = field(default_factory=dict)
+    stamp_offset: float = 0.0
+    nan_at: float = -1.0
+    offset: float = 0.0
+
+    def but(self, **changes) -> BagSpec:
+        return replace(self, **changes)
+
+
+def write_bag(path: Path, spec: BagSpec | None = None, size: tuple[int, int] = (64, 48)) -> Path:
+    """Write a bag and return its folder."""
+    spec = spec or BagSpec()
+    messages: list[tuple[float, str, object]] = []
+    for index in range(int(spec.duration * 30)):
+        seconds = index / 30
+        for shift, camera in enumerate(CAMERAS):
+            if camera == 'wrist' and spec.wrist_gap[0] <= seconds < spec.wrist_gap[1]:
+                continue
+            messages.append(_view(spec, size, camera, shift, index, seconds + 0.002 * shift))
+    for index in range(int(spec.duration * 50)):
+        messages.append(_joints(spec, index / 50))
+    if spec.commands:
+        messages += _commands(spec)
+    if spec.instruction is not None:
+        messages.append((0.0, '/vla_adapter/instruction', text(spec.instruction)))
+    custom = {'instruction': spec.custom_instruction} if spec.custom_instruction else {}
+    if spec.contract is not None:
+        custom['contract'] = json.dumps(spec.contract.to_dict())
+    writer = BagWriter(path, custom)
+    for seconds, topic, message in sorted(messages, key=lambda item: item[0]):
+        writer.add_topic(topic, message.__msgtype__, latched=topic.endswith('instruction'))
+        writer.write(topic, time_of(seconds + 0.001), serialise(message))
+    writer.close()
+    return path
+
+
+def _view(spec, size, camera, shift, index, seconds):
+    at = time_of(seconds + spec.stamp_offset)
+    if camera == 'wrist':
+        for start, other in spec.wrist_size.items():
+            size = other if seconds >= start else size
+    pixels = image(shift, index, *size)
+    if spec.compressed:
+        return seconds, f'/{camera}/image/compressed', jpeg_image(pixels, at)
+    return seconds, f'/{camera}/image', raw_image(pixels, at)
+
+
+def _joints(spec, seconds):
+    robot = spec.contract or contract()
+    state = joints_at(seconds)
+    if spec.nan_at >= 0 and seconds >= spec.nan_at:
+        state[2] = np.nan
+    # Driver unit of the gripper, and an order of its own.
+    positions = np.append(robot.gripper.to_position(state[6]), state[:6][::-1])
+    names = [robot.gripper.name, *robot.joint_names[::-1]]
+    return (
+        seconds,
+        '/joint_states',
+        joint_state(names, positions, time_of(seconds + spec.stamp_offset)),
+    )
+
+
+def _commands(spec):
+    robot = spec.contract or contract()
+    front_end = robot.front_end
+    found = []
+    # As the policy node: a trajectory every 0.4 s, 0.8 s long, each replaced by the next.
+    for start in np.arange(0.2, spec.duration, 0.4):
+        times = 0.1 * np.arange(1, 9)
+        positions = [commanded_at(start + time) + spec.offset for time in times]
+        speeds = [0.05 * np.arange(1, 7)] * 8
+        arm = trajectory(robot.joint_names, times, positions, speeds)
+        found.append((start, front_end.arm_topic, arm))
+    if spec.gripper:
+        closing = trajectory([robot.gripper.name], [0.5], [[front_end.gripper_closed_command]])
+        found.append((1.0, front_end.gripper_topic, closing))
+    return found

@@ -1,0 +1,81 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Official checkpoint directories, made from the formula weights in the official layout."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from support.model_cases import TINY_DINO, TINY_SIGLIP, formula_tensor, tiny_config
+from vla_adapter_ros.model.convert import unused_shapes
+from vla_adapter_ros.model.vla import VLAAdapter
+
+TOWERS = {'vit_reftiny_dino': TINY_DINO, 'vit_reftiny_siglip': TINY_SIGLIP}
+STATISTICS = {
+    'libero_object_no_noops': {
+        'action': {'q01': [-1.0] * 7, 'q99': [1.0] * 7, 'mask': [True] * 6 + [False]},
+        'proprio': {'q01': [-1.0] * 8, 'q99': [1.0] * 8},
+    }
+}
+
+
+def official_tensors(kind: str) -> tuple[dict, dict, dict]:
+    """Tensors of the VLM, of the policy and of the proprio projector, by their official names."""
+    config = tiny_config(kind)
+    network = VLAAdapter.from_config(config, device='meta').state_dict()
+    shapes = {name.removeprefix('policy.'): tuple(v.shape) for name, v in network.items()}
+    shapes |= unused_shapes(config)
+    vlm, head, proprio = {}, {}, {}
+    for name, shape in shapes.items():
+        part, _, rest = name.partition('.')
+        if part == 'action_head':
+            head[f'module.{rest}'] = formula_tensor(name, shape)
+        elif part == 'proprio_projector':
+            proprio[f'module.{rest}'] = formula_tensor(name, shape)
+        else:
+            vlm[name] = formula_tensor(f'vla.{name}', shape)
+    return vlm, head, proprio
+
+
+def write_official(
+    directory: Path, kind: str, shards: int = 1, released_towers: bool = False
+) -> None:
+    """Write an official directory; its towers are the tiny ones unless `released_towers`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    vlm, head, proprio = official_tensors(kind)
+    names = list(vlm)
+    if shards == 1:
+        save_file(vlm, directory / 'model.safetensors')
+    else:
+        weight_map = {}
+        for index in range(shards):
+            file = f'model-{index + 1:05d}-of-{shards:05d}.safetensors'
+            part = names[index::shards]
+            save_file({name: vlm[name] for name in part}, directory / file)
+            weight_map |= dict.fromkeys(part, file)
+        index_file = directory / 'model.safetensors.index.json'
+        index_file.write_text(json.dumps({'metadata': {}, 'weight_map': weight_map}))
+    torch.save(head, directory / 'action_head--checkpoint.pt')
+    torch.save(proprio, directory / 'proprio_projector--checkpoint.pt')
+    (directory / 'dataset_statistics.json').write_text(json.dumps(STATISTICS))
+    language = tiny_config(kind).language
+    config = {
+        'model_type': 'openvla',
+        'llm_backbone_id': 'qwen25-0_5b-extra',
+        'image_sizes': [224, 224],
+        'text_config': {
+            'model_type': 'qwen2',
+            'vocab_size': language.vocab_size,
+            'hidden_size': language.hidden,
+            'num_hidden_layers': language.layers,
+            'num_attention_heads': language.heads,
+            'num_key_value_heads': language.kv_heads,
+            'intermediate_size': language.mlp_hidden,
+        },
+    }
+    if not released_towers:
+        config['timm_model_ids'] = list(TOWERS)
+    (directory / 'config.json').write_text(json.dumps(config))

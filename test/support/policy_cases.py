@@ -1,0 +1,36 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Small policies and observations for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from vla_adapter_ros.inference.engine import EngineSettings
+from vla_adapter_ros.processing.observation import Observation
+from vla_adapter_ros.robot.contract import RobotContract, load_contract
+
+ROBOTS = Path(__file__).resolve().parents[2] / 'config' / 'robots'
+ONE_THREAD = EngineSettings(device='cpu', threads=1)
+
+
+def alicia(**changes) -> RobotContract:
+    """The shipped contract, with changed top-level keys."""
+    data = load_contract(ROBOTS / 'alicia_d.yaml').to_dict()
+    return RobotContract.from_dict(data | changes)
+
+
+def observation(seed: int = 0, proprio: int = 7, **changes) -> Observation:
+    """Noise images of both cameras, and a state."""
+    random = np.random.default_rng(seed)
+    values = {
+        'images': {
+            name: random.integers(0, 256, (480, 640, 3), dtype=np.uint8)
+            for name in ('third_person', 'wrist')
+        },
+        'proprioception': random.uniform(0.0, 1.0, proprio),
+        'instruction': 'pick up the red block',
+        'stamp': 12.5,
+    }
+    return Observation(**(values | changes))

@@ -1,0 +1,107 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Helpers for tests on the real ROS graph: node processes, waiting, and a listening node."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def isolated_environment() -> dict[str, str]:
+    """Return an environment with a domain of its own and shared memory that fits two images."""
+    return {
+        **os.environ,
+        # 1..101: ports above may fall into the ephemeral range and collide.
+        'ROS_DOMAIN_ID': str(random.SystemRandom().randint(1, 101)),
+        'FASTDDS_DEFAULT_PROFILES_FILE': str(REPOSITORY / 'config' / 'fastdds_local.xml'),
+        'FASTRTPS_DEFAULT_PROFILES_FILE': str(REPOSITORY / 'config' / 'fastdds_local.xml'),
+        'OMP_NUM_THREADS': '1',
+        'PYTHONUNBUFFERED': '1',
+    }
+
+
+def wait_until(condition, seconds=30.0, what='condition', poll=0.02):
+    """Return the first truthy value of `condition()`; fail the test after `seconds`."""
+    end = time.monotonic() + seconds
+    late = False
+    while not late:
+        # Before the look: one that comes after the time is the last.
+        late = time.monotonic() > end
+        if value := condition():
+            return value
+        time.sleep(poll)
+    raise AssertionError(f'{what}: not within {seconds:g} s')
+
+
+class NodeProcess:
+    """A node of this package in its own process, started as `ros2 run` would."""
+
+    def __init__(
+        self,
+        module: str,
+        parameters: dict,
+        environment: dict,
+        name: str = '',
+        remap: dict | None = None,
+    ):
+        (path,) = (REPOSITORY / 'vla_adapter_ros' / 'nodes').glob(f'*/{module}.py')
+        full = f'vla_adapter_ros.nodes.{path.parent.name}.{module}'
+        arguments = [sys.executable, '-m', full, '--ros-args']
+        if name:
+            arguments += ['-r', f'__node:={name}']
+        for source, target in (remap or {}).items():
+            arguments += ['-r', f'{source}:={target}']
+        for key, value in parameters.items():
+            text = str(value).lower() if isinstance(value, bool) else value
+            text = f"'{text}'" if isinstance(text, str) and not isinstance(value, bool) else text
+            arguments += ['-p', f'{key}:={text}']
+        self.log_path = Path(tempfile.mkstemp(prefix=f'{module}_', suffix='.log')[1])
+        with self.log_path.open('wb') as log:
+            self.process = subprocess.Popen(
+                arguments, env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=REPOSITORY
+            )
+
+    @property
+    def log(self) -> str:
+        return self.log_path.read_text(errors='replace')
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def wait_for_log(self, text: str, seconds: float = 60.0) -> None:
+        def seen():
+            if not self.alive and text not in self.log:
+                raise AssertionError(f'process ended with {self.process.returncode}:\n{self.log}')
+            return text in self.log
+
+        try:
+            wait_until(seen, seconds, f'log line {text!r}')
+        except AssertionError as error:
+            raise AssertionError(f'{error}\n{self.log[-4000:]}') from None
+
+    def interrupt(self) -> None:
+        self.process.send_signal(signal.SIGINT)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+
+    def stop(self) -> int:
+        """Terminate, insist, kill: a SIGTERM at the wrong moment can be lost."""
+        for action in (self.interrupt, self.process.terminate, self.process.kill):
+            if not self.alive:
+                break
+            action()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(5)
+        return self.process.returncode

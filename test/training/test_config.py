@@ -1,0 +1,135 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The configuration of training: strict keys and types, overrides, help."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.model import VLAAdapterConfig
+from vla_adapter_ros.training.config import TrainConfig, load_config
+from vla_adapter_ros.training.config_loader import ConfigError, build, describe, to_dict
+from vla_adapter_ros.training.model_setup import network_config
+
+
+def test_overrides_reach_nested_keys_and_keep_types():
+    config = load_config(None, ['optimizer.lr=1e-3', 'steps=2e3', 'data.datasets=[a, b]'])
+    assert config.optimizer.lr == pytest.approx(1e-3)
+    assert config.steps == 2000
+    assert config.data.datasets == ['a', 'b']
+    assert config.optimizer.weight_decay == TrainConfig().optimizer.weight_decay
+
+
+def test_yaml_file_then_overrides(tmp_path):
+    path = tmp_path / 'recipe.yaml'
+    path.write_text('steps: 5\nschedule: {kind: constant, warmup: 0}\n')
+    config = load_config(path, ['steps=6'])
+    assert (config.steps, config.schedule.kind) == (6, 'constant')
+
+
+@pytest.mark.parametrize(('override', 'parts'), [
+    ('optimizer.l=1', ['optimizer.l', "did you mean 'lr'"]),
+    ('optimzer.lr=1', ['optimzer', "did you mean 'optimizer'"]),
+    ('steps=yes', ['steps', 'True', 'whole number']),
+    ('steps=1.5', ['steps', '1.5', 'whole number']),
+    ('steps=0', ['steps', '0', 'at least 1']),
+    ('optimizer.lr=fast', ['optimizer.lr', "'fast'", 'finite number']),
+    ('optimizer.lr=.inf', ['optimizer.lr', 'finite number']),
+    ('adaptation.mode=some', ['adaptation.mode', "'some'", 'frozen']),
+    ('start.kind=ours', ['start.path', 'None', 'a folder']),
+    ('optimizer.betas=[0.9]', ['optimizer.betas', '1 values', '2']),
+    ('data=[a]', ['data', 'mapping']),
+    ('steps', ["'steps'", 'key=value']),
+    ('schedule.warmup=1.0', ['schedule.warmup', '1.0', '[0, 1)']),
+    ('simulation.every=5', ['simulation.every', '5', 'simulation.tasks is empty']),
+])
+def test_bad_overrides_are_refused_with_key_value_and_what_is_allowed(override, parts):
+    with pytest.raises(ConfigError) as error:
+        load_config(None, [override])
+    assert '\n' not in str(error.value)
+    for part in parts:
+        assert part in str(error.value)
+
+
+@pytest.mark.parametrize(('text', 'part'), [
+    ('- a\n', 'mapping'), ('a: [\n', 'line'), ('unknown_key: 1\n', 'unknown_key'),
+])
+def test_bad_files_are_refused(tmp_path, text, part):
+    path = tmp_path / 'bad.yaml'
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=part):
+        load_config(path)
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r'none\.yaml'):
+        load_config(tmp_path / 'none.yaml')
+
+
+def test_configuration_survives_a_round_trip():
+    config = load_config(None, ['optimizer.betas=[0.8, 0.9]', 'start.kind=random'])
+    assert build(TrainConfig, to_dict(config)) == config
+
+
+RECIPES = sorted((Path(__file__).parents[2] / 'config' / 'train').glob('*.yaml'))
+
+
+@pytest.mark.parametrize('path', RECIPES, ids=lambda p: p.stem)
+def test_the_recipes_load_and_name_a_network(path):
+    config = load_config(path)
+    network = network_config(config.model)
+    assert network.policy.kind == 'pro'
+    if path.stem != 'tiny_sim':
+        assert network == VLAAdapterConfig.full('pro')
+        assert config.batch_size * config.accumulate == 16
+        assert config.adaptation.rank == 64
+
+
+def test_a_recipe_that_ships_is_found_by_name():
+    assert load_config('paper') == load_config(RECIPES[0].parent / 'paper.yaml')
+    with pytest.raises(ConfigError, match=r'papper.*recipes that ship: official, paper'):
+        load_config('papper')
+
+
+def test_there_is_a_recipe_for_each_size_of_device():
+    names = {path.stem for path in RECIPES}
+    assert names >= {'paper', 'official', 'tiny_sim', *(f'small_memory_{n}gb' for n in
+                                                       (10, 24, 40, 80))}  # fmt: skip
+
+
+def test_a_preset_takes_nested_changes_and_refuses_unknown_ones():
+    tower = {'stem': 'conv', 'patch': 16}
+    network = network_config({'preset': 'tiny', 'vision': tower, 'language': {'hidden': 64}},
+                             vocab_size=99)  # fmt: skip
+    assert [t.stem for t in network.vision] == ['conv', 'conv']
+    assert (network.language.hidden, network.language.vocab_size) == (64, 99)
+    for entry, part in (({'preset': 'vast'}, "'vast'"), ({'hue': 1}, 'hue'),
+                        ({'language': {'hiden': 1}}, 'hiden')):  # fmt: skip
+        with pytest.raises(VLAAdapterError, match=part):
+            network_config(entry)
+
+
+def test_defaults_are_not_shared_between_configurations():
+    first, second = TrainConfig(), TrainConfig()
+    first.model['preset'] = 'changed'
+    first.data.datasets.append('x')
+    assert second.model != first.model
+    assert second.data.datasets == []
+
+
+def test_help_names_every_key():
+    def keys(cls, prefix=''):
+        for item in dataclasses.fields(cls):
+            nested = item.default_factory
+            if dataclasses.is_dataclass(nested):
+                yield from keys(nested, f'{prefix}{item.name}.')
+            else:
+                yield prefix + item.name
+    text = '\n'.join(describe(TrainConfig))
+    names = list(keys(TrainConfig))
+    assert len(names) > 40
+    for name in names:
+        assert f' {name} (' in text

@@ -1,0 +1,84 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Training starts from a base Prismatic VLM or from another checkpoint's VLM."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from support.checkpoint_cases import official_tensors
+from support.model_cases import small_config, tiny_config, tiny_inputs, tiny_model
+from support.prismatic_files import TOWERS, write_base
+from vla_adapter_ros.errors import CheckpointError
+from vla_adapter_ros.model import VLAAdapter
+from vla_adapter_ros.weights.prismatic import resample_positions
+
+
+@pytest.mark.parametrize('as_directory', [True, False])
+def test_base_vlm_gives_the_same_hidden_states(tmp_path, as_directory):
+    path = write_base(tmp_path)
+    model = VLAAdapter.from_vlm(tmp_path if as_directory else path, tiny_config())
+    reference = tiny_model()
+    with torch.no_grad():
+        model.action_queries.weight.copy_(reference.action_queries.weight)
+        inputs = {key: tiny_inputs()[key] for key in ('pixel_values', 'input_ids')}
+        got, wanted = model.hidden_states(**inputs), reference.hidden_states(**inputs)
+    torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
+    assert not any(parameter.is_meta for parameter in model.parameters())
+
+
+def test_fresh_parts_are_random_and_of_the_released_scale(tmp_path):
+    path = write_base(tmp_path)
+    first = VLAAdapter.from_vlm(path, tiny_config())
+    second = VLAAdapter.from_vlm(path, tiny_config())
+    assert 0.015 < float(first.action_queries.weight.detach().std()) < 0.025
+    weights = [m.policy.network.fc1.weight for m in (first, second)]
+    assert not torch.equal(*weights)
+
+
+def test_towers_can_come_from_their_own_files(tmp_path):
+    path = write_base(tmp_path / 'vlm', with_vision=False)
+    with pytest.raises(CheckpointError, match="no vision tower 'featurizer'"):
+        VLAAdapter.from_vlm(path, tiny_config())
+    files = {}
+    vlm = official_tensors('pro')[0]
+    for key in TOWERS:
+        prefix = f'vision_backbone.{key}.'
+        tower = {n.removeprefix(prefix): v for n, v in vlm.items() if n.startswith(prefix)}
+        tower = {n.replace('.scale_factor', '.gamma'): v for n, v in tower.items()}
+        files[key] = tmp_path / f'{key}.safetensors'
+        save_file(tower, files[key])
+    model = VLAAdapter.from_vlm(path, tiny_config(), vision_weights=files)
+    reference = tiny_model().state_dict()
+    for name, value in model.state_dict().items():
+        if name.startswith('vision_backbone.'):
+            assert torch.equal(value, reference[name]), name
+
+
+def test_positions_of_a_larger_image_are_resampled(tmp_path):
+    smooth = torch.linspace(0, 1, 37)[:, None].expand(37, 37).reshape(1, -1, 1)
+    small = resample_positions(smooth, 16)
+    assert small.shape == (1, 256, 1)
+    rows = small.view(16, 16)
+    assert torch.allclose(rows, rows[:, :1].expand(16, 16), atol=1e-5)
+    centres = (torch.arange(16) + 0.5) * 37 / 16 - 0.5
+    assert torch.allclose(rows[2:-2, 0], centres[2:-2] / 36, atol=5e-3)
+
+
+def test_another_checkpoints_vlm_can_be_taken_over_with_a_new_policy(tmp_path):
+    donor = VLAAdapter.from_config(small_config())
+    donor.save_pretrained(tmp_path)
+    changed = small_config(chunk_size=4, proprio_dim=9)
+    model = VLAAdapter.from_vlm(tmp_path, changed)
+    assert model.policy.proprio_projector.fc1.weight.shape[1] == 9
+    name = 'language_model.model.layers.0.mlp.up_proj.weight'
+    assert torch.equal(model.state_dict()[name], donor.state_dict()[name])
+
+
+def test_something_else_is_not_taken_for_a_base_vlm(tmp_path):
+    torch.save({'model': {'encoder': {}}}, tmp_path / 'x.pt')
+    with pytest.raises(CheckpointError, match='not a base VLM'):
+        VLAAdapter.from_vlm(tmp_path / 'x.pt')
+    with pytest.raises(CheckpointError, match='no such file'):
+        VLAAdapter.from_vlm(tmp_path / 'y.pt')

@@ -1,0 +1,437 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""What shape the network has, as frozen dataclasses. No torch here: reading metadata stays cheap.
+
+The defaults are the released form: fused DINOv2-with-registers + SigLIP encoders, Qwen2.5-0.5B,
+64 ActionQueries, 24 Bridge Attention blocks, chunks of 8 actions. Everything the paper compares
+(Tables 1, 2, 3, 7, 8, Figure 8, Appendix B) is a field of these classes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from vla_adapter_ros.errors import VLAAdapterError
+
+POLICY_KINDS = ('original', 'pro', 'dit')
+CONDITIONS = ('both', 'raw', 'action_query')
+GATES = ('tanh', 'one')
+STEMS = ('patch', 'conv')
+FAMILIES = ('qwen2', 'llama')
+ROPE_TABLES = ('dtype', 'float32', 'bfloat16')
+NAMED_LAYERS = ('all', 'first', 'middle', 'last')
+FILM_PIECES = 4  # the last one takes all the rest of the prompt
+
+
+class ConfigError(VLAAdapterError):
+    """A model configuration names a value that no network can be built from."""
+
+
+def _one_of(owner: str, key: str, value: Any, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise ConfigError(f'{owner}.{key}: got {value!r}, allowed are {list(allowed)}')
+
+
+def _positive(owner: str, **values: int) -> None:
+    for key, value in values.items():
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ConfigError(f'{owner}.{key}: got {value!r}, must be an integer of at least 1')
+
+
+def _divides(owner: str, width: int, heads: int) -> None:
+    if width % heads:
+        raise ConfigError(f'{owner}.heads: {heads} heads do not divide the width {width}')
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisionTowerConfig:
+    """One vision transformer.
+
+    `depth` counts blocks as the released checkpoints do: features leave after block `depth - 2`
+    (counted from 0), so the last block and the final norm are never computed and never built.
+
+    Beyond the released form, for small policies trained from scratch: `stem='conv'` replaces the
+    patch convolution by strided 3x3 convolutions (`patch` must be a power of two); `keypoints > 0`
+    adds one token per image with the expected positions of that many spatial-softmax maps;
+    `pool` averages the patch grid by that factor before the tokens leave the tower;
+    `position_scale` is the scale of the position embedding at initialisation.
+    """
+
+    width: int
+    depth: int
+    heads: int
+    mlp_hidden: int
+    patch: int = 14
+    image_size: int = 224
+    class_token: bool = False
+    registers: int = 0
+    layer_scale: bool = False
+    norm_eps: float = 1e-6
+    name: str = ''
+    stem: str = 'patch'
+    keypoints: int = 0
+    pool: int = 1
+    position_scale: float = 0.02
+
+    def __post_init__(self) -> None:
+        owner = 'VisionTowerConfig'
+        _positive(
+            owner,
+            width=self.width,
+            heads=self.heads,
+            mlp_hidden=self.mlp_hidden,
+            patch=self.patch,
+            image_size=self.image_size,
+            pool=self.pool,
+        )
+        _divides(owner, self.width, self.heads)
+        _one_of(owner, 'stem', self.stem, STEMS)
+        if self.depth < 2:
+            raise ConfigError(
+                f'{owner}.depth: got {self.depth}, must be at least 2 (last is unused)'
+            )
+        if self.image_size % self.patch:
+            raise ConfigError(
+                f'{owner}.patch: {self.patch} does not divide the image size {self.image_size}'
+            )
+        if (self.image_size // self.patch) % self.pool:
+            raise ConfigError(
+                f'{owner}.pool: {self.pool} does not divide the grid of '
+                f'{self.image_size // self.patch} patches'
+            )
+        if self.stem == 'conv' and self.patch & (self.patch - 1):
+            raise ConfigError(f'{owner}.patch: got {self.patch}, a conv stem needs a power of two')
+        if self.stem == 'conv' and self.patch < 4:
+            raise ConfigError(f'{owner}.patch: got {self.patch}, a conv stem needs at least 4')
+
+    @property
+    def grid(self) -> int:
+        """Patches along one side of the image, before pooling."""
+        return self.image_size // self.patch
+
+    @property
+    def used_depth(self) -> int:
+        """Blocks that the features pass through."""
+        return self.depth - 1
+
+    @property
+    def tokens(self) -> int:
+        """Tokens per image that leave the tower."""
+        return (self.grid // self.pool) ** 2 + (1 if self.keypoints else 0)
+
+
+DINOV2_LARGE = VisionTowerConfig(
+    width=1024,
+    depth=24,
+    heads=16,
+    mlp_hidden=4096,
+    class_token=True,
+    registers=4,
+    layer_scale=True,
+    name='vit_large_patch14_reg4_dinov2.lvd142m',
+)
+SIGLIP_SO400M = VisionTowerConfig(
+    width=1152, depth=27, heads=16, mlp_hidden=4304, name='vit_so400m_patch14_siglip_224'
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LanguageConfig:
+    """The decoder-only language model. Defaults: Qwen2.5-0.5B."""
+
+    family: str = 'qwen2'
+    vocab_size: int = 151936
+    hidden: int = 896
+    layers: int = 24
+    heads: int = 14
+    kv_heads: int = 2
+    mlp_hidden: int = 4864
+    rope_theta: float = 1e6
+    norm_eps: float = 1e-6
+    max_positions: int = 32768
+    embedding_scale: float = 0.02
+
+    def __post_init__(self) -> None:
+        owner = 'LanguageConfig'
+        _one_of(owner, 'family', self.family, FAMILIES)
+        _positive(
+            owner,
+            vocab_size=self.vocab_size,
+            hidden=self.hidden,
+            layers=self.layers,
+            heads=self.heads,
+            kv_heads=self.kv_heads,
+            mlp_hidden=self.mlp_hidden,
+        )
+        _divides(owner, self.hidden, self.heads)
+        if self.heads % self.kv_heads:
+            raise ConfigError(
+                f'{owner}.kv_heads: {self.kv_heads} does not divide the {self.heads} heads'
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyConfig:
+    """The action policy.
+
+    `conditions` and `condition_layers` are Table 2 and Figure 8 of the paper: which states of the
+    language model the policy reads (raw features, ActionQuery features, both), and from which
+    layers: `all` (block i reads layer i + 1), one layer for every block (`first`, `middle`, `last`
+    or its number), or one number per block. `raw_gate` and `query_gate` are the injection degrees
+    of Table 8: a learned tanh(g) or the constant one.
+
+    `rope_tables` (Pro only): the released weights were trained with rotary tables computed in
+    bfloat16, where positions above 256 are rounded. `dtype` follows the run's dtype, as the
+    released code does; the others pin them, so that a policy trained one way is run that way.
+
+    `action_limit` (dit only): no normalised action of the data is larger; sampling keeps to it.
+    The bounds normalisations have 1, mean and standard deviation more (training finds it).
+    """
+
+    kind: str = 'pro'
+    heads: int = 8
+    blocks: int | None = None
+    width: int | None = None
+    conditions: str = 'both'
+    condition_layers: str | int | tuple[int, ...] = 'all'
+    raw_gate: str = 'tanh'
+    query_gate: str = 'one'
+    num_task_tokens: int | None = None
+    rope_tables: str = 'dtype'
+    diffusion_steps: int = 50
+    sampling_steps: int = 10
+    action_limit: float = 1.0
+
+    def __post_init__(self) -> None:
+        owner = 'PolicyConfig'
+        _one_of(owner, 'kind', self.kind, POLICY_KINDS)
+        _one_of(owner, 'conditions', self.conditions, CONDITIONS)
+        _one_of(owner, 'raw_gate', self.raw_gate, GATES)
+        _one_of(owner, 'query_gate', self.query_gate, GATES)
+        _one_of(owner, 'rope_tables', self.rope_tables, ROPE_TABLES)
+        if not self.action_limit > 0:
+            raise ConfigError(f'{owner}.action_limit: got {self.action_limit!r}, must be above 0')
+        if isinstance(self.condition_layers, str):
+            _one_of(owner, 'condition_layers', self.condition_layers, NAMED_LAYERS)
+        if isinstance(self.condition_layers, list):
+            object.__setattr__(self, 'condition_layers', tuple(self.condition_layers))
+
+
+@dataclass(frozen=True, kw_only=True)
+class VLAAdapterConfig:
+    """The whole network: cameras and instruction in, one chunk of normalised actions out.
+
+    `aligned_slices` corrects two off-by-one reads of the released code (see `sequence.py`); the
+    released checkpoints need it False, a policy trained from scratch is better off with True.
+
+    `use_film` lets the towers see the instruction as the released option does; `film_norm`
+    normalises what they are told; `film_words` does too, and tells them of each piece of so many
+    words by itself (`film_language.py`).
+    """
+
+    vision: tuple[VisionTowerConfig, ...] = (DINOV2_LARGE, SIGLIP_SO400M)
+    language: LanguageConfig = field(default_factory=LanguageConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    num_images: int = 2
+    num_queries: int = 64
+    chunk_size: int = 8
+    action_dim: int = 7
+    proprio_dim: int = 8
+    use_proprio: bool = True
+    use_film: bool = False
+    film_norm: bool = False
+    film_words: int = 0
+    aligned_slices: bool = False
+    query_scale: float = 0.02
+
+    def __post_init__(self) -> None:
+        owner = 'VLAAdapterConfig'
+        object.__setattr__(self, 'vision', tuple(self.vision))
+        _positive(
+            owner,
+            num_images=self.num_images,
+            num_queries=self.num_queries,
+            chunk_size=self.chunk_size,
+            action_dim=self.action_dim,
+            proprio_dim=self.proprio_dim,
+        )
+        alone = self.use_film and not self.film_norm and self.film_words > 0
+        if self.film_words and not alone:
+            raise ConfigError(
+                f'{owner}.film_words: got {self.film_words}, allowed are 0 or, with use_film and '
+                'without film_norm, a number of words'
+            )
+        if len(self.vision) not in (1, 2):
+            raise ConfigError(f'{owner}.vision: got {len(self.vision)} towers, allowed are 1 or 2')
+        tokens = {tower.tokens for tower in self.vision}
+        sizes = {tower.image_size for tower in self.vision}
+        if len(tokens) > 1 or len(sizes) > 1:
+            raise ConfigError(
+                f'{owner}.vision: fused towers must agree, got {sorted(tokens)} tokens per image '
+                f'and image sizes {sorted(sizes)}'
+            )
+        _divides('PolicyConfig', self.policy_width, self.policy.heads)
+        if self.policy.kind != 'original' and (self.policy_width // self.policy.heads) % 2:
+            raise ConfigError(
+                f'PolicyConfig.heads: head width {self.policy_width // self.policy.heads} is odd, '
+                'rotary positions need an even one'
+            )
+        if self.policy.kind == 'original' and self.policy_width != self.language.hidden:
+            # One projection serves chunk tokens and conditions: both need the same width.
+            raise ConfigError(
+                f'PolicyConfig.width: {self.policy_width} for an original policy, '
+                f'which needs the hidden size {self.language.hidden}'
+            )
+        self._check_layers()
+
+    def _check_layers(self) -> None:
+        chosen = self.policy.condition_layers
+        layers = self.language.layers
+        if chosen == 'all' and self.policy_blocks > layers:
+            raise ConfigError(
+                f'PolicyConfig.blocks: {self.policy_blocks} blocks read one layer each, '
+                f'but the language model has {layers}'
+            )
+        if isinstance(chosen, tuple) and len(chosen) != self.policy_blocks:
+            raise ConfigError(
+                f'PolicyConfig.condition_layers: got {len(chosen)} layers for '
+                f'{self.policy_blocks} policy blocks'
+            )
+        for layer in self.layer_of_block:
+            if not 0 <= layer <= layers:
+                raise ConfigError(
+                    f'PolicyConfig.condition_layers: got layer {layer}, allowed are 0 to {layers}'
+                )
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square input images [px]."""
+        return self.vision[0].image_size
+
+    @property
+    def film_width(self) -> int:
+        """Width of what FiLM towers are told; 0 without FiLM."""
+        if not self.use_film:
+            return 0
+        return self.language.hidden * (FILM_PIECES if self.film_words else 1)
+
+    @property
+    def vision_width(self) -> int:
+        """Channels of the fused visual features."""
+        return sum(tower.width for tower in self.vision)
+
+    @property
+    def channels_per_image(self) -> int:
+        """Input channels per camera: three for each tower, each normalised its own way."""
+        return 3 * len(self.vision)
+
+    @property
+    def tokens_per_image(self) -> int:
+        """Visual tokens per camera."""
+        return self.vision[0].tokens
+
+    @property
+    def visual_tokens(self) -> int:
+        """Visual tokens of all cameras."""
+        return self.num_images * self.tokens_per_image
+
+    @property
+    def policy_width(self) -> int:
+        """Width of the policy's tokens."""
+        return self.policy.width or self.language.hidden
+
+    @property
+    def policy_blocks(self) -> int:
+        """Number of policy blocks: by default one per language-model layer."""
+        return self.policy.blocks or self.language.layers
+
+    @property
+    def queries_in_sequence(self) -> int:
+        """ActionQueries that the language model reads; none for a policy on raw features only."""
+        return 0 if self.policy.conditions == 'raw' else self.num_queries
+
+    @property
+    def num_task_tokens(self) -> int:
+        """Raw-feature tokens the policy reads.
+
+        The released head fixes 512 whatever the number of images, which is right for two only;
+        here it follows the images unless `policy.num_task_tokens` pins it.
+        """
+        if self.policy.conditions == 'action_query':
+            return 0
+        return self.policy.num_task_tokens or self.visual_tokens
+
+    @property
+    def layer_of_block(self) -> tuple[int, ...]:
+        """Index of the hidden state that each policy block reads (0: embeddings)."""
+        blocks, layers = self.policy_blocks, self.language.layers
+        chosen = self.policy.condition_layers
+        if chosen == 'all':
+            # Block i reads state i + 1: the embedding output (state 0) is never used.
+            return tuple(range(1, blocks + 1))
+        if isinstance(chosen, tuple):
+            return chosen
+        named = {'first': 1, 'middle': (layers + 1) // 2, 'last': layers}
+        return (named[chosen] if isinstance(chosen, str) else chosen,) * blocks
+
+    def replace(self, **changes: Any) -> VLAAdapterConfig:
+        """Return a copy with changed fields."""
+        return replace(self, **changes)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON; `from_dict` gives an equal configuration back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> VLAAdapterConfig:
+        """Build from plain data.
+
+        Raises:
+            ConfigError: a key is unknown or a value is not allowed; the message names it.
+        """
+        data = dict(data)
+        if 'vision' in data:
+            data['vision'] = tuple(_build(VisionTowerConfig, tower) for tower in data['vision'])
+        for key, kind in (('language', LanguageConfig), ('policy', PolicyConfig)):
+            if key in data:
+                data[key] = _build(kind, data[key])
+        return _build(cls, data)
+
+    @classmethod
+    def full(cls, kind: str = 'pro') -> VLAAdapterConfig:
+        """Return the released size: 1.25 B VLM parameters and a `pro` or `original` policy."""
+        return cls(policy=PolicyConfig(kind=kind))
+
+    @classmethod
+    def tiny(cls, **changes: Any) -> VLAAdapterConfig:
+        """Return a network of the same structure for tests and CPU training: 96 px, width 128."""
+        tower = {'width': 96, 'depth': 4, 'heads': 3, 'mlp_hidden': 384, 'patch': 12}
+        tower |= {'image_size': 96, 'position_scale': 0.7}
+        base: dict[str, Any] = {
+            'vision': (
+                VisionTowerConfig(class_token=True, registers=4, layer_scale=True, **tower),
+                VisionTowerConfig(**tower),
+            ),
+            'language': LanguageConfig(
+                vocab_size=512, hidden=128, layers=4, heads=4, kv_heads=2, mlp_hidden=384
+            ),
+            'policy': PolicyConfig(kind='pro', heads=4, rope_tables='float32'),
+            'num_queries': 16,
+            'proprio_dim': 7,
+            'aligned_slices': True,
+            'query_scale': 0.7,
+        }
+        return cls(**(base | changes))
+
+
+def _build(kind: type, data: Any) -> Any:
+    if isinstance(data, kind):
+        return data
+    known = {item.name for item in fields(kind)}
+    unknown = sorted(set(data) - known)
+    if unknown:
+        raise ConfigError(f'{kind.__name__}: unknown keys {unknown}, allowed are {sorted(known)}')
+    try:
+        return kind(**data)
+    except TypeError as error:
+        raise ConfigError(f'{kind.__name__}: {error}') from None

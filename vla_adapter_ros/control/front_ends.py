@@ -1,0 +1,147 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The driver's two front ends as plain data; a node turns it into messages.
+
+`joint_trajectory`: two joint_trajectory_controllers, sent a trajectory once per plan; any robot
+with such controllers works by its contract alone. `joint_commands`: the Alicia-D's standalone
+driver node, sent the next position at a fixed rate. It has no interpolation, limits or watchdog,
+and drives an arm joint that a message leaves out to 0 rad: all joints are always sent.
+
+Driver units of the gripper exist here and in the contract only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from vla_adapter_ros.motion.motion_plan import MotionPlan
+from vla_adapter_ros.motion.plan import JointPlan
+from vla_adapter_ros.robot.contract import FrontEndSpec, RobotContract
+
+# The standalone driver takes the largest |velocity| of a message as the speed of all joints. It
+# must be able to make up for lag, and it cannot go slower than 4.39 deg/s anyway.
+SPEED_MARGIN = 1.5
+MIN_SPEED = 0.2
+# A controller starts a trajectory when it arrives, some milliseconds late and not always equally.
+# Through a first segment shorter than this [s] it would jerk to make up for them.
+FIRST_POINT = 0.04
+
+
+@dataclass(frozen=True)
+class TrajectoryCommand:
+    """A joint trajectory: times (N,) from start [s], all > 0; positions, velocities (N, J)."""
+
+    topic: str
+    names: tuple[str, ...]
+    times: np.ndarray
+    positions: np.ndarray
+    velocities: np.ndarray
+
+
+@dataclass(frozen=True)
+class JointCommand:
+    """One command of a stream: positions and speeds (J,) in driver units."""
+
+    topic: str
+    names: tuple[str, ...]
+    positions: np.ndarray
+    velocities: np.ndarray
+
+
+class CommandedMotion(Protocol):
+    """What a streamed front end samples: a scheduler or a plan."""
+
+    def commanded(self, now: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return commanded position and velocity (J + 1,) in contract order."""
+        ...
+
+
+class FrontEnd(Protocol):
+    """How plans reach the driver.
+
+    Attributes:
+        rate: how often `stream` must be called [Hz]; 0 if it need not.
+    """
+
+    rate: float
+
+    def on_plan(self, plan: MotionPlan) -> list[TrajectoryCommand]:
+        """Return what to send when a plan starts."""
+        ...
+
+    def stream(self, motion: CommandedMotion, now: float) -> JointCommand | None:
+        """Return what to send at this tick."""
+        ...
+
+
+class TrajectoryFrontEnd:
+    """One trajectory for the arm and one for the gripper, when a plan starts."""
+
+    rate = 0.0
+
+    def __init__(self, contract: RobotContract) -> None:
+        self._contract = contract
+
+    def on_plan(self, plan: MotionPlan) -> list[TrajectoryCommand]:
+        """Return the arm's and the gripper's trajectory."""
+        topic, names = self._contract.front_end.arm_topic, self._contract.joint_names
+        arm = TrajectoryCommand(topic, names, *plan.arm.points(FIRST_POINT))
+        return [arm, self._gripper(plan.gripper)]
+
+    def stream(self, motion: CommandedMotion, now: float) -> JointCommand | None:
+        """Return nothing: the controllers interpolate."""
+        return None
+
+    def _gripper(self, plan: JointPlan) -> TrajectoryCommand:
+        spec = self._contract.front_end
+        times, fractions, rates = plan.points(FIRST_POINT)
+        return TrajectoryCommand(
+            spec.gripper_topic,
+            (self._contract.gripper.name,),
+            times,
+            gripper_command(spec, fractions),
+            rates * (spec.gripper_open_command - spec.gripper_closed_command),
+        )
+
+
+class StreamingFrontEnd:
+    """All joints in every message, at a fixed rate."""
+
+    def __init__(self, contract: RobotContract) -> None:
+        self._contract = contract
+        self.rate = contract.front_end.rate
+        self._max_speed = contract.max_velocity[:-1]
+
+    def on_plan(self, plan: MotionPlan) -> list[TrajectoryCommand]:
+        """Return nothing: the stream follows the plan by itself."""
+        return []
+
+    def stream(self, motion: CommandedMotion, now: float) -> JointCommand:
+        """Return where to be at the next tick and the speed the driver may use to get there."""
+        position, velocity = motion.commanded(now + 1.0 / self.rate)
+        spec = self._contract.front_end
+        gripper = gripper_command(spec, position[-1:])
+        speeds = np.maximum(SPEED_MARGIN * np.abs(velocity[:-1]), MIN_SPEED)
+        speeds = np.minimum(speeds, SPEED_MARGIN * self._max_speed)
+        # The gripper has a speed of its own in the driver; zero leaves the common speed alone.
+        return JointCommand(
+            spec.arm_topic,
+            self._contract.names,
+            np.concatenate((position[:-1], gripper)),
+            np.append(speeds, 0.0),
+        )
+
+
+def gripper_command(spec: FrontEndSpec, fraction: np.ndarray) -> np.ndarray:
+    """Return the driver's gripper command for open fractions, which are clipped to [0, 1]."""
+    span = spec.gripper_open_command - spec.gripper_closed_command
+    return spec.gripper_closed_command + np.clip(fraction, 0.0, 1.0) * span
+
+
+def make_front_end(contract: RobotContract) -> FrontEnd:
+    """Return the front end that the contract names."""
+    if contract.front_end.kind == 'joint_commands':
+        return StreamingFrontEnd(contract)
+    return TrajectoryFrontEnd(contract)

@@ -1,0 +1,397 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The control loop without ROS: observation → policy → safety → scheduler → commands.
+
+One thread calls everything here (`InferenceWorker` has its own). Time is passed in: `now` is the
+robot's clock, on which stamps live and which may jump (simulated time, NTP); `steady` never jumps
+and drives the watchdog.
+
+Every way to stop goes through `_stop_motion`, in this order: stop inference, stop publishing new
+motion, then hold the last commanded target. Torque is never touched.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from vla_adapter_ros.control.front_ends import FrontEnd
+from vla_adapter_ros.control.observation_inputs import Inputs
+from vla_adapter_ros.control.outputs import LoopOutputs, Outcome
+from vla_adapter_ros.control.safety import SafetyFilter
+from vla_adapter_ros.control.watch import (
+    GO,
+    HOLD,
+    RESUME,
+    TRIP,
+    ClockWatch,
+    StateWatch,
+    WorkerWatch,
+)
+from vla_adapter_ros.control.worker import InferenceWorker, WorkerResult
+from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.motion.latency import LatencyMonitor
+from vla_adapter_ros.motion.motion_plan import MotionPlan
+from vla_adapter_ros.motion.scheduler import ChunkScheduler
+from vla_adapter_ros.processing.prompt import clean_instruction
+from vla_adapter_ros.robot.contract import RobotContract
+
+NO_INSTRUCTION = 'no instruction yet; call set_instruction'
+# While motion waits to be enabled, how often the gate is asked [s]; it looks at pictures.
+GATE_PERIOD = 0.5
+# Chunks in the rate shown to people, and the time after which it is 0 [s].
+_RATE_WINDOW = 20
+_RATE_SPAN = 5.0
+
+
+class ControlLoop:
+    """Runs while the node is configured; moves only while active and enabled.
+
+    Args:
+        contract: the robot.
+        worker: owns the policy; started.
+        scheduler: makes motion of chunks.
+        safety: the filter; its trips latch.
+        inputs: the latest images and joint states.
+        front_end: how plans reach the driver.
+        outputs: where results go.
+        watchdog_timeout: an inference that takes longer [s] ends in hold.
+        enable_gate: called with `now` before motion is enabled; returns why not, or ''.
+    """
+
+    def __init__(
+        self,
+        contract: RobotContract,
+        worker: InferenceWorker,
+        scheduler: ChunkScheduler,
+        safety: SafetyFilter,
+        inputs: Inputs,
+        front_end: FrontEnd,
+        outputs: LoopOutputs,
+        watchdog_timeout: float,
+        enable_gate: Callable[[float], str] = lambda now: '',
+    ) -> None:
+        self.contract = contract
+        self.scheduler = scheduler
+        self.safety = safety
+        self.inputs = inputs
+        self._worker = worker
+        self._front_end = front_end
+        self._outputs = outputs
+        self._enable_gate = enable_gate
+        self._clock = ClockWatch()
+        self._watchdog = WorkerWatch(watchdog_timeout)
+        self._states = StateWatch(contract)
+        self.active = False
+        self.enabled = False
+        self._enable_wanted = False
+        self.instruction = ''
+        self.reason = ''
+        self.last_error = ''
+        self.last_error_stamp = 0.0
+        self.chunks = 0
+        self.stages = LatencyMonitor(skip=1)
+        self._chunk_times: deque[float] = deque(maxlen=_RATE_WINDOW)
+        self._observed: np.ndarray | None = None
+        self._next_stream = 0.0
+        self._not_before = -math.inf
+        self._next_gate = -math.inf
+        self._braking = False
+
+    # -- requests ---------------------------------------------------------------------------
+
+    def activate(self, now: float, instruction: str, enable: bool) -> None:
+        """Begin to listen; motion starts when inputs are good and it is (or gets) enabled."""
+        self.active = True
+        self.enabled = False
+        self._enable_wanted = enable
+        self._next_gate = -math.inf
+        self._clock.reset()
+        self.inputs.reset()
+        if instruction:
+            outcome = self.set_instruction(instruction, now)
+            if not outcome.success:
+                self._outputs.error(f'parameter {outcome.message}')
+        self._outputs.instruction(self.instruction)
+
+    def deactivate(self, now: float) -> None:
+        """Hold and stop."""
+        self._stop_motion(now)
+        if self._braking:
+            # No tick will come: where the brake ends is all that can still be said.
+            self._outputs.send(self._front_end.stream(_Target(self.scheduler.plan), now))
+            self._braking = False
+        self.active = False
+
+    def set_instruction(self, text: str, now: float) -> Outcome:
+        """Take a new instruction, or say why not; it takes effect at the next inference."""
+        try:
+            instruction = clean_instruction(text)
+        except VLAAdapterError as error:
+            return Outcome(False, str(error))
+        self.instruction = instruction
+        self._outputs.instruction(instruction)
+        if self.scheduler.started:
+            plan = self.scheduler.set_instruction(instruction, now)
+            if plan is not None and self.enabled:
+                self._send_plan(plan)
+        note = ''
+        unknown = getattr(self._worker.policy, 'unknown_words', None)
+        if unknown is not None and (words := unknown(instruction)):
+            note = f' (words the policy never learned: {", ".join(words)})'
+        when = 'at the next inference'
+        if not self.enabled:
+            when += ', once motion is enabled'
+        return Outcome(True, f'instruction {instruction!r} takes effect {when}{note}')
+
+    def set_enabled(self, on: bool, now: float) -> Outcome:
+        """Allow or forbid motion. Allowing needs good inputs, an open gate and no trip.
+
+        What is refused stays refused: the arm must not begin to move when a camera is plugged in.
+        """
+        if not on:
+            self._stop_motion(now)
+            return Outcome(True, 'motion disabled; the arm holds its last commanded target')
+        if self.enabled:
+            return Outcome(True, 'motion was enabled already')
+        if self.safety.tripped:
+            return Outcome(False, f'tripped: {self.safety.trip_reason}; call clear_trip first')
+        if problem := self._enable_problem(now):
+            return Outcome(False, f'not enabled: {problem}')
+        self._enable(now)
+        return Outcome(True, 'motion enabled')
+
+    def stop(self, why: str, now: float) -> Outcome:
+        """Hold now; motion must be enabled again."""
+        self._stop_motion(now)
+        self.reason = why
+        return Outcome(True, 'stopped; the arm holds its last commanded target')
+
+    def clear_trip(self, now: float) -> Outcome:
+        """Allow motion to be enabled again after a trip."""
+        cleared = self.safety.clear()
+        if not cleared:
+            return Outcome(True, 'nothing was tripped')
+        self.inputs.plausibility.reset()
+        return Outcome(True, f'cleared: {cleared}; enable motion to go on')
+
+    def fail(self, reason: str, now: float) -> None:
+        """Trip for a fault found outside the loop."""
+        self._trip(reason, now)
+
+    # -- inputs -----------------------------------------------------------------------------
+
+    def receive_image(self, camera: str, image: Any, stamp: float, now: float) -> None:
+        """Keep the newest image of a camera; it is decoded when it is used."""
+        self.inputs.receive_image(camera, image, stamp, now)
+
+    def receive_joint_state(
+        self, names: Sequence[str], positions: Sequence[float], stamp: float, now: float
+    ) -> None:
+        """Keep the newest joint state, if it is believable."""
+        commanded = self.scheduler.commanded(now)[0] if self.enabled else None
+        self.inputs.receive_joint_state(names, positions, stamp, now, commanded)
+
+    # -- the cycle --------------------------------------------------------------------------
+
+    def tick(self, now: float, steady: float) -> None:
+        """Do what is due: take a result, watch, stream, start the next inference."""
+        if not self.active:
+            return
+        before = (self.enabled, self.reason, self.safety.tripped)
+        for line in self.inputs.changes(now):
+            self._outputs.warning(line)
+        self._watch_clock(now, steady)
+        result = self._worker.take_result()
+        if result is not None:
+            self._use(result, now)
+        self._watch_worker(now, steady)
+        if self._enable_wanted and not self.enabled and not self.safety.tripped:
+            self._enable_when_ready(now, steady)
+        sighted = self.enabled and self._watch_state(now)
+        if self.enabled or self._braking:
+            self._stream(now)
+            self._braking = not self.enabled and self.scheduler.moving(now)
+        if sighted:
+            self._infer_when_due(now)
+        if before != (self.enabled, self.reason, self.safety.tripped):
+            self._outputs.changed()
+
+    def _enable_problem(self, now: float) -> str:
+        return self.inputs.state_problem(now) or self.inputs.gap(now) or self._enable_gate(now)
+
+    def _enable_when_ready(self, now: float, steady: float) -> None:
+        if steady < self._next_gate:
+            return
+        self.reason = self._enable_problem(now)
+        if self.reason:
+            self._next_gate = steady + GATE_PERIOD
+            return
+        self._enable(now)
+
+    def _enable(self, now: float) -> None:
+        state = self.inputs.state
+        assert state is not None
+        # From now on "commanded" means: stay where you are held, or else where you are measured.
+        self.scheduler.resume(state, now)
+        self._enable_wanted = self.enabled = True
+        self.reason = ''
+        self._next_stream = now
+        self._states.blind = False
+        self._outputs.info('motion enabled')
+
+    def _watch_clock(self, now: float, steady: float) -> None:
+        before = self._clock.jumped_from(now, steady)
+        if not self.scheduler.started:
+            return
+        if before is None:
+            jump = self.scheduler.update(now)
+        else:
+            jump = self.scheduler.clock_jumped(before, now)
+        if jump is None:
+            return
+        self._outputs.warning(jump)
+        self._worker.discard()
+        self._not_before = -math.inf
+        # Nothing that was received fits the new time. Motion goes on from the next joint state.
+        self.inputs.reset()
+        if self.enabled:
+            self._send_plan(self.scheduler.plan)
+
+    def _watch_worker(self, now: float, steady: float) -> None:
+        change = self._watchdog.became(self._worker.busy_since, steady)
+        if change == 'late':
+            self._worker.discard()
+            self._note_error(f'{self._watchdog.complaint}: holding', now)
+            self._hold(now)
+        elif change == 'back':
+            self._outputs.info('inference answers again')
+
+    def _watch_state(self, now: float) -> bool:
+        """Act on what the joint states say; returns whether motion may go on."""
+        action, why = self._states.judge(self.inputs, self.scheduler, now)
+        if action == TRIP:
+            self._trip(why, now)
+        elif action == HOLD:
+            self.reason = why
+            if self.scheduler.needs_inference(now):
+                self.inputs.skip(now)
+            self._worker.discard()
+            self._hold(now)
+        elif action == RESUME:
+            assert self.inputs.state is not None
+            self.scheduler.resume(self.inputs.state, now)
+        return action in (GO, RESUME)
+
+    def _stream(self, now: float) -> None:
+        if not self._front_end.rate or now < self._next_stream:
+            return
+        command = self._front_end.stream(self.scheduler, now)
+        if command is not None:
+            self._outputs.send(command)
+        self._next_stream = max(self._next_stream + 1.0 / self._front_end.rate, now)
+
+    def _infer_when_due(self, now: float) -> None:
+        if self._worker.busy_since is not None:
+            if self._watchdog.overdue:
+                self.reason = self._watchdog.complaint
+            return
+        if not self.scheduler.needs_inference(now) or now < self._not_before:
+            return
+        if not self.instruction:
+            self.reason = NO_INSTRUCTION
+            return
+        problem = self.inputs.skip(now)
+        if problem:
+            self.reason = problem.text
+            return
+        snapshot = self.inputs.snapshot(self.instruction)
+        self._observed = snapshot.state
+        self._worker.submit(snapshot.observe)
+
+    def _use(self, result: WorkerResult, now: float) -> None:
+        if result.chunk is None:
+            self._note_error(f'inference failed: {result.error}', now)
+            self.reason = self.last_error
+            self._not_before = now + self.contract.step_period
+            self._hold(now)
+            return
+        self.reason = ''
+        self.chunks += 1
+        self._chunk_times.append(now)
+        self.stages.add_all(result.chunk.latencies)
+        if self.enabled and self._observed is not None:
+            self._follow(result, self._observed, now)
+        # After the command: who looks on can wait.
+        self._outputs.chunk(result.chunk, self.chunks)
+
+    def _follow(self, result: WorkerResult, observed: np.ndarray, now: float) -> None:
+        assert result.chunk is not None
+        plan = self.scheduler.accept(result.chunk, now, observed)
+        if self.scheduler.verdict.reasons and not self.safety.tripped:
+            self._outputs.warning(f'made safe: {self.scheduler.verdict.reasons[0]}')
+        if self.safety.tripped:
+            self._trip(self.safety.trip_reason, now)
+        elif plan is None:
+            self._outputs.warning(f'chunk not used: {self.scheduler.last_refusal}')
+        else:
+            self._send_plan(plan)
+            if not self.scheduler.moving(now):
+                # Asked to stand still: look again in a step's time, not as fast as the model can.
+                self._not_before = now + self.contract.step_period
+            # What ROS, decoding, scheduling and the threads cost on top of the policy.
+            spent = time.monotonic() - result.submitted
+            self.stages.add('outside_policy', spent - result.chunk.latencies.get('total', 0.0))
+
+    # -- motion -----------------------------------------------------------------------------
+
+    def chunk_rate(self, now: float) -> float:
+        """Return chunks per second over the last ones."""
+        recent = [moment for moment in self._chunk_times if moment > now - _RATE_SPAN]
+        if len(recent) < 2:
+            return 0.0
+        return (len(recent) - 1) / max(now - recent[0], 1e-3)
+
+    def _hold(self, now: float) -> None:
+        # Once: a hold that is repeated every cycle would never come to its end.
+        if self.enabled and self.scheduler.moving(now) and self.scheduler.plan.way != 'hold':
+            self._send_plan(self.scheduler.hold(now))
+
+    def _send_plan(self, plan: MotionPlan) -> None:
+        for command in self._front_end.on_plan(plan):
+            self._outputs.send(command)
+        self._outputs.plan(plan)
+
+    def _stop_motion(self, now: float) -> None:
+        """Stop inference, stop publishing, hold: in this order."""
+        self._worker.discard()
+        was_enabled, self.enabled, self._enable_wanted = self.enabled, False, False
+        if was_enabled:
+            self._send_plan(self.scheduler.hold(now))
+            # A streamed front end gets the brake step by step (`tick`), then silence.
+            self._braking = self._front_end.rate > 0.0
+
+    def _trip(self, reason: str, now: float) -> None:
+        first = not self.safety.tripped or self.enabled
+        self.safety.trip(reason)
+        self._stop_motion(now)
+        if first:
+            self._note_error(f'tripped: {reason}; holding until clear_trip', now)
+
+    def _note_error(self, text: str, now: float) -> None:
+        self.last_error, self.last_error_stamp = text, now
+        self._outputs.error(text)
+
+
+class _Target:
+    """The end of a plan, for a streamed front end: where to stay."""
+
+    def __init__(self, plan: MotionPlan) -> None:
+        self._plan = plan
+
+    def commanded(self, now: float) -> tuple[np.ndarray, np.ndarray]:
+        return self._plan.sample(max(now, self._plan.end))

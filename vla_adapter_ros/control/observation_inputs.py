@@ -1,0 +1,180 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""From the latest messages to an observation: what a policy sees at one moment.
+
+Messages are kept as they came. Decoding happens in the worker's thread, once per inference, so a
+callback costs microseconds however large the image is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from vla_adapter_ros.control.latest_value import InputMonitor, InputReport, LatestValue, Problem
+from vla_adapter_ros.control.plausibility import PlausibilityMonitor, PlausibilitySettings
+from vla_adapter_ros.errors import ObservationError
+from vla_adapter_ros.processing.observation import Observation
+from vla_adapter_ros.robot.camera_view import Decoder, camera_picture, decode_message
+from vla_adapter_ros.robot.contract import CameraSpec, RobotContract
+from vla_adapter_ros.robot.joint_state import JointStateReader
+
+JOINT_STATES = 'joint states'
+
+
+@dataclass(frozen=True)
+class InputSettings:
+    """How old inputs may be, and how far apart [s]."""
+
+    max_image_age: float = 0.2
+    max_joint_state_age: float = 0.2
+    max_skew: float = 0.1
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The inputs of one observation, not decoded yet.
+
+    Attributes:
+        images: camera → message.
+        cameras: camera → what the contract says of it.
+        state: (J + 1,) proprioception in contract order.
+        instruction: as cleaned.
+        stamp: the oldest input's stamp [s].
+        decode: from an image message to its pixels.
+    """
+
+    images: dict[str, Any]
+    cameras: dict[str, CameraSpec]
+    state: np.ndarray
+    instruction: str
+    stamp: float
+    decode: Decoder = decode_message
+
+    def observe(self) -> Observation:
+        """Decode and check. Raises ObservationError naming the camera and what is wrong."""
+        pictures = {name: self._decode(name) for name in self.cameras}
+        return Observation(pictures, self.state, self.instruction, self.stamp)
+
+    def _decode(self, name: str) -> np.ndarray:
+        try:
+            return camera_picture(self.images[name], self.cameras[name], self.decode)
+        except ObservationError as error:
+            raise ObservationError(f'{name} {error}') from None
+
+
+class Inputs:
+    """The latest images and joint states of a robot, and whether they can be used."""
+
+    def __init__(
+        self,
+        contract: RobotContract,
+        settings: InputSettings | None = None,
+        plausibility: PlausibilitySettings | None = None,
+        decode: Decoder = decode_message,
+    ) -> None:
+        self._decode = decode
+        settings = settings or InputSettings()
+        self._contract = contract
+        self._reader = JointStateReader(contract)
+        plausibility = plausibility or PlausibilitySettings()
+        self.plausibility = PlausibilityMonitor(
+            contract, replace(plausibility, max_age=settings.max_joint_state_age)
+        )
+        self._monitor = InputMonitor(settings.max_skew)
+        self._state = self._monitor.declare(JOINT_STATES, settings.max_joint_state_age)
+        self._cameras: dict[str, LatestValue] = {
+            name: self._monitor.declare(f'{name} image', settings.max_image_age)
+            for name in contract.cameras
+        }
+
+    def reset(self) -> None:
+        """Forget all values: the clock or the sources have changed."""
+        self._monitor.reset()
+        self.plausibility.reset()
+
+    def receive_image(self, camera: str, message: Any, stamp: float, now: float) -> None:
+        """Keep a camera's newest message."""
+        self._cameras[camera].receive(message, stamp, now)
+
+    def receive_joint_state(
+        self,
+        names: Sequence[str],
+        positions: Sequence[float],
+        stamp: float,
+        now: float,
+        commanded: np.ndarray | None,
+    ) -> None:
+        """Keep the newest joint state and judge it; `commanded` (J + 1,) while in motion."""
+        try:
+            state = self._reader.read(names, positions)
+        except ObservationError as error:
+            self.plausibility.reject(str(error), now)
+            return
+        self.plausibility.observe(state, now, commanded)
+        self._state.receive(state, stamp, now)
+
+    @property
+    def state(self) -> np.ndarray | None:
+        """(J + 1,) newest joint state in contract order, or None."""
+        return self._state.value
+
+    def state_gap(self, now: float) -> str:
+        """Return that joint states are missing or late, or ''; they may come back."""
+        problem = self._state.problem(now)
+        return problem.text if problem else ''
+
+    def state_fault(self, now: float) -> str:
+        """Return why joint states that do come are not to be believed, or ''."""
+        return '' if self.state_gap(now) else self.plausibility.reason(now)
+
+    def state_problem(self, now: float) -> str:
+        """Return why the joint state cannot be used, or ''."""
+        return self.plausibility.reason(now) or self.state_gap(now)
+
+    def gap(self, now: float) -> str:
+        """Return which input is missing or late, or ''. Not counted as a skipped cycle."""
+        problems = (value.problem(now) for value in self._monitor.inputs.values())
+        return next((problem.text for problem in problems if problem), '')
+
+    def picture(self, camera: str) -> np.ndarray:
+        """Return what the policy would see of a camera's newest message.
+
+        Raises:
+            ObservationError: encoding or size are not the contract's, or the message is damaged.
+        """
+        message = self._cameras[camera].value
+        return camera_picture(message, self._contract.cameras[camera], self._decode)
+
+    def skip(self, now: float) -> Problem | None:
+        """Return why no observation can be made now, and count it."""
+        return self._monitor.skip(now)
+
+    @property
+    def skipped(self) -> dict[str, int]:
+        """Cycles without an observation by reason."""
+        return dict(self._monitor.skipped)
+
+    def changes(self, now: float) -> list[str]:
+        """Return a line for each input that went missing or came back."""
+        return self._monitor.changes(now)
+
+    def reports(self, now: float) -> list[tuple[InputReport, str]]:
+        """Return rates and ages of every input, with its problem if it has one."""
+        return [
+            (value.report(now), problem.text if (problem := value.problem(now)) else '')
+            for value in self._monitor.inputs.values()
+        ]
+
+    def snapshot(self, instruction: str) -> Snapshot:
+        """Return the inputs as they are; call after `skip` returned None."""
+        return Snapshot(
+            images={name: latest.value for name, latest in self._cameras.items()},
+            cameras=dict(self._contract.cameras),
+            state=self._state.value,
+            instruction=instruction,
+            stamp=self._monitor.stamp(),
+            decode=self._decode,
+        )

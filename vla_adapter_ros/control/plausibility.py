@@ -1,0 +1,172 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Is the joint state believable? Drivers publish fresh stamps on values nobody measured.
+
+The Alicia-D's standalone node publishes zeros until the arm first answers and keeps stamping the
+last values when the serial line dies; a servo bus that answers all-zero raw values reads as −π.
+A header's age shows none of this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vla_adapter_ros.robot.contract import RobotContract
+
+# Raw 0 of the servos, within one count (2π / 4096).
+_RAW_ZERO_TOLERANCE = 2.0e-3
+# An arm that was last seen nearer to its zero pose than this may have reached it [rad].
+_NEAR_ZERO = 0.05
+
+
+@dataclass(frozen=True)
+class PlausibilitySettings:
+    """When a joint state is not believed.
+
+    Attributes:
+        refuse_zeros_at_start: exact zeros on all joints before anything else was seen.
+        max_age: seconds since the last message was received.
+        frozen_after: seconds of bit-equal values while the command moves.
+        frozen_travel: how far [rad] the command must have moved meanwhile.
+        range_margin: how far [rad] beyond its limits a joint may be measured.
+        max_speed: joint speed [rad/s] that no real arm exceeds between two messages.
+        max_tracking_error: distance [rad] between command and measurement …
+        tracking_grace: … for longer than this [s].
+    """
+
+    refuse_zeros_at_start: bool = True
+    max_age: float = 0.5
+    frozen_after: float = 0.5
+    frozen_travel: float = 0.05
+    range_margin: float = 0.2
+    max_speed: float = 12.0
+    max_tracking_error: float = 0.6
+    tracking_grace: float = 0.5
+
+
+class PlausibilityMonitor:
+    """Judges each joint state as it arrives; `reason` is empty while it is believed.
+
+    All times are receive times on the caller's clock.
+    """
+
+    def __init__(
+        self, contract: RobotContract, settings: PlausibilitySettings | None = None
+    ) -> None:
+        self._contract = contract
+        self.settings = settings or PlausibilitySettings()
+        self.reset()
+
+    def reset(self) -> None:
+        """Start over, as after a restart of the driver."""
+        self._received: float | None = None
+        self._state: np.ndarray | None = None
+        # The last state that was not all zero; None: there was none.
+        self._alive: np.ndarray | None = None
+        self._changed_at = 0.0
+        self._command_low: np.ndarray | None = None
+        self._command_high: np.ndarray | None = None
+        self._strayed_at: float | None = None
+        self._fault = 'no joint state received yet'
+
+    def observe(self, state: np.ndarray, now: float, commanded: np.ndarray | None = None) -> str:
+        """Take a joint state (J + 1,) received at `now`; returns the reason to disbelieve it.
+
+        Args:
+            state: in contract order (joint_state.py has checked names and NaN).
+            now: receive time [s].
+            commanded: (J + 1,) what the arm is commanded to, if it is.
+        """
+        arm = state[:-1]
+        self._fault = (
+            self._absent_fault(arm)
+            or self._range_fault(arm)
+            or self._jump_fault(arm, now)
+            or self._frozen_fault(arm, now, commanded)
+            or self._tracking_fault(arm, now, commanded)
+        )
+        self._state, self._received = state.copy(), now
+        return self._fault
+
+    def reject(self, reason: str, now: float) -> None:
+        """Note a message that could not even be read (missing joint, NaN)."""
+        self._fault = reason
+        self._received = now
+
+    def reason(self, now: float) -> str:
+        """Return why the joint state cannot be trusted at `now`, or ''."""
+        if self._received is None:
+            return self._fault
+        age = now - self._received
+        if age > self.settings.max_age:
+            return f'stale joint state {age:.2f} s > {self.settings.max_age:.2f} s'
+        return self._fault
+
+    def _absent_fault(self, arm: np.ndarray) -> str:
+        if arm.any():
+            self._alive = arm.copy()
+        elif self._alive is None and self.settings.refuse_zeros_at_start:
+            return 'joint state is exactly zero on all joints: the driver has no data yet'
+        elif self._alive is not None and np.abs(self._alive).max() > _NEAR_ZERO:
+            # A driver that was started again, while the arm stands elsewhere.
+            return 'joint state is exactly zero on all joints: the driver lost the arm'
+        if np.all(np.abs(arm + np.pi) < _RAW_ZERO_TOLERANCE):
+            return 'joint state is −π on all joints: the servos answer raw zero'
+        return ''
+
+    def _range_fault(self, arm: np.ndarray) -> str:
+        margin = self.settings.range_margin
+        low, high = self._contract.lower[:-1], self._contract.upper[:-1]
+        outside = (arm < low - margin) | (arm > high + margin)
+        if not outside.any():
+            return ''
+        j = int(np.argmax(outside))
+        name = self._contract.joint_names[j]
+        return f'{name} measured at {arm[j]:.3f} rad, outside [{low[j]:.3f}, {high[j]:.3f}]'
+
+    def _jump_fault(self, arm: np.ndarray, now: float) -> str:
+        if self._state is None or self._received is None:
+            return ''
+        # Drivers refresh at 20 Hz behind a faster stamp: two messages may be 50 ms apart.
+        gap = max(now - self._received, 0.05)
+        change = np.abs(arm - self._state[:-1])
+        j = int(change.argmax())
+        if change[j] <= self.settings.max_speed * gap:
+            return ''
+        return f'{self._contract.joint_names[j]} measured to jump by {change[j]:.2f} rad'
+
+    def _frozen_fault(self, arm: np.ndarray, now: float, commanded: np.ndarray | None) -> str:
+        changed = self._state is None or not np.array_equal(arm, self._state[:-1])
+        if changed or commanded is None or self._command_low is None or now < self._changed_at:
+            self._changed_at = now
+            self._command_low = self._command_high = (
+                None if commanded is None else commanded[:-1].copy()
+            )
+            return ''
+        self._command_low = np.minimum(self._command_low, commanded[:-1])
+        self._command_high = np.maximum(self._command_high, commanded[:-1])
+        travel = float((self._command_high - self._command_low).max())
+        frozen = now - self._changed_at
+        if frozen < self.settings.frozen_after or travel < self.settings.frozen_travel:
+            return ''
+        return f'joint state frozen for {frozen:.2f} s while commanded to move {travel:.2f} rad'
+
+    def _tracking_fault(self, arm: np.ndarray, now: float, commanded: np.ndarray | None) -> str:
+        if commanded is None:
+            self._strayed_at = None
+            return ''
+        error = np.abs(arm - commanded[:-1])
+        j = int(error.argmax())
+        if error[j] <= self.settings.max_tracking_error:
+            self._strayed_at = None
+            return ''
+        if self._strayed_at is None or now < self._strayed_at:
+            self._strayed_at = now
+        if now - self._strayed_at < self.settings.tracking_grace:
+            return ''
+        name = self._contract.joint_names[j]
+        return (
+            f'{name} is {error[j]:.2f} rad from its command '
+            f'(blocked, or the driver is slower than the contract)'
+        )

@@ -1,0 +1,251 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The safety filter: what a policy asks for is made safe with a reason, or trips.
+
+A trip latches: the caller holds the last commanded target until `clear`. Limits are those of the
+contract; velocity and acceleration are kept by the scheduler, which stretches time, and checked
+here once more on the finished plan.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from vla_adapter_ros.motion.hermite import position_bounds, segment_peaks
+from vla_adapter_ros.motion.motion_plan import MotionPlan
+from vla_adapter_ros.motion.plan import JointPlan
+from vla_adapter_ros.motion.plan_check import CLAMPED, OK, TRIP, Verdict
+from vla_adapter_ros.robot.contract import RobotContract
+
+_PLAN_TOLERANCE = 1e-3
+_WORKSPACE_SAMPLES = 4
+
+
+class ToolPosition(Protocol):
+    """What the workspace check needs from kinematics (kinematics.py)."""
+
+    def tool_positions(self, joints: np.ndarray) -> np.ndarray:
+        """Return the tool's positions (N, 3) [m] in the base frame for joints (N, J)."""
+        ...
+
+
+@dataclass(frozen=True)
+class SafetySettings:
+    """How strict the filter is.
+
+    Attributes:
+        max_step: largest change of an arm joint from one target to the next [rad]; at least
+            three times what its velocity limit allows in a step.
+        start_tolerance: a first target farther than this [rad] from the arm is approached at
+            `ramp_speed` only; at least twice what its velocity limit allows in a step.
+        ramp_speed: share of the velocity limits on such an approach.
+        gross_excess: a target this far [rad] beyond a limit is a fault of the policy, not noise.
+        trip_after: consecutive chunks with such targets before the filter trips; 0: never.
+        workspace_margin: how far [m] a motion may leave the workspace between two targets.
+    """
+
+    max_step: float = 0.5
+    start_tolerance: float = 0.3
+    ramp_speed: float = 0.2
+    gross_excess: float = 0.05
+    trip_after: int = 20
+    workspace_margin: float = 0.02
+
+
+class SafetyFilter:
+    """Checks targets and plans against the contract; counts per joint; latches trips.
+
+    Args:
+        contract: limits and workspace.
+        settings: how strict.
+        kinematics: enables the workspace box; without it the box is not checked.
+    """
+
+    def __init__(
+        self,
+        contract: RobotContract,
+        settings: SafetySettings | None = None,
+        kinematics: ToolPosition | None = None,
+    ) -> None:
+        self._contract = contract
+        self.settings = settings or SafetySettings()
+        step = contract.max_velocity[:-1] * contract.step_period
+        self._max_step = np.maximum(self.settings.max_step, 3.0 * step)
+        self._start_tolerance = np.maximum(self.settings.start_tolerance, 2.0 * step)
+        self._kinematics = kinematics if contract.workspace is not None else None
+        self.limit_clamps = np.zeros(contract.action_dim, dtype=int)
+        self.step_clamps = np.zeros(contract.action_dim, dtype=int)
+        self.workspace_clamps = 0
+        self.trips = 0
+        self._gross_chunks = 0
+        self._trip_reason = ''
+
+    # -- the latch --------------------------------------------------------------------------
+
+    @property
+    def tripped(self) -> bool:
+        """Whether motion is forbidden until `clear`."""
+        return bool(self._trip_reason)
+
+    @property
+    def trip_reason(self) -> str:
+        """Why it tripped first; later trips do not hide the cause."""
+        return self._trip_reason
+
+    def trip(self, reason: str) -> Verdict:
+        """Latch a trip, also for causes found elsewhere (joint states, a dead worker)."""
+        if not self._trip_reason:
+            self._trip_reason = reason
+            self.trips += 1
+        return Verdict(TRIP, (self._trip_reason,))
+
+    def clear(self) -> str:
+        """Allow motion again; returns the reason that was cleared, '' if there was none."""
+        reason, self._trip_reason = self._trip_reason, ''
+        self._gross_chunks = 0
+        return reason
+
+    # -- checks -----------------------------------------------------------------------------
+
+    def check_targets(self, targets: np.ndarray, commanded: np.ndarray) -> Verdict:
+        """Make the absolute targets of a chunk safe.
+
+        Args:
+            targets: (K, J + 1) in contract order.
+            commanded: (J + 1,) where the arm is commanded to be.
+        """
+        if self.tripped:
+            return Verdict(TRIP, (self._trip_reason,))
+        if not np.isfinite(targets).all():
+            return self.trip('the policy gave targets that are not finite')
+        reasons: list[str] = []
+        safe = self._within_limits(targets, reasons)
+        if self.settings.trip_after and self._gross_chunks >= self.settings.trip_after:
+            return self.trip(f'{self._gross_chunks} chunks in a row beyond limits: {reasons[0]}')
+        safe = self._within_steps(safe, reasons)
+        safe = self._within_workspace(safe, commanded, reasons)
+        far, speed = np.abs(safe[0] - commanded)[:-1], 1.0
+        if (far > self._start_tolerance).any():
+            speed = self.settings.ramp_speed
+            away = f'first target {far.max():.2f} rad away'
+            reasons.append(f'{away}: approaching at {speed:.0%} speed')
+        return Verdict(CLAMPED if reasons else OK, tuple(reasons), safe, speed)
+
+    def check_plan(self, plan: MotionPlan) -> str | None:
+        """Return why a finished plan must not be executed, or None. A plan is never changed."""
+        for part, joints in ((plan.arm, slice(0, -1)), (plan.gripper, slice(-1, None))):
+            if (fault := self._plan_fault(part, joints)) is not None:
+                return fault
+        return self._path_fault(plan.arm)
+
+    # -- inside -----------------------------------------------------------------------------
+
+    def _within_limits(self, targets: np.ndarray, reasons: list[str]) -> np.ndarray:
+        lower, upper = self._contract.lower, self._contract.upper
+        safe = np.clip(targets, lower, upper)
+        excess = np.abs(targets - safe)
+        beyond = excess > 1e-9
+        self.limit_clamps += beyond.sum(axis=0)
+        gross = bool((excess[:, :-1] > self.settings.gross_excess).any())
+        self._gross_chunks = self._gross_chunks + 1 if gross else 0
+        for j in np.flatnonzero(beyond.any(axis=0)):
+            worst = targets[int(excess[:, j].argmax()), j]
+            limits = f'[{lower[j]:.3f}, {upper[j]:.3f}]'
+            reasons.append(f'{self._contract.names[j]} target {worst:.3f} outside {limits}')
+        return safe
+
+    def _within_steps(self, targets: np.ndarray, reasons: list[str]) -> np.ndarray:
+        # The first target is judged by the start-pose gate instead: the arm may have to travel.
+        limit = self._max_step
+        steps = np.abs(np.diff(targets[:, :-1], axis=0))
+        if not (steps > limit).any():
+            return targets
+        safe = targets.copy()
+        for i in range(1, len(safe)):
+            before = safe[i - 1, :-1]
+            bounded = np.clip(safe[i, :-1], before - limit, before + limit)
+            self.step_clamps[:-1] += bounded != safe[i, :-1]
+            safe[i, :-1] = bounded
+        i, j = np.unravel_index(int((steps / limit).argmax()), steps.shape)
+        name = self._contract.joint_names[j]
+        reasons.append(f'{name} step {steps[i, j]:.2f} rad > {limit[j]:.2f} rad')
+        return safe
+
+    def _within_workspace(
+        self, targets: np.ndarray, commanded: np.ndarray, reasons: list[str]
+    ) -> np.ndarray:
+        if self._kinematics is None:
+            return targets
+        path = np.vstack((commanded[:-1], targets[:, :-1]))
+        outside = self._distance_outside(self._kinematics.tool_positions(path))
+        # An arm that is outside already (placed there by hand) may come back, not go farther.
+        bad = outside[1:] > outside[:-1] + 1e-4
+        if not bad.any():
+            return targets
+        first = int(np.argmax(bad))
+        self.workspace_clamps += 1
+        reasons.append(
+            f'tool leaves the workspace by {outside[1 + first] * 1e3:.0f} mm at step {first + 1}'
+        )
+        safe = targets.copy()
+        safe[first:, :-1] = path[first]
+        return safe
+
+    def _distance_outside(self, points: np.ndarray) -> np.ndarray:
+        assert self._contract.workspace is not None
+        lower, upper = (np.array(corner) for corner in self._contract.workspace)
+        return np.linalg.norm(points - np.clip(points, lower, upper), axis=1)
+
+    def _plan_fault(self, plan: JointPlan, joints: slice) -> str | None:
+        contract = self._contract
+        arrays = (plan.times, plan.positions, plan.velocities)
+        if not all(np.isfinite(array).all() for array in arrays):
+            return 'plan is not finite'
+        durations = np.diff(plan.times)
+        if plan.times[0] != 0.0 or not len(durations) or durations.min() <= 0.0:
+            return 'plan times are not strictly increasing from zero'
+        if plan.velocities[-1].any():
+            return 'plan does not end at rest'
+        knots = (durations, plan.positions, plan.velocities)
+        velocity, acceleration = segment_peaks(*knots)
+        share = 1.0 + _PLAN_TOLERANCE
+        for what, peak, limit in (
+            ('velocity', velocity, contract.max_velocity[joints]),
+            ('acceleration', acceleration, contract.max_acceleration[joints]),
+        ):
+            if (peak > limit * share).any():
+                j = int((peak / limit).max(axis=0).argmax())
+                name = contract.names[joints][j]
+                return f'{name} {what} {peak[:, j].max():.2f} > {limit[j]:.2f}'
+        return self._range_fault(knots, plan.positions[0], joints)
+
+    def _range_fault(
+        self, knots: tuple[np.ndarray, np.ndarray, np.ndarray], start: np.ndarray, joints: slice
+    ) -> str | None:
+        low, high = position_bounds(*knots)
+        # An arm that starts outside (moved by hand) may come back in.
+        floor = np.minimum(self._contract.lower[joints], start) - _PLAN_TOLERANCE
+        ceiling = np.maximum(self._contract.upper[joints], start) + _PLAN_TOLERANCE
+        outside = (low < floor).any(axis=0) | (high > ceiling).any(axis=0)
+        if not outside.any():
+            return None
+        j = int(np.argmax(outside))
+        name = self._contract.names[joints][j]
+        return f'{name} would reach [{low[:, j].min():.3f}, {high[:, j].max():.3f}]'
+
+    def _path_fault(self, plan: JointPlan) -> str | None:
+        if self._kinematics is None:
+            return None
+        moments = plan.start + np.interp(
+            np.arange(_WORKSPACE_SAMPLES * (len(plan.times) - 1) + 1) / _WORKSPACE_SAMPLES,
+            np.arange(len(plan.times)),
+            plan.times,
+        )
+        points = self._kinematics.tool_positions(plan.sample_many(moments)[0])
+        outside = self._distance_outside(points)
+        excess = float(outside.max() - outside[0])
+        if excess <= self.settings.workspace_margin:
+            return None
+        return f'motion leaves the workspace by {excess * 1e3:.0f} mm'

@@ -1,0 +1,147 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""One thread that owns the policy and its device; callers hand in one job at a time.
+
+The control loop never waits for the model: it submits, goes on, and takes the result when the
+thread says there is one. A job that hangs cannot be interrupted (a CUDA call cannot), so the
+caller watches `busy_since` and holds the arm; the late result is dropped by `discard`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vla_adapter_ros.inference.chunk import ActionChunk, ChunkPolicy
+from vla_adapter_ros.processing.observation import Observation
+
+
+@dataclass(frozen=True)
+class WorkerResult:
+    """The outcome of one job: a chunk, or an error in one line and its traceback.
+
+    `submitted` is `time.monotonic()` when the job was handed in.
+    """
+
+    chunk: ActionChunk | None
+    error: str = ''
+    trace: str = ''
+    submitted: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Job:
+    observe: Callable[[], Observation]
+    generation: int
+    submitted: float
+
+
+class InferenceWorker:
+    """Runs a policy in its own thread, single flight.
+
+    Args:
+        make_policy: builds and warms up the policy; called in the thread, because a CUDA graph
+            must be captured and replayed by one thread.
+        on_result: called in the thread after each job; it must only wake the caller's loop.
+    """
+
+    def __init__(
+        self, make_policy: Callable[[], ChunkPolicy], on_result: Callable[[], None]
+    ) -> None:
+        self._make_policy = make_policy
+        self._on_result = on_result
+        self._wake = threading.Condition()
+        self._job: _Job | None = None
+        self._result: WorkerResult | None = None
+        self._generation = 0
+        self._busy_since: float | None = None
+        self._stopping = False
+        self._ready = threading.Event()
+        self._failure: BaseException | None = None
+        self.policy: ChunkPolicy | None = None
+        # A daemon: a model that hangs for ever must not keep the process from exiting.
+        self._thread = threading.Thread(target=self._run, name='inference', daemon=True)
+
+    def start(self) -> ChunkPolicy:
+        """Build the policy and return it. Raises whatever building it raised."""
+        self._thread.start()
+        self._ready.wait()
+        if self._failure is not None:
+            raise self._failure
+        assert self.policy is not None
+        return self.policy
+
+    @property
+    def busy_since(self) -> float | None:
+        """`time.monotonic()` at which the running job was submitted, or None if idle."""
+        return self._busy_since
+
+    def submit(self, observe: Callable[[], Observation]) -> bool:
+        """Start a job that decodes an observation and infers; False if one is running."""
+        with self._wake:
+            if self._busy_since is not None or self._stopping:
+                return False
+            self._busy_since = time.monotonic()
+            self._job = _Job(observe, self._generation, self._busy_since)
+            self._wake.notify()
+        return True
+
+    def take_result(self) -> WorkerResult | None:
+        """Return the finished job's result once, or None."""
+        with self._wake:
+            result, self._result = self._result, None
+        return result
+
+    def discard(self) -> None:
+        """Forget a waiting result and that of the running job: the world has changed."""
+        with self._wake:
+            self._generation += 1
+            self._result = None
+
+    def stop(self, timeout: float) -> bool:
+        """Ask the thread to end; False if it is still inside the model after `timeout` [s]."""
+        with self._wake:
+            self._stopping = True
+            self._generation += 1
+            self._wake.notify()
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            self.policy = self._make_policy()
+        except BaseException as error:  # handed to the caller of start()
+            self._failure = error
+            return
+        finally:
+            self._ready.set()
+        while (job := self._next_job()) is not None:
+            self._finish(job, self._infer(job))
+
+    def _next_job(self) -> _Job | None:
+        with self._wake:
+            self._wake.wait_for(lambda: self._job is not None or self._stopping)
+            job, self._job = self._job, None
+        return None if self._stopping else job
+
+    def _infer(self, job: _Job) -> WorkerResult:
+        assert self.policy is not None
+        try:
+            chunk = self.policy.predict(job.observe())
+            return WorkerResult(chunk, submitted=job.submitted)
+        except Exception as error:
+            # Everything: a CUDA error or a bug in a policy must end in hold, not in a dead
+            # thread.
+            first_line = (str(error) or repr(error)).splitlines()[0]
+            summary = f'{type(error).__name__}: {first_line}'
+            return WorkerResult(None, summary, traceback.format_exc())
+
+    def _finish(self, job: _Job, result: WorkerResult) -> None:
+        with self._wake:
+            self._busy_since = None
+            if job.generation == self._generation:
+                self._result = result
+        self._on_result()

@@ -1,0 +1,412 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""One bag as one episode: frames on one clock, with the actions that were commanded.
+
+Policy per stream, the same as on the robot:
+    images, joint states   newest at or before the frame's time, by their stamps
+    action                 the commanded position one frame period after the observation's stamp;
+                           without commands the measured position then (drag teaching)
+    instruction            the text that was set when the first frame was seen
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vla_adapter_ros.control.observation_inputs import InputSettings
+from vla_adapter_ros.data.bags.alignment import (
+    NANOSECONDS,
+    Alignment,
+    align,
+    ascending,
+    kept_frames,
+)
+from vla_adapter_ros.data.bags.commands import (
+    CommandTrack,
+    StreamTrack,
+    TrajectoryTrack,
+    gripper_fraction,
+)
+from vla_adapter_ros.data.bags.file import INSTRUCTION, BagFile, header_stamp
+from vla_adapter_ros.data.bags.topics import ARM, GRIPPER, JOINTS, TASK, choose_topics
+from vla_adapter_ros.errors import DatasetError, ObservationError
+from vla_adapter_ros.processing.observation import Observation
+from vla_adapter_ros.robot.camera_view import camera_picture
+from vla_adapter_ros.robot.contract import RobotContract
+from vla_adapter_ros.robot.joint_state import JointStateReader
+
+ACTIONS = ('auto', 'commands', 'next_state')
+NO_OP_FILTERS = ('off', 'ends', 'all')
+# An arm this far from its commands does not follow them [rad]: it is moved by hand.
+IGNORED_COMMAND = 0.35
+# Clocks this far apart are different clocks (simulated time), not a delay.
+_OTHER_CLOCK = 0.5
+
+
+@dataclass(frozen=True)
+class BagOptions:
+    """How bags are read.
+
+    Attributes:
+        topics: role → topic, in place of those the bag names or that are found by name.
+        instruction: in place of the recorded one.
+        actions: `commands`, `next_state`, or `auto` (commands if there are any).
+        no_op_filter: see `kept_frames`.
+        no_op_tolerance: change of an action that counts as still [rad, open fraction].
+        fps: frames per second; None: the contract's rate.
+        limits: oldest inputs and largest skew of a frame; those of the policy node.
+    """
+
+    topics: Mapping[str, str] = field(default_factory=dict)
+    instruction: str | None = None
+    actions: str = 'auto'
+    no_op_filter: str = 'off'
+    no_op_tolerance: float = 1e-3
+    fps: int | None = None
+    limits: InputSettings = field(default_factory=InputSettings)
+
+
+class BagEpisode:
+    """A bag's frames and actions; images are read when they are asked for.
+
+    Args:
+        path: the bag.
+        contract: in place of the bag's own, which it must agree with.
+        options: how it is read.
+
+    Raises:
+        DatasetError: anything that would make the data wrong; the message names bag, stream and
+            time.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        contract: RobotContract | None = None,
+        options: BagOptions | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self._options = options = options or BagOptions()
+        self.place = f'bag {self.path.name}'
+        with BagFile(self.path) as bag:
+            self.contract = _agreed_contract(bag, contract)
+            named = _known_roles(bag, self.contract) | dict(options.topics)
+            topics = choose_topics(bag.types, self.contract, named, self.path.name)
+            self._topics = topics
+            self._joints = self._read_joints(bag)
+            self._cameras = {c: _stamps(bag, topic) for c, topic in topics.cameras.items()}
+            self._stamps = {c: stream.stamps for c, stream in self._cameras.items()}
+            self._stamps[JOINTS] = self._joints.stamps
+            self._alignment = self._align()
+            self.instruction = self._read_instruction(bag)
+            self.action_source, actions = self._read_actions(bag)
+        tolerance = options.no_op_tolerance
+        self._kept = kept_frames(actions, options.no_op_filter, tolerance)
+        self.actions = actions[self._kept]
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    # Joints and clock --------------------------------------------------------------------------
+
+    def _read_joints(self, bag: BagFile) -> _Joints:
+        topic = self._topics.joint_states
+        reader = JointStateReader(self.contract)
+        stamps, times, states = [], [], []
+        for message in bag.messages(topic):
+            decoded = bag.decode(topic, message.data)
+            # Another node may publish other joints on the same topic.
+            if not set(decoded.name) & set(self.contract.names):
+                continue
+            try:
+                states.append(reader.read(decoded.name, decoded.position))
+            except ObservationError as error:
+                at = (message.time - times[0]) / NANOSECONDS if times else 0.0
+                raise DatasetError(f'{self.place}: {topic}: at {at:.2f} s: {error}') from error
+            stamps.append(header_stamp(message.data) or message.time)
+            times.append(message.time)
+        if not states:
+            raise DatasetError(
+                f'{self.place}: {topic}: no state of {", ".join(self.contract.names)}'
+            )
+        order = ascending(np.array(stamps), f'{self.place}: {topic}')
+        rows = np.array(stamps)[order], np.array(times)[order], np.stack(states)[order]
+        return _Joints(*rows)
+
+    def _align(self) -> Alignment:
+        limits = self._options.limits
+        max_age = dict.fromkeys(self._cameras, limits.max_image_age)
+        max_age[JOINTS] = limits.max_joint_state_age
+        return align(self._stamps, self.frame_period, max_age, limits.max_skew, self.place)
+
+    @property
+    def frame_period(self) -> int:
+        """Time between two frames [ns]."""
+        fps = self._options.fps
+        seconds = self.contract.step_period if fps is None else 1.0 / fps
+        return round(seconds * NANOSECONDS)
+
+    # Actions -----------------------------------------------------------------------------------
+
+    def _read_actions(self, bag: BagFile) -> tuple[str, np.ndarray]:
+        """Return where the actions come from, and (T, J + 1) in contract order and units."""
+        wanted = self._options.actions
+        if wanted not in ACTIONS:
+            raise DatasetError(f'actions: got {wanted!r}, expected one of {ACTIONS}')
+        if wanted == 'commands' and self._topics.arm is None:
+            raise DatasetError(
+                f'{self.place}: no commands on {self.contract.front_end.arm_topic}; '
+                'use the next state as the action (--actions next_state)'
+            )
+        due = (self._alignment.stamps + self.frame_period) / NANOSECONDS
+        actions = np.stack([self._joints.at(float(time)) for time in due])
+        if wanted == 'next_state' or self._topics.arm is None:
+            return 'next_state', actions
+        measured = actions.copy()
+        arm, gripper = self._tracks(bag)
+        for row, time in zip(actions, due, strict=True):
+            if (joints := arm.at(float(time))) is not None:
+                row[:-1] = joints
+            if gripper is not None and (command := gripper.at(float(time))) is not None:
+                row[-1] = gripper_fraction(self.contract, float(command[0]))
+        apart = np.abs(actions - measured)[:, :-1].max(axis=1)
+        ignored = float((apart > IGNORED_COMMAND).mean())
+        if wanted == 'auto' and ignored > 0.5:
+            raise DatasetError(
+                f'{self.place}: the arm is more than {IGNORED_COMMAND} rad from its commands in '
+                f'{ignored:.0%} of the frames: if it was moved by hand, use --actions next_state; '
+                'if not, --actions commands'
+            )
+        return 'commands', actions
+
+    def _tracks(self, bag: BagFile) -> tuple[CommandTrack, CommandTrack | None]:
+        assert self._topics.arm is not None
+        if self.contract.front_end.kind == 'joint_commands':
+            return self._streams(bag, self._topics.arm)
+        gripper = None
+        if self._topics.gripper is not None:
+            # A controller's trajectory starts from where the gripper is, in the driver's unit.
+            spec = self.contract.front_end
+            span = spec.gripper_open_command - spec.gripper_closed_command
+
+            def measured(time: float) -> np.ndarray:
+                return spec.gripper_closed_command + self._joints.at(time)[-1:] * span
+
+            names = [self.contract.gripper.name]
+            gripper = self._trajectories(bag, self._topics.gripper, names, measured)
+        arm = self._trajectories(
+            bag, self._topics.arm, self.contract.joint_names, lambda t: self._joints.at(t)[:-1]
+        )
+        return arm, gripper
+
+    def _trajectories(
+        self, bag: BagFile, topic: str, names: Sequence[str], measured: Any
+    ) -> TrajectoryTrack:
+        track = TrajectoryTrack(names, measured, f'{self.place}: {topic}')
+        for message in bag.messages(topic):
+            # A trajectory without a stamp begins when it arrives.
+            stamp = header_stamp(message.data) / NANOSECONDS or self._joints.stamped(message.time)
+            track.add(bag.decode(topic, message.data), stamp)
+        return track
+
+    def _streams(self, bag: BagFile, topic: str) -> tuple[StreamTrack, StreamTrack]:
+        place = f'{self.place}: {topic}'
+        gripper_name = self.contract.gripper.name
+        arm, gripper = (
+            StreamTrack(self.contract.joint_names, place),
+            StreamTrack([gripper_name], place),
+        )
+        for message in bag.messages(topic):
+            decoded = bag.decode(topic, message.data)
+            time = self._joints.stamped(message.time)
+            arm.add(decoded.name, decoded.position, time)
+            # Left out, the driver keeps the gripper where it is.
+            if gripper_name in decoded.name:
+                gripper.add(decoded.name, decoded.position, time)
+        return arm, gripper
+
+    # Instruction -------------------------------------------------------------------------------
+
+    def _read_instruction(self, bag: BagFile) -> str:
+        text = self._options.instruction
+        if text is None and self._topics.instruction is not None:
+            text = self._recorded_instruction(bag, self._topics.instruction)
+        if text is None:
+            text = bag.custom.get(INSTRUCTION, '')
+        if not text.strip():
+            raise DatasetError(
+                f'{self.place}: the instruction is empty; give one with --instruction'
+            )
+        return text.strip()
+
+    def _recorded_instruction(self, bag: BagFile, topic: str) -> str | None:
+        """Return the instruction of the first frame; it must not change in the episode."""
+        start, end = (int(self._alignment.times[i]) for i in (0, -1))
+        # What was said before the recording is in the metadata alone.
+        text: str | None = bag.custom.get(INSTRUCTION, '').strip() or None
+        for message in bag.messages(topic):
+            time = round(self._joints.stamped(message.time) * NANOSECONDS)
+            found = bag.decode(topic, message.data).data.strip()
+            if time > end:
+                break
+            if text is not None and time > start and found != text:
+                raise DatasetError(
+                    f'{self.place}: the instruction changes at '
+                    f'{(time - start) / NANOSECONDS:.2f} s from {text!r} to {found!r}: '
+                    'record one episode per instruction'
+                )
+            text = found
+        return text
+
+    # Frames ------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> np.ndarray:
+        """(T, J + 1) proprioception in contract order."""
+        return self._joints.states[self._alignment.indices[JOINTS][self._kept]]
+
+    def images(self, camera: str, frames: Iterable[int]) -> Iterator[np.ndarray]:
+        """Yield (H, W, 3) uint8 RGB images of the frames, cropped, not yet turned."""
+        seen = self._alignment.indices[camera][self._kept]
+        wanted = [int(self._cameras[camera].numbers[seen[frame]]) for frame in frames]
+        uses = Counter(wanted)
+        held: dict[int, np.ndarray] = {}
+        source = self._decoded(camera, sorted(uses))
+        # Read once in the bag's order; what comes before its frame is held until its last use.
+        for number in wanted:
+            while number not in held:
+                place, picture = next(source)
+                held[place] = picture
+            yield held[number]
+            uses[number] -= 1
+            if not uses[number]:
+                del held[number]
+
+    def _decoded(self, camera: str, numbers: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+        topic = self._topics.cameras[camera]
+        wanted = iter(numbers)
+        number = next(wanted, None)
+        with BagFile(self.path) as bag:
+            first = 0
+            for place, message in enumerate(bag.messages(topic)):
+                first = first or message.time
+                if number is None:
+                    return
+                if place != number:
+                    continue
+                try:
+                    decoded = bag.decode(topic, message.data)
+                    yield place, camera_picture(decoded, self.contract.cameras[camera])
+                except ObservationError as error:
+                    at = (message.time - first) / NANOSECONDS
+                    raise DatasetError(f'{self.place}: {topic}: at {at:.2f} s: {error}') from error
+                number = next(wanted, None)
+
+    def observations(self) -> Iterator[Observation]:
+        """Yield the frames' observations, images cropped, not yet turned."""
+        frames = range(len(self))
+        views = {camera: self.images(camera, frames) for camera in self._cameras}
+        for frame, state in zip(frames, self.state, strict=True):
+            stamp = float(self._alignment.stamps[self._kept[frame]]) / NANOSECONDS
+            pictures = {camera: next(stream) for camera, stream in views.items()}
+            yield Observation(pictures, state, self.instruction, stamp)
+
+    # Report ------------------------------------------------------------------------------------
+
+    @cached_property
+    def report(self) -> dict[str, Any]:
+        """What a person wants to know of the conversion, as JSON data."""
+        alignment = self._alignment
+        streams = {}
+        for name, stamps in self._stamps.items():
+            intervals = np.diff(stamps) / NANOSECONDS
+            used = len(np.unique(alignment.indices[name][self._kept]))
+            streams[name] = {
+                'messages': len(stamps),
+                'rate': round(1.0 / float(np.median(intervals)), 2) if len(intervals) else 0.0,
+                'longest_gap': round(float(intervals.max(initial=0.0)), 4),
+                'missing': int(np.maximum(np.round(intervals / np.median(intervals)) - 1, 0).sum())
+                if len(intervals)
+                else 0,
+                'used': used,
+                'mean_age': round(float(alignment.ages[name].mean()), 4),
+                'max_age': round(float(alignment.ages[name].max()), 4),
+            }
+        return {
+            'bag': self.path.name,
+            'frames': len(self),
+            'dropped_no_ops': len(alignment.times) - len(self),
+            'duration': round(len(alignment.times) * self.frame_period / NANOSECONDS, 3),
+            'actions': self.action_source,
+            'mean_skew': round(float(alignment.skew.mean()), 4),
+            'max_skew': round(float(alignment.skew.max()), 4),
+            'streams': streams,
+        }
+
+
+@dataclass(frozen=True)
+class _Joints:
+    """Joint states: stamps (N,) and times of recording (N,) [ns], states (N, J + 1)."""
+
+    stamps: np.ndarray
+    times: np.ndarray
+    states: np.ndarray
+
+    def at(self, time: float) -> np.ndarray:
+        """Return the state at a stamp [s], between measurements on a straight line."""
+        moments = self.stamps / NANOSECONDS
+        return np.array([np.interp(time, moments, column) for column in self.states.T])
+
+    def stamped(self, time: int) -> float:
+        """Return the stamp [s] that belongs to a time of recording [ns].
+
+        They differ only where stamps come from another clock, as simulated time.
+        """
+        offset = np.median(self.times - self.stamps) / NANOSECONDS
+        if abs(offset) < _OTHER_CLOCK:
+            return time / NANOSECONDS
+        ends = np.interp(time, self.times, self.stamps) / NANOSECONDS
+        return float(ends)
+
+
+@dataclass(frozen=True)
+class _Images:
+    """Stamps (N,) of a camera's messages [ns], ascending, and their numbers (N,) in the bag."""
+
+    stamps: np.ndarray
+    numbers: np.ndarray
+
+
+def _stamps(bag: BagFile, topic: str) -> _Images:
+    """Read the stamps of a topic's messages; without stamps, when they were recorded."""
+    pairs = [(header_stamp(message.data), message.time) for message in bag.messages(topic)]
+    stamps = np.array([stamp or time for stamp, time in pairs], np.int64)
+    order = ascending(stamps, f'bag {bag.path.name}: {topic}')
+    return _Images(stamps[order], order)
+
+
+def _known_roles(bag: BagFile, contract: RobotContract) -> dict[str, str]:
+    """Return the recorder's topics that matter here; it may have recorded more."""
+    roles = {*contract.cameras, JOINTS, ARM, GRIPPER, TASK}
+    return {role: topic for role, topic in bag.recorded_topics.items() if role in roles}
+
+
+def _agreed_contract(bag: BagFile, wanted: RobotContract | None) -> RobotContract:
+    recorded = bag.contract
+    if wanted is None:
+        if recorded is None:
+            raise DatasetError(
+                f'bag {bag.path.name}: was recorded without a contract; give one with --contract'
+            )
+        return recorded
+    if recorded is not None and (found := wanted.differences(recorded)):
+        raise DatasetError(
+            f'bag {bag.path.name}: was recorded with another contract: {"; ".join(found)}'
+        )
+    return wanted

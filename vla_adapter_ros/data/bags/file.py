@@ -1,0 +1,190 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Reading rosbag2 bags (MCAP and SQLite) without ROS."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from functools import cached_property, lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import yaml
+
+from vla_adapter_ros.errors import ContractError, DatasetError
+from vla_adapter_ros.robot.contract import RobotContract
+
+if TYPE_CHECKING:
+    from rosbags.interfaces import Connection
+    from rosbags.typesys.store import Typestore
+
+METADATA = 'metadata.yaml'
+# Keys of our recorder in the bag's custom data; values are JSON, or text for the instruction.
+CONTRACT, TOPICS, INSTRUCTION = 'contract', 'topics', 'instruction'
+RECOVERY = 'python -m vla_adapter_ros.data.bags.recover'
+_STAMP = {True: struct.Struct('<iI'), False: struct.Struct('>iI')}
+
+
+class Message(NamedTuple):
+    """One recorded message: when it was recorded [ns], and its bytes (CDR)."""
+
+    time: int
+    data: bytes
+
+
+@lru_cache(maxsize=1)
+def message_types() -> Typestore:
+    """Return the message types that all supported distributions share."""
+    from rosbags.typesys import Stores, get_typestore
+
+    return get_typestore(Stores.ROS2_HUMBLE)
+
+
+def header_stamp(data: bytes) -> int:
+    """Return the stamp [ns] of a message whose first field is a std_msgs/Header."""
+    seconds, nanoseconds = _STAMP[bool(data[1] & 1)].unpack_from(data, 4)
+    return seconds * 1_000_000_000 + nanoseconds
+
+
+class BagFile:
+    """One bag, open for reading.
+
+    Args:
+        path: folder with metadata.yaml.
+
+    Raises:
+        DatasetError: not a bag, truncated or damaged; the message says how to recover it.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        from rosbags.rosbag2 import Reader, ReaderError
+
+        self.path = Path(path)
+        if not (self.path / METADATA).is_file():
+            raise DatasetError(
+                f'bag {self.path}: no {METADATA}: not a bag, or its recording was cut off; '
+                f'try {RECOVERY} {self.path}'
+            )
+        try:
+            self._reader = Reader(self.path)
+            self._reader.open()
+        except (ReaderError, OSError, ValueError, KeyError, AssertionError) as error:
+            raise self._damaged(error) from error
+
+    def _damaged(self, error: Exception) -> DatasetError:
+        return DatasetError(
+            f'bag {self.path}: truncated or damaged: {error}; try {RECOVERY} {self.path}'
+        )
+
+    @cached_property
+    def types(self) -> dict[str, str]:
+        """Topic → message type, of the topics that have messages."""
+        return {c.topic: c.msgtype for c in self._reader.connections if c.msgcount}
+
+    @cached_property
+    def custom(self) -> dict[str, str]:
+        """What the recorder wrote down beside the messages."""
+        information = yaml.safe_load((self.path / METADATA).read_text())
+        data = information.get('rosbag2_bagfile_information', {}).get('custom_data')
+        return {str(key): str(value) for key, value in (data or {}).items()}
+
+    @property
+    def contract(self) -> RobotContract | None:
+        """The contract the bag was recorded with, if it says.
+
+        Raises:
+            DatasetError: it says, but unreadably.
+        """
+        if CONTRACT not in self.custom:
+            return None
+        place = f'contract of bag {self.path.name}'
+        try:
+            return RobotContract.from_dict(json.loads(self.custom[CONTRACT]), place)
+        except (ContractError, ValueError) as error:
+            raise DatasetError(f'bag {self.path}: {error}') from error
+
+    @property
+    def recorded_topics(self) -> dict[str, str]:
+        """Role → topic, as our recorder wrote it; empty for other bags."""
+        found = json.loads(self.custom.get(TOPICS, '{}'))
+        return {str(role): str(topic) for role, topic in found.items()}
+
+    def messages(self, topic: str) -> Iterator[Message]:
+        """Yield a topic's messages in the order they were recorded.
+
+        Raises:
+            DatasetError: the bag is damaged there.
+        """
+        from rosbags.rosbag2 import ReaderError
+
+        connections = [c for c in self._reader.connections if c.topic == topic]
+        try:
+            for _, time, data in self._reader.messages(connections):
+                yield Message(time, data)
+        except (ReaderError, OSError, ValueError, AssertionError) as error:
+            raise self._damaged(error) from error
+
+    def decode(self, topic: str, data: bytes) -> Any:
+        """Return a message of a topic as an object with its fields.
+
+        Raises:
+            DatasetError: its type is unknown, or the bytes do not fit it.
+        """
+        from rosbags.typesys.store import TypesysError
+
+        kind = self.types[topic]
+        store = message_types()
+        try:
+            definition = store.get_msgdef(kind)
+        except (KeyError, TypesysError) as error:
+            raise DatasetError(f'bag {self.path}: {topic}: unknown type {kind}') from error
+        little = bool(data[1] & 1)
+        read = definition.deserialize_cdr_le if little else definition.deserialize_cdr_be
+        content = memoryview(data)[4:]
+        try:
+            message, end = read(content, 0, definition.cls, store)
+        except (ValueError, AssertionError, struct.error, IndexError) as error:
+            raise DatasetError(f'bag {self.path}: {topic}: not a {kind}: {error}') from error
+        # Publishers of ready-made bytes pad them to an estimated size: zeros at the end are fine.
+        if len(content) - end > 3 and any(content[end:]):
+            raise DatasetError(
+                f'bag {self.path}: {topic}: {len(content) - end} bytes too many for a {kind}'
+            )
+        return message
+
+    @property
+    def connections(self) -> list[Connection]:
+        """Topics with types and quality of service."""
+        return list(self._reader.connections)
+
+    def close(self) -> None:
+        """Close the bag."""
+        self._reader.close()
+
+    def __enter__(self) -> BagFile:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def find_bags(path: str | Path) -> list[Path]:
+    """Return the bags at `path`: itself, or those in the folder, by name.
+
+    Raises:
+        DatasetError: none there.
+    """
+    path = Path(path)
+    if (path / METADATA).is_file() or list(path.glob('*.mcap')) or list(path.glob('*.db3')):
+        return [path]
+    found = sorted(file.parent for file in path.glob('*/metadata.yaml'))
+    if not found:
+        raise DatasetError(f'{path}: no bag here (a folder with {METADATA})')
+    return found

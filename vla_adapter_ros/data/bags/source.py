@@ -1,0 +1,65 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Training straight from bags: no conversion, but each image is decoded when it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from vla_adapter_ros.data.bags.episode import BagEpisode, BagOptions
+from vla_adapter_ros.data.bags.file import find_bags
+from vla_adapter_ros.data.episodes import ActionMeaning, Episode, Vectors, files_fingerprint
+from vla_adapter_ros.robot.contract import RobotContract
+
+
+class BagSource:
+    """A bag, or a folder of bags, each one episode; see `EpisodeSource`.
+
+    Args:
+        path: bag or folder of bags.
+        contract: in place of the bags' own, which must agree with it and with each other.
+        options: how bags are read.
+
+    Raises:
+        DatasetError: as `BagEpisode`, or contracts differ between bags.
+    """
+
+    meaning: ActionMeaning = 'joint_target'
+
+    def __init__(
+        self,
+        path: str | Path,
+        contract: RobotContract | None = None,
+        options: BagOptions | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self._bags: list[BagEpisode] = []
+        for bag in find_bags(self.path):
+            self._bags.append(BagEpisode(bag, contract, options))
+            contract = self._bags[0].contract
+        self.contract: RobotContract | None = self._bags[0].contract
+        self._rotations = {c: spec.rotate for c, spec in self._bags[0].contract.cameras.items()}
+        self.cameras = tuple(self._rotations)
+        self.names = self._bags[0].contract.names
+        self.fps = 1e9 / self._bags[0].frame_period
+        self.episodes = [Episode(b.path.name, len(b), b.instruction) for b in self._bags]
+
+    def vectors(self, episode: int) -> Vectors:
+        """Return state and actions of all frames."""
+        bag = self._bags[episode]
+        return Vectors(bag.state.astype(np.float32), bag.actions.astype(np.float32))
+
+    def images(self, episode: int, camera: str, frames: Iterable[int]) -> Iterator[np.ndarray]:
+        """Yield (H, W, 3) uint8 RGB upright images of the given frames."""
+        for picture in self._bags[episode].images(camera, frames):
+            yield np.ascontiguousarray(np.rot90(picture, -self._rotations[camera] // 90))
+
+    def fingerprint(self) -> str:
+        """Return a hash of all files' names and sizes."""
+        files = [f for bag in self._bags for f in bag.path.iterdir() if f.is_file()]
+        # The crop may come from the caller's contract.
+        crops = [camera.crop for bag in self._bags for camera in bag.contract.cameras.values()]
+        cropped = f' {crops}' if any(crops) else ''
+        return files_fingerprint(self.path.parent, files) + cropped

@@ -1,0 +1,363 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Joins staged episodes into the files of a LeRobot v3.0 dataset.
+
+Data and video files are written once and never changed; the table of episodes and info.json,
+which name them, are replaced last. A crash in between leaves the old dataset and all staged
+episodes; running again starts over the unnamed files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vla_adapter_ros.data.files import read_json, write_json, write_text
+from vla_adapter_ros.data.lerobot import layout as layout
+from vla_adapter_ros.data.lerobot.staging import EPISODE, FRAMES
+from vla_adapter_ros.data.lerobot.video import (
+    CODEC_NAME,
+    KEY_FRAME_EVERY,
+    PIXEL_FORMAT,
+    join_videos,
+)
+from vla_adapter_ros.data.summary import (
+    Statistics,
+    flatten_statistics,
+    summarise,
+    summarise_histogram,
+)
+from vla_adapter_ros.data.versions import library_versions
+from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.robot.contract import RobotContract
+
+FORMAT_VERSION = 1
+MEGABYTE = 1_000_000
+ACTION_MEANING = 'absolute joint targets, to be reached one frame period after the frame'
+
+
+@dataclass
+class _Staged:
+    folder: Path
+    description: dict[str, Any]
+
+    @property
+    def key(self) -> str:
+        return str(self.description['key'])
+
+    @property
+    def length(self) -> int:
+        return int(self.description['length'])
+
+
+class _Existing:
+    """What the dataset holds already."""
+
+    def __init__(self, path: Path) -> None:
+        self.rows: list[dict[str, Any]] = []
+        self.tasks: list[str] = []
+        self.lines: list[str] = []
+        self.histograms: dict[str, np.ndarray] = {}
+        self.features: layout.Features | None = None
+        self.frames = 0
+        if not layout.is_dataset(path):
+            return
+        info = read_json(path / layout.INFO)
+        self.features = info['features']
+        for file in sorted((path / 'meta/episodes').rglob('*.parquet')):
+            self.rows += pq.read_table(file).to_pylist()
+        self.rows.sort(key=lambda row: int(row['episode_index']))
+        # info.json is replaced last: rows it does not count are of an interrupted run.
+        self.rows = self.rows[: info['total_episodes']]
+        self.frames = info['total_frames']
+        self.tasks = read_tasks(path)[: info['total_tasks']]
+        self.lines = (path / layout.EXTRA_EPISODES).read_text().splitlines()[: len(self.rows)]
+        histograms = read_json(path / layout.EXTRA)['image_histograms']
+        self.histograms = {name: np.array(rows) for name, rows in histograms.items()}
+
+    def next_file(self, prefix: str) -> int:
+        """Return the number of the first unused file of `data` or `videos/<key>`."""
+        used = [
+            row[f'{prefix}/chunk_index'] * layout.FILES_PER_CHUNK + row[f'{prefix}/file_index']
+            for row in self.rows
+        ]
+        return max(used, default=-1) + 1
+
+
+def read_tasks(path: Path) -> list[str]:
+    """Return the task texts in the order of their index."""
+    table = pq.read_table(path / layout.TASKS)
+    # The text is the pandas index: named 'task' by lerobot 0.6, unnamed by 0.4.
+    texts = table.column(next(name for name in table.column_names if name != 'task_index'))
+    order = np.argsort(table.column('task_index').to_numpy())
+    values = texts.to_pylist()
+    return [values[i] for i in order]
+
+
+class _Assembly:
+    """One run of `assemble`: the dataset that is there, plus what is staged."""
+
+    def __init__(
+        self,
+        path: Path,
+        staged: Sequence[_Staged],
+        existing: _Existing,
+        settings: Mapping[str, Any],
+        contract: RobotContract,
+    ) -> None:
+        self.path, self.staged, self.existing = path, staged, existing
+        self.settings, self.contract = settings, contract
+        self.fps = int(settings['fps'])
+        self.features = _features(staged, existing, settings, contract)
+        self.tasks = list(existing.tasks)
+        for episode in staged:
+            if episode.description['instruction'] not in self.tasks:
+                self.tasks.append(episode.description['instruction'])
+        self.rows = self._episode_rows()
+
+    def _episode_rows(self) -> list[dict[str, Any]]:
+        rows = []
+        first = self.existing.frames
+        for number, episode in enumerate(self.staged, start=len(self.existing.rows)):
+            rows.append(
+                {
+                    'episode_index': number,
+                    'tasks': [episode.description['instruction']],
+                    'length': episode.length,
+                    'dataset_from_index': first,
+                    'dataset_to_index': first + episode.length,
+                    'meta/episodes/chunk_index': 0,
+                    'meta/episodes/file_index': 0,
+                }
+            )
+            first += episode.length
+        return rows
+
+    def write_data(self) -> None:
+        schema = layout.parquet_schema(self.features)
+        sizes = [(episode.folder / FRAMES).stat().st_size for episode in self.staged]
+        number = self.existing.next_file('data')
+        for group in _groups(sizes, layout.DATA_FILE_MB * MEGABYTE):
+            place = layout.file_place(number)
+            file = self.path / layout.DATA_PATH.format(**place)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with pq.ParquetWriter(file, schema, compression='snappy') as writer:
+                for i in group:
+                    writer.write_table(self._episode_table(i, schema))
+                    self.rows[i] |= {f'data/{name}': value for name, value in place.items()}
+            number += 1
+
+    def _episode_table(self, i: int, schema: pa.Schema) -> pa.Table:
+        episode, row = self.staged[i], self.rows[i]
+        table = pq.read_table(episode.folder / FRAMES)
+        frames = np.arange(episode.length)
+        constant = np.ones(episode.length, np.int64)
+        task = self.tasks.index(episode.description['instruction'])
+        columns = {name: table.column(name) for name in table.column_names} | {
+            'timestamp': pa.array((frames / self.fps).astype(np.float32)),
+            'frame_index': pa.array(frames),
+            'episode_index': pa.array(constant * row['episode_index']),
+            'index': pa.array(frames + row['dataset_from_index']),
+            'task_index': pa.array(constant * task),
+        }
+        return pa.table([columns[name] for name in schema.names], schema=schema)
+
+    def write_videos(self, camera: str) -> None:
+        key = layout.image_key(camera)
+        prefix = f'videos/{key}'
+        sizes = [(episode.folder / f'{camera}.mp4').stat().st_size for episode in self.staged]
+        number = self.existing.next_file(prefix)
+        for group in _groups(sizes, layout.VIDEO_FILE_MB * MEGABYTE):
+            place = layout.file_place(number)
+            file = self.path / layout.VIDEO_PATH.format(video_key=key, **place)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            join_videos([self.staged[i].folder / f'{camera}.mp4' for i in group], file, self.fps)
+            frame = 0
+            for i in group:
+                length = self.staged[i].length
+                self.rows[i] |= {f'{prefix}/{name}': value for name, value in place.items()}
+                self.rows[i] |= {
+                    f'{prefix}/from_timestamp': frame / self.fps,
+                    f'{prefix}/to_timestamp': (frame + length) / self.fps,
+                }
+                frame += length
+            number += 1
+
+    def remove_strays(self) -> None:
+        """Remove data and video files that no episode names: left by an interrupted run."""
+        rows = [*self.existing.rows, *self.rows]
+        named = set()
+        for prefix, pattern in [('data', layout.DATA_PATH), *self._video_patterns()]:
+            for row in rows:
+                place = {name: row[f'{prefix}/{name}'] for name in ('chunk_index', 'file_index')}
+                named.add(self.path / pattern.format(**place))
+        for file in [*self.path.glob('data/*/*'), *self.path.glob('videos/*/*/*')]:
+            if file not in named:
+                file.unlink()
+
+    def _video_patterns(self) -> list[tuple[str, str]]:
+        if self.settings['storage'] != 'video':
+            return []
+        keys = [layout.image_key(camera) for camera in self.contract.cameras]
+        return [(f'videos/{k}', layout.VIDEO_PATH.replace('{video_key}', k)) for k in keys]
+
+    def write_meta(self) -> None:
+        histograms = dict(self.existing.histograms)
+        for i, episode in enumerate(self.staged):
+            statistics = _episode_statistics(self.path, episode, self.rows[i], self.features)
+            self.rows[i] |= flatten_statistics(statistics)
+            for camera, counts in episode.description['histograms'].items():
+                histograms[camera] = histograms.get(camera, 0) + np.array(counts)
+        rows = [*self.existing.rows, *self.rows]
+        place = self.path / layout.EPISODES_PATH.format(chunk_index=0, file_index=0)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        _replace_table(place, pa.Table.from_pylist(rows))
+        write_tasks(self.path / layout.TASKS, self.tasks)
+        write_json(self.path / layout.STATS, self._statistics(histograms))
+        lines = [
+            json.dumps({'key': e.key, 'metadata': e.description['metadata']}) for e in self.staged
+        ]
+        text = '\n'.join([*self.existing.lines, *lines]) + '\n'
+        write_text(self.path / layout.EXTRA_EPISODES, text)
+        write_json(self.path / layout.EXTRA, self._extra(histograms))
+        frames = rows[-1]['dataset_to_index']
+        robot, tasks = self.contract.name, len(self.tasks)
+        info = layout.make_info(self.features, self.fps, robot, len(rows), frames, tasks)
+        write_json(self.path / layout.INFO, info)
+
+    def _statistics(self, histograms: Mapping[str, np.ndarray]) -> dict[str, Statistics]:
+        values: dict[str, list[np.ndarray]] = {}
+        names = [layout.STATE, layout.ACTION, *layout.INDEX_COLUMNS]
+        for file in sorted((self.path / 'data').rglob('*.parquet')):
+            table = pq.read_table(file, columns=names)
+            for name in names:
+                values.setdefault(name, []).append(column_matrix(table.column(name)))
+        statistics = {name: summarise(np.concatenate(parts)) for name, parts in values.items()}
+        for camera, counts in histograms.items():
+            statistics[layout.image_key(camera)] = summarise_histogram(counts)
+        return statistics
+
+    def _extra(self, histograms: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        return {
+            'format_version': FORMAT_VERSION,
+            **self.settings,
+            'images': 'upright: the rotation of the contract is applied',
+            'action': ACTION_MEANING,
+            'versions': library_versions(),
+            'image_histograms': {name: counts.tolist() for name, counts in histograms.items()},
+        }
+
+
+def assemble(
+    path: Path, staging: Path, settings: Mapping[str, Any], contract: RobotContract
+) -> None:
+    """Add the staged episodes to the dataset at `path`.
+
+    Raises:
+        DatasetError: nothing is staged and there is no dataset, or image sizes differ.
+    """
+    existing = _Existing(path)
+    known = {json.loads(line)['key'] for line in existing.lines}
+    staged = [episode for episode in _read_staged(staging) if episode.key not in known]
+    if not staged:
+        if existing.rows:
+            return
+        raise DatasetError(f'{path}: no episodes to make a dataset of')
+    assembly = _Assembly(path, staged, existing, settings, contract)
+    assembly.write_data()
+    if settings['storage'] == 'video':
+        for camera in contract.cameras:
+            assembly.write_videos(camera)
+    assembly.remove_strays()
+    assembly.write_meta()
+
+
+def _read_staged(staging: Path) -> list[_Staged]:
+    folders = sorted(
+        path for path in staging.iterdir() if path.is_dir() and not path.name.startswith('.')
+    )
+    return [_Staged(folder, read_json(folder / EPISODE)) for folder in folders]
+
+
+def _features(
+    staged: Sequence[_Staged],
+    existing: _Existing,
+    settings: Mapping[str, Any],
+    contract: RobotContract,
+) -> layout.Features:
+    sizes = staged[0].description['sizes']
+    for episode in staged:
+        if episode.description['sizes'] != sizes:
+            raise DatasetError(
+                f'episode {episode.key!r}: images are {episode.description["sizes"]} '
+                f'(height, width), those of {staged[0].key!r} are {sizes}'
+            )
+    codec = {
+        'codec': CODEC_NAME,
+        'pix_fmt': PIXEL_FORMAT,
+        'g': KEY_FRAME_EVERY,
+        'crf': settings['quality'],
+    }
+    cameras = {camera: tuple(sizes[camera]) for camera in contract.cameras}
+    features = layout.make_features(
+        contract.names, cameras, settings['storage'], settings['fps'], codec
+    )
+    for name, feature in (existing.features or {}).items():
+        if features[name]['shape'] != feature['shape']:
+            raise DatasetError(
+                f'{name}: shape {features[name]["shape"]}, in the dataset {feature["shape"]}'
+            )
+    return features
+
+
+def _groups(sizes: Sequence[int], most: int) -> Iterable[range]:
+    """Yield ranges of consecutive items whose sizes sum to at most `most` (or one item)."""
+    start, total = 0, 0
+    for index, size in enumerate(sizes):
+        if index > start and total + size > most:
+            yield range(start, index)
+            start, total = index, 0
+        total += size
+    yield range(start, len(sizes))
+
+
+def _episode_statistics(
+    path: Path, episode: _Staged, row: Mapping[str, Any], features: layout.Features
+) -> dict[str, Statistics]:
+    table = pq.read_table(episode.folder / FRAMES, columns=[layout.STATE, layout.ACTION])
+    statistics = {
+        name: summarise(column_matrix(table.column(name))) for name in table.column_names
+    }
+    for camera, counts in episode.description['histograms'].items():
+        statistics[layout.image_key(camera)] = summarise_histogram(np.array(counts))
+    return statistics
+
+
+def column_matrix(column: pa.ChunkedArray) -> np.ndarray:
+    """Return a column of numbers, or of lists of D numbers, as (N, D)."""
+    rows = len(column)
+    flat: Any = column
+    while pa.types.is_list(flat.type) or pa.types.is_fixed_size_list(flat.type):
+        flat = pa.chunked_array([chunk.flatten() for chunk in flat.chunks])
+    return flat.to_numpy().reshape(rows, -1)
+
+
+def write_tasks(path: Path, tasks: Sequence[str]) -> None:
+    """Write tasks.parquet: a pandas table indexed by the task's text."""
+    import pandas as pd
+
+    index = pd.Index(list(tasks), name='task')
+    frame = pd.DataFrame({'task_index': np.arange(len(tasks))}, index=index)
+    _replace_table(path, pa.Table.from_pandas(frame))
+
+
+def _replace_table(path: Path, table: pa.Table) -> None:
+    temporary = path.with_name(f'.{path.name}')
+    pq.write_table(table, temporary)
+    temporary.replace(path)

@@ -1,0 +1,234 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""One episode as a folder: frames.parquet, a video per camera, episode.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from vla_adapter_ros.data.files import new_folder
+from vla_adapter_ros.data.lerobot import layout as layout
+from vla_adapter_ros.data.lerobot.video import VideoWriter
+from vla_adapter_ros.data.summary import image_histogram
+from vla_adapter_ros.errors import DatasetError, ObservationError
+from vla_adapter_ros.processing.images import ImageConfig, check_image, to_model_size
+from vla_adapter_ros.processing.observation import Observation
+from vla_adapter_ros.robot.contract import RobotContract
+
+FRAMES, EPISODE = 'frames.parquet', 'episode.json'
+# One image in this many goes into the images' statistics.
+STATISTICS_STRIDE = 8
+
+
+@dataclass
+class StagedEpisode:
+    """What is known of an episode apart from its frames."""
+
+    key: str
+    instruction: str | None
+    actions: np.ndarray
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+class _Frames:
+    """Takes observations one by one; images go to their files at once."""
+
+    def __init__(
+        self,
+        folder: Path,
+        contract: RobotContract,
+        fps: int,
+        size: int | None,
+        storage: str,
+        quality: int,
+    ) -> None:
+        self._folder = folder
+        self._contract = contract
+        self._images = ImageConfig(size=size or 224, jpeg_round_trip=False)
+        self._resize = size is not None
+        self._storage = storage
+        self._fps, self._quality = fps, quality
+        self._stack = ExitStack()
+        self._videos: dict[str, VideoWriter] = {}
+        self.states: list[np.ndarray] = []
+        self.encoded: dict[str, list[bytes]] = {camera: [] for camera in contract.cameras}
+        self.histograms: dict[str, np.ndarray] = {}
+        self.sizes: dict[str, tuple[int, int]] = {}
+
+    def add(self, observation: Observation) -> None:
+        index = len(self.states)
+        self.states.append(self._state(observation, index))
+        for camera, spec in self._contract.cameras.items():
+            if camera not in observation.images:
+                raise DatasetError(
+                    f'observation {index}: no image of camera {camera!r}; '
+                    f'it has {sorted(observation.images)}'
+                )
+            self._add_image(camera, observation.images[camera], spec.rotate, index)
+
+    def _state(self, observation: Observation, index: int) -> np.ndarray:
+        state = np.asarray(observation.proprioception, np.float64)
+        if state.shape != (self._contract.action_dim,):
+            raise DatasetError(
+                f'observation {index}: proprioception has shape {state.shape}, '
+                f'expected ({self._contract.action_dim},)'
+            )
+        _check_finite(state[None], self._contract, f'observation {index}: proprioception')
+        return state
+
+    def _add_image(self, camera: str, image: np.ndarray, rotate: int, index: int) -> None:
+        try:
+            check_image(image)
+        except ObservationError as error:
+            raise DatasetError(f'observation {index}: {camera}: {error}') from error
+        if self._resize:
+            image = to_model_size(image, self._images, rotate=rotate)
+        else:
+            image = np.rot90(image, -rotate // 90)
+        size = (image.shape[0], image.shape[1])
+        if self.sizes.setdefault(camera, size) != size:
+            raise DatasetError(
+                f'observation {index}: {camera} is {size[1]}x{size[0]}, the images before are '
+                f'{self.sizes[camera][1]}x{self.sizes[camera][0]}'
+            )
+        if index % STATISTICS_STRIDE == 0:
+            total = self.histograms.setdefault(camera, np.zeros((3, 256), np.int64))
+            total += image_histogram(image)
+        self._store(camera, image)
+
+    def _store(self, camera: str, image: np.ndarray) -> None:
+        if self._storage == 'image':
+            self.encoded[camera].append(encode_png(image))
+            return
+        if camera not in self._videos:
+            writer = VideoWriter(self._folder / f'{camera}.mp4', self._fps, self._quality)
+            self._videos[camera] = self._stack.enter_context(writer)
+        self._videos[camera].write(image)
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """Return a uint8 RGB image as PNG (lossless)."""
+    import cv2
+
+    # Level 1 is five times as fast as the default and 5 % larger on camera images.
+    _, data = cv2.imencode('.png', image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    return data.tobytes()
+
+
+def decode_image(data: bytes) -> np.ndarray:
+    """Return the (H, W, 3) uint8 RGB image of PNG or JPEG bytes.
+
+    Raises:
+        DatasetError: the bytes are no image.
+    """
+    import cv2
+
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if image is None:
+        raise DatasetError(f'image of {len(data)} bytes: neither PNG nor JPEG')
+    return np.ascontiguousarray(image[..., ::-1])
+
+
+def stage_episode(
+    target: Path,
+    episode: StagedEpisode,
+    observations: Iterable[Observation],
+    contract: RobotContract,
+    *,
+    fps: int,
+    image_size: int | None,
+    storage: str,
+    quality: int,
+) -> None:
+    """Write one episode into the folder `target`, which appears only when complete.
+
+    Raises:
+        DatasetError: observations, actions or instruction are not what the contract wants.
+    """
+    check_actions(episode.actions, contract)
+    with new_folder(target) as folder:
+        frames = _Frames(folder, contract, fps, image_size, storage, quality)
+        try:
+            for index, observation in enumerate(observations):
+                if index == 0 and episode.instruction is None:
+                    episode.instruction = observation.instruction
+                frames.add(observation)
+        finally:
+            frames.close()
+        if len(frames.states) != len(episode.actions):
+            raise DatasetError(
+                f'episode {episode.key!r}: {len(frames.states)} observations, '
+                f'{len(episode.actions)} actions'
+            )
+        instruction = (episode.instruction or '').strip()
+        if not instruction:
+            raise DatasetError(f'episode {episode.key!r}: the instruction is empty')
+        _write_frames(folder / FRAMES, frames, episode.actions, storage)
+        _write_description(folder / EPISODE, episode, instruction, frames)
+
+
+def check_actions(actions: np.ndarray, contract: RobotContract) -> None:
+    """Raise DatasetError unless actions are (T, J + 1), finite, and at least one."""
+    if actions.ndim != 2 or actions.shape[1] != contract.action_dim or not len(actions):
+        raise DatasetError(
+            f'actions: got shape {actions.shape}, expected (frames, {contract.action_dim})'
+        )
+    _check_finite(actions, contract, 'actions')
+
+
+def _check_finite(values: np.ndarray, contract: RobotContract, what: str) -> None:
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        row, column = bad[0]
+        raise DatasetError(
+            f'{what}: frame {row}, {contract.names[column]} is {values[row, column]}'
+        )
+
+
+def _write_frames(path: Path, frames: _Frames, actions: np.ndarray, storage: str) -> None:
+    columns: dict[str, pa.Array] = {
+        layout.STATE: vector_column(np.stack(frames.states)),
+        layout.ACTION: vector_column(actions),
+    }
+    if storage == 'image':
+        for camera, encoded in frames.encoded.items():
+            names = pa.nulls(len(encoded), pa.string())
+            columns[layout.image_key(camera)] = pa.StructArray.from_arrays(
+                [pa.array(encoded, pa.binary()), names], names=['bytes', 'path']
+            )
+    # PNG does not compress further.
+    pq.write_table(pa.table(columns), path, compression='snappy', use_dictionary=False)
+
+
+def vector_column(values: np.ndarray) -> pa.FixedSizeListArray:
+    """Return (N, D) values as a column of float32 lists of length D."""
+    flat = pa.array(np.ascontiguousarray(values, np.float32).ravel())
+    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+
+
+def _write_description(
+    path: Path, episode: StagedEpisode, instruction: str, frames: _Frames
+) -> None:
+    description: Mapping[str, Any] = {
+        'key': episode.key,
+        'instruction': instruction,
+        'length': len(frames.states),
+        'sizes': frames.sizes,
+        'histograms': {name: rows.tolist() for name, rows in frames.histograms.items()},
+        'metadata': episode.metadata,
+    }
+    try:
+        path.write_text(json.dumps(description))
+    except TypeError as error:
+        raise DatasetError(f'episode {episode.key!r}: metadata is not JSON: {error}') from error

@@ -1,0 +1,232 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Writes LeRobot v3.0 datasets, one episode at a time, without the lerobot library.
+
+    writer = DatasetWriter('datasets/pick', contract)
+    writer.add_episode(observations, actions, 'pick up the red cube', {'success': True})
+    writer.finalize()
+
+Each episode is first staged as a folder of its own that appears at once, complete. Several
+processes may therefore add episodes to one path, a killed process loses only its current
+episode, and opening the path again carries on. `finalize` joins what is staged into the
+dataset; it can be called again after more episodes.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from vla_adapter_ros.data.files import (
+    read_json,
+    remove_abandoned,
+    storage_errors,
+    write_json,
+)
+from vla_adapter_ros.data.lerobot import layout as layout
+from vla_adapter_ros.data.lerobot.staging import StagedEpisode, stage_episode
+from vla_adapter_ros.data.lerobot.video import QUALITY
+from vla_adapter_ros.errors import ContractError, DatasetError
+from vla_adapter_ros.processing.observation import Observation
+from vla_adapter_ros.robot.contract import RobotContract
+
+STAGING, SETTINGS = '.staging', 'settings.json'
+_KEY = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.+-]{0,199}')
+
+
+class DatasetWriter:
+    """Adds episodes to a LeRobot v3.0 dataset.
+
+    Args:
+        path: folder of the dataset.
+        contract: robot contract; travels in the dataset. Its cameras are what is stored.
+        fps: frames per second, a whole multiple of the contract's rate; None: that rate.
+        image_size: side of the stored square images [px], resized as for the model; None: as
+            the camera gives them. Images are stored upright: the contract's rotation is applied.
+        storage: `video` (H.264) or `image` (PNG, lossless).
+        append: add to a dataset that is already there. Without it a finished dataset is refused;
+            one that was interrupted before `finalize` is always carried on.
+        quality: constant rate factor of the videos (lower is better and larger).
+
+    Raises:
+        DatasetError: the path holds a finished dataset or another kind of one.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        contract: RobotContract,
+        *,
+        fps: int | None = None,
+        image_size: int | None = None,
+        storage: str = 'video',
+        append: bool = False,
+        quality: int = QUALITY,
+    ) -> None:
+        if storage not in layout.STORAGES:
+            raise DatasetError(f'storage: got {storage!r}, expected one of {layout.STORAGES}')
+        self.path = Path(path)
+        self.contract = contract
+        self.fps = frame_rate(contract, fps)
+        self.image_size = image_size
+        self.storage = storage
+        self.quality = quality
+        self._staging = self.path / STAGING
+        if layout.is_dataset(self.path) and not append and not self._staging.is_dir():
+            raise DatasetError(f'{self.path}: already holds a dataset; append to it or remove it')
+        self._agree_with_existing()
+        remove_abandoned(self._staging)
+
+    def settings(self) -> dict[str, Any]:
+        """Return what all episodes of the dataset share."""
+        return {
+            'contract': self.contract.to_dict(),
+            'fps': self.fps,
+            'image_size': self.image_size,
+            'storage': self.storage,
+            'quality': self.quality,
+        }
+
+    def _agree_with_existing(self) -> None:
+        extra = self.path / layout.EXTRA
+        settings = self._staging / SETTINGS
+        mine = self.settings()
+        for place in (extra, settings):
+            if place.is_file():
+                _check_settings(place, read_json(place), mine, self.contract)
+        if layout.is_dataset(self.path) and not extra.is_file():
+            raise DatasetError(f'{self.path}: was not written by this package (no {extra.name})')
+        if not settings.is_file():
+            self._staging.mkdir(parents=True, exist_ok=True)
+            write_json(settings, mine)
+
+    def keys(self) -> set[str]:
+        """Return the keys of all episodes, staged and final."""
+        staged = {path.name for path in self._staging.glob('*') if path.is_dir()}
+        return {key for key in staged if _KEY.fullmatch(key)} | set(final_keys(self.path))
+
+    def add_episode(
+        self,
+        observations: Iterable[Observation],
+        actions: np.ndarray | Sequence[np.ndarray],
+        instruction: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        *,
+        key: str | None = None,
+    ) -> str:
+        """Add one episode.
+
+        Args:
+            observations: T observations at `fps`, images as the camera gives them; may be an
+                iterator, so that an episode need not fit in memory.
+            actions: (T, J + 1) absolute targets in contract order and units; `actions[t]` is to
+                be reached one frame period after observation t.
+            instruction: what was done; None: the first observation's.
+            metadata: JSON data kept with the episode (seed, success, operator, …).
+            key: name of the episode, unique in the dataset; orders the episodes. Give one when
+                several processes write. None: the next free number.
+
+        Returns:
+            The episode's key.
+
+        Raises:
+            DatasetError: lengths, shapes, sizes or values do not fit, or the disk is full;
+                nothing of the episode is kept then, everything before it is.
+        """
+        key = self._next_key() if key is None else key
+        if not _KEY.fullmatch(key):
+            raise DatasetError(f'episode key: got {key!r}, expected letters, digits and _.+-')
+        if key in self.keys():
+            raise DatasetError(f'{self.path}: episode {key!r} is there already')
+        episode = StagedEpisode(
+            key=key,
+            instruction=instruction,
+            actions=np.asarray(actions, np.float64),
+            metadata=dict(metadata or {}),
+        )
+        kept = f'episode {key!r} is not kept, the {len(self.keys())} before it are'
+        with storage_errors(self._staging / key, kept):
+            stage_episode(
+                self._staging / key, episode, observations, self.contract,
+                fps=self.fps, image_size=self.image_size, storage=self.storage,
+                quality=self.quality,
+            )  # fmt: skip
+        return key
+
+    def _next_key(self) -> str:
+        numbers = [int(key) for key in self.keys() if key.isdigit()]
+        return f'{max(numbers, default=-1) + 1:06d}'
+
+    def finalize(self) -> None:
+        """Join the staged episodes into the dataset; call in one process.
+
+        Raises:
+            DatasetError: there is no episode, or the disk is full (all staged episodes are kept).
+        """
+        from vla_adapter_ros.data.lerobot.assembly import assemble
+
+        with storage_errors(self.path, 'all staged episodes are kept; run again'):
+            assemble(self.path, self._staging, self.settings(), self.contract)
+        shutil.rmtree(self._staging)
+
+    def __enter__(self) -> DatasetWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # After an error the staged episodes wait for the next run.
+        if kind is None:
+            self.finalize()
+
+
+def frame_rate(contract: RobotContract, fps: int | None) -> int:
+    """Return the dataset's frames per second.
+
+    Raises:
+        DatasetError: `fps` (or the contract's rate) is not a whole number, or not a multiple of
+            the contract's rate.
+    """
+    rate = 1.0 / contract.step_period
+    chosen = rate if fps is None else float(fps)
+    steps = chosen * contract.step_period
+    if abs(chosen - round(chosen)) > 1e-6 or abs(steps - round(steps)) > 1e-6 or steps < 0.5:
+        raise DatasetError(
+            f'fps: got {chosen:g}, expected a whole multiple of the contract rate {rate:g} Hz '
+            f'(step_period {contract.step_period:g} s)'
+        )
+    return round(chosen)
+
+
+def final_keys(path: Path) -> list[str]:
+    """Return the keys of the finished dataset's episodes, in order."""
+    import json
+
+    lines = path / layout.EXTRA_EPISODES
+    if not lines.is_file():
+        return []
+    return [json.loads(line)['key'] for line in lines.read_text().splitlines()]
+
+
+def _check_settings(
+    place: Path, theirs: Mapping[str, Any], mine: Mapping[str, Any], contract: RobotContract
+) -> None:
+    try:
+        there = RobotContract.from_dict(theirs['contract'], source=place.name)
+    except (KeyError, ContractError) as error:
+        raise DatasetError(f'{place}: no readable contract: {error}') from error
+    if found := contract.differences(there):
+        raise DatasetError(f'{place}: another contract: {"; ".join(found)}')
+    for name in ('fps', 'image_size', 'storage'):
+        if theirs.get(name) != mine[name]:
+            raise DatasetError(
+                f'{place}: {name} is {theirs.get(name)!r} there, {mine[name]!r} here'
+            )

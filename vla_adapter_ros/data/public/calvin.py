@@ -1,0 +1,75 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Reads CALVIN's language-annotated demonstrations (episode_*.npz)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vla_adapter_ros.data.episodes import ActionMeaning, Episode, Vectors, files_fingerprint
+from vla_adapter_ros.data.public.benchmark_vectors import ACTION_NAMES, calvin_vectors
+from vla_adapter_ros.errors import DatasetError
+
+VIEWS = {'third_person': 'rgb_static', 'wrist': 'rgb_gripper'}
+ANNOTATIONS = 'lang_annotations/auto_lang_ann.npy'
+FPS = 30.0
+
+
+class CalvinSource:
+    """A `training` or `validation` folder of CALVIN; see `EpisodeSource`.
+
+    Its annotation file is a Python pickle: open only what you trust.
+
+    Raises:
+        DatasetError: the annotations or a step are missing or damaged.
+    """
+
+    fps = FPS
+    cameras = tuple(VIEWS)
+    contract = None
+    meaning: ActionMeaning = 'per_step'
+    names = ACTION_NAMES
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        annotations = self.path / ANNOTATIONS
+        try:
+            found = np.load(annotations, allow_pickle=True).item()
+            texts, spans = found['language']['ann'], found['info']['indx']
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DatasetError(f'{annotations}: cannot be read: {error!r}') from error
+        self._spans = [(int(first), int(last)) for first, last in spans]
+        self.episodes = [
+            Episode(f'{first:07d}_{last:07d}', last - first + 1, str(text).strip())
+            for (first, last), text in zip(self._spans, texts, strict=True)
+        ]
+
+    def _step(self, episode: int, frame: int) -> Any:
+        file = self.path / f'episode_{self._spans[episode][0] + frame:07d}.npz'
+        try:
+            return np.load(file)
+        except (OSError, ValueError) as error:
+            raise DatasetError(f'{file}: cannot be read: {error}') from error
+
+    def vectors(self, episode: int) -> Vectors:
+        """Return state and actions of all frames."""
+        state, actions = [], []
+        for frame in range(self.episodes[episode].length):
+            with self._step(episode, frame) as step:
+                state.append(step['robot_obs'])
+                actions.append(step['rel_actions'])
+        return calvin_vectors(np.stack(state), np.stack(actions))
+
+    def images(self, episode: int, camera: str, frames: Iterable[int]) -> Iterator[np.ndarray]:
+        """Yield (H, W, 3) uint8 RGB images of the given frames."""
+        for frame in frames:
+            with self._step(episode, frame) as step:
+                yield np.ascontiguousarray(step[VIEWS[camera]])
+
+    def fingerprint(self) -> str:
+        """Return a hash of the annotations and of the steps' names and sizes."""
+        steps = self.path.glob('episode_*.npz')
+        return files_fingerprint(self.path, steps, [self.path / ANNOTATIONS])

@@ -1,0 +1,140 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Reads RLDS data sets (TFRecord shards of episodes) of LIBERO and CALVIN without TensorFlow.
+
+These are the sets the released checkpoints were trained on: `modified_libero_rlds` (images
+already upright) and `calvin_abc_rlds`.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vla_adapter_ros.data.episodes import ActionMeaning, Episode, Vectors, files_fingerprint
+from vla_adapter_ros.data.lerobot.staging import decode_image
+from vla_adapter_ros.data.public.benchmark_vectors import (
+    ACTION_NAMES,
+    calvin_vectors,
+    libero_vectors,
+)
+from vla_adapter_ros.data.public.tfrecord import check_record, parse_example, record_bounds
+from vla_adapter_ros.errors import DatasetError
+
+OBSERVATION = 'steps/observation/'
+STATE, ACTION = OBSERVATION + 'state', 'steps/action'
+INSTRUCTION = 'steps/language_instruction'
+
+
+@dataclass(frozen=True)
+class _Flavour:
+    """One kind of RLDS set: its views, frame rate, and what its vectors become."""
+
+    views: dict[str, str]
+    fps: float
+    vectors: Callable[[np.ndarray, np.ndarray], Vectors]
+
+
+FLAVOURS = (
+    _Flavour({'third_person': 'image', 'wrist': 'wrist_image'}, 20.0, libero_vectors),
+    _Flavour({'third_person': 'rgb_static', 'wrist': 'rgb_gripper'}, 30.0, calvin_vectors),
+)
+
+
+class RLDSSource:
+    """A folder of `*.tfrecord-*` shards; see `EpisodeSource`.
+
+    Raises:
+        DatasetError: a shard is truncated or damaged, or has none of the known layouts.
+    """
+
+    contract = None
+    meaning: ActionMeaning = 'per_step'
+    names = ACTION_NAMES
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        # The shards' prefix may differ from the folder's name (libero_10_no_noops).
+        self._files = sorted(self.path.glob('*.tfrecord-*'))
+        self._buffers: dict[Path, memoryview] = {}
+        self._places: list[tuple[Path, int, int]] = []
+        for file in self._files:
+            bounds = record_bounds(self._buffer(file), file.name)
+            self._places += [(file, start, end) for start, end in bounds]
+        if not self._places:
+            raise DatasetError(f'{self.path}: no records in {len(self._files)} shards')
+        self._flavour = self._recognise()
+        self.cameras = tuple(self._flavour.views)
+        self.fps = self._flavour.fps
+        self.episodes = [self._episode(number) for number in range(len(self._places))]
+
+    def _buffer(self, file: Path) -> memoryview:
+        if file not in self._buffers:
+            if not file.stat().st_size:
+                return memoryview(b'')
+            with file.open('rb') as opened:
+                mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+            self._buffers[file] = memoryview(mapped)
+        return self._buffers[file]
+
+    def _parse(self, number: int, wanted: Iterable[str]) -> dict[str, Any]:
+        file, start, end = self._places[number]
+        try:
+            return parse_example(self._buffer(file)[start:end], set(wanted))
+        except DatasetError as error:
+            raise DatasetError(f'{file.name}: record at byte {start}: {error}') from error
+
+    def _recognise(self) -> _Flavour:
+        for flavour in FLAVOURS:
+            keys = [OBSERVATION + view for view in flavour.views.values()]
+            if len(self._parse(0, keys)) == len(keys):
+                return flavour
+        known = [list(flavour.views.values()) for flavour in FLAVOURS]
+        raise DatasetError(f'{self.path}: expected the images {" or ".join(map(str, known))}')
+
+    def _episode(self, number: int) -> Episode:
+        found = self._parse(number, (ACTION, INSTRUCTION))
+        if ACTION not in found or not found.get(INSTRUCTION):
+            file, start, _ = self._places[number]
+            raise DatasetError(f'{file.name}: record at byte {start}: no action or instruction')
+        text = bytes(found[INSTRUCTION][0]).decode().strip()
+        return Episode(f'episode_{number:06d}', len(found[ACTION]) // 7, text)
+
+    def vectors(self, episode: int) -> Vectors:
+        """Return state and actions of all frames."""
+        found = self._parse(episode, (STATE, ACTION))
+        length = self.episodes[episode].length
+        if STATE not in found or len(found[STATE]) % length:
+            raise DatasetError(f'{self.path}: episode {episode}: no state for each of its steps')
+        state = found[STATE].reshape(length, -1)
+        return self._flavour.vectors(state, found[ACTION].reshape(length, 7))
+
+    def images(self, episode: int, camera: str, frames: Iterable[int]) -> Iterator[np.ndarray]:
+        """Yield (H, W, 3) uint8 RGB images of the given frames."""
+        file, start, end = self._places[episode]
+        check_record(self._buffer(file), start, end, file.name)
+        key = OBSERVATION + self._flavour.views[camera]
+        encoded = self._parse(episode, (key,))[key]
+        for frame in frames:
+            yield _decode(bytes(encoded[frame]))
+
+    def fingerprint(self) -> str:
+        """Return a hash of all shards' names and sizes."""
+        return files_fingerprint(self.path, self._files)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Other processes map the files themselves.
+        return self.__dict__ | {'_buffers': {}}
+
+
+def _decode(data: bytes) -> np.ndarray:
+    if data[:2] != b'\xff\xd8':
+        return decode_image(data)
+    import simplejpeg
+
+    # TensorFlow decodes with the fast inverse DCT: up to 7 levels from the accurate one.
+    return simplejpeg.decode_jpeg(data, fastdct=True, fastupsample=False)

@@ -1,0 +1,70 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The formats that demonstrations can be in, told apart by the files in the folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from vla_adapter_ros.data.bags.source import BagSource
+from vla_adapter_ros.data.episodes import EpisodeSource
+from vla_adapter_ros.data.lerobot.reader import LeRobotSource
+from vla_adapter_ros.data.public.calvin import CalvinSource
+from vla_adapter_ros.data.public.libero import LiberoSource
+from vla_adapter_ros.data.public.rlds import RLDSSource
+from vla_adapter_ros.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class Format:
+    """One kind of dataset.
+
+    Attributes:
+        name: as errors name it, with the file that tells.
+        matches: whether a folder or file is of this kind.
+        open: the reader.
+    """
+
+    name: str
+    matches: Callable[[Path], bool]
+    open: Callable[[Path], EpisodeSource]
+
+
+# The first that matches is taken.
+FORMATS = (
+    Format('LeRobot (meta/info.json)', lambda p: (p / 'meta/info.json').is_file(), LeRobotSource),
+    Format(
+        'LIBERO (*.hdf5)', lambda p: p.suffix == '.hdf5' or any(p.glob('*.hdf5')), LiberoSource
+    ),
+    Format('RLDS (*.tfrecord-*)', lambda p: any(p.glob('*.tfrecord-*')), RLDSSource),
+    Format(
+        'CALVIN (lang_annotations/)', lambda p: (p / 'lang_annotations').is_dir(), CalvinSource
+    ),
+    Format(
+        'bags (metadata.yaml)',
+        lambda p: (p / 'metadata.yaml').is_file() or any(p.glob('*/metadata.yaml')),
+        BagSource,
+    ),
+)
+
+
+def open_source(path: str | Path) -> EpisodeSource:
+    """Open demonstrations of any supported format, told by the files in the folder.
+
+    LeRobot v3.0 and v2.1; LIBERO HDF5 (a folder of .hdf5 files, or one file); RLDS (TFRecord
+    shards with features.json); CALVIN (episode_*.npz); bags (metadata.yaml, or a folder of such).
+
+    Raises:
+        DatasetError: nothing there, or no format is recognised.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DatasetError(f'{path}: no such file or folder')
+    for kind in FORMATS:
+        if kind.matches(path):
+            return kind.open(path)
+    if (path / '.staging').is_dir():
+        raise DatasetError(f'{path}: was interrupted before it was finalised; run the writer')
+    *most, last = (kind.name for kind in FORMATS)
+    raise DatasetError(f'{path}: expected {", ".join(most)} or {last}')

@@ -1,0 +1,334 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""What training draws from: observations with action chunks, over any source of demonstrations.
+
+dataset = open_dataset('datasets/pick')                    # cached, contract's action space
+train, validation = dataset.split(0.05)
+batch = train.batch([0, 17, 4])                            # arrays, physical units
+statistics = train.statistics()                            # of what the model is to predict
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vla_adapter_ros.data.episodes import EpisodeSource
+from vla_adapter_ros.data.sources import open_source
+from vla_adapter_ros.data.training.actions import (
+    ChunkTransform,
+    ForwardKinematics,
+    chunk_rows,
+    chunk_transform,
+    contract_kinematics,
+)
+from vla_adapter_ros.data.training.frames import FrameStore, LiveFrames
+from vla_adapter_ros.data.training.prepare import prepare
+from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.processing.images import OWN_IMAGES, ImageConfig
+from vla_adapter_ros.processing.statistics import Statistics, VectorStatistics
+from vla_adapter_ros.robot.contract import RobotContract
+
+CHUNK_SIZE = 8
+# Chunks the statistics are computed from; above, evenly spread ones (quantiles of 16 M values
+# are exact to four digits, and memory stays bounded).
+STATISTICS_CHUNKS = 2_000_000
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples as arrays, in physical units; normalisation and prompts come after.
+
+    Attributes:
+        images: (B, C, S, S, 3) uint8 RGB at the model's size, cameras in contract order.
+        proprioception: (B, P) float32.
+        actions: (B, K, A) float32 in the action space.
+        is_pad: (B, K) bool, True where the episode had ended and the last target is held.
+        instructions: B texts.
+        datasets: (B,) which dataset of a mixture.
+        rows: (B,) row of the observation in its dataset.
+    """
+
+    images: np.ndarray
+    proprioception: np.ndarray
+    actions: np.ndarray
+    is_pad: np.ndarray
+    instructions: list[str]
+    datasets: np.ndarray
+    rows: np.ndarray
+
+
+class Dataset:
+    """Observations and action chunks of some episodes of one data set.
+
+    Args:
+        name: key of the statistics.
+        store: frames.
+        transform: absolute targets and state → actions; None keeps them as recorded.
+        action_space: what the actions are, for the record.
+        chunk_size: K.
+        stride: frames in one step of the chunk.
+        episodes: which episodes; None: all.
+        whole_chunks: leave out observations whose chunk would run past the episode's end, as
+            the official loader does; else the last target is held and marked in `is_pad`.
+        contract: robot contract, if known.
+
+    Raises:
+        DatasetError: no observations are left.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        store: FrameStore,
+        transform: ChunkTransform | None,
+        action_space: str,
+        *,
+        chunk_size: int = CHUNK_SIZE,
+        stride: int = 1,
+        episodes: Sequence[int] | None = None,
+        whole_chunks: bool = False,
+        contract: RobotContract | None = None,
+    ) -> None:
+        self.name, self.store, self.action_space = name, store, action_space
+        self.chunk_size, self.stride, self.contract = chunk_size, stride, contract
+        self._transform = transform
+        self._whole_chunks = whole_chunks
+        everything = range(len(store.episodes))
+        self.selected = list(everything if episodes is None else episodes)
+        lengths = np.array([episode.length for episode in store.episodes])
+        self._ends = np.cumsum(lengths)
+        self._starts = self._ends - lengths
+        cut = chunk_size * stride - 1 if whole_chunks else 0
+        rows = [np.arange(self._starts[e], self._ends[e] - cut) for e in self.selected]
+        self._rows = np.concatenate([np.zeros(0, np.int64), *rows]).astype(np.int64)
+        if not len(self._rows):
+            raise DatasetError(
+                f'dataset {name!r}: no observations in {len(self.selected)} episodes'
+            )
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def cameras(self) -> tuple[str, ...]:
+        """Names of the images."""
+        return self.store.cameras
+
+    @property
+    def action_dim(self) -> int:
+        """Number of action dimensions A."""
+        return self.chunks([0])[0].shape[-1]
+
+    def episode_of(self, index: int) -> tuple[int, int]:
+        """Return the episode's number and the frame in it of observation `index`."""
+        row = int(self._rows[index])
+        episode = int(np.searchsorted(self._ends, row, 'right'))
+        return episode, row - int(self._starts[episode])
+
+    def indices_of(self, episode: int) -> range:
+        """Return the observations that belong to an episode (its number in the data set)."""
+        first = np.searchsorted(self._rows, self._starts[episode])
+        last = np.searchsorted(self._rows, self._ends[episode])
+        return range(int(first), int(last))
+
+    def batch(self, indices: Sequence[int] | np.ndarray) -> Batch:
+        """Return the observations at `indices` (0 to len − 1) with their chunks."""
+        rows = self._rows[np.asarray(indices, np.int64)]
+        actions, is_pad = self._chunks_at(rows)
+        episodes = np.searchsorted(self._ends, rows, 'right')
+        return Batch(
+            images=self.store.images(rows),
+            proprioception=self.store.state[rows],
+            actions=actions,
+            is_pad=is_pad,
+            instructions=[self.store.episodes[e].instruction for e in episodes],
+            datasets=np.zeros(len(rows), np.int64),
+            rows=rows,
+        )
+
+    def chunks(self, indices: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return actions (B, K, A) float32 and is_pad (B, K) at `indices`."""
+        return self._chunks_at(self._rows[np.asarray(indices, np.int64)])
+
+    def _chunks_at(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        ends = self._ends[np.searchsorted(self._ends, rows, 'right')]
+        places, is_pad = chunk_rows(rows, ends, self.chunk_size, self.stride)
+        actions = self.store.actions[places]
+        if self._transform is not None:
+            actions = self._transform(actions, self.store.state[rows])
+        return np.ascontiguousarray(actions, np.float32), is_pad
+
+    def states(self) -> np.ndarray:
+        """Return the proprioception (len, P) of all observations."""
+        return self.store.state[self._rows]
+
+    def statistics(self) -> Statistics:
+        """Return the statistics of what the model is given and is to predict.
+
+        Actions: all steps of all chunks in the action space, padding left out. The last action
+        dimension (the gripper) is given to the model as it is, as in the official data.
+        """
+        step = -(-len(self) // STATISTICS_CHUNKS)
+        actions, is_pad = self.chunks(np.arange(0, len(self), step))
+        mask = np.ones(actions.shape[-1], bool)
+        mask[-1] = False
+        return Statistics(
+            key=self.name,
+            action=VectorStatistics.from_data(actions[~is_pad], mask),
+            proprio=VectorStatistics.from_data(self.states()),
+            num_transitions=len(self),
+            num_trajectories=len(self.selected),
+        )
+
+    def with_episodes(self, episodes: Sequence[int]) -> Dataset:
+        """Return the same data set with other episodes."""
+        return Dataset(
+            self.name, self.store, self._transform, self.action_space,
+            chunk_size=self.chunk_size, stride=self.stride, episodes=episodes,
+            whole_chunks=self._whole_chunks, contract=self.contract,
+        )  # fmt: skip
+
+    def split(self, fraction: float, seed: int = 0) -> tuple[Dataset, Dataset | None]:
+        """Return a training and a validation part that share no episode.
+
+        Episodes are ranked by a hash of their key, so that new episodes move few old ones.
+
+        Args:
+            fraction: share of episodes for validation; above 0 at least one.
+            seed: another seed, another choice.
+
+        Raises:
+            DatasetError: a fraction outside [0, 1), or too few episodes to hold one out.
+        """
+        if not 0 <= fraction < 1:
+            raise DatasetError(f'validation fraction: got {fraction}, expected [0, 1)')
+        if fraction == 0:
+            return self, None
+        held = max(1, round(fraction * len(self.selected)))
+        if held >= len(self.selected):
+            raise DatasetError(
+                f'dataset {self.name!r}: {len(self.selected)} episodes are too few to hold out '
+                f'{held} for validation'
+            )
+        ranked = sorted(self.selected, key=lambda e: _rank(self.store.episodes[e].key, seed))
+        chosen = set(ranked[:held])
+        rest = [e for e in self.selected if e not in chosen]
+        return self.with_episodes(rest), self.with_episodes(sorted(chosen))
+
+    @cached_property
+    def at_end(self) -> np.ndarray:
+        """(len,) bool: observations whose chunk runs past the end of their episode."""
+        ends = self._ends[np.searchsorted(self._ends, self._rows, 'right')]
+        return self._rows + self.chunk_size * self.stride > ends
+
+
+def as_camera(image: np.ndarray, rotate: int) -> np.ndarray:
+    """Return an upright image as its camera would have given it.
+
+    Policies turn what cameras give; data sets hold upright images. Between the two this undoes
+    the turn.
+
+    Args:
+        image: (H, W, 3), upright.
+        rotate: rotation that the policy applies [degrees clockwise].
+    """
+    return np.ascontiguousarray(np.rot90(image, rotate // 90))
+
+
+def _rank(key: str, seed: int) -> str:
+    return hashlib.sha256(f'{seed} {key}'.encode()).hexdigest()
+
+
+def open_dataset(
+    path: str | Path,
+    *,
+    name: str | None = None,
+    images: ImageConfig = OWN_IMAGES,
+    contract: RobotContract | None = None,
+    action_space: str | None = None,
+    kinematics: ForwardKinematics | None = None,
+    chunk_size: int = CHUNK_SIZE,
+    whole_chunks: bool = False,
+    cache: str | Path | bool | None = None,
+    cache_format: str = 'auto',
+    workers: int = 1,
+    progress: bool = False,
+) -> Dataset:
+    """Open demonstrations of any supported format for training.
+
+    Args:
+        path: data set (see `open_source`).
+        name: key of the statistics; None: the folder's name.
+        images: size and resize of the images the model sees.
+        contract: what the data must agree with; None: its own.
+        action_space: what the model predicts; None: the contract says. Data sets whose actions
+            are given per step (LIBERO, CALVIN, LeRobot without a contract) have none.
+        kinematics: for `ee_delta`; None: those of the contract's URDF.
+        chunk_size: actions in a chunk.
+        whole_chunks: see `Dataset`.
+        cache: folder of caches; None: `.cache` in the data set; False: decode each frame when
+            it is needed (slow).
+        cache_format: `raw`, `jpeg` or `auto`.
+        workers: processes that build the cache.
+        progress: show a progress bar while building it.
+
+    Raises:
+        DatasetError: the data cannot be read or does not fit the contract.
+    """
+    source = open_source(path)
+    check_contract(source, contract)
+    store: FrameStore
+    if cache is False:
+        store = LiveFrames(source, images)
+    else:
+        root = None if cache is None or cache is True else cache
+        store = prepare(
+            source, images, form=cache_format, root=root, workers=workers, progress=progress
+        )
+    options: dict[str, Any] = {'chunk_size': chunk_size, 'whole_chunks': whole_chunks}
+    label = name or source.path.stem
+    if source.meaning == 'per_step':
+        if action_space is not None:
+            raise DatasetError(
+                f'{source.path}: its actions are given per step and cannot be turned into '
+                f'{action_space}'
+            )
+        return Dataset(label, store, None, 'per_step', contract=contract, **options)
+    used = contract or source.contract
+    if used is None:
+        raise DatasetError(f'{source.path}: has no contract; name one')
+    space = action_space or used.action_space
+    if space == 'ee_delta' and kinematics is None:
+        kinematics = contract_kinematics(used)
+    transform = chunk_transform(used, space, kinematics)
+    stride = round(used.step_period * source.fps)
+    if stride < 1 or abs(stride - used.step_period * source.fps) > 1e-3:
+        raise DatasetError(
+            f'{source.path}: {source.fps:g} frames/s do not divide the contract step of '
+            f'{used.step_period:g} s'
+        )
+    return Dataset(label, store, transform, space, stride=stride, contract=used, **options)
+
+
+def check_contract(source: EpisodeSource, contract: RobotContract | None) -> None:
+    """Raise DatasetError where a source's contract differs from `contract`.
+
+    The action space may differ: it is made from absolute targets.
+    """
+    if contract is None or source.contract is None:
+        return
+    found = [
+        line
+        for line in contract.differences(source.contract)
+        if not line.startswith('action_space:')
+    ]
+    if found:
+        raise DatasetError(
+            f'{source.path}: was recorded with another contract: {"; ".join(found)}'
+        )

@@ -1,0 +1,192 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Runs the network on a device: choice of device and precision, warm-up, compilation.
+
+    CPU   exact prompt length, eager, packed weights; float32, bfloat16, or int8 (gated by its
+          action error)
+    GPU   one CUDA graph per prompt-length bucket, optionally with compiled blocks; bfloat16
+
+The GPU path is checked on the CPU as far as that goes (padding, static buffers, compilation
+without graph breaks). Its speed has not been measured yet.
+
+One thread must own an engine: a CUDA graph is captured and replayed by the same thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.inference.graphs import CapturedForward, bucket_of, compile_blocks
+from vla_adapter_ros.inference.int8 import ActionError, check_actions, quantise
+from vla_adapter_ros.inference.packed import pack_if_possible
+from vla_adapter_ros.inference.session import InferenceSession, Prompt
+from vla_adapter_ros.model import VLAAdapter
+from vla_adapter_ros.processing.pipeline import ModelInputs
+
+CACHED_PROMPTS = 16
+LOGGER = logging.getLogger(__name__)
+# Activations between int8 layers are bfloat16: half the memory traffic of float32.
+DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'int8': torch.bfloat16}
+
+
+class DeviceError(VLAAdapterError):
+    """The device or precision asked for is not there or cannot run the network."""
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """What to run on.
+
+    Attributes:
+        device: `auto` (CUDA if there is one), `cpu`, `cuda`, `cuda:1`, …
+        dtype: `auto` (bfloat16 on CUDA, float32 on the CPU), `float32`, `bfloat16`, `int8` (CPU).
+        compile: compile the network's blocks on CUDA (minutes at the first start). Ignored on the
+            CPU, where it took minutes to gain a tenth.
+        threads: CPU threads; 0 leaves one core to the rest of the robot.
+    """
+
+    device: str = 'auto'
+    dtype: str = 'auto'
+    compile: bool = False
+    threads: int = 0
+
+    def resolved(self) -> tuple[torch.device, str]:
+        """Return the device and the name of the precision.
+
+        Raises:
+            DeviceError: no such device or precision here; the message says what there is.
+        """
+        name = self.device
+        if name == 'auto':
+            name = 'cuda' if torch.cuda.is_available() else 'cpu'
+        if not re.fullmatch(r'cpu|cuda(:\d+)?', name):
+            raise DeviceError(f'device: got {name!r}, expected auto, cpu, cuda or cuda:N')
+        device = torch.device(name)
+        if device.type == 'cuda' and (device.index or 0) >= torch.cuda.device_count():
+            raise DeviceError(f'device: got {name!r}, this machine has {_devices()}')
+        dtype = self.dtype
+        if dtype == 'auto':
+            dtype = 'bfloat16' if device.type == 'cuda' else 'float32'
+        if dtype not in DTYPES:
+            raise DeviceError(f'dtype: got {dtype!r}, expected one of {["auto", *DTYPES]}')
+        if dtype == 'int8' and device.type != 'cpu':
+            raise DeviceError('dtype: int8 runs on the CPU only; use bfloat16 on a GPU')
+        return device, dtype
+
+    @property
+    def load_dtype(self) -> torch.dtype:
+        """The dtype to load weights in."""
+        return DTYPES[self.resolved()[1]]
+
+    def apply_threads(self) -> int:
+        """Set torch's CPU threads and return how many."""
+        threads = self.threads or max(1, len(os.sched_getaffinity(0)) - 1)
+        torch.set_num_threads(threads)
+        return threads
+
+
+def _devices() -> str:
+    return ', '.join(['cpu', *(f'cuda:{i}' for i in range(torch.cuda.device_count()))])
+
+
+class Engine:
+    """The network on its device, fed with `ModelInputs`.
+
+    Args:
+        model: on the CPU or already on the device; converted in place, and on the CPU its linear
+            layers replaced (`runtime.packed`): the engine owns it from here on.
+        settings: device and precision.
+    """
+
+    def __init__(self, model: VLAAdapter, settings: EngineSettings | None = None) -> None:
+        self.settings = settings or EngineSettings()
+        self.device, self.dtype = self.settings.resolved()
+        self.threads = self.settings.apply_threads()
+        self.model = model.to(self.device, DTYPES[self.dtype]).eval()
+        self.int8_error: ActionError | None = None
+        self._quantised = False
+        self._captured: dict[int, CapturedForward] = {}
+        self.use_graphs = self.device.type == 'cuda'
+        if self.use_graphs and self.settings.compile:
+            compile_blocks(self.model)
+        if self.device.type == 'cpu' and self.dtype != 'int8':
+            pack_if_possible(self.model)
+        self._prepare_session()
+
+    def _prepare_session(self) -> None:
+        self.session = InferenceSession(self.model)
+        self._prompts: OrderedDict[bytes, Prompt] = OrderedDict()
+
+    @property
+    def chunk_size(self) -> int:
+        """Actions in a chunk."""
+        return self.model.config.chunk_size
+
+    def prepare(self, examples: Sequence[ModelInputs]) -> None:
+        """Warm up before the first real call: quantise and check, or capture graphs.
+
+        Args:
+            examples: inputs like those to come; graphs are captured for their prompt lengths.
+
+        Raises:
+            QuantisationError: int8 changes the actions of `examples` too much.
+        """
+        if self.dtype == 'int8' and not self._quantised:
+            self._quantise(examples)
+        for inputs in examples:
+            self.run(inputs)
+
+    def _quantise(self, examples: Sequence[ModelInputs]) -> None:
+        reference = np.stack([self.run(inputs) for inputs in examples])
+        count = quantise(self.model)
+        self._prepare_session()
+        self._quantised = True
+        actions = np.stack([self.run(inputs) for inputs in examples])
+        self.int8_error = check_actions(actions, reference)
+        LOGGER.info('int8: %d linear layers, %s', count, self.int8_error)
+
+    @torch.inference_mode()
+    def run(self, inputs: ModelInputs) -> np.ndarray:
+        """Return the normalised actions (K, A) float32 of one observation."""
+        captured = self._captured_for(inputs) if self.use_graphs else None
+        if captured is not None:
+            return captured.run(inputs)
+        pixels = torch.from_numpy(inputs.pixel_values)[None].to(self.device)
+        proprio = torch.from_numpy(inputs.proprio)[None].to(self.device)
+        actions = self.session(pixels, self._prompt(inputs.input_ids), proprio)
+        return actions[0].float().cpu().numpy()
+
+    def _prompt(self, input_ids: np.ndarray) -> Prompt:
+        """Return what the instruction contributes; remembers the last ones."""
+        key = input_ids.tobytes()
+        if key not in self._prompts:
+            ids = torch.from_numpy(np.array(input_ids))[None].to(self.device)
+            self._prompts[key] = self.session.prompt(ids)
+            if len(self._prompts) > CACHED_PROMPTS:
+                self._prompts.popitem(last=False)
+        return self._prompts[key]
+
+    def _captured_for(self, inputs: ModelInputs) -> CapturedForward | None:
+        """Return the graph for this prompt's bucket, captured now if there is none yet."""
+        bucket = bucket_of(len(inputs.input_ids))
+        if bucket is None:
+            return None
+        if bucket not in self._captured:
+            try:
+                forward = CapturedForward(self.session, bucket, inputs, self.device)
+            except RuntimeError as error:
+                # Slower is better than not at all; the log says why.
+                reason = str(error).splitlines()[0]
+                LOGGER.warning('CUDA graph for %d prompt tokens failed: %s', bucket, reason)
+                self.use_graphs = False
+                return None
+            self._captured[bucket] = forward
+        return self._captured[bucket]

@@ -1,0 +1,130 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Fixed-shape forward passes: static input buffers, compiled blocks, CUDA graphs.
+
+The released code spends most of its time in launching some 2,800 small kernels from Python. A CUDA
+graph launches them all at once; for that every shape and address must be fixed, so prompts are
+padded to one of a few lengths, each with a graph of its own.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import nn
+
+from vla_adapter_ros.inference.session import InferenceSession, Prompt
+from vla_adapter_ros.model import VLAAdapter
+from vla_adapter_ros.processing.pipeline import ModelInputs
+
+# LIBERO's prompts have 41 to 56 tokens, those of word-list tokenizers 5 to 15.
+BUCKETS = (16, 32, 48, 64, 96, 128, 192, 256, 384, 576)
+CAPTURE_WARM_UPS = 3
+COMPILE_MODE = 'max-autotune-no-cudagraphs'
+
+
+def bucket_of(length: int) -> int | None:
+    """Return the smallest bucket that a prompt of `length` tokens fits, or None."""
+    return next((bucket for bucket in BUCKETS if length <= bucket), None)
+
+
+class StaticInputs:
+    """A session's inputs at fixed addresses, the prompt padded to a fixed length.
+
+    Args:
+        session: prepares prompts.
+        length: prompt length to pad to.
+        example: gives the other shapes.
+        device: where the buffers are; on CUDA they are filled through pinned host memory.
+    """
+
+    def __init__(
+        self, session: InferenceSession, length: int, example: ModelInputs, device: torch.device
+    ) -> None:
+        self._session = session
+        self._length = length
+        self._device = device
+        pinned = device.type == 'cuda'
+        self._host = [
+            torch.zeros(1, *array.shape, pin_memory=pinned)
+            for array in (example.pixel_values, example.proprio)
+        ]
+        self._views = [tensor[0].numpy() for tensor in self._host]
+        self.pixel_values, self.proprio = (
+            tensor.to(device) if pinned else tensor for tensor in self._host
+        )
+        self._loaded_ids = np.array(example.input_ids)
+        self.prompt = self._padded(example.input_ids)
+
+    @torch.inference_mode()
+    def load(self, inputs: ModelInputs) -> None:
+        """Copy one observation's inputs in; allocates only when the instruction changed."""
+        np.copyto(self._views[0], inputs.pixel_values)
+        np.copyto(self._views[1], inputs.proprio)
+        if self._device.type == 'cuda':
+            self.pixel_values.copy_(self._host[0], non_blocking=True)
+            self.proprio.copy_(self._host[1], non_blocking=True)
+        if not np.array_equal(inputs.input_ids, self._loaded_ids):
+            new = self._padded(inputs.input_ids)
+            for old_tensor, new_tensor in zip(self.prompt.tensors(), new.tensors()):
+                old_tensor.copy_(new_tensor)
+            self._loaded_ids = np.array(inputs.input_ids)
+
+    def _padded(self, input_ids: np.ndarray) -> Prompt:
+        ids = torch.zeros(1, self._length, dtype=torch.long)
+        ids[0, : len(input_ids)] = torch.from_numpy(np.array(input_ids))
+        mask = (torch.arange(self._length) < len(input_ids)).long()[None]
+        return self._session.prompt(ids.to(self._device), mask.to(self._device))
+
+
+class CapturedForward:
+    """The whole forward pass for prompts up to one length, as one CUDA graph.
+
+    Args:
+        session: the network.
+        length: prompt length to capture for.
+        example: inputs to warm up with.
+        device: a CUDA device.
+    """
+
+    def __init__(
+        self, session: InferenceSession, length: int, example: ModelInputs, device: torch.device
+    ) -> None:
+        self._stream = torch.cuda.Stream(device)
+        self._graph = torch.cuda.CUDAGraph()
+        self._stream.wait_stream(torch.cuda.current_stream(device))
+        with torch.cuda.stream(self._stream):
+            self._inputs = inputs = StaticInputs(session, length, example, device)
+            inputs.load(example)
+            # Lazy initialisation of libraries and autotuning must happen before the capture.
+            for _ in range(CAPTURE_WARM_UPS):
+                session(inputs.pixel_values, inputs.prompt, inputs.proprio)
+            self._stream.synchronize()
+            with torch.cuda.graph(self._graph, stream=self._stream):
+                actions = session(inputs.pixel_values, inputs.prompt, inputs.proprio)
+                self._actions = actions[0].float()
+        self._result = torch.empty(self._actions.shape, pin_memory=True)
+
+    def run(self, inputs: ModelInputs) -> np.ndarray:
+        """Return normalised actions (K, A); waits once, for the result."""
+        with torch.cuda.stream(self._stream):
+            self._inputs.load(inputs)
+            self._graph.replay()
+            self._result.copy_(self._actions, non_blocking=True)
+            self._stream.synchronize()
+        return self._result.numpy().copy()
+
+
+def compile_blocks(model: VLAAdapter, backend: str = 'inductor') -> int:
+    """Compile the repeated blocks of towers and language model, in place; return how many.
+
+    Blocks of one kind share one compilation, so that this costs minutes less than compiling the
+    network as a whole.
+    """
+    blocks: list[nn.Module] = [
+        block for tower in model.vision_backbone.towers for block in tower.blocks
+    ]
+    blocks += model.decoder.layers
+    mode = COMPILE_MODE if backend == 'inductor' else None
+    for block in blocks:
+        block.compile(fullgraph=True, dynamic=False, backend=backend, mode=mode)
+    return len(blocks)

@@ -1,0 +1,289 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""A checkpoint as a policy: observation in, action chunk in physical units out.
+
+    policy = Policy.from_pretrained('path/to/checkpoint')
+    chunk = policy.predict(Observation(images, proprioception, 'put the red block in the bin', t))
+
+Own and official checkpoint directories alike. This is what the ROS node's worker thread runs, what
+offline evaluation and simulation run, and what a researcher runs in a notebook.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vla_adapter_ros.errors import CheckpointError
+from vla_adapter_ros.inference.chunk import ActionChunk
+from vla_adapter_ros.inference.engine import Engine, EngineSettings
+from vla_adapter_ros.inference.official_processing import official_processing
+from vla_adapter_ros.inference.provenance import checkpoint_fingerprint
+from vla_adapter_ros.model import VisionTowerConfig, VLAAdapter, VLAAdapterConfig
+from vla_adapter_ros.processing.observation import Observation
+from vla_adapter_ros.processing.pipeline import InputPipeline, ProcessingConfig
+from vla_adapter_ros.processing.prompt import build_prompt, clean_instruction
+from vla_adapter_ros.processing.statistics import Normalizer, Statistics
+from vla_adapter_ros.processing.tokenizer import Tokenizer
+from vla_adapter_ros.robot.contract import RobotContract
+
+# LIBERO and CALVIN run at 20 Hz and 30 Hz; official files do not record a rate.
+OFFICIAL_STEP_PERIOD = 0.05
+WARM_UP_EXAMPLES = 3
+WARM_UP_INSTRUCTION = 'pick up the red block and put it in the box'
+WARM_UP_IMAGE = (480, 640)
+
+
+class Policy:
+    """A network with everything around it. Use one instance from one thread.
+
+    Args:
+        engine: the network on its device.
+        pipeline: from observations to its inputs.
+        statistics: to bring its actions to physical units.
+        contract: the robot it was trained for; None for official checkpoints.
+        step_period: time between two actions [s].
+        provenance: where it comes from; becomes part of every chunk.
+
+    Raises:
+        CheckpointError: network, preprocessing, statistics and contract do not fit each other.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        pipeline: InputPipeline,
+        statistics: Statistics,
+        contract: RobotContract | None,
+        step_period: float,
+        provenance: Mapping[str, str],
+    ) -> None:
+        self.engine = engine
+        self.pipeline = pipeline
+        self.statistics = statistics
+        self.contract = contract
+        self.step_period = step_period
+        self.provenance = {
+            **provenance,
+            'statistics': statistics.key,
+            'device': str(engine.device),
+            'dtype': engine.dtype,
+        }
+        self._actions = Normalizer(statistics.action, pipeline.config.normalisation)
+        _check_fit(engine.model.config, pipeline, statistics)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        directory: str | Path,
+        *,
+        device: str = 'auto',
+        dtype: str = 'auto',
+        compile: bool = False,
+        threads: int = 0,
+        statistics_key: str | None = None,
+        step_period: float | None = None,
+        vision_towers: Mapping[str, VisionTowerConfig] | None = None,
+        **overrides: Any,
+    ) -> Policy:
+        """Load a checkpoint directory, our own or an official one.
+
+        Args:
+            directory: the checkpoint.
+            device: as all up to `threads`, see `EngineSettings`.
+            dtype: precision.
+            compile: compile the network's blocks (GPU).
+            threads: CPU threads.
+            statistics_key: which statistics, if the checkpoint holds several.
+            step_period: time between two actions [s]; None: the contract's, else 0.05.
+            vision_towers: shapes of vision towers with unknown names in an official config.
+            overrides: what official files do not record, such as `num_images` (default 2).
+
+        Raises:
+            CheckpointError: missing, damaged, incomplete or inconsistent; the message says what.
+            DeviceError: the device or precision is not there.
+        """
+        settings = EngineSettings(device, dtype, compile, threads)
+        model = VLAAdapter.from_pretrained(
+            directory,
+            dtype=settings.load_dtype,
+            device=settings.resolved()[0],
+            vision_towers=vision_towers,
+            **overrides,
+        )
+        metadata = model.metadata
+        if metadata.preprocessing:
+            processing = ProcessingConfig.from_dict(metadata.preprocessing)
+        elif metadata.source.get('format') == 'official':
+            processing = official_processing(metadata)
+        else:
+            raise CheckpointError(
+                f"checkpoint {directory}: no 'preprocessing' entry; it cannot be run as a policy"
+            )
+        if not metadata.statistics:
+            raise CheckpointError(f'checkpoint {directory}: no dataset statistics')
+        statistics = Statistics.from_dict(metadata.statistics, statistics_key)
+        contract = RobotContract.from_dict(metadata.robot) if metadata.robot else None
+        period = contract.step_period if contract else OFFICIAL_STEP_PERIOD
+        provenance = {
+            'checkpoint': str(Path(directory).expanduser().resolve()),
+            'fingerprint': checkpoint_fingerprint(directory),
+        }
+        pipeline = InputPipeline(processing, Tokenizer.from_directory(directory), statistics)
+        policy = cls(
+            Engine(model, settings),
+            pipeline,
+            statistics,
+            contract,
+            period if step_period is None else step_period,
+            provenance,
+        )
+        if policy.engine.dtype == 'int8':
+            policy.warm_up()  # quantises, and refuses if that changes the actions too much
+        return policy
+
+    @classmethod
+    def random(
+        cls,
+        contract: RobotContract,
+        seed: int = 0,
+        *,
+        config: VLAAdapterConfig | None = None,
+        settings: EngineSettings | None = None,
+    ) -> Policy:
+        """Return an untrained policy: the whole path with random weights, moving without purpose.
+
+        Args:
+            contract: the robot; the actions stay in a plausible part of its joint ranges.
+            seed: of the weights.
+            config: the network; None is the tiny one.
+            settings: what to run on.
+        """
+        from vla_adapter_ros.inference.random_policy import random_policy_parts
+
+        model, pipeline, statistics = random_policy_parts(contract, seed, config)
+        engine = Engine(model, settings)
+        provenance = {'checkpoint': f'random weights, seed {seed}', 'fingerprint': ''}
+        policy = cls(engine, pipeline, statistics, contract, contract.step_period, provenance)
+        if engine.dtype == 'int8':
+            policy.warm_up()
+        return policy
+
+    @property
+    def chunk_size(self) -> int:
+        """Actions in a chunk, K."""
+        return self.engine.chunk_size
+
+    @property
+    def action_space(self) -> str | None:
+        """The contract's action space, or None for official checkpoints."""
+        return None if self.contract is None else self.contract.action_space
+
+    def predict(self, observation: Observation) -> ActionChunk:
+        """Return the chunk for one observation: actions (K, A) in contract units.
+
+        Raises:
+            ObservationError: the observation cannot be given to the network; says why.
+        """
+        start = time.perf_counter()
+        inputs = self.pipeline(observation)
+        prepared = time.perf_counter()
+        actions = self._actions.denormalize(self.engine.run(inputs))
+        end = time.perf_counter()
+        return ActionChunk(
+            actions=actions,
+            observation_stamp=observation.stamp,
+            step_period=self.step_period,
+            instruction=observation.instruction,
+            latencies={
+                'preprocess': prepared - start,
+                'model': end - prepared,
+                'total': end - start,
+            },
+            provenance=self.provenance,
+        )
+
+    def unknown_words(self, instruction: str) -> list[str]:
+        """Return the words of an instruction that the policy's vocabulary does not have.
+
+        Raises:
+            InstructionError: the instruction cannot be used at all.
+        """
+        prompt = build_prompt(clean_instruction(instruction), self.pipeline.config.prompt_format)
+        return self.pipeline.tokenizer.unknown_words(prompt)
+
+    def example_observation(self, instruction: str, seed: int = 0) -> Observation:
+        """Return a made-up observation of the right form, for warm-up and tests."""
+        random = np.random.default_rng(seed)
+        images = {}
+        for name in self.pipeline.config.cameras:
+            height, width = WARM_UP_IMAGE
+            if self.contract is not None and name in self.contract.cameras:
+                camera = self.contract.cameras[name]
+                width, height = camera.seen_size
+            # Smooth colours: real images are, and noise is no fair test for int8.
+            coarse = random.integers(0, 256, (6, 8, 3)).astype(np.float32)
+            rows = np.repeat(np.repeat(coarse, -(-height // 6), 0), -(-width // 8), 1)
+            images[name] = rows[:height, :width].astype(np.uint8)
+        proprio = self.pipeline.proprio
+        state = proprio.denormalize(random.uniform(-1, 1, proprio.size))
+        return Observation(images, state, instruction, 0.0)
+
+    def warm_up(self, instruction: str = WARM_UP_INSTRUCTION) -> None:
+        """Run made-up observations so that the first real one is not slower than the others.
+
+        On a GPU this captures a graph for each prompt length up to twice this instruction's, so
+        that a new instruction need not wait for one; with int8 it quantises and checks.
+
+        Raises:
+            QuantisationError: int8 changes the actions too much.
+        """
+        instructions = [instruction] * WARM_UP_EXAMPLES
+        if self.engine.device.type == 'cuda':
+            instructions += [instruction.split()[0], f'{instruction} {instruction}']
+        examples = [
+            self.pipeline(self.example_observation(text, seed))
+            for seed, text in enumerate(instructions)
+        ]
+        self.engine.prepare(examples)
+        if self.engine.int8_error is not None:
+            self.provenance['int8_error'] = str(self.engine.int8_error)
+
+    def save(self, directory: str | Path, **metadata: Any) -> None:
+        """Write a self-describing checkpoint; `metadata` as in `VLAAdapter.save_pretrained`."""
+        self.engine.model.save_pretrained(
+            directory,
+            robot=None if self.contract is None else self.contract.to_dict(),
+            statistics=self.statistics.to_dict(),
+            preprocessing=self.pipeline.config.to_dict(),
+            **metadata,
+        )
+        self.pipeline.tokenizer.save(directory)
+
+
+def _check_fit(config: VLAAdapterConfig, pipeline: InputPipeline, statistics: Statistics) -> None:
+    processing = pipeline.config
+    facts = (
+        ('statistics: action dimensions', statistics.action.size, config.action_dim),
+        ('preprocessing.cameras: images', len(processing.cameras), config.num_images),
+        ('preprocessing.images.size', processing.images.size, config.image_size),
+        (
+            'preprocessing.images.normalisations: towers',
+            len(processing.images.normalisations),
+            len(config.vision),
+        ),
+    )
+    if config.use_proprio:
+        size = statistics.proprio.size
+        facts = (('statistics: proprio dimensions', size, config.proprio_dim), *facts)
+    for what, got, expected in facts:
+        if got != expected:
+            raise CheckpointError(f'{what}: got {got}, the network has {expected}')
+    if pipeline.tokenizer.vocab_size > config.language.vocab_size:
+        raise CheckpointError(
+            f'tokenizer: {pipeline.tokenizer.vocab_size} tokens, '
+            f'the network has embeddings for {config.language.vocab_size}'
+        )

@@ -1,0 +1,111 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""An untrained policy for a robot: what the demo runs before there is a trained checkpoint."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from vla_adapter_ros.model import VLAAdapter, VLAAdapterConfig
+from vla_adapter_ros.processing.images import (
+    DINO_STATISTICS,
+    OWN_IMAGES,
+    SIGLIP_STATISTICS,
+    ImageConfig,
+)
+from vla_adapter_ros.processing.pipeline import InputPipeline, ProcessingConfig
+from vla_adapter_ros.processing.statistics import Statistics, VectorStatistics
+from vla_adapter_ros.processing.tokenizer import Tokenizer
+from vla_adapter_ros.robot.contract import RobotContract
+
+# Parts of each joint's range: how far above zero the movement is centred (away from the table on
+# arms whose joints raise the tool when positive), and how far it goes to either side.
+CENTRE_SHARE = 0.1
+HALF_SHARE = 0.06
+# Half-widths of movement in delta action spaces, over a whole chunk.
+JOINT_DELTA = 0.1  # rad
+TOOL_DELTA = 0.02  # m
+# Spread of the normalised actions over made-up inputs, and how many of those.
+ACTION_SPREAD = 0.5
+EXAMPLES = 8
+
+
+def random_policy_parts(
+    contract: RobotContract, seed: int, config: VLAAdapterConfig | None
+) -> tuple[VLAAdapter, InputPipeline, Statistics]:
+    """Return network, pipeline and statistics of an untrained policy for `contract`."""
+    statistics = plausible_statistics(contract)
+    if config is None:
+        config = VLAAdapterConfig.tiny(
+            num_images=len(contract.cameras),
+            action_dim=statistics.action.size,
+            proprio_dim=statistics.proprio.size,
+        )
+    processing = processing_for(contract, config)
+    pipeline = InputPipeline(processing, Tokenizer.from_texts(), statistics)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = VLAAdapter.from_config(config)
+    _spread_actions(model, pipeline, seed)
+    return model, pipeline, statistics
+
+
+def processing_for(contract: RobotContract, config: VLAAdapterConfig) -> ProcessingConfig:
+    """Return the processing of our own checkpoints for a robot and a network."""
+    images = ImageConfig(
+        size=config.image_size,
+        jpeg_round_trip=OWN_IMAGES.jpeg_round_trip,
+        normalisations=(DINO_STATISTICS, SIGLIP_STATISTICS)[: len(config.vision)],
+    )
+    return ProcessingConfig(
+        images=images,
+        cameras=tuple(contract.cameras),
+        rotations={name: camera.rotate for name, camera in contract.cameras.items()},
+        prompt_format='plain',
+        zero_constant=True,
+    )
+
+
+def plausible_statistics(contract: RobotContract) -> Statistics:
+    """Return statistics under which normalised actions in [-1, 1] are small, safe movements."""
+    lower, upper = contract.lower, contract.upper
+    zero = np.clip(np.zeros_like(lower), lower, upper)
+    centre = zero + CENTRE_SHARE * (upper - zero)
+    half = HALF_SHARE * (upper - lower)
+    centre[-1], half[-1] = 0.5, 0.5  # the gripper: anything from closed to open
+    proprio = bounds(lower, upper)
+    if contract.action_space == 'joint_delta':
+        centre[:-1], half[:-1] = 0.0, JOINT_DELTA
+    elif contract.action_space == 'ee_delta':
+        centre = np.array([0.0] * 6 + [0.5])
+        half = np.array([TOOL_DELTA] * 3 + [JOINT_DELTA] * 3 + [0.5])
+    return Statistics('random', bounds(centre - half, centre + half), proprio)
+
+
+def bounds(low: np.ndarray, high: np.ndarray) -> VectorStatistics:
+    """Return the statistics of values spread evenly between two bounds."""
+    return VectorStatistics(
+        mean=(low + high) / 2, std=(high - low) / 12**0.5, min=low, max=high, q01=low, q99=high
+    )
+
+
+@torch.no_grad()
+def _spread_actions(model: VLAAdapter, pipeline: InputPipeline, seed: int) -> None:
+    """Set the last layer so that actions of made-up inputs spread over the range.
+
+    A random network answers almost the same to everything; the arm would stand still.
+    """
+    random = np.random.default_rng(seed)
+    size, config = pipeline.config.images.size, model.config
+    shape = (EXAMPLES, config.channels_per_image * config.num_images, size, size)
+    ids = np.tile(pipeline.prompt_ids('pick up the red block'), (EXAMPLES, 1))
+    actions = model.predict(
+        torch.from_numpy(random.standard_normal(shape).astype(np.float32)),
+        torch.from_numpy(ids),
+        torch.from_numpy(random.uniform(-1, 1, (EXAMPLES, config.proprio_dim)).astype(np.float32)),
+    )
+    spread, mean = torch.std_mean(actions, dim=(0, 1))
+    factor = ACTION_SPREAD / spread.clamp(min=1e-6)
+    last = model.policy.network.fc2
+    last.weight.mul_(factor[:, None])
+    last.bias.sub_(mean).mul_(factor)

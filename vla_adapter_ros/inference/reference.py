@@ -1,0 +1,87 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The released code's way of computing, for benchmarks: same actions, nothing left out.
+
+Each camera goes through the towers alone, both towers compute their unused last block, the
+language model reads the idle stop token, an LM head turns every token into float32 logits, all
+hidden states are stacked, and each policy block projects its own keys and values.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vla_adapter_ros.model.sequence import read_positions, splice_visual, text_and_queries
+from vla_adapter_ros.model.vision import Block, VisionTower
+
+if TYPE_CHECKING:
+    from vla_adapter_ros.model.vla import VLAAdapter
+
+STOP_TOKEN = 2
+
+
+class UpstreamForm:
+    """Run a network as the released code does. Dead blocks get random weights."""
+
+    def __init__(self, model: VLAAdapter) -> None:
+        self.model = model.eval()
+        self.dead = nn.ModuleList(
+            self._dead_block(tower) for tower in model.vision_backbone.towers
+        )
+
+    def _dead_block(self, tower: VisionTower) -> Block:
+        like = next(tower.parameters())
+        film = self.model.config.film_width
+        return Block(tower.config, film).to(like.device, like.dtype)
+
+    @torch.inference_mode()
+    def __call__(
+        self, pixel_values: Tensor, input_ids: Tensor, proprio: Tensor | None = None
+    ) -> Tensor:
+        """Normalised actions (B, K, A)."""
+        visual = self.encode(pixel_values, input_ids)
+        hidden = self.language(visual, input_ids)
+        return self.model.policy(hidden, proprio)
+
+    @torch.inference_mode()
+    def encode(self, pixel_values: Tensor, input_ids: Tensor) -> Tensor:
+        """Cameras -> projected visual tokens, one image and one tower at a time."""
+        model, backbone = self.model, self.model.vision_backbone
+        language = model.film_language(model.decoder.embed_tokens(input_ids), None)
+        if language is not None and backbone.film_norm is not None:
+            language = backbone.film_norm(language)
+        images = pixel_values.to(model.dtype).unflatten(1, (-1, len(backbone.towers), 3))
+        per_image = []
+        for image in images.unbind(1):
+            features = []
+            for tower, dead, pixels in zip(backbone.towers, self.dead, image.unbind(1)):
+                tokens = tower(pixels, language, visit=lambda x, dead=dead: dead(x, language))
+                features.append(tokens)
+            per_image.append(torch.cat(features, dim=-1))
+        return model.projector(torch.cat(per_image, dim=1))
+
+    @torch.inference_mode()
+    def language(self, visual: Tensor, input_ids: Tensor) -> Tensor:
+        """Visual tokens and prompt -> stacked hidden states, with stop token and LM head."""
+        model, config = self.model, self.model.config
+        embedded = model.decoder.embed_tokens(input_ids)
+        queries = model.queries(embedded)
+        text = text_and_queries(embedded, queries, None)
+        stop = model.decoder.embed_tokens(torch.full_like(input_ids[:, :1], STOP_TOKEN))
+        states = model.decoder(splice_visual(torch.cat((text, stop), dim=1), visual))
+        F.linear(states[-1], model.decoder.embed_tokens.weight).float()  # logits nobody reads
+        count = queries.shape[0]
+        positions = None
+        if count:
+            positions = read_positions(
+                visual.shape[1],
+                input_ids.shape[1],
+                None,
+                count,
+                config.aligned_slices,
+                like=input_ids,
+            )
+        return model.stack_states(states, positions)

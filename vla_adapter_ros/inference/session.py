@@ -1,0 +1,224 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Inference without the work that changes nothing: what the robot runs.
+
+Against `VLAAdapter.forward` a session
+  * computes per instruction once: prompt embeddings with the ActionQueries behind them, positions,
+    rotary tables, the language average for FiLM;
+  * computes per checkpoint once: the policy's first tokens and tables;
+  * leaves out the last ActionQuery where nothing reads it, and layers above the highest one read;
+  * absorbs the policy's projections (`absorbed.py`);
+  * on a GPU runs the two towers side by side, and each policy block beside the language layers
+    that follow the one it reads.
+All of it is exact up to rounding. Shapes depend only on batch and prompt length and no tensor
+value is read on the host, so that a CUDA graph can capture a call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from vla_adapter_ros.inference.absorbed import AbsorbedNetwork
+from vla_adapter_ros.model.sequence import (
+    prompt_lengths,
+    read_positions,
+    splice_visual,
+    text_and_queries,
+)
+
+if TYPE_CHECKING:
+    from vla_adapter_ros.model.vla import VLAAdapter
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What an instruction contributes, computed once.
+
+    Attributes:
+        text: embeddings of prompt and ActionQueries (1, L + Q, D).
+        positions: of the query features in the sequence (1, Q), or None where none are read.
+        tables: rotary tables of the language model for the whole sequence.
+        language: average prompt embedding (1, D) for FiLM towers, or None.
+    """
+
+    text: Tensor
+    positions: Tensor | None
+    tables: tuple[Tensor, Tensor]
+    language: Tensor | None
+
+    def tensors(self) -> list[Tensor]:
+        """All tensors, in a fixed order: to copy one prompt over another of the same length."""
+        found = [self.text, self.positions, *self.tables, self.language]
+        return [tensor for tensor in found if tensor is not None]
+
+
+class InferenceSession:
+    """A network prepared for inference; build a new one when its weights change."""
+
+    def __init__(self, model: VLAAdapter, streams: bool | None = None) -> None:
+        """Prepare.
+
+        Args:
+            model: the network, on its device and in its dtype.
+            streams: use side streams; default: on a GPU.
+        """
+        config = model.config
+        self.model = model.eval()
+        self.layers = config.layer_of_block
+        queries = config.queries_in_sequence
+        self.on_gpu = model.device.type == 'cuda'
+        self.streams = self.on_gpu if streams is None else streams
+        self._side = torch.cuda.Stream(model.device) if self.streams else None
+        self.policy = None
+        if config.policy.kind == 'dit':
+            return  # sampled by the policy itself, which keeps its conditions' keys and values
+        with torch.inference_mode():
+            adapter = queries + (1 if config.use_proprio else 0)
+            task = config.num_task_tokens
+            if config.policy.num_task_tokens:  # pinned: the two groups share what there is
+                total = 0 if config.policy.conditions == 'action_query' else config.visual_tokens
+                task = min(task, total + queries)
+                adapter += total - task
+            self.policy = AbsorbedNetwork(model.policy.network, adapter, task)
+
+    @torch.inference_mode()
+    def prompt(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Prompt:
+        """Prepare a prompt (1, L), right-padded where `attention_mask` says so."""
+        model, config = self.model, self.model.config
+        lengths = prompt_lengths(input_ids, attention_mask)
+        if attention_mask is not None:
+            input_ids = input_ids * attention_mask.to(input_ids.dtype)
+        embedded = model.decoder.embed_tokens(input_ids)
+        queries = model.queries(embedded)
+        count = queries.shape[0]
+        if count and not config.aligned_slices:
+            queries = queries[:-1]  # nothing reads the last one, and causality hides it
+        text = text_and_queries(embedded, queries, lengths)
+        positions = None
+        if count:
+            positions = read_positions(
+                config.visual_tokens,
+                input_ids.shape[1],
+                lengths,
+                count,
+                config.aligned_slices,
+                like=input_ids,
+            )
+        tables = model.decoder.tables(text.shape[1] + config.visual_tokens, text)
+        language = model.film_language(embedded, attention_mask)
+        return Prompt(text, positions, tables, language)
+
+    @torch.inference_mode()
+    def __call__(
+        self, pixel_values: Tensor, prompt: Prompt, proprio: Tensor | None = None
+    ) -> Tensor:
+        """Normalised actions (B, K, A) for normalised pixels and proprioception."""
+        return self.act(self.encode(pixel_values, prompt), prompt, proprio)
+
+    def encode(self, pixel_values: Tensor, prompt: Prompt) -> Tensor:
+        """Cameras (B, channels, size, size) -> visual tokens (B, V, hidden)."""
+        model = self.model
+        model.check_pixels(pixel_values)
+        language = prompt.language
+        if language is not None:
+            language = language.expand(pixel_values.shape[0], -1)
+        fork = self._fork_towers if self.streams else None
+        features = model.vision_backbone(pixel_values.to(model.dtype), language, fork=fork)
+        return model.projector(features)
+
+    def act(self, visual: Tensor, prompt: Prompt, proprio: Tensor | None) -> Tensor:
+        """Visual tokens (B, V, hidden) -> normalised actions (B, K, A)."""
+        model, batch = self.model, visual.shape[0]
+        sequence = splice_visual(prompt.text.expand(batch, -1, -1), visual)
+        if self.policy is None:
+            states = model.decoder(sequence, prompt.tables, last_layer=max(self.layers))
+            return model.policy(model.stack_states(states, prompt.positions), proprio)
+        token = model.policy.proprio_token(proprio, batch)
+        run = _PolicyRun(self, prompt, token, batch)
+        model.decoder(
+            sequence, prompt.tables, last_layer=max(self.layers), visit=run.visit, keep=False
+        )
+        return run.finish()
+
+    def _fork_towers(self, calls: list[Callable[[], Tensor]]) -> list[Tensor]:
+        """Run two towers side by side on two streams."""
+        if len(calls) == 1:
+            return [calls[0]()]
+        main = torch.cuda.current_stream()
+        self._side.wait_stream(main)
+        with torch.cuda.stream(self._side):
+            first = calls[0]()
+        second = calls[1]()
+        main.wait_stream(self._side)
+        first.record_stream(main)
+        return [first, second]
+
+
+class _PolicyRun:
+    """One call's policy, advanced block by block as hidden states become known."""
+
+    def __init__(
+        self, session: InferenceSession, prompt: Prompt, token: Tensor | None, batch: int
+    ) -> None:
+        self.session, self.prompt, self.token = session, prompt, token
+        self.config = session.model.config
+        self.x = session.policy.start(batch)
+        self.next = 0
+        # States must outlive the main stream's use of them while the side stream still reads.
+        self.held: list[Tensor] = []
+        self.states: dict[int, Tensor] = {}
+        self.wanted = set(session.layers)
+
+    def visit(self, index: int, state: Tensor) -> None:
+        """Take state `index` and run every block that has its conditions."""
+        if index in self.wanted:
+            self.states[index] = state
+        layers = self.session.layers
+        ready = self.next
+        while ready < len(layers) and layers[ready] in self.states:
+            ready += 1
+        if ready == self.next:
+            return
+        side = self.session._side
+        if side is not None:
+            side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side) if side is not None else nullcontext():
+            for block in range(self.next, ready):
+                self.held.append(self.states[layers[block]])
+                adapter, task = self._conditions(self.states[layers[block]])
+                self.x = self.session.policy.step(block, self.x, adapter, task)
+        self.next = ready
+        if side is None:
+            self.held.clear()
+        for layer in set(self.states) - set(layers[ready:]):
+            del self.states[layer]
+
+    def _conditions(self, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Adapter tokens (query features, proprioception) and task tokens (raw features)."""
+        config = self.config
+        state = state.to(self.x.dtype)
+        start = 1 if config.aligned_slices else 0
+        raw = 0 if config.policy.conditions == 'action_query' else config.visual_tokens
+        task = state[:, start : start + raw]
+        parts = []
+        if self.prompt.positions is not None:
+            parts.append(state.index_select(1, self.prompt.positions[0]))
+        if config.policy.num_task_tokens:
+            both = torch.cat((task, *parts), dim=1)
+            parts = [both[:, config.num_task_tokens :]]
+            task = both[:, : config.num_task_tokens]
+        if self.token is not None:
+            parts.append(self.token)
+        return torch.cat(parts, dim=1), task
+
+    def finish(self) -> Tensor:
+        """Wait for the last block and give the actions."""
+        if self.session._side is not None:
+            torch.cuda.current_stream().wait_stream(self.session._side)
+            self.x.record_stream(torch.cuda.current_stream())
+        return self.session.policy.finish(self.x)

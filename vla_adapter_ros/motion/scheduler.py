@@ -1,0 +1,316 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""From action chunks to one continuous motion, on an injected clock.
+
+A chunk is computed from an observation and arrives later. Meanwhile the arm has moved on. The
+scheduler drops what the arm has consumed since the observation, measured in policy time (not
+clock time: an arm that waited or was slowed has consumed less), continues from where the arm is
+commanded to be at the hand-over with the same position and velocity, and always ends at rest, so
+that a plan that is never replaced is a stop. The next inference is asked for early enough to be
+done before the plan starts to brake.
+
+Not thread-safe: one control loop owns it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+
+from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.inference.chunk import ActionChunk
+from vla_adapter_ros.motion.latency import LatencyMonitor
+from vla_adapter_ros.motion.motion_plan import Executing, MotionPlan, PlanHistory, rest_motion
+from vla_adapter_ros.motion.plan_check import OK, PlanCheck, Verdict
+from vla_adapter_ros.motion.plan_maker import PlanMaker
+from vla_adapter_ros.robot.action_space import ActionConverter, ArmKinematics, MotionError
+from vla_adapter_ros.robot.contract import RobotContract
+
+_EPSILON = 1e-6
+_STAGE = 'observation_to_command'
+
+
+class ChunkScheduler:
+    """Keeps the one motion that is being executed.
+
+    Args:
+        contract: limits, step period, action space.
+        execute_steps: steps of a chunk to execute from its hand-over on before the next takes
+            over; the next inference is timed for it. Capped where the chunk starts to brake.
+        blend_steps: steps after the hand-over over which the new chunk's arm targets are mixed
+            with the old one's; 0 (default) takes the new ones as they are.
+        flush_on_instruction_change: stop at once on a new instruction and refuse chunks of the
+            old one; otherwise the remaining steps are kept until the new chunk takes over.
+        handover_lead: the new motion leaves the old one this long after `now` [s]. It covers the
+            way to the controller: what is published begins on the path the controller is on.
+        max_chunk_age: a chunk whose observation is older than this [s] is refused.
+        max_gap: for a streamed front end, a longer pause between two `update` [s] means that the
+            arm stood still meanwhile.
+        kinematics: for action space `ee_delta`.
+        safety: makes targets safe, checks finished plans, refuses all while tripped. Without it
+            targets are clipped to the contract's limits.
+    """
+
+    def __init__(
+        self,
+        contract: RobotContract,
+        execute_steps: int = 8,
+        blend_steps: int = 0,
+        *,
+        flush_on_instruction_change: bool = False,
+        handover_lead: float = 0.05,
+        max_chunk_age: float = 2.0,
+        max_gap: float = 0.25,
+        kinematics: ArmKinematics | None = None,
+        safety: PlanCheck | None = None,
+    ) -> None:
+        self.contract = contract
+        self.execute_steps = execute_steps
+        self.blend_steps = blend_steps
+        self._flush = flush_on_instruction_change
+        self._max_age = max_chunk_age
+        self._max_gap = max_gap if contract.front_end.kind == 'joint_commands' else math.inf
+        self._converter = ActionConverter(contract, kinematics)
+        self._maker = PlanMaker(contract, execute_steps, blend_steps, handover_lead)
+        self._safety = safety
+        self._history = PlanHistory()
+        self._last_now: float | None = None
+        self._instruction: str | None = None
+        self.latency = LatencyMonitor(size=50, skip=1)
+        self.accepted = 0
+        self.dropped: Counter[str] = Counter()
+        self.verdict = Verdict(OK)
+        self.ways: Counter[str] = Counter()
+        self.clock_jumps: Counter[str] = Counter()
+        self.last_refusal = ''
+
+    # -- what is executed -------------------------------------------------------------------
+
+    @property
+    def started(self) -> bool:
+        """Whether a commanded state is known (after `reset` or a first chunk)."""
+        return bool(self._history)
+
+    @property
+    def plan(self) -> MotionPlan:
+        """The plan in execution. Raises MotionError before `reset`."""
+        self._require_start()
+        return self._history.current
+
+    def commanded(self, now: float) -> tuple[np.ndarray, np.ndarray]:
+        """Return the commanded position and velocity (J + 1,) at `now`, in contract order."""
+        self._require_start()
+        return self._history.at(now).sample(now)
+
+    def executing(self, now: float) -> Executing:
+        """Return the instruction, step and kind of motion under way."""
+        self._require_start()
+        return self._history.executing(now)
+
+    @property
+    def holding(self) -> bool:
+        """Whether the plan is to stop and stay, not to follow a chunk."""
+        return self.started and not self._history.current.steps
+
+    def moving(self, now: float) -> bool:
+        """Return whether the plan still moves at `now`."""
+        return self.started and now < self._history.current.end
+
+    def remaining_steps(self, now: float) -> int:
+        """Return how many steps of the chunk are not yet done."""
+        if not self.started:
+            return 0
+        doing = self.executing(now)
+        return doing.steps - doing.step
+
+    # -- what changes it --------------------------------------------------------------------
+
+    def reset(self, position: np.ndarray, now: float) -> None:
+        """Stand still at `position` (J + 1,): start-up, or after the clock or arm was reset.
+
+        Raises:
+            MotionError: not a vector of finite values in contract order.
+        """
+        position = np.asarray(position, dtype=float)
+        if position.shape != (self.contract.action_dim,) or not np.isfinite(position).all():
+            raise MotionError(
+                f'reset to {position.tolist()}: expected {self.contract.action_dim} finite values'
+            )
+        self._history.restart(rest_motion(position, now))
+        self._last_now = now
+
+    def resume(self, measured: np.ndarray, now: float, tolerance: float = 0.05) -> None:
+        """Stand still where the arm is held, to move again after a stop.
+
+        An arm sags a little below its command. To command what is measured would let it sink with
+        every stop, so the last command stays if the arm is within `tolerance` [rad] of it.
+
+        Raises:
+            MotionError: as `reset`.
+        """
+        position = np.asarray(measured, dtype=float)
+        if self.started and position.shape == (self.contract.action_dim,):
+            held = self.commanded(now)[0]
+            if np.abs(held - position)[:-1].max() <= tolerance:
+                position = held
+        self.reset(position, now)
+
+    def update(self, now: float) -> str | None:
+        """Observe the clock; call once per control cycle.
+
+        Returns:
+            None, or one line saying how the clock jumped. After a jump the motion goes on from
+            the last commanded state on the new time and brakes to rest, without a step.
+        """
+        last, self._last_now = self._last_now, now
+        if last is None or not self.started:
+            return None
+        if now < last - _EPSILON:
+            return self._rebase(last, now, 'backward')
+        if now - last > self._max_gap:
+            return self._rebase(last, now, 'forward')
+        return None
+
+    def clock_jumped(self, last: float, now: float) -> str:
+        """Take note that the clock went from `last` to `now` at once; says so in one line.
+
+        As after a jump that `update` finds, the motion brakes to rest from where it was commanded
+        to be. A trajectory controller knows nothing of our clock: the plan must be sent to it.
+
+        Raises:
+            MotionError: before `reset`.
+        """
+        self._require_start()
+        self._last_now = now
+        return self._rebase(last, now, 'forward' if now > last else 'backward')
+
+    def hold(self, now: float) -> MotionPlan:
+        """Brake as fast as the limits allow and stay; returns the plan to send.
+
+        Calling it again does not start the brake anew: the plan is what is left of it.
+        """
+        self.update(now)
+        self._require_start()
+        return self._stop(now, 'held')
+
+    def set_instruction(self, instruction: str, now: float) -> MotionPlan | None:
+        """Take note of a new instruction; with flushing on, returns the hold plan to send."""
+        changed = self._instruction is not None and instruction != self._instruction
+        self._instruction = instruction
+        if not (changed and self._flush and self.moving(now)):
+            return None
+        return self._stop(now, 'instruction changed')
+
+    def accept(self, chunk: ActionChunk, now: float, observed: np.ndarray) -> MotionPlan | None:
+        """Make the chunk the motion in execution.
+
+        Args:
+            chunk: of the policy.
+            now: on the clock of the observation stamps [s].
+            observed: (J + 1,) proprioception of the chunk's observation.
+
+        Returns:
+            The plan to send, or None if the chunk is refused; `last_refusal` then says why.
+        """
+        self.update(now)
+        if not self.started:
+            self.reset(observed, now)
+        self.latency.add(_STAGE, max(now - chunk.observation_stamp, 0.0))
+        if (refusal := self._refusal(chunk, now)) is not None:
+            return self._refuse(*refusal, chunk)
+        try:
+            targets = self._converter.to_targets(chunk.actions, observed)
+        except VLAAdapterError as error:
+            return self._refuse('invalid', str(error), chunk)
+        moment = self._maker.align(self._history, chunk, now)
+        if moment.all_passed(len(targets)):
+            text = f'all {len(targets)} steps were passed before the chunk arrived'
+            return self._refuse('late', text, chunk)
+        self.verdict = self._made_safe(targets[moment.first :], moment.switch)
+        if self.verdict.targets is None:
+            return self._refuse('tripped', self.verdict.reasons[0], chunk)
+        targets[moment.first :] = self.verdict.targets
+        plan = self._maker.make(chunk, targets, moment, self.verdict.speed)
+        if self._safety is not None and (fault := self._safety.check_plan(plan)) is not None:
+            return self._refuse('unsafe', fault, chunk)
+        self._drop_rest(plan.switch, 'replaced')
+        self.dropped['passed'] += plan.dropped
+        self.accepted += 1
+        self.ways[plan.way] += 1
+        self.last_refusal = ''
+        self._history.push(plan)
+        return plan
+
+    # -- when to infer ----------------------------------------------------------------------
+
+    def expected_latency(self) -> float:
+        """Return the p95 of observation to command [s], without the cold start; NaN if unknown."""
+        return self.latency.percentile(_STAGE, 95.0)
+
+    def needs_inference(self, now: float) -> bool:
+        """Return whether an inference must start now to be done when the next chunk is due."""
+        if not self.started:
+            return True
+        plan, usual = self._history.current, self.latency.percentile(_STAGE, 50.0)
+        if self.holding or now >= plan.end or math.isnan(usual):
+            return True
+        if usual * plan.pace >= (plan.steps - 1) * plan.step_period:
+            # The chunk would be consumed before it arrives. Moving on meanwhile gains nothing:
+            # look again once the arm has arrived.
+            return False
+        # A few stalls (a busy machine) must not make every chunk be replaced as soon as it has
+        # come: the arm would execute first steps only, and hardly get anywhere.
+        patience = max(2.0 * usual, 0.5 * (plan.due - plan.switch))
+        return now + min(self.expected_latency(), patience) >= plan.due
+
+    # -- inside -----------------------------------------------------------------------------
+
+    def _require_start(self) -> None:
+        if not self._history:
+            raise MotionError('no commanded state yet: call reset with the measured joints')
+
+    def _refuse(self, reason: str, text: str, chunk: ActionChunk) -> None:
+        self.dropped[reason] += len(chunk.actions)
+        self.last_refusal = text
+
+    def _refusal(self, chunk: ActionChunk, now: float) -> tuple[str, str] | None:
+        age = now - chunk.observation_stamp
+        if not (math.isfinite(chunk.step_period) and chunk.step_period > 0.0):
+            return 'invalid', f'step period {chunk.step_period}: expected a positive time'
+        if not math.isfinite(age) or age < -chunk.step_period:
+            return 'future', f'observation stamp {-age:.2f} s in the future: the clock jumped'
+        if age > self._max_age:
+            return 'stale', f'observation {age:.2f} s old > {self._max_age:.2f} s'
+        if self._flush and self._instruction not in (None, chunk.instruction):
+            return 'instruction changed', f'chunk is for {chunk.instruction!r}, no longer asked'
+        return None
+
+    def _made_safe(self, targets: np.ndarray, switch: float) -> Verdict:
+        if self._safety is not None:
+            return self._safety.check_targets(targets, self.commanded(switch)[0])
+        return Verdict(OK, (), np.clip(targets, self.contract.lower, self.contract.upper))
+
+    def _stop(self, now: float, reason: str) -> MotionPlan:
+        self._drop_rest(now, reason)
+        plan = self._maker.brake(self._history.current, now)
+        self._history.push(plan)
+        return plan
+
+    def _drop_rest(self, now: float, reason: str) -> None:
+        plan = self._history.current
+        self.dropped[reason] += plan.steps - plan.step_at(now)
+
+    def _rebase(self, last: float, now: float, direction: str) -> str:
+        self._drop_rest(last, 'clock jump')
+        stop = self._maker.brake(self._history.current, last)
+        moved = replace(
+            stop,
+            arm=stop.arm.shifted(now - last),
+            gripper=stop.gripper.shifted(now - last),
+            switch=now,
+        )
+        self._history.restart(moved)
+        self.clock_jumps[direction] += 1
+        return f'clock jumped {direction} by {abs(now - last):.3f} s: braking to a hold'

@@ -1,0 +1,262 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Start and activate the nodes without `ros2 launch`, which PyPI does not carry.
+
+    python -m vla_adapter_ros.nodes.bringup sim:=true instruction:='push the red block'
+
+Takes the arguments of launch/alicia.launch.py in the same form and starts the same executables
+with the same parameters: both follow nodes/bringup/nodes_to_start.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import yaml
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix
+
+from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.nodes.bringup.launch_model import PACKAGE, Argument, NodeProcess
+from vla_adapter_ros.nodes.bringup.nodes_to_start import (
+    ARGUMENTS,
+    check_arguments,
+    included_launches,
+    plan,
+    use_shipped_profile,
+)
+from vla_adapter_ros.nodes.common.lifecycle_client import configure_and_activate
+
+# Loading a full-size checkpoint from a slow disk takes minutes.
+CONFIGURE_TIMEOUT = 600.0
+# A node holds the arm and releases its device before it ends.
+STOP_TIMEOUT = 10.0
+_DESCRIPTION = (
+    'Start and activate the nodes, like `ros2 launch vla_adapter_ros alicia.launch.py`, where'
+    ' launch_ros is not installed. Ctrl-C stops them.'
+)
+_POLL = 0.1
+
+
+class BringupError(VLAAdapterError):
+    """A node could not be started or activated."""
+
+
+class Bringup:
+    """Runs node processes; a context manager that stops them in reverse order.
+
+    Args:
+        processes: what to start, in order, from `plan`.
+        log_folder: where to write each node's output, as NAME.log; None: this terminal.
+        report: receives one line for each step.
+    """
+
+    def __init__(
+        self,
+        processes: Sequence[NodeProcess],
+        log_folder: Path | None = None,
+        report: Callable[[str], None] = print,
+    ) -> None:
+        self._plans = list(processes)
+        self._log_folder = log_folder
+        self._report = report
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._files = contextlib.ExitStack()
+
+    def __enter__(self) -> Bringup:
+        """Start every process.
+
+        Raises:
+            BringupError: the package is not built, or an executable is missing.
+        """
+        try:
+            for process in self._plans:
+                self._start(process)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop every process."""
+        self.stop()
+
+    @property
+    def process_ids(self) -> dict[str, int]:
+        """Node name → process id."""
+        return {name: process.pid for name, process in self._running.items()}
+
+    def activate(self, timeout: float = CONFIGURE_TIMEOUT) -> None:
+        """Configure and activate the lifecycle nodes.
+
+        Raises:
+            BringupError: a node ended, did not answer, or refused; says which.
+        """
+        for process in self._plans:
+            if process.lifecycle:
+                begin = time.monotonic()
+                full_name = '/' + '/'.join(filter(None, (process.namespace, process.name)))
+                failure = configure_and_activate(full_name, timeout, self.first_ended)
+                if failure:
+                    raise BringupError(f'{failure}; {self._where_to_look(process.name)}')
+                self._report(f'{process.name} is active ({time.monotonic() - begin:.1f} s)')
+
+    def first_ended(self) -> str:
+        """Return 'NAME ended with code N' for a process that is no longer running, or ''."""
+        for name, process in self._running.items():
+            if process.poll() is not None:
+                return f'{name} ended with code {process.returncode}'
+        return ''
+
+    def wait(self) -> str:
+        """Return what `first_ended` says as soon as a process ends."""
+        while not (ended := self.first_ended()):
+            time.sleep(_POLL)
+        return ended
+
+    def stop(self) -> None:
+        """Stop what runs: the policy node first, while the arm still obeys its hold."""
+        for name in reversed(self._running):
+            end_process(self._running[name])
+        self._running.clear()
+        self._files.close()
+
+    def _start(self, process: NodeProcess) -> None:
+        output = None
+        if self._log_folder is not None:
+            self._log_folder.mkdir(parents=True, exist_ok=True)
+            path = self._log_folder / f'{process.name}.log'
+            output = self._files.enter_context(path.open('wb'))
+        parameters = self._files.enter_context(parameter_file(process.parameters))
+        self._running[process.name] = subprocess.Popen(
+            command_line(process, parameters),
+            stdout=output,
+            stderr=subprocess.STDOUT if output else None,
+            stdin=subprocess.DEVNULL,
+            env={**os.environ, 'PYTHONUNBUFFERED': '1'},
+        )
+        self._report(f'{process.name} started (process {self._running[process.name].pid})')
+
+    def _where_to_look(self, name: str) -> str:
+        if self._log_folder is None:
+            return 'its messages above say why'
+        return f'see {self._log_folder / name}.log'
+
+
+def command_line(process: NodeProcess, parameters: str) -> list[str]:
+    """Return the command that starts a node, as `ros2 launch` would build it."""
+    command = [str(executable_path(process.executable, process.package)), '--ros-args']
+    command += ['-r', f'__node:={process.name}', '--params-file', parameters]
+    if process.namespace:
+        command += ['-r', f'__ns:=/{process.namespace}']
+    for source, target in process.remappings:
+        command += ['-r', f'{source}:={target}']
+    return [*command, '--log-level', f'{process.name}:={process.log_level}']
+
+
+def executable_path(name: str, package: str = PACKAGE) -> Path:
+    """Return the installed executable; raises BringupError if the package is not built."""
+    try:
+        path = Path(get_package_prefix(package)) / 'lib' / package / name
+    except PackageNotFoundError:
+        raise BringupError(
+            f'{package} is not installed: build it, then source the setup'
+        ) from None
+    if not path.is_file():
+        raise BringupError(f'executable {path} is missing: build the package again')
+    return path
+
+
+@contextlib.contextmanager
+def parameter_file(parameters: Mapping[str, Any]) -> Iterator[str]:
+    """Write parameters to a file for `--params-file`; yields its path, removes it at the end."""
+    with tempfile.NamedTemporaryFile('w', prefix=f'{PACKAGE}_', suffix='.yaml') as file:
+        yaml.safe_dump({'/**': {'ros__parameters': dict(parameters)}}, file)
+        file.flush()
+        yield file.name
+
+
+def end_process(process: subprocess.Popen[bytes]) -> None:
+    """Interrupt, insist, kill: a signal at the wrong moment can be lost."""
+    for action in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+        if process.poll() is not None:
+            return
+        process.send_signal(action)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_TIMEOUT)
+
+
+def parse_arguments(
+    words: Sequence[str] | None = None,
+    arguments: Sequence[Argument] = ARGUMENTS,
+    prog: str = 'bringup',
+    description: str = _DESCRIPTION,
+) -> dict[str, str]:
+    """Return argument name → text from NAME:=VALUE words; raises SystemExit with the usage."""
+    width = max(len(argument.name) for argument in arguments)
+    listed = '\n'.join(
+        f'  {argument.name:{width}}  {argument.help} (default: {argument.default!r})'
+        for argument in arguments
+    )
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description=description,
+        epilog=f'arguments; an empty one keeps the value of the parameter file:\n{listed}',
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument('arguments', nargs='*', metavar='NAME:=VALUE')
+    given = {}
+    for word in parser.parse_args(words).arguments:
+        name, separator, value = word.partition(':=')
+        if not separator:
+            parser.error(f'{word!r}: expected NAME:=VALUE')
+        given[name] = value
+    return given
+
+
+@contextlib.contextmanager
+def command_of_processes(name: str) -> Iterator[None]:
+    """End a command on signals and errors as its user expects: in one line, processes stopped."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A shell that starts this in the background makes it ignore SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    except VLAAdapterError as error:
+        sys.exit(f'{name}: {error}')
+    except KeyboardInterrupt:
+        sys.exit(0)
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run until Ctrl-C, SIGTERM or until a node ends."""
+    given = parse_arguments(words)
+    with command_of_processes('bringup'):
+        processes = plan(given)
+        for launch in included_launches(given):
+            raise BringupError(
+                f'{launch.package} {launch.file} needs `ros2 launch`: start it yourself, without'
+                f' driver:='
+            )
+        use_shipped_profile(sim=check_arguments(given)['sim'] == 'true')
+        with Bringup(processes) as bringup:
+            bringup.activate()
+            sys.exit(f'bringup: {bringup.wait()}')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,229 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Cameras and the vendor's driver beside the policy node: what launch arguments start.
+
+Every camera, whoever drives it, ends up on `third_person/image` and `wrist/image`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.nodes.bringup.launch_model import Argument, IncludedLaunch, NodeProcess
+from vla_adapter_ros.robot.contract import CameraSpec, RobotContract
+
+HARDWARE_ARGUMENTS = (
+    Argument(
+        'camera_driver', 'none', 'Wrist camera (RealSense): builtin starts our node,'
+        ' realsense2_camera the wrapper; none: it runs already.',
+        ('builtin', 'realsense2_camera', 'none'),
+    ),
+    Argument('serial', '', 'Serial number of the RealSense camera; empty: the only one.'),
+    Argument(
+        'usb_driver', 'none',
+        'Third-person camera: builtin starts our node; none: it runs already.',
+        ('builtin', 'usb_cam', 'v4l2_camera', 'none'),
+    ),
+    Argument('usb_device', '', 'Its path under /dev/v4l/by-id; empty: the only camera (builtin).'),
+    Argument(
+        'driver', 'none', "The vendor's driver: ros2_control (front end A), standalone (front end"
+        ' B); none: it runs already. Needs `ros2 launch`.',
+        ('ros2_control', 'standalone', 'none'),
+    ),
+    Argument('port', '', "The arm's serial port (/dev/serial/by-id); empty: the driver looks."),
+    Argument(
+        'speed_deg_s', '', 'Speed of the arm [deg/s], for the driver that is started (empty: 20)'
+        ' and for motion, which is planned no faster.',
+    ),
+    Argument(
+        'gripper_type', '50mm', 'Gripper for the driver that is started.', ('50mm', '100mm')
+    ),
+)
+CAMERA_NODES = THIRD_PERSON_NODE, WRIST_NODE = 'third_person_camera', 'wrist_camera'
+_FRONT_ENDS = {'ros2_control': 'joint_trajectory', 'standalone': 'joint_commands'}
+_ROBOTS = {'ros2_control': 'alicia_d', 'standalone': 'alicia_d_standalone'}
+# The vendor's default, right for first motions [deg/s].
+FIRST_SPEED = 20.0
+_STROKES = {'50mm': 0.025, '100mm': 0.05}
+
+
+def camera_processes(
+    arguments: Mapping[str, str],
+    contract: RobotContract,
+    parameters: Mapping[str, Mapping[str, Any]],
+    common: Mapping[str, Any],
+) -> list[NodeProcess]:
+    """Return the camera nodes that are asked for.
+
+    Args:
+        arguments: checked, HARDWARE_ARGUMENTS among them.
+        contract: gives the image sizes.
+        parameters: node name → further parameters of our own camera nodes (exposure, …).
+        common: namespace, log level and remappings, as of the other nodes.
+
+    Raises:
+        VLAAdapterError: the contract has no such camera, or a driver needs a device.
+    """
+    found = []
+    if arguments['usb_driver'] != 'none':
+        further = parameters.get(THIRD_PERSON_NODE, {})
+        found.append(_usb(arguments, _camera(contract, 'third_person'), further, common))
+    if arguments['camera_driver'] != 'none':
+        further = parameters.get(WRIST_NODE, {})
+        found.append(_realsense(arguments, _camera(contract, 'wrist'), further, common))
+    return found
+
+
+def wants_hardware(arguments: Mapping[str, str]) -> bool:
+    """Return whether any camera or driver is to be started."""
+    return any(arguments[n] != 'none' for n in ('camera_driver', 'usb_driver', 'driver'))
+
+
+def driver_launches(
+    arguments: Mapping[str, str], contract: RobotContract, enable: bool
+) -> list[IncludedLaunch]:
+    """Return the vendor's launch file that is asked for, after a look at its traps.
+
+    Raises:
+        VLAAdapterError: the contract is for the other front end or another gripper, the speed is
+            no number, or motion is to be enabled in the same breath.
+    """
+    driver = arguments['driver']
+    if driver == 'none':
+        return []
+    if contract.front_end.kind != _FRONT_ENDS[driver]:
+        raise VLAAdapterError(
+            f'driver:={driver} takes other commands than robot {contract.name} sends'
+            f' ({contract.front_end.kind}); use robot:={_ROBOTS[driver]}'
+        )
+    _check_gripper(arguments['gripper_type'] if driver == 'ros2_control' else '50mm', contract)
+    speed = f'{driver_speed(arguments):.1f}'
+    if enable:
+        raise VLAAdapterError(
+            f'enable:=true together with driver:={driver}: the arm may drive to its zero pose when'
+            f' the driver starts; look first, then call ~/enable'
+        )
+    if driver == 'ros2_control':
+        given = {
+            'port': arguments['port'], 'gripper_type': arguments['gripper_type'],
+            'speed_deg_s': speed,
+        }
+        return [IncludedLaunch('alicia_d_moveit', 'real_robot.launch.py', given)]
+    given = {'port': arguments['port'], 'default_speed_deg_s': speed}
+    return [IncludedLaunch('alicia_d_driver', 'alicia_d_driver.launch.py', given)]
+
+
+def _check_gripper(kind: str, contract: RobotContract) -> None:
+    travel = abs(contract.gripper.closed_position - contract.gripper.open_position)
+    if not math.isclose(travel, _STROKES[kind], rel_tol=0.02):
+        raise VLAAdapterError(
+            f'the driver has a {kind} gripper ({_STROKES[kind]:g} m of travel), robot'
+            f' {contract.name} one with {travel:g} m; set gripper_type or the contract right'
+        )
+
+
+def driver_speed(arguments: Mapping[str, str]) -> float:
+    """Return the driver's speed [deg/s]; 0 if it is not told and no driver is started."""
+    text = arguments['speed_deg_s']
+    if not text:
+        return 0.0 if arguments['driver'] == 'none' else FIRST_SPEED
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = math.nan
+    if not 4.0 <= speed <= 440.0:
+        raise VLAAdapterError(f'argument speed_deg_s: got {text!r}, expected 4 … 440')
+    return speed
+
+
+def _camera(contract: RobotContract, name: str) -> CameraSpec:
+    if name not in contract.cameras:
+        cameras = ', '.join(contract.cameras)
+        raise VLAAdapterError(f'robot {contract.name} has no camera {name}; it has: {cameras}')
+    return contract.cameras[name]
+
+
+def _usb(
+    arguments: Mapping[str, str],
+    camera: CameraSpec,
+    further: Mapping[str, Any],
+    common: Mapping[str, Any],
+) -> NodeProcess:
+    device, driver = arguments['usb_device'], arguments['usb_driver']
+    if driver == 'builtin':
+        parameters = {**further, **_own_parameters('third_person', camera)}
+        if device:
+            parameters['device'] = device
+        return NodeProcess('usb_camera', THIRD_PERSON_NODE, parameters=parameters, **common)
+    if not device:
+        raise VLAAdapterError(f'usb_driver:={driver} needs usb_device:=/dev/v4l/by-id/…')
+    common = {**common, 'remappings': _onto('image_raw', 'third_person', common)}
+    if driver == 'usb_cam':
+        parameters = {
+            'video_device': device, 'framerate': 30.0, 'image_width': camera.width,
+            'image_height': camera.height, 'pixel_format': 'mjpeg2rgb',
+            'av_device_format': 'YUV422P', 'autofocus': False, 'autoexposure': False,
+            'auto_white_balance': False, 'camera_name': 'third_person',
+        }
+        return NodeProcess(
+            'usb_cam_node_exe', THIRD_PERSON_NODE, parameters=parameters, package='usb_cam',
+            **common,
+        )
+    parameters = {
+        'video_device': device, 'image_size': [camera.width, camera.height],
+        'pixel_format': 'YUYV', 'output_encoding': 'rgb8',
+    }
+    return NodeProcess(
+        'v4l2_camera_node', THIRD_PERSON_NODE, parameters=parameters, package='v4l2_camera',
+        **common,
+    )
+
+
+def _own_parameters(name: str, camera: CameraSpec) -> dict[str, Any]:
+    """Return what our camera nodes get from the contract."""
+    return {'camera': name, 'width': camera.width, 'height': camera.height}
+
+
+def _realsense(
+    arguments: Mapping[str, str],
+    camera: CameraSpec,
+    further: Mapping[str, Any],
+    common: Mapping[str, Any],
+) -> NodeProcess:
+    serial = arguments['serial']
+    if arguments['camera_driver'] == 'builtin':
+        parameters = {**further, **_own_parameters('wrist', camera)}
+        if serial:
+            parameters['serial'] = serial
+        return NodeProcess('realsense_camera', WRIST_NODE, parameters=parameters, **common)
+    profile = f'{camera.width}x{camera.height}x30'
+    parameters: dict[str, Any] = {
+        # The D405 has no RGB sensor; rgb_camera.* would have no effect.
+        'depth_module.color_profile': profile,
+        'depth_module.color_format': 'RGB8',
+        'enable_color': True,
+        'enable_depth': False,
+    }
+    if serial:
+        # The wrapper strips this underscore, which keeps the number a text.
+        parameters['serial_no'] = f'_{serial}'
+    # Up to 4.57.3 the D405's colour is image_rect_raw, later image_raw.
+    names = ('~/color/image_raw', '~/color/image_rect_raw')
+    remappings = tuple(pair for name in names for pair in _onto(name, 'wrist', common))
+    return NodeProcess(
+        'realsense2_camera_node', WRIST_NODE, parameters=parameters,
+        package='realsense2_camera', **{**common, 'remappings': remappings},
+    )
+
+
+def _onto(
+    topic: str, camera: str, common: Mapping[str, Any]
+) -> tuple[tuple[str, str], ...]:
+    """Remap an image topic and its compressed form; a remapping does not reach subtopics.
+
+    They go where the policy node looks, which the user may have remapped.
+    """
+    target = dict(common['remappings']).get(f'{camera}/image', f'{camera}/image')
+    return (topic, target), (f'{topic}/compressed', f'{target}/compressed')

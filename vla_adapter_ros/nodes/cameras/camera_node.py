@@ -1,0 +1,221 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""What the camera nodes have in common: publish the newest frame, report, survive.
+
+The grabber's thread drains the camera; the executor's thread publishes. Between them lies one
+frame, so that a slow subscriber or a busy machine costs frames, never delay.
+"""
+
+from __future__ import annotations
+
+import time
+from array import array
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import CameraInfo, Image
+
+from vla_adapter_ros.cameras.frame import Frame, FrameSource, Intrinsics
+from vla_adapter_ros.cameras.grabber import ENDED, OPENING, STREAMING, CameraStatus, FrameGrabber
+from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.nodes.common.messages import COMMAND, image_message
+from vla_adapter_ros.nodes.common.parameters import (
+    check_value,
+    declare_parameters,
+    parameter,
+    read_parameters,
+)
+
+
+@dataclass(frozen=True)
+class CameraParameters:
+    """Parameters of both camera nodes; a change reopens the camera."""
+
+    camera: str = parameter(
+        'third_person', 'Name in the robot contract; images are published on <camera>/image.'
+    )
+    frame_id: str = parameter('', 'Frame of the headers; empty: <camera>_optical_frame.')
+    width: int = parameter(640, 'Image width [px].', low=16, high=8192)
+    height: int = parameter(480, 'Image height [px].', low=16, high=8192)
+    fps: float = parameter(30.0, 'Frame rate [1/s].', low=1.0, high=300.0)
+    reconnect_period: float = parameter(
+        1.0, 'Wait between two attempts to open the camera [s].', low=0.05, high=60.0
+    )
+    stall_timeout: float = parameter(
+        2.0, 'Reopen the camera after this long without a frame [s].', low=0.1, high=60.0
+    )
+
+
+class CameraNode(Node):
+    """Publishes a frame source on `<camera>/image` and its state on `/diagnostics`.
+
+    Bad parameters leave a living node that says what is wrong; setting them right opens the
+    camera.
+    """
+
+    parameter_kind: type[CameraParameters] = CameraParameters
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        declare_parameters(self, self.parameter_kind)
+        self._settings: CameraParameters | None = None
+        self._grabber: FrameGrabber | None = None
+        self._source: FrameSource | None = None
+        self._error = ''
+        self._said: tuple[str, str] | None = None
+        self._published = 0
+        self._image_publishers: dict[str, Any] = {}
+        self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
+        self._wake = self.create_guard_condition(self._on_wake)
+        self.create_timer(1.0, self._publish_diagnostics)
+        self.open_camera()
+        self.add_on_set_parameters_callback(self._on_set_parameters)
+
+    def make_source(self, parameters: Any) -> FrameSource:
+        """Return the camera for validated parameters; it is opened later, in its own thread."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Release the camera."""
+        if self._grabber is not None and not self._grabber.stop():
+            self.get_logger().warning('the camera driver hangs; leaving it behind')
+        self._grabber = None
+
+    def publisher(self, kind: type, topic: str) -> Any:
+        """Return the publisher of a topic, made on first use; the camera's name may change."""
+        if topic not in self._image_publishers:
+            self._image_publishers[topic] = self.create_publisher(kind, topic, COMMAND)
+        return self._image_publishers[topic]
+
+    def publish_frame(
+        self, frame: Frame, stamp: Time, parameters: Any, source: FrameSource
+    ) -> None:
+        """Publish one frame; cameras with more than colour extend this."""
+        message = image_message(frame.pixels, stamp, optical_frame(parameters))
+        self.publisher(Image, f'{parameters.camera}/image').publish(message)
+
+    def stamp_of(self, frame: Frame) -> Time:
+        """Return the ROS time at which a frame was taken; right under simulated time too."""
+        age = max(0.0, time.monotonic() - frame.stamp)
+        now = self.get_clock().now()
+        if now.nanoseconds < age * 1e9:
+            return now.to_msg()
+        return (now - Duration(seconds=age)).to_msg()
+
+    def open_camera(self) -> None:
+        """Open the camera in the background, or say which parameter is wrong."""
+        try:
+            self._settings = read_parameters(self, self.parameter_kind)
+            self._source = self.make_source(self._settings)
+        except VLAAdapterError as error:
+            self._error = str(error)
+            self.get_logger().error(f'{error}; set it right with `ros2 param set`')
+            return
+        self._error = ''
+        self._grabber = FrameGrabber(
+            self._source,
+            self._wake.trigger,
+            self._settings.reconnect_period,
+            self._settings.stall_timeout,
+        )
+        self._grabber.start()
+
+    def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
+        specs = {spec.name: spec for spec in fields(self.parameter_kind)}
+        try:
+            for change in changes:
+                if change.name in specs:
+                    check_value(specs[change.name], change.value)
+        except VLAAdapterError as error:
+            return SetParametersResult(successful=False, reason=str(error))
+        if any(change.name in specs for change in changes):
+            # The values are not set yet while this runs, so the camera is reopened a moment later.
+            self._restart_timer = self.create_timer(0.01, self._restart)
+        return SetParametersResult(successful=True)
+
+    def _restart(self) -> None:
+        self.destroy_timer(self._restart_timer)
+        self.close()
+        self.open_camera()
+
+    def _on_wake(self) -> None:
+        if self._grabber is None or self._settings is None or self._source is None:
+            return
+        frame = self._grabber.take()
+        if frame is not None:
+            self.publish_frame(frame, self.stamp_of(frame), self._settings, self._source)
+            self._published += 1
+        self._report(self._grabber.status())
+
+    def _report(self, status: CameraStatus) -> None:
+        """Log changes only: a camera that is away for an hour is one line, not thousands."""
+        if (status.state, status.message) == self._said or status.state == OPENING:
+            return
+        self._said = (status.state, status.message)
+        if status.state in (STREAMING, ENDED):
+            self.get_logger().info(f'{status.state}: {status.message}')
+        else:
+            self.get_logger().error(f'{status.state}: {status.message}')
+
+    def _publish_diagnostics(self) -> None:
+        status = DiagnosticStatus(name=f'{self.get_name()}: camera', hardware_id=self.get_name())
+        if self._grabber is None:
+            status.level, status.message = DiagnosticStatus.ERROR, self._error
+        else:
+            camera = self._grabber.status()
+            good = camera.state == STREAMING
+            status.level = DiagnosticStatus.OK if good else DiagnosticStatus.ERROR
+            status.message = f'{camera.state}: {camera.message}'
+            values = {
+                'rate': f'{camera.rate:.1f} Hz',
+                'frames': str(camera.frames),
+                'published': str(self._published),
+                'replaced by a newer frame': str(camera.unserved),
+                'reconnects': str(camera.reconnects),
+                **camera.details,
+            }
+            status.values = [KeyValue(key=k, value=v) for k, v in values.items()]
+            if camera.state != STREAMING:
+                self._report(camera)
+        message = DiagnosticArray(status=[status])
+        message.header.stamp = self.get_clock().now().to_msg()
+        self._diagnostics.publish(message)
+
+
+def optical_frame(parameters: CameraParameters) -> str:
+    """Return the frame of the headers."""
+    return parameters.frame_id or f'{parameters.camera}_optical_frame'
+
+
+def depth_message(depth: np.ndarray, stamp: Time, frame_id: str) -> Image:
+    """Return a 16UC1 image message from (H, W) uint16 millimetres (REP 118)."""
+    height, width = depth.shape
+    message = Image(height=height, width=width, encoding='16UC1', step=width * 2)
+    message.header.stamp = stamp
+    message.header.frame_id = frame_id
+    message.is_bigendian = 0
+    message.data = array('B', np.ascontiguousarray(depth, dtype='<u2').tobytes())
+    return message
+
+
+def camera_info_message(intrinsics: Intrinsics, stamp: Time, frame_id: str) -> CameraInfo:
+    """Return the pinhole model of a stream as a message."""
+    fx, fy, cx, cy = intrinsics.fx, intrinsics.fy, intrinsics.cx, intrinsics.cy
+    message = CameraInfo(
+        width=intrinsics.width,
+        height=intrinsics.height,
+        distortion_model='plumb_bob',
+        d=list(intrinsics.distortion),
+        k=[fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0],
+        r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
+        p=[fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0],
+    )
+    message.header.stamp = stamp
+    message.header.frame_id = frame_id
+    return message

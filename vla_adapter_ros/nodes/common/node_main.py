@@ -1,0 +1,72 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Start a node, spin it, and leave cleanly on Ctrl-C and SIGTERM."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Sequence
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from vla_adapter_ros.nodes.bringup.nodes_to_start import use_shipped_profile
+
+# How long a signal can go unnoticed while the executor waits for work [s].
+_SIGNAL_LATENCY = 0.1
+
+
+def spin_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int:
+    """Run a node until it is told to stop; returns the exit code.
+
+    A node's `close()`, where it has one, runs while the context is still valid: its last
+    commands (hold) must still reach the driver. Therefore rclpy's own signal handlers, which
+    shut the context down at once, are not installed. An error in a callback goes to the node's
+    `on_callback_error(error)`, where it has one.
+    """
+    stop = _StopRequest()
+    # Started by launch, the environment says which. Alone, a node must get images too.
+    use_shipped_profile(sim=False)
+    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    node = None
+    try:
+        node = make_node()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        while not stop.requested and rclpy.ok():
+            _spin_once(executor, node)
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        if node is not None:
+            if hasattr(node, 'close'):
+                node.close()
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+def _spin_once(executor: SingleThreadedExecutor, node: Node) -> None:
+    try:
+        executor.spin_once(timeout_sec=_SIGNAL_LATENCY)
+    except ExternalShutdownException:
+        raise
+    except Exception as error:
+        # A node that knows what to do about an error in one of its callbacks lives on.
+        handle = getattr(node, 'on_callback_error', None)
+        if handle is None:
+            raise
+        handle(error)
+
+
+class _StopRequest:
+    """Turns SIGINT and SIGTERM into one flag, from before the context exists."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+
+    def _on_signal(self, *_: object) -> None:
+        self.requested = True

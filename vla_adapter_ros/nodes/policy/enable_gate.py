@@ -1,0 +1,98 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""What the policy node looks at before it lets the arm move: the traps that preflight finds.
+
+`~/enable` and `enable:=true` both pass here, however the node was started. The verdicts and
+sentences are those of preflight (preflight/robot_checks.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rclpy.node import Node
+from std_msgs.msg import String
+
+from vla_adapter_ros.control.observation_inputs import Inputs
+from vla_adapter_ros.errors import ObservationError
+from vla_adapter_ros.nodes.common.messages import LATCHED
+from vla_adapter_ros.preflight import robot_checks
+from vla_adapter_ros.preflight.checks import PASS, SKIP
+from vla_adapter_ros.preflight.image_check import blank
+from vla_adapter_ros.robot.contract import RobotContract
+
+
+class EnableGate:
+    """Says why the arm must not move yet.
+
+    Args:
+        node: whose topics are looked at; it subscribes to the robot description.
+        contract: with the velocities that motion is planned for.
+        inputs: what the node received.
+    """
+
+    def __init__(self, node: Node, contract: RobotContract, inputs: Inputs) -> None:
+        self._node = node
+        self._contract = contract
+        self._inputs = inputs
+        self._description = ''
+        self._subscription = node.create_subscription(
+            String, '/robot_description', self._on_description, LATCHED
+        )
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._node.destroy_subscription(self._subscription)
+
+    def problem(self, now: float) -> str:
+        """Return the first reason against motion in one sentence, or ''; inputs are fresh."""
+        return next(self._problems(), '')
+
+    def _problems(self) -> Iterator[str]:
+        for camera in self._contract.cameras:
+            yield from self._camera(camera)
+        yield from self._several('joint_states')
+        if self._inputs.state is not None:
+            check = robot_checks.check_gripper_range(self._inputs.state, self._contract)
+            if check.verdict != PASS:
+                yield check.detail
+        driver = robot_checks.look_at_driver(
+            self._contract, self._node.resolve_topic_name, self._listeners, self._publishers,
+            own=(self._node.get_name(),),
+        )
+        if driver.verdict != PASS:
+            yield driver.detail
+        yield from self._settings()
+
+    def _camera(self, camera: str) -> Iterator[str]:
+        topic = self._node.resolve_topic_name(f'{camera}/image')
+        try:
+            picture = self._inputs.picture(camera)
+        except ObservationError as error:
+            yield f'{topic}: {error}'
+            return
+        if text := blank(picture):
+            yield f'{topic}: {text}'
+        yield from self._several(f'{camera}/image')
+
+    def _several(self, topic: str) -> Iterator[str]:
+        name = self._node.resolve_topic_name(topic)
+        # One that was killed is announced for a while beside the one that took its place.
+        if fault := robot_checks.several(sorted(set(self._publishers(name)))):
+            yield f'{name}: {fault}'
+
+    def _settings(self) -> Iterator[str]:
+        """Compare the driver's settings: one that is slower than the motion is left behind."""
+        speed, stroke = robot_checks.read_description(self._description)
+        for check in robot_checks.check_driver_settings(speed, stroke, self._contract):
+            if check.verdict not in (PASS, SKIP):
+                yield check.detail
+
+    def _publishers(self, topic: str) -> list[str]:
+        return [info.node_name for info in self._node.get_publishers_info_by_topic(topic)]
+
+    def _listeners(self, topic: str) -> list[str]:
+        return [info.node_name for info in self._node.get_subscriptions_info_by_topic(topic)]
+
+    def _on_description(self, message: String) -> None:
+        self._description = message.data
+

@@ -1,0 +1,271 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The policy node: images, joint states and an instruction in, timed joint trajectories out.
+
+This file is the ROS side only: lifecycle, topics, services. What happens between an observation
+and a command is `control/loop.py`, which knows no ROS.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from sensor_msgs.msg import CompressedImage, Image, JointState
+from std_srvs.srv import SetBool, Trigger
+
+from vla_adapter_ros.control.loop import ControlLoop, Outcome
+from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.nodes.common.messages import LATEST, to_seconds
+from vla_adapter_ros.nodes.common.node_help import help_if_asked
+from vla_adapter_ros.nodes.common.node_main import spin_node
+from vla_adapter_ros.nodes.common.parameters import declare_parameters, read_parameters
+from vla_adapter_ros.nodes.policy.policy_outputs import PolicyOutputs
+from vla_adapter_ros.nodes.policy.policy_parameters import PolicyNodeParameters
+from vla_adapter_ros.nodes.policy.policy_setup import PolicySetup
+from vla_adapter_ros.srv import SetInstruction
+
+NOT_CONFIGURED = Outcome(False, 'the node is not configured: configure and activate it first')
+NOT_ACTIVE = Outcome(False, 'the node is not active: activate it first')
+STATUS_PERIOD = 0.5
+STOP_TIMEOUT = 2.0
+# How long one thread may keep the interpreter while another wants it [s].
+SWITCH_INTERVAL = 0.0005
+
+
+class PolicyNode(LifecycleNode):
+    """Lifecycle node `vla_adapter`; README.md lists its topics, services and parameters."""
+
+    def __init__(self) -> None:
+        super().__init__('vla_adapter', automatically_declare_parameters_from_overrides=True)
+        declare_parameters(self, PolicyNodeParameters)
+        self.add_on_set_parameters_callback(self._on_set_parameters)
+        self._outputs = PolicyOutputs(self)
+        self._setup: PolicySetup | None = None
+        self._loop: ControlLoop | None = None
+        self._active = False
+        self._running_resources: list[Callable[[], object]] = []
+        self._wake = self.create_guard_condition(self._tick)
+        self.create_service(SetInstruction, 'set_instruction', self._on_set_instruction)
+        self.create_service(SetBool, '~/enable', self._on_enable)
+        self.create_service(Trigger, '~/stop', self._on_stop)
+        self.create_service(Trigger, '~/clear_trip', self._on_clear_trip)
+        self._status_timer = self.create_timer(
+            STATUS_PERIOD, self._publish_status, clock=Clock(clock_type=ClockType.STEADY_TIME)
+        )
+
+    # Lifecycle. rclpy swallows what transition callbacks raise, so each is guarded here.
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Read parameters, load and warm up the policy. Nothing is subscribed yet."""
+        return self._guarded(self._configure)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe to the inputs and start the control loop."""
+        result = self._guarded(self._activate)
+        return super().on_activate(state) if result == TransitionCallbackReturn.SUCCESS else result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Hold the arm, then stop listening."""
+        self._guarded(self._deactivate)
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Release the policy and its device."""
+        return self._guarded(self._cleanup)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Hold, then release everything."""
+        self.close()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Hold, then go back to unconfigured: the node lives on."""
+        self.close()
+        return TransitionCallbackReturn.SUCCESS
+
+    def close(self) -> None:
+        """Hold the arm and release everything; also called on Ctrl-C and SIGTERM."""
+        self._guarded(self._deactivate)
+        self._guarded(self._cleanup)
+
+    def _guarded(self, action: Callable[[], None]) -> TransitionCallbackReturn:
+        try:
+            action()
+        except VLAAdapterError as error:
+            self._outputs.error(str(error))
+            return TransitionCallbackReturn.FAILURE
+        except Exception as error:
+            self._outputs.error(f'{type(error).__name__}: {error}')
+            self.get_logger().debug(traceback.format_exc())
+            return TransitionCallbackReturn.FAILURE
+        return TransitionCallbackReturn.SUCCESS
+
+    def _configure(self) -> None:
+        parameters = read_parameters(self, PolicyNodeParameters)
+        self._setup = PolicySetup(self, parameters, self._outputs, self._wake.trigger)
+        try:
+            self._loop = self._setup.make_loop()
+            self._outputs.attach(
+                self._loop, self._setup.policy_name, self._setup.kinematics
+            )
+        except BaseException:
+            self._setup.release(STOP_TIMEOUT)
+            self._setup = None
+            raise
+        # What is loaded by now stays: the collector need not walk through it while the arm moves.
+        gc.collect()
+        gc.freeze()
+
+    def _activate(self) -> None:
+        assert self._loop is not None and self._setup is not None
+        parameters = self._setup.parameters
+        for camera in self._setup.contract.cameras:
+            on_image = partial(self._on_image, camera)
+            self._subscribe(Image, f'{camera}/image', on_image)
+            self._subscribe(CompressedImage, f'{camera}/image/compressed', on_image)
+        self._subscribe(JointState, 'joint_states', self._on_joint_state)
+        self._setup.subscribe_extras(self._subscribe)
+        # Steady: with simulated time that stands still, the watchdog must still run.
+        control = self.create_timer(
+            1.0 / parameters.control_rate,
+            self._tick,
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
+        )
+        diagnostics = self.create_timer(
+            parameters.diagnostics_period,
+            self._publish_diagnostics,
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
+        )
+        for timer in (control, diagnostics):
+            self._running_resources.append(partial(self.destroy_timer, timer))
+        self._loop.activate(self._now(), parameters.instruction, parameters.enable)
+        self._active = True
+
+    def _subscribe(self, kind: type, topic: str, callback: Callable[[object], None]) -> None:
+        subscription = self.create_subscription(kind, topic, callback, LATEST)
+        self._running_resources.append(partial(self.destroy_subscription, subscription))
+
+    def _deactivate(self) -> None:
+        if self._active and self._loop is not None:
+            self._loop.deactivate(self._now())
+        self._active = False
+        while self._running_resources:
+            self._running_resources.pop()()
+        self._publish_status()
+
+    def _cleanup(self) -> None:
+        if self._setup is not None:
+            self._setup.release(STOP_TIMEOUT)
+        self._setup = self._loop = None
+        self._outputs.attach(None)
+        gc.unfreeze()
+        gc.collect()
+
+    # Inputs and the loop. Callbacks only store references; decoding happens in the worker.
+
+    def _now(self) -> float:
+        return self.get_clock().now().nanoseconds * 1e-9
+
+    def _on_image(self, camera: str, message: Image | CompressedImage) -> None:
+        if self._loop is not None:
+            stamp = to_seconds(message.header.stamp)
+            self._loop.receive_image(camera, message, stamp, self._now())
+
+    def _on_joint_state(self, message: JointState) -> None:
+        if self._loop is not None:
+            stamp = to_seconds(message.header.stamp)
+            self._loop.receive_joint_state(
+                message.name, message.position, stamp, self._now()
+            )
+
+    def _tick(self) -> None:
+        if self._loop is None or not self._active:
+            return
+        self._loop.tick(self._now(), time.monotonic())
+
+    def on_callback_error(self, error: Exception) -> None:
+        """Trip on a bug of ours: it must end in hold, not in a dead node with a moving arm."""
+        self.get_logger().error(traceback.format_exc())
+        if self._loop is None or not self._active:
+            return
+        try:
+            self._loop.fail(f'internal error: {type(error).__name__}: {error}', self._now())
+        except Exception:
+            # Not even the hold could be made. The running trajectory ends at rest by itself.
+            self._loop.active = self._loop.enabled = False
+            self.get_logger().fatal(traceback.format_exc())
+
+    # Services.
+
+    def _on_set_instruction(
+        self, request: SetInstruction.Request, response: SetInstruction.Response
+    ) -> SetInstruction.Response:
+        outcome = NOT_CONFIGURED
+        if self._loop is not None:
+            outcome = self._loop.set_instruction(request.instruction, self._now())
+        return self._answer('set_instruction', outcome, response)
+
+    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        outcome = NOT_ACTIVE
+        if self._loop is not None and self._active:
+            outcome = self._loop.set_enabled(request.data, self._now())
+        return self._answer('enable', outcome, response)
+
+    def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        outcome = NOT_ACTIVE
+        if self._loop is not None and self._active:
+            outcome = self._loop.stop('stop was called', self._now())
+        return self._answer('stop', outcome, response)
+
+    def _on_clear_trip(
+        self, request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        outcome = NOT_ACTIVE
+        if self._loop is not None and self._active:
+            outcome = self._loop.clear_trip(self._now())
+        return self._answer('clear_trip', outcome, response)
+
+    def _answer(self, service: str, outcome: Outcome, response: object) -> object:
+        response.success, response.message = outcome.success, outcome.message
+        # Two lines: rclpy refuses one call site with changing severity.
+        if outcome.success:
+            self.get_logger().info(f'{service}: {outcome.message}')
+        else:
+            self.get_logger().warning(f'{service}: {outcome.message}')
+        self._publish_status()
+        return response
+
+    def _on_set_parameters(self, parameters: Sequence[Parameter]) -> SetParametersResult:
+        own = [p.name for p in parameters if p.name != 'use_sim_time']
+        if self._loop is not None and own:
+            reason = f'{own[0]} takes effect at configure: deactivate and clean up the node first'
+            return SetParametersResult(successful=False, reason=reason)
+        return SetParametersResult(successful=True)
+
+    # Outputs.
+
+    def _publish_status(self) -> None:
+        self._outputs.publish_status()
+
+    def _publish_diagnostics(self) -> None:
+        self._outputs.publish_diagnostics()
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the policy node."""
+    help_if_asked(args, 'vla_adapter', __doc__ or '', PolicyNodeParameters)
+    # The loop must not wait 5 ms for the worker's Python code, nor the worker for the loop's.
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    sys.exit(spin_node(PolicyNode, args))
+
+
+if __name__ == '__main__':
+    main()

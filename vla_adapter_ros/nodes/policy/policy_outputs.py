@@ -1,0 +1,247 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Everything the policy node publishes: commands, chunks, status, diagnostics."""
+
+from __future__ import annotations
+
+import math
+import time
+from array import array
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.duration import Duration
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from sensor_msgs.msg import JointState
+from std_msgs.msg import String
+from trajectory_msgs.msg import JointTrajectory
+from visualization_msgs.msg import Marker
+
+from vla_adapter_ros.control.front_ends import JointCommand, TrajectoryCommand
+from vla_adapter_ros.control.loop import ControlLoop
+from vla_adapter_ros.control.safety import ToolPosition
+from vla_adapter_ros.control.status import STATES, LoopStatus, loop_status
+from vla_adapter_ros.inference.chunk import ActionChunk
+from vla_adapter_ros.motion.motion_plan import MotionPlan
+from vla_adapter_ros.msg import ActionChunk as ActionChunkMsg
+from vla_adapter_ros.msg import PolicyStatus
+from vla_adapter_ros.nodes.common.messages import (
+    COMMAND,
+    EVERY,
+    LATCHED,
+    chunk_message,
+    joint_state_message,
+    to_time,
+    trajectory_message,
+)
+from vla_adapter_ros.nodes.policy.plan_marker import plan_marker
+
+_REPEAT_PERIOD = 1.0
+_ACKNOWLEDGE = Duration(seconds=0.3)
+_LEVELS = {
+    'INACTIVE': DiagnosticStatus.OK,
+    'READY': DiagnosticStatus.OK,
+    'RUNNING': DiagnosticStatus.OK,
+    'WAITING_FOR_INPUT': DiagnosticStatus.WARN,
+    'HOLDING': DiagnosticStatus.WARN,
+    'TRIPPED': DiagnosticStatus.ERROR,
+}
+
+
+class PolicyOutputs:
+    """The publishers of the policy node; implements the control loop's `LoopOutputs`.
+
+    Publishers exist in every lifecycle state, so that a hold can be sent while deactivating and a
+    status can say that the node is inactive.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._log = node.get_logger()
+        self._chunks = node.create_publisher(ActionChunkMsg, '~/action_chunk', EVERY)
+        self._status = node.create_publisher(PolicyStatus, '~/status', LATCHED)
+        self._instruction = node.create_publisher(String, '~/instruction', LATCHED)
+        self._diagnostics = node.create_publisher(DiagnosticArray, '/diagnostics', EVERY)
+        self._paths = node.create_publisher(Marker, '~/plan_path', COMMAND)
+        self._commands: dict[str, Publisher] = {}
+        self._kinematics: ToolPosition | None = None
+        self._loop: ControlLoop | None = None
+        self._policy = ''
+        self._said: dict[str, float] = {}
+
+    def attach(
+        self, loop: ControlLoop | None, policy: str = '', kinematics: ToolPosition | None = None
+    ) -> None:
+        """Publish for this loop from now on (None: unconfigured); policy is what runs."""
+        self._loop, self._policy, self._kinematics = loop, policy, kinematics
+        for publisher in self._commands.values():
+            # The last command was a hold: it must be out before its publisher is gone.
+            publisher.wait_for_all_acked(_ACKNOWLEDGE)
+            self._node.destroy_publisher(publisher)
+        self._commands = {}
+        if loop is not None:
+            # Now, not with the first command: discovery takes time, and a first trajectory
+            # published before the driver is found would be lost.
+            spec = loop.contract.front_end
+            streamed = spec.kind == 'joint_commands'
+            topics = [spec.arm_topic] if streamed else [spec.arm_topic, spec.gripper_topic]
+            kind = JointState if streamed else JointTrajectory
+            for topic in topics:
+                self._commands[topic] = self._node.create_publisher(kind, topic, COMMAND)
+
+    # LoopOutputs.
+
+    def send(self, command: TrajectoryCommand | JointCommand) -> None:
+        """Publish one command to the driver."""
+        if isinstance(command, TrajectoryCommand):
+            message = trajectory_message(
+                command.names, command.times, command.positions, command.velocities
+            )
+        else:
+            message = joint_state_message(
+                command.names, command.positions, command.velocities, self._now()
+            )
+        self._commands[command.topic].publish(message)
+
+    def chunk(self, chunk: ActionChunk, sequence: int) -> None:
+        """Publish the raw chunk."""
+        assert self._loop is not None
+        contract = self._loop.contract
+        names = contract.names
+        if contract.action_space == 'ee_delta':
+            names = ('x', 'y', 'z', 'rx', 'ry', 'rz', contract.gripper.name)
+        self._chunks.publish(
+            chunk_message(chunk, sequence, contract.action_space, names, self._now())
+        )
+
+    def plan(self, plan: MotionPlan) -> None:
+        """Publish the tool's path along the plan, if anyone looks and kinematics are known."""
+        if self._kinematics is None or not self._paths.get_subscription_count():
+            return
+        assert self._loop is not None and self._loop.contract.kinematics is not None
+        frame = self._loop.contract.kinematics.base
+        self._paths.publish(plan_marker(plan, self._kinematics, frame, self._now()))
+
+    def instruction(self, instruction: str) -> None:
+        """Publish the instruction in force."""
+        self._instruction.publish(String(data=instruction))
+
+    def info(self, text: str) -> None:
+        """Log for information."""
+        self._log.info(text)
+
+    def warning(self, text: str) -> None:
+        """Log a warning; what begins alike is said once a second."""
+        if not self._said_just_now(text):
+            self._log.warning(text)
+
+    def error(self, text: str) -> None:
+        """Log an error; what begins alike is said once a second."""
+        if not self._said_just_now(text):
+            self._log.error(text)
+
+    def _said_just_now(self, text: str) -> bool:
+        # rclpy's own throttle works by line of code: it would swallow a second, other reason.
+        topic, now = text.partition(':')[0], time.monotonic()
+        recent = now - self._said.get(topic, -math.inf) < _REPEAT_PERIOD
+        if not recent:
+            self._said[topic] = now
+        return recent
+
+    def changed(self) -> None:
+        """Publish the status now."""
+        self.publish_status()
+
+    # Reports.
+
+    def _now(self) -> object:
+        return self._node.get_clock().now().to_msg()
+
+    def _seconds(self) -> float:
+        return self._node.get_clock().now().nanoseconds * 1e-9
+
+    def publish_status(self) -> None:
+        """Publish `~/status`."""
+        self._status.publish(self._status_message(loop_status(self._loop, self._seconds())))
+
+    def _status_message(self, status: LoopStatus) -> PolicyStatus:
+        return PolicyStatus(
+            stamp=self._now(),
+            state=STATES.index(status.state),
+            state_text=status.state,
+            reason=status.reason,
+            enabled=status.enabled,
+            policy=self._policy,
+            instruction=status.instruction,
+            executing_instruction=status.executing_instruction,
+            chunks_total=status.chunks,
+            chunks_per_second=status.chunk_rate,
+            latency_p50=status.latency[0],
+            latency_p95=status.latency[1],
+            dropped_steps=status.passed_steps,
+            skip_reasons=list(status.skips),
+            skip_counts=array('Q', status.skips.values()),
+            joint_names=list(status.clamps),
+            clamp_counts=array('Q', status.clamps.values()),
+            input_names=[i.name for i in status.inputs],
+            input_rates=array('d', [i.rate for i in status.inputs]),
+            input_expected_rates=array('d', [i.expected_rate for i in status.inputs]),
+            input_ages=array('d', [i.age for i in status.inputs]),
+            last_error=status.last_error,
+            last_error_stamp=to_time(status.last_error_stamp),
+        )
+
+    def publish_diagnostics(self) -> None:
+        """Publish `/diagnostics`: one entry for the loop, one for each input."""
+        status = loop_status(self._loop, self._seconds())
+        name = self._node.get_fully_qualified_name().lstrip('/')
+        message = DiagnosticArray()
+        message.header.stamp = self._now()
+        level = _LEVELS[status.state]
+        text = f'{status.state}: {status.reason}' if status.reason else status.state
+        message.status = [self._entry(f'{name}: policy', level, text, _loop_values(status))]
+        for entry in status.inputs:
+            level = DiagnosticStatus.WARN if entry.problem else DiagnosticStatus.OK
+            values = {
+                'rate [Hz]': entry.rate,
+                'expected rate [Hz]': entry.expected_rate,
+                'age [s]': entry.age,
+                'jitter [s]': entry.jitter,
+            }
+            text = entry.problem or 'fresh'
+            message.status.append(self._entry(f'{name}: {entry.name}', level, text, values))
+        self._diagnostics.publish(message)
+
+    def _entry(
+        self, name: str, level: bytes, text: str, values: dict[str, object]
+    ) -> DiagnosticStatus:
+        return DiagnosticStatus(
+            name=name,
+            hardware_id=self._loop.contract.name if self._loop else '',
+            level=level,
+            message=text,
+            values=[KeyValue(key=k, value=_shown(v)) for k, v in values.items()],
+        )
+
+
+def _loop_values(status: LoopStatus) -> dict[str, object]:
+    values: dict[str, object] = {
+        'instruction': status.instruction,
+        'executing': status.executing_instruction,
+        'chunks': status.chunks,
+        'chunks per second': status.chunk_rate,
+        'remaining steps': status.remaining_steps,
+        'last error': status.last_error,
+    }
+    for stage, percentiles in status.stages.items():
+        p50, p95, p99 = (1e3 * p for p in percentiles)
+        values[f'{stage} p50/p95/p99 [ms]'] = f'{p50:.1f} / {p95:.1f} / {p99:.1f}'
+    values.update({f'steps dropped: {reason}': n for reason, n in status.dropped.items()})
+    values.update({f'cycles skipped: {reason}': n for reason, n in status.skips.items()})
+    values.update({f'clamps: {joint}': n for joint, n in status.clamps.items()})
+    values.update({f'hand-over: {way}': n for way, n in status.ways.items()})
+    return values
+
+
+def _shown(value: object) -> str:
+    return f'{value:.3f}' if isinstance(value, (float, np.floating)) else str(value)

@@ -1,0 +1,81 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The parameters of the policy node; `config/alicia.yaml` is their annotated form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.nodes.common.parameters import parameter
+
+POLICIES = ('checkpoint', 'expert', 'random', 'hold')
+
+
+def check_policy(value: str) -> None:
+    """Refuse a policy that is neither known nor a class. Raises VLAAdapterError."""
+    if value not in POLICIES and ':' not in value:
+        raise VLAAdapterError(
+            f'parameter policy: got {value!r}, expected one of: {", ".join(POLICIES)}, '
+            'or package.module:Class'
+        )
+
+
+@dataclass(frozen=True)
+class PolicyNodeParameters:
+    """Parameters of `vla_adapter`. Changes take effect at the next `configure`."""
+
+    robot: str = parameter(
+        'alicia_d', 'Robot contract: the name of one that ships, or the path of a YAML file.'
+    )
+    checkpoint: str = parameter(
+        '', 'Checkpoint directory; empty: the one that ships with the package.'
+    )
+    policy: str = parameter(
+        'checkpoint',
+        'What computes the chunks: checkpoint, expert (simulation), random, hold, or a class of '
+        'your own as `package.module:Class`; it is called with the robot contract.',
+    )
+    device: str = parameter('auto', 'auto, cpu, cuda, cuda:0, …')
+    dtype: str = parameter(
+        'auto', 'Precision of the model.', choices=('auto', 'float32', 'bfloat16', 'int8')
+    )
+    compile: bool = parameter(False, 'Compile the model and capture CUDA graphs (GPU).')
+    warm_up: bool = parameter(True, 'Run one inference while configuring.')
+    threads: int = parameter(0, 'CPU threads of the model; 0: all cores but one.', low=0, high=256)
+    seed: int = parameter(0, 'Seed of random policies.', low=0, high=2**31 - 1)
+    statistics_key: str = parameter(
+        '', 'Which statistics of the checkpoint to use; needed if it holds several.'
+    )
+    instruction: str = parameter('', 'Instruction at activation; empty: wait for the service.')
+    enable: bool = parameter(False, 'Enable motion at activation. Leave false on hardware.')
+    execute_steps: int = parameter(
+        8, 'Steps of a chunk to execute before the next chunk takes over.', low=1, high=64
+    )
+    blend_steps: int = parameter(
+        0, 'Steps over which the old and the new chunk are blended; 0: none.', low=0, high=64
+    )
+    driver_speed_deg_s: float = parameter(
+        0.0, 'Speed of the arm that the driver was started with [deg/s]; motion is planned a '
+        'little slower. 0: as fast as the contract allows.', low=0.0, high=440.0,
+    )
+    flush_on_instruction_change: bool = parameter(
+        False, 'Hold at once on a new instruction instead of finishing the running chunk.'
+    )
+    control_rate: float = parameter(50.0, 'Rate of the control loop [Hz].', low=5.0, high=500.0)
+    cv_bridge: bool = parameter(
+        True, 'Decode raw images with cv_bridge where it is installed and gives the pixels of our '
+        'own decoder, which is tried at configure.',
+    )
+    max_image_age: float = parameter(
+        0.2, 'Oldest image that may be used [s].', low=0.01, high=60.0
+    )
+    max_joint_state_age: float = parameter(
+        0.2, 'Oldest joint state that may be used [s].', low=0.01, high=60.0
+    )
+    max_skew: float = parameter(
+        0.1, 'Largest difference between the stamps of one observation [s].', low=0.001, high=60.0
+    )
+    watchdog_timeout: float = parameter(
+        1.0, 'Hold when an inference takes longer than this [s].', low=0.05, high=600.0
+    )
+    diagnostics_period: float = parameter(1.0, 'Period of /diagnostics [s].', low=0.1, high=60.0)

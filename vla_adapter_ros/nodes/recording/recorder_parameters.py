@@ -1,0 +1,87 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The parameters of the recorder node and the topics they mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vla_adapter_ros.data.bags.recorder import RecordedTopic
+from vla_adapter_ros.nodes.common.parameters import parameter
+from vla_adapter_ros.robot.contract import RobotContract
+
+IMAGE_FORMS = ('raw', 'compressed', 'jpeg')
+IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
+CHUNK = 'vla_adapter_ros/msg/ActionChunk'
+
+
+@dataclass(frozen=True)
+class RecorderParameters:
+    """Parameters of `recorder`."""
+
+    robot: str = parameter(
+        'alicia_d', 'Robot contract: the name of one that ships, or the path of a YAML file.'
+    )
+    folder: str = parameter('recordings', 'Where finished episodes lie, one bag each.')
+    images: str = parameter(
+        'raw',
+        'raw: <camera>/image as it comes; jpeg: the same, compressed here (an eighth of the '
+        'size); compressed: <camera>/image/compressed as it comes.',
+        choices=IMAGE_FORMS,
+    )
+    instruction: str = parameter(
+        '', 'What is done in the next episodes; empty: as said on instruction_topic.'
+    )
+    instruction_topic: str = parameter(
+        'vla_adapter/instruction', 'Latched text: what the robot is told to do.'
+    )
+    action_chunk_topic: str = parameter(
+        'vla_adapter/action_chunk', 'Raw chunks of the policy, recorded too; empty: not recorded.'
+    )
+    operator: str = parameter('', 'Who records; kept with every episode.')
+    max_duration: float = parameter(
+        300.0, 'An episode is ended after this long [s]; 0: never.', low=0.0, high=86400.0
+    )
+    fresh_within: float = parameter(
+        1.0, 'start is refused if a required topic was silent for this long [s].',
+        low=0.05, high=60.0,
+    )  # fmt: skip
+    diagnostics_period: float = parameter(1.0, 'Of /diagnostics [s].', low=0.1, high=60.0)
+
+
+def recorded_topics(
+    parameters: RecorderParameters, contract: RobotContract, chunk_definition: str | None
+) -> list[RecordedTopic]:
+    """Return what is recorded, names as the node sees them (relative ones are resolved there).
+
+    Args:
+        parameters: of the node.
+        contract: names the cameras and the command topics.
+        chunk_definition: text of ActionChunk.msg; None: chunks are not recorded.
+    """
+    compressed = parameters.images == 'compressed'
+    suffix, kind = ('/compressed', COMPRESSED) if compressed else ('', IMAGE)
+    front_end = contract.front_end
+    streamed = front_end.kind == 'joint_commands'
+    commands = 'sensor_msgs/msg/JointState' if streamed else 'trajectory_msgs/msg/JointTrajectory'
+    topics = [
+        RecordedTopic(camera, f'{camera}/image{suffix}', kind, required=True)
+        for camera in contract.cameras
+    ]
+    topics += [
+        RecordedTopic(
+            'joint_states', 'joint_states', 'sensor_msgs/msg/JointState', required=True
+        ),
+        RecordedTopic('arm', front_end.arm_topic, commands),
+    ]
+    if not streamed:
+        topics.append(RecordedTopic('gripper', front_end.gripper_topic, commands))
+    topics.append(
+        RecordedTopic(
+            'instruction', parameters.instruction_topic, 'std_msgs/msg/String', latched=True
+        )
+    )
+    if parameters.action_chunk_topic and chunk_definition is not None:
+        topics.append(
+            RecordedTopic('action_chunk', parameters.action_chunk_topic, CHUNK, chunk_definition)
+        )
+    return topics

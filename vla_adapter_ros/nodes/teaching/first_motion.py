@@ -1,0 +1,237 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Command `first_motion`: the first motions of an arm, one small and slow step at a time.
+
+Each joint turns by 5 degrees at 5 degrees a second and comes back, after a person has said yes;
+then the gripper. What was measured is compared with what was asked for: wrong joints, wrong
+signs and a driver that does not follow show here, before a policy drives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import queue
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.utilities import remove_ros_args
+from sensor_msgs.msg import JointState
+
+from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.nodes.bringup.nodes_to_start import use_shipped_profile
+from vla_adapter_ros.nodes.common.arm_commands import ArmCommands
+from vla_adapter_ros.nodes.common.messages import LATEST
+from vla_adapter_ros.preflight.checks import SKIP, Check, exit_code, table
+from vla_adapter_ros.preflight.robot_checks import judge_small_motion
+from vla_adapter_ros.robot.contract import contract_path, load_contract
+from vla_adapter_ros.teaching.motion import TeachMotion
+
+_STEP = np.deg2rad(5.0)
+_SPEED = np.deg2rad(5.0)  # rad/s
+# Not near the middle, where an inverted gripper reads the same.
+_GRIPPER_TARGETS = (0.3, 0.7)
+# Measured positions lag 50 ms behind, and the arm settles [s].
+_SETTLE = 0.7
+# It rests when it moves less than this meanwhile, and has moved if more [rad]; as a commanded
+# velocity this is rest too [rad/s].
+_STILL = 0.005
+# A first message may arrive this late, where the middleware has to send it again [s].
+_LATE = 3.0
+_WAIT = 10.0
+_PERIOD = 0.02
+
+
+class FirstMotionNode(Node):
+    """Commands small motions through the same front end as the policy node."""
+
+    def __init__(self, robot: str) -> None:
+        super().__init__('first_motion')
+        self.contract = load_contract(contract_path(robot))
+        fastest = float(self.contract.max_velocity[:-1].max())
+        self.motion = TeachMotion(self.contract, None, _SPEED / fastest)
+        self.commands = ArmCommands(self, self.motion.contract)
+        self.create_subscription(JointState, 'joint_states', self._on_joint_state, LATEST)
+
+    def tick(self) -> None:
+        """Send what is due."""
+        now = time.monotonic()
+        self.commands.send_plan(self.motion.tick(now))
+        self.commands.stream(self.motion, now)
+
+    def _on_joint_state(self, message: JointState) -> None:
+        self.motion.observe(message.name, message.position, time.monotonic())
+
+
+class FirstMotion:
+    """The guided sequence.
+
+    Args:
+        node: commands the arm.
+        executor: runs the node between questions.
+        ask: shows a question and returns the answer.
+    """
+
+    def __init__(
+        self, node: FirstMotionNode, executor: SingleThreadedExecutor, ask: Callable[[str], str]
+    ) -> None:
+        self._node, self._executor, self._ask = node, executor, ask
+
+    def run(self) -> list[Check]:
+        """Run all steps. Raises VLAAdapterError if the arm must not be moved."""
+        self._prepare()
+        checks = []
+        for index, name in enumerate(self._node.contract.names):
+            checks.append(self._step(index, name))
+        self._spin(_SETTLE)
+        return checks
+
+    def _prepare(self) -> None:
+        node = self._node
+        self._spin(_WAIT, until=lambda: self._problem() == '')
+        if problem := self._problem():
+            raise VLAAdapterError(problem)
+        answer = self._question(
+            'Each joint will move by 5 degrees at 5 degrees/s. Is the space clear, and your hand'
+            ' at the power switch? [yes] '
+        )
+        if answer.strip().lower() != 'yes':
+            raise VLAAdapterError('not confirmed, nothing was moved')
+        node.motion.engage(time.monotonic())
+        # An arm whose state and command disagree moves now; it must rest before it is judged.
+        self._spin(_SETTLE)
+        self._settle()
+
+    def _problem(self) -> str:
+        node = self._node
+        if problem := node.motion.problem(time.monotonic()):
+            return problem
+        if not node.commands.driver_listens:
+            topics = ', '.join(node.commands.topics)
+            return f'no driver listens on {topics}; run preflight'
+        if others := node.commands.other_commanders():
+            return f'{", ".join(others)} commands this arm too; stop it first'
+        return ''
+
+    def _step(self, index: int, name: str) -> Check:
+        node, contract = self._node, self._node.contract
+        target = self._target(index)
+        answer = self._question(
+            f'{name} to {target:+.2f}: Enter to move, s to skip, q to quit '
+        ).strip().lower()
+        if answer == 'q':
+            raise VLAAdapterError('ended by the person at the arm')
+        if answer == 's':
+            return Check(f'{name} motion', SKIP, 'skipped')
+        before = self._measured()
+        home = node.motion.commanded(time.monotonic())[0]
+        goal = home.copy()
+        # From the command: a joint must not go far where state and command disagree.
+        joint = index < len(contract.joints)
+        goal[index] = home[index] + target - before[index] if joint else target
+        self._move(goal)
+        after = self._measured()
+        self._move(home)
+        if problem := node.motion.problem(time.monotonic()):
+            raise VLAAdapterError(f'{name}: {problem}; the arm holds')
+        return judge_small_motion(index, target, before, after, contract)
+
+    def _target(self, index: int) -> float:
+        """Return where a joint is sent: a little away from its nearer limit."""
+        contract, here = self._node.contract, float(self._measured()[index])
+        if index == len(contract.joints):
+            return max(_GRIPPER_TARGETS, key=lambda target: abs(target - here))
+        middle = 0.5 * float(contract.lower[index] + contract.upper[index])
+        return here + (_STEP if here < middle else -_STEP)
+
+    def _move(self, goal: np.ndarray) -> None:
+        before = self._measured()
+        self._node.motion.follow(goal)
+        self._spin(_STEP / _SPEED + 1.0)
+        self._spin(_LATE, until=lambda: self._moved_since(before))
+        self._settle()
+
+    def _settle(self) -> None:
+        """Wait until the arm rests; for so long that an arm that never does is judged too."""
+        end = time.monotonic() + _WAIT
+        moving = True
+        while moving and time.monotonic() < end:
+            before = self._measured()
+            self._spin(_SETTLE)
+            velocity = self._node.motion.commanded(time.monotonic())[1]
+            moving = self._moved_since(before) or bool(np.abs(velocity).max() > _STILL)
+
+    def _moved_since(self, before: np.ndarray) -> bool:
+        return bool(np.abs(self._measured() - before).max() > _STILL)
+
+    def _question(self, text: str) -> str:
+        """Ask, and hear the arm meanwhile: joint states must not grow old."""
+        answers: queue.Queue[str | BaseException] = queue.Queue()
+
+        def wait() -> None:
+            try:
+                answers.put(self._ask(text))
+            except BaseException as error:  # end of input, handed on below
+                answers.put(error)
+
+        threading.Thread(target=wait, daemon=True).start()
+        while answers.empty():
+            self._spin(_PERIOD)
+        answer = answers.get()
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def _measured(self) -> np.ndarray:
+        assert self._node.motion.measured is not None
+        return self._node.motion.measured.copy()
+
+    def _spin(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
+        end = time.monotonic() + seconds
+        due = time.monotonic()
+        while time.monotonic() < end and not until():
+            self._executor.spin_once(timeout_sec=_PERIOD / 4)
+            if time.monotonic() >= due:
+                self._node.tick()
+                due += _PERIOD
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """Run the sequence; exit code 0 if every motion was as asked."""
+    words = sys.argv if words is None else ['first_motion', *words]
+    parser = argparse.ArgumentParser(
+        prog='first_motion',
+        description='First motions of an arm: each joint by 5 degrees at 5 degrees/s and back,'
+        ' then the gripper, each after a key. Compares what moved with what was asked for.'
+        ' Run preflight before.',
+    )
+    parser.add_argument(
+        '--robot', default='alicia_d', help='robot contract: name or YAML file (%(default)s)'
+    )
+    arguments = parser.parse_args(remove_ros_args(words)[1:])
+    use_shipped_profile(sim=False)
+    rclpy.init(args=words)
+    node = None
+    try:
+        node = FirstMotionNode(arguments.robot)
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        checks = FirstMotion(node, executor, input).run()
+    except VLAAdapterError as error:
+        sys.exit(f'first_motion: {error}')
+    except (KeyboardInterrupt, EOFError, ExternalShutdownException):
+        sys.exit('first_motion: interrupted')
+    finally:
+        if node is not None and rclpy.ok():
+            node.commands.send_plan(node.motion.hold(time.monotonic()))
+        rclpy.try_shutdown()
+    print(table(checks, colour=sys.stdout.isatty()))
+    sys.exit(exit_code(checks))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,381 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Node `teach`: move the arm by keys, gamepad, leader arm or hand, and record episodes.
+
+It commands the arm itself, so the policy node must not run beside it. Episodes are recorded by
+the recorder node; its start, stop and discard are reached by key and by service from here.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
+from rclpy.clock import Clock, ClockType
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.task import Future
+from sensor_msgs.msg import JointState, Joy
+from std_msgs.msg import Bool, String
+from std_srvs.srv import SetBool, Trigger
+
+from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.nodes.common.arm_commands import ArmCommands
+from vla_adapter_ros.nodes.common.messages import EVERY, LATCHED, LATEST
+from vla_adapter_ros.nodes.common.node_help import help_if_asked
+from vla_adapter_ros.nodes.common.node_main import spin_node
+from vla_adapter_ros.nodes.common.parameters import declare_parameters, read_parameters
+from vla_adapter_ros.nodes.teaching.teach_parameters import TeachParameters
+from vla_adapter_ros.robot.contract import contract_path, load_contract
+from vla_adapter_ros.robot.kinematics import Kinematics
+from vla_adapter_ros.teaching import jogging
+from vla_adapter_ros.teaching.leader import Leader
+from vla_adapter_ros.teaching.motion import TeachMotion
+
+_NAME = 'teach'
+# The second press that lets the arm go must come within this time [s].
+_CONFIRM_WITHIN = 5.0
+# A gamepad that sends nothing for this long is taken as released [s].
+_PAD_TIMEOUT = 0.3
+_RECORDER = ('start', 'stop', 'discard')
+# Whoever joins later sees the last lines too; two at once must both arrive.
+SAYINGS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST,
+    depth=10,
+    reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.TRANSIENT_LOCAL,
+)
+
+
+class TeachNode(Node):
+    """Node `teach`; docs/hardware.md describes its use."""
+
+    def __init__(self) -> None:
+        super().__init__(_NAME)
+        declare_parameters(self, TeachParameters)
+        self.parameters = parameters = read_parameters(self, TeachParameters)
+        path = contract_path(parameters.robot)
+        self.contract = load_contract(path)
+        self._check_mode()
+        self.motion = TeachMotion(self.contract, self._kinematics(path), parameters.speed)
+        self._keys = jogging.KeyJogger(self.motion)
+        self._pad = jogging.PadJogger(self.motion, jogging.PadSettings(
+            deadman=parameters.pad_deadman, speed=parameters.pad_speed
+        ))
+        self._leader = Leader(
+            self.contract,
+            [n.strip() for n in parameters.leader_names.split(',') if n.strip()],
+            parameters.leader_gripper_open,
+            parameters.leader_gripper_closed,
+            parameters.max_leader_age,
+        )
+        self._commands = ArmCommands(self, self.motion.contract)
+        self._dragging = False
+        self._drag_asked = -_CONFIRM_WITHIN
+        self._pad_state: tuple[Joy, float] | None = None
+        self._pad_acted = time.monotonic()
+        self._pad_took_over = False
+        self._said = ''
+        self._make_outputs()
+        self._make_inputs()
+        self._ready = False
+        self.add_on_set_parameters_callback(self._on_set_parameters)
+        self.say(f'teaching by {parameters.mode}; waiting for joint states')
+
+    # -- interfaces ---------------------------------------------------------------------------
+
+    def _check_mode(self) -> None:
+        front_end = self.contract.front_end.kind
+        if self.parameters.mode == 'drag' and front_end != 'joint_commands':
+            raise VLAAdapterError(
+                f'mode drag needs the standalone driver (its /demonstration frees the arm), robot'
+                f' {self.contract.name} has front end {front_end}; use robot:=alicia_d_standalone'
+            )
+
+    def _kinematics(self, path: Path) -> Kinematics | None:
+        try:
+            return Kinematics.of(self.contract, path.parent)
+        except VLAAdapterError as error:
+            self.get_logger().warning(f'no tool keys, no workspace box: {error}')
+            return None
+
+    def _make_outputs(self) -> None:
+        self._state = self.create_publisher(String, '~/state', SAYINGS)
+        # Where the recorder (and the simulation's judge) hear it from the policy node too.
+        self._instruction = self.create_publisher(String, 'vla_adapter/instruction', LATCHED)
+        self._publish_instruction(self.parameters.instruction)
+        if self.parameters.mode == 'drag':
+            self._demonstration = self.create_publisher(Bool, '/demonstration', EVERY)
+
+    def _make_inputs(self) -> None:
+        self.create_subscription(JointState, 'joint_states', self._on_joint_state, LATEST)
+        self.create_subscription(String, '~/keys', self._on_keys, EVERY)
+        self.create_subscription(Joy, 'joy', self._on_joy, LATEST)
+        if self.parameters.mode == 'leader':
+            self.create_subscription(
+                JointState, 'leader/joint_states', self._on_leader, LATEST
+            )
+        self.create_service(SetBool, '~/engage', self._on_engage)
+        self.create_service(Trigger, '~/clear_trip', self._on_clear_trip)
+        # In a group of their own: a service waiting for their answer blocks the node's group.
+        group = MutuallyExclusiveCallbackGroup()
+        self._recorder = {
+            name: self.create_client(Trigger, f'recorder/{name}', callback_group=group)
+            for name in _RECORDER
+        }
+        for name in _RECORDER:
+            self.create_service(
+                Trigger, f'~/{name}', partial(self._on_recorder_service, name),
+                callback_group=ReentrantCallbackGroup(),
+            )
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(1.0 / self.parameters.tick_rate, self._tick, clock=steady)
+        if self._commands.rate:
+            self.create_timer(1.0 / self._commands.rate, self._stream, clock=steady)
+
+    def _publish_instruction(self, text: str) -> None:
+        self._instruction.publish(String(data=text))
+
+    def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
+        """Take a new instruction between two episodes; the rest needs a new start."""
+        for change in changes:
+            if change.name != 'instruction' or type(change.value) is not str:
+                reason = f'{change.name} takes effect at the next start; only instruction (a text)'
+                return SetParametersResult(successful=False, reason=f'{reason} changes now')
+        for change in changes:
+            self._publish_instruction(change.value)
+            self.say(f'instruction: {change.value}')
+        return SetParametersResult(successful=True)
+
+    def close(self) -> None:
+        """Hold the arm; give a torque-free arm its torque back."""
+        if self._dragging:
+            self._end_drag()
+        self._commands.send_plan(self.motion.hold(time.monotonic()))
+        self._stream()
+
+    def say(self, text: str, bad: bool = False) -> None:
+        """Tell the person at the robot: log, and `~/state` for the keyboard's status line."""
+        if text == self._said:
+            return
+        self._said = text
+        self._state.publish(String(data=text))
+        if bad:
+            self.get_logger().warning(text)
+        else:
+            self.get_logger().info(text)
+
+    # -- engaging -------------------------------------------------------------------------------
+
+    def _engage(self) -> None:
+        """Take the arm over. Raises VLAAdapterError saying why not."""
+        if others := self._commands.other_commanders():
+            raise VLAAdapterError(f'{", ".join(others)} commands this arm too; stop it first')
+        if self.parameters.mode == 'drag':
+            self._begin_drag()
+            return
+        if self.parameters.mode == 'leader' and (
+            problem := self._leader.problem(time.monotonic())
+        ):
+            raise VLAAdapterError(f'not engaged: {problem}')
+        self.motion.engage(time.monotonic())
+        self.say('engaged')
+
+    def _release(self) -> None:
+        if self._dragging:
+            self._end_drag()
+        self._commands.send_plan(self.motion.hold(time.monotonic()))
+        self._stream()
+        self.motion.release()
+        self.say('not engaged; the arm holds')
+
+    def _begin_drag(self) -> None:
+        if problem := self.motion.problem(time.monotonic()):
+            raise VLAAdapterError(f'not freed: {problem}')
+        self._dragging = True
+        self._demonstration.publish(Bool(data=True))
+        self.say('the arm is FREE: hold it; p gives it its torque back')
+
+    def _end_drag(self) -> None:
+        self._dragging = False
+        self._demonstration.publish(Bool(data=False))
+        self.say('the arm holds')
+
+    def _toggle(self) -> None:
+        if self.motion.engaged or self._dragging:
+            self._release()
+        elif self.parameters.mode == 'drag' and not self._confirmed():
+            self.say('HOLD THE ARM with your hand, it will fall: press p again within 5 s', True)
+        else:
+            self._engage()
+
+    def _confirmed(self) -> bool:
+        now = time.monotonic()
+        confirmed = now - self._drag_asked < _CONFIRM_WITHIN
+        self._drag_asked = -_CONFIRM_WITHIN if confirmed else now
+        return confirmed
+
+    # -- inputs -----------------------------------------------------------------------------
+
+    def _on_joint_state(self, message: JointState) -> None:
+        now = time.monotonic()
+        self.motion.observe(message.name, message.position, now)
+        if not self._ready and not self.motion.problem(now):
+            self._ready = True
+            self.say('ready; not engaged')
+
+    def _on_leader(self, message: JointState) -> None:
+        try:
+            self._leader.receive(message.name, message.position, time.monotonic())
+        except VLAAdapterError as error:
+            self.say(f'leader: {error}', bad=True)
+
+    def _on_keys(self, message: String) -> None:
+        for key in message.data:
+            try:
+                self._on_key(key)
+            except VLAAdapterError as error:
+                self.say(str(error), bad=True)
+
+    def _on_key(self, key: str) -> None:
+        actions: dict[str, Callable[[], object]] = {
+            jogging.ENGAGE: self._toggle,
+            jogging.STOP: self._stop,
+            jogging.CLEAR: self._clear,
+            jogging.START_EPISODE: partial(self._call_recorder, 'start'),
+            jogging.KEEP_EPISODE: partial(self._call_recorder, 'stop'),
+            jogging.DISCARD_EPISODE: partial(self._call_recorder, 'discard'),
+        }
+        if key in actions:
+            actions[key]()
+        elif self.parameters.mode == 'jog':
+            if not self._keys.press(key, time.monotonic()):
+                self.say(f'key {key!r} has no meaning', bad=True)
+        elif key.strip():
+            self.say(f'key {key!r}: mode {self.parameters.mode} has no motion keys', bad=True)
+
+    def _stop(self) -> None:
+        if self.parameters.mode == 'leader':
+            self._release()  # the leader would only move it again
+            return
+        self._commands.send_plan(self.motion.hold(time.monotonic()))
+        self.say('stopped; the arm holds')
+
+    def _clear(self) -> str:
+        cleared = self.motion.clear()
+        self.say(f'cleared: {cleared}' if cleared else 'nothing was tripped')
+        return cleared
+
+    def _on_joy(self, message: Joy) -> None:
+        self._pad_state = (message, time.monotonic())
+
+    def _act_on_pad(self) -> None:
+        now = time.monotonic()
+        duration, self._pad_acted = min(now - self._pad_acted, 0.1), now
+        if self.parameters.mode != 'jog' or self._pad_state is None:
+            return
+        message, received = self._pad_state
+        held = now - received < _PAD_TIMEOUT and self._deadman(message)
+        if held and not self.motion.engaged:
+            self._engage()
+            self._pad_took_over = True
+        if not held and self._pad_took_over:
+            self._pad_took_over = False
+            self._release()
+        if held:
+            self._pad.update(message.axes, message.buttons, duration, now)
+
+    def _deadman(self, message: Joy) -> bool:
+        number = self.parameters.pad_deadman
+        return number < len(message.buttons) and bool(message.buttons[number])
+
+    # -- services -----------------------------------------------------------------------------
+
+    def _on_engage(self, request: SetBool.Request, response: SetBool.Response) -> object:
+        response.success = True
+        try:
+            if request.data and not (self.motion.engaged or self._dragging):
+                self._engage()
+            elif not request.data:
+                self._release()
+        except VLAAdapterError as error:
+            response.success = False
+            self.say(str(error), bad=True)
+        response.message = self._said
+        return response
+
+    def _on_clear_trip(self, request: Trigger.Request, response: Trigger.Response) -> object:
+        self._clear()
+        response.success, response.message = True, self._said
+        return response
+
+    async def _on_recorder_service(
+        self, name: str, request: Trigger.Request, response: Trigger.Response
+    ) -> Trigger.Response:
+        future = self._call_recorder(name)
+        if future is None:
+            response.success, response.message = False, self._said
+            return response
+        return await future
+
+    def _call_recorder(self, name: str) -> Future | None:
+        client = self._recorder[name]
+        if not client.service_is_ready():
+            self.say('no recorder is running; start one with teach.launch.py', bad=True)
+            return None
+        future = client.call_async(Trigger.Request())
+        future.add_done_callback(partial(self._on_recorded, name))
+        return future
+
+    def _on_recorded(self, name: str, future: Future) -> None:
+        result = future.result()
+        self.say(f'recorder {name}: {result.message}', bad=not result.success)
+
+    # -- motion -----------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        try:
+            self._act_on_pad()
+            if self.parameters.mode == 'leader' and self.motion.engaged:
+                self._follow(now)
+            self._commands.send_plan(self.motion.tick(now))
+        except VLAAdapterError as error:
+            self.say(str(error), bad=True)
+        if self.motion.engaged and (problem := self.motion.problem(now)):
+            self.say(f'holding: {problem}; z clears', bad=True)
+        elif self.motion.refusal:
+            self.say(f'refused: {self.motion.refusal}', bad=True)
+
+    def _follow(self, now: float) -> None:
+        if problem := self._leader.problem(now):
+            self._release()
+            raise VLAAdapterError(problem)
+        assert self._leader.target is not None
+        self.motion.follow(self._leader.target, self._leader.velocity)
+
+    def _stream(self) -> None:
+        if not self._dragging:
+            self._commands.stream(self.motion, time.monotonic())
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the teaching node."""
+    help_if_asked(args, 'teach', __doc__ or '', TeachParameters)
+
+    def make() -> Node:
+        try:
+            return TeachNode()
+        except VLAAdapterError as error:
+            sys.exit(f'teach: {error}')
+
+    sys.exit(spin_node(make, args))
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,324 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Is this machine ready to run this checkpoint on this robot? What files alone can tell.
+
+    python -m vla_adapter_ros.preflight.files --robot alicia_d --checkpoint runs/pick/best
+
+`ros2 run vla_adapter_ros preflight` does the same and then looks at the live topics. Nothing
+moves in either.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.inference.simple_policies import shipped_checkpoint
+from vla_adapter_ros.preflight.checks import (
+    FAIL,
+    PASS,
+    SKIP,
+    WARN,
+    Check,
+    exit_code,
+    run_check,
+    table,
+)
+from vla_adapter_ros.robot.contract import RobotContract, resolve_contract
+from vla_adapter_ros.weights.directory import read_checkpoint_metadata
+
+# Distribution → import name and least version; a test compares with requirements/core.txt.
+PACKAGES = {
+    'numpy': ('numpy', '1.23'),
+    'opencv-python-headless': ('cv2', '4.8'),
+    'pillow': ('PIL', '10'),
+    'pin': ('pinocchio', '2.7'),
+    'PyYAML': ('yaml', '5.4'),
+    'safetensors': ('safetensors', '0.4.3'),
+    'simplejpeg': ('simplejpeg', '1.7'),
+    'tokenizers': ('tokenizers', '0.20'),
+    'torch': ('torch', '2.6'),
+    'tqdm': ('tqdm', '4.60'),
+    'transformers': ('transformers', '5.20'),
+}
+_LEAST_PYTHON = (3, 10)
+_GIB = float(1 << 30)
+# Weights in memory, activations, and what else runs on a robot's computer.
+_MEMORY_FACTOR = 1.5
+
+
+@dataclass(frozen=True)
+class PreflightSettings:
+    """What to check.
+
+    Attributes:
+        robot: contract, by name or path.
+        checkpoint: directory; '' = the one that ships.
+        device: as for the policy node.
+        dtype: as for the policy node.
+        threads: as for the policy node.
+        model_runs: timed inferences; 0 leaves the model out.
+    """
+
+    robot: str = 'alicia_d'
+    checkpoint: str = ''
+    device: str = 'auto'
+    dtype: str = 'auto'
+    threads: int = 0
+    model_runs: int = 10
+
+
+def file_checks(settings: PreflightSettings) -> list[Check]:
+    """Return the results of all checks that need no ROS."""
+    checks = run_check('interpreter', check_interpreter)
+    checks += run_check('packages', check_packages)
+    checks += run_check('device', lambda: check_device(settings))
+    checks += run_check('robot contract', lambda: check_contract(settings))
+    fits = run_check('checkpoint', lambda: check_checkpoint(settings))
+    checks += fits
+    if fits[0].verdict == FAIL:
+        return [*checks, *(Check(n, SKIP, 'no checkpoint') for n in ('memory', 'model latency'))]
+    checks += run_check('memory', lambda: check_memory(settings))
+    return checks + run_check('model latency', lambda: check_latency(settings))
+
+
+def check_interpreter(running: Sequence[int] = sys.version_info) -> Check:
+    """Check the Python version, and say which Python runs: the wrong one is the usual mistake."""
+    text = f'Python {".".join(map(str, running[:3]))} on {platform.machine()}, {sys.executable}'
+    if tuple(running[:2]) < _LEAST_PYTHON:
+        least = '.'.join(map(str, _LEAST_PYTHON))
+        return Check('interpreter', FAIL, f'{text}; at least {least} is needed')
+    return Check('interpreter', PASS, text)
+
+
+def check_packages(wanted: dict[str, tuple[str, str]] | None = None) -> list[Check]:
+    """Check that the libraries are there, new enough, and can be imported."""
+    bad, seen = [], []
+    for name, (module, least) in (PACKAGES if wanted is None else wanted).items():
+        try:
+            importlib.import_module(module)
+            found = version(name)
+        except PackageNotFoundError:
+            # Debian's packages have other distribution names; imported is what counts.
+            found = str(getattr(sys.modules[module], '__version__', '?'))
+        except Exception as error:
+            bad.append(f'{name} cannot be imported ({str(error).splitlines()[0]})')
+            continue
+        if _numbers(found) < _numbers(least):
+            bad.append(f'{name} {found} is older than {least}')
+        seen.append(f'{name} {found}')
+    if bad:
+        hint = f'run `{sys.executable} -m pip install -r requirements/core.txt`'
+        return [Check('packages', FAIL, f'{"; ".join(bad)}; {hint}')]
+    return [Check('packages', PASS, ', '.join(seen))]
+
+
+def check_device(settings: PreflightSettings) -> Check:
+    """Check that the wanted device and precision exist here."""
+    import torch
+
+    from vla_adapter_ros.inference.engine import EngineSettings
+
+    device, dtype = EngineSettings(
+        settings.device, settings.dtype, threads=settings.threads
+    ).resolved()
+    if device.type == 'cuda':
+        free, total = torch.cuda.mem_get_info(device)
+        name = torch.cuda.get_device_name(device)
+        text = f'{name}, {dtype}, {free / _GIB:.1f} of {total / _GIB:.1f} GiB free'
+        return Check('device', PASS, text)
+    cores = len(os.sched_getaffinity(0))
+    text = f'CPU with {cores} cores, {dtype}'
+    if settings.device == 'auto' and torch.version.cuda:
+        return Check(
+            'device', WARN, f'{text}: torch is built for CUDA but sees no GPU; check `nvidia-smi`'
+        )
+    return Check('device', PASS, text)
+
+
+def check_contract(settings: PreflightSettings) -> Check:
+    """Check that the robot contract can be read."""
+    contract = resolve_contract(settings.robot)
+    cameras = ', '.join(f'{n} {c.width}×{c.height}' for n, c in contract.cameras.items())
+    return Check(
+        'robot contract', PASS,
+        f'{contract.name}: {contract.action_dim - 1} joints, {contract.action_space}, step'
+        f' {contract.step_period:g} s, front end {contract.front_end.kind}, {cameras}',
+    )
+
+
+def check_checkpoint(settings: PreflightSettings) -> list[Check]:
+    """Check that the checkpoint is complete and fits the robot contract."""
+    directory = _directory(settings)
+    metadata = read_checkpoint_metadata(directory)
+    checks = [
+        Check('checkpoint', PASS, f'{directory}, {_weights_size(directory) / _GIB:.2f} GiB')
+    ]
+    if not metadata.statistics:
+        checks.append(Check('statistics', FAIL, 'the checkpoint has no dataset statistics'))
+    if not metadata.robot:
+        checks.append(
+            Check('contract match', WARN,
+                  'the checkpoint names no robot (an official one): whether it fits is unknown')
+        )
+        return checks
+    contract = resolve_contract(settings.robot)
+    trained_for = RobotContract.from_dict(metadata.robot, 'robot in the checkpoint')
+    differences = contract.differences(trained_for)
+    if differences:
+        text = f'{"; ".join(differences)}; use the contract it was trained with'
+        return [*checks, Check('contract match', FAIL, text)]
+    return [*checks, Check('contract match', PASS, 'the checkpoint was trained for this robot')]
+
+
+def check_memory(settings: PreflightSettings) -> Check:
+    """Check free main memory against the size of the weights."""
+    needed = _weights_size(_directory(settings)) * _MEMORY_FACTOR
+    free = available_memory()
+    text = f'{free / _GIB:.1f} GiB free, about {needed / _GIB:.1f} GiB needed'
+    if free < needed:
+        return Check('memory', FAIL, f'{text}; close programs or use another machine')
+    return Check('memory', PASS, text)
+
+
+def check_latency(settings: PreflightSettings) -> Check:
+    """Run the model on made-up observations and compare with the step period."""
+    if settings.model_runs <= 0:
+        return Check('model latency', SKIP, 'not measured (--model-runs 0)')
+    from vla_adapter_ros.inference.policy import WARM_UP_INSTRUCTION, Policy
+
+    policy = Policy.from_pretrained(
+        _directory(settings), device=settings.device, dtype=settings.dtype,
+        threads=settings.threads,
+    )
+    policy.warm_up()
+    times = []
+    for seed in range(settings.model_runs):
+        observation = policy.example_observation(WARM_UP_INSTRUCTION, seed)
+        start = time.perf_counter()
+        policy.predict(observation)
+        times.append(time.perf_counter() - start)
+    return judge_latency(times, policy.step_period, policy.chunk_size)
+
+
+def judge_latency(times: Sequence[float], step_period: float, chunk_size: int) -> Check:
+    """Return the verdict on inference times [s].
+
+    A chunk's first steps are over when it arrives. Motion is continuous as long as the next one
+    arrives before the last ends, and follows what it sees the better the fewer steps are lost.
+    """
+    median, p95 = np.percentile(times, [50, 95])
+    lost = int(np.ceil(p95 / step_period))
+    text = (
+        f'median {median * 1e3:.0f} ms, p95 {p95 * 1e3:.0f} ms of {len(times)} runs; step period'
+        f' {step_period * 1e3:.0f} ms'
+    )
+    if p95 > step_period * chunk_size:
+        return Check(
+            'model latency', FAIL,
+            f'{text}: a chunk of {chunk_size} steps is over before the next one is ready, so the'
+            f' arm stops and goes; use a GPU, int8, or a smaller backbone',
+        )
+    if lost > 1:
+        return Check(
+            'model latency', WARN,
+            f'{text}: {lost} of {chunk_size} steps of each chunk have passed when it is ready',
+        )
+    return Check('model latency', PASS, text)
+
+
+def available_memory(path: Path = Path('/proc/meminfo')) -> float:
+    """Return free main memory [bytes], reclaimable caches included."""
+    for line in path.read_text().splitlines():
+        if line.startswith('MemAvailable:'):
+            return float(line.split()[1]) * 1024.0
+    return float('inf')
+
+
+def _directory(settings: PreflightSettings) -> Path:
+    directory = settings.checkpoint or shipped_checkpoint()
+    if directory is None:
+        raise VLAAdapterError('no checkpoint ships with this installation; name one: --checkpoint')
+    return Path(directory)
+
+
+def _weights_size(directory: Path) -> float:
+    suffixes = ('.safetensors', '.pt', '.bin')
+    return float(sum(p.stat().st_size for p in directory.iterdir() if p.suffix in suffixes))
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """Return the leading numbers of a version: 2.13.0+cpu → (2, 13, 0)."""
+    numbers = []
+    for part in text.split('+')[0].split('.'):
+        digits = ''.join(c for c in part if c.isdigit())
+        if not digits:
+            break
+        numbers.append(int(digits))
+    return tuple(numbers)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the file checks."""
+    default = PreflightSettings()
+    parser.add_argument(
+        '--robot', default=default.robot, help='robot contract: name or YAML file (%(default)s)'
+    )
+    parser.add_argument(
+        '--checkpoint', default='', help='checkpoint directory (the one that ships)'
+    )
+    parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, … (auto)')
+    parser.add_argument(
+        '--dtype', default='auto', choices=('auto', 'float32', 'bfloat16', 'int8'),
+        help='precision (%(default)s)',
+    )
+    parser.add_argument('--threads', type=int, default=0, help='CPU threads; 0: all cores but one')
+    parser.add_argument(
+        '--model-runs', type=int, default=default.model_runs,
+        help='timed inferences; 0 leaves the model out (%(default)s)',
+    )
+    parser.add_argument('--json', metavar='FILE', help='also write the results to FILE')
+    parser.add_argument('--no-colour', action='store_true', help='plain text')
+
+
+def settings_from(arguments: argparse.Namespace) -> PreflightSettings:
+    """Return the settings of parsed arguments."""
+    return PreflightSettings(
+        arguments.robot, arguments.checkpoint, arguments.device, arguments.dtype,
+        arguments.threads, arguments.model_runs,
+    )
+
+
+def report(checks: list[Check], arguments: argparse.Namespace) -> int:
+    """Print the table, write the JSON file if asked for, return the exit code."""
+    print(table(checks, colour=sys.stdout.isatty() and not arguments.no_colour))
+    if arguments.json:
+        data = {'ready': not exit_code(checks), 'checks': [c.to_dict() for c in checks]}
+        Path(arguments.json).write_text(json.dumps(data, indent=2, ensure_ascii=False) + '\n')
+    return exit_code(checks)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the checks that need no ROS."""
+    parser = argparse.ArgumentParser(
+        prog='preflight', description='Check interpreter, packages, device, checkpoint against'
+        ' contract, memory and model latency. Nothing moves. Exit code 0: ready, 1: not ready.',
+    )
+    add_arguments(parser)
+    arguments = parser.parse_args(words)
+    return report(file_checks(settings_from(arguments)), arguments)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,86 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""One camera of the robot contract: what it publishes, and what of it the policy sees."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from vla_adapter_ros.robot.encodings import ANY_ENCODING, ENCODINGS
+from vla_adapter_ros.robot.sections import Section
+
+# Side of the smallest image or crop [px].
+LEAST_SIDE = 16
+
+
+@dataclass(frozen=True)
+class CameraSpec:
+    """One camera as the model sees it.
+
+    Attributes:
+        width: expected width [px]; other sizes are refused.
+        height: expected height [px].
+        rotate: rotation applied before the model [degrees clockwise]: 0, 90, 180 or 270.
+        mount: where it is mounted (`fixed` or `wrist`); documentation that travels with data.
+        encoding: what the camera publishes, as in `sensor_msgs/Image`; others are refused.
+            `any`: whatever can be decoded.
+        crop: (x, y, width, height) [px] of what the policy sees of the camera's image, before it
+            is turned; None: all of it.
+    """
+
+    width: int
+    height: int
+    rotate: int
+    mount: str
+    encoding: str = ANY_ENCODING
+    crop: tuple[int, int, int, int] | None = None
+
+    @property
+    def seen_size(self) -> tuple[int, int]:
+        """(width, height) [px] of what the policy sees, before it is turned."""
+        return (self.width, self.height) if self.crop is None else self.crop[2:]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain data. Defaults that came later are left out: older releases read it."""
+        data = asdict(self)
+        if self.encoding == ANY_ENCODING:
+            del data['encoding']
+        if self.crop is None:
+            del data['crop']
+        else:
+            data['crop'] = list(self.crop)
+        return data
+
+
+def parse_camera(section: Section) -> CameraSpec:
+    """Validate plain data. Raises ContractError naming key, value and what is allowed."""
+    rotate = section.integer('rotate', 0, low=0, high=270)
+    if rotate % 90:
+        raise section.fail('rotate', 'expected 0, 90, 180 or 270')
+    width = section.integer('width', low=LEAST_SIDE, high=8192)
+    height = section.integer('height', low=LEAST_SIDE, high=8192)
+    camera = CameraSpec(
+        width=width,
+        height=height,
+        rotate=rotate,
+        mount=section.text('mount', 'fixed', choices=('fixed', 'wrist')),
+        encoding=section.text('encoding', ANY_ENCODING, choices=(ANY_ENCODING, *ENCODINGS)),
+        crop=_parse_crop(section, width, height),
+    )
+    section.finish()
+    return camera
+
+
+def _parse_crop(section: Section, width: int, height: int) -> tuple[int, int, int, int] | None:
+    if not section.has('crop'):
+        return None
+    values = section.numbers('crop', length=4)
+    x, y, w, h = (int(value) for value in values)
+    inside = x >= 0 and y >= 0 and x + w <= width and y + h <= height
+    if (x, y, w, h) != values or not inside or min(w, h) < LEAST_SIDE:
+        raise section.fail(
+            'crop',
+            f'expected [x, y, width, height] in whole pixels within {width}×{height}, at least '
+            f'{LEAST_SIDE} on each side',
+        )
+    return x, y, w, h

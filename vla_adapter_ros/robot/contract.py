@@ -1,0 +1,363 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The robot contract: everything that must agree between robot, dataset and checkpoint.
+
+One YAML file describes the robot once (`config/robots/*.yaml`). It is validated on load, travels
+inside bags, datasets and checkpoints as a plain dict, and is compared before anything moves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from vla_adapter_ros.errors import ContractError
+from vla_adapter_ros.robot.camera_spec import CameraSpec, parse_camera
+from vla_adapter_ros.robot.encodings import GREY_ENCODINGS
+from vla_adapter_ros.robot.sections import Section
+
+CONTRACT_VERSION = 1
+ACTION_SPACES = ('joint_position', 'joint_delta', 'ee_delta')
+FRONT_ENDS = ('joint_trajectory', 'joint_commands')
+# Differences in these keys do not change what a policy sees or means; they are deployment.
+DEPLOYMENT_KEYS = ('front_end', 'workspace', 'kinematics', 'name')
+# Limits may be tightened on the robot without invalidating a checkpoint.
+LIMIT_KEYS = ('lower', 'upper', 'max_velocity', 'max_acceleration')
+# Motion is planned for this share of a driver's speed, so that the arm can make up for lag.
+DRIVER_SHARE = 0.9
+
+
+@dataclass(frozen=True)
+class JointSpec:
+    """One arm joint: positions in rad, velocity in rad/s, acceleration in rad/s²."""
+
+    name: str
+    lower: float
+    upper: float
+    max_velocity: float
+    max_acceleration: float
+
+
+@dataclass(frozen=True)
+class GripperSpec:
+    """The gripper: driver units for open and closed, limits in open fractions.
+
+    Attributes:
+        name: joint name in `joint_states` and in trajectories.
+        open_position: joint position when open, in the driver's state unit (m).
+        closed_position: joint position when closed, in the driver's state unit (m).
+        max_velocity: open fraction per second.
+        max_acceleration: open fraction per second squared.
+    """
+
+    name: str
+    open_position: float
+    closed_position: float
+    max_velocity: float
+    max_acceleration: float
+
+    def to_fraction(self, position: float) -> float:
+        """Return the open fraction (1 = open) of a driver state position."""
+        return (position - self.closed_position) / (self.open_position - self.closed_position)
+
+    def to_position(self, fraction: float) -> float:
+        """Return the driver state position of an open fraction, clipped to [0, 1]."""
+        clipped = min(max(fraction, 0.0), 1.0)
+        return self.closed_position + clipped * (self.open_position - self.closed_position)
+
+
+@dataclass(frozen=True)
+class FrontEndSpec:
+    """How commands reach the driver.
+
+    Attributes:
+        kind: `joint_trajectory` (ros2_control controllers) or `joint_commands` (standalone
+            Alicia-D driver node, streamed `sensor_msgs/JointState`).
+        arm_topic: topic of the arm commands.
+        gripper_topic: topic of the gripper trajectories (`joint_trajectory` only).
+        gripper_open_command: gripper command value when open.
+        gripper_closed_command: gripper command value when closed.
+        rate: streaming rate [Hz] (`joint_commands` only).
+    """
+
+    kind: str
+    arm_topic: str
+    gripper_topic: str
+    gripper_open_command: float
+    gripper_closed_command: float
+    rate: float
+
+
+@dataclass(frozen=True)
+class KinematicsSpec:
+    """The robot's URDF (path relative to the contract file) and the chain used."""
+
+    urdf: str
+    base: str
+    tip: str
+
+
+@dataclass(frozen=True)
+class RobotContract:
+    """A validated robot contract; see `config/robots/alicia_d.yaml` for the annotated form.
+
+    Vectors in contract order are (J + 1,): arm joints [rad], then the gripper's open fraction.
+    """
+
+    name: str
+    step_period: float
+    action_space: str
+    joints: tuple[JointSpec, ...]
+    gripper: GripperSpec
+    cameras: Mapping[str, CameraSpec]
+    front_end: FrontEndSpec
+    kinematics: KinematicsSpec | None
+    workspace: tuple[tuple[float, ...], tuple[float, ...]] | None
+    contract_version: int = CONTRACT_VERSION
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """Arm joint names, without the gripper."""
+        return tuple(joint.name for joint in self.joints)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of a state or action vector: arm joints, then the gripper."""
+        return (*self.joint_names, self.gripper.name)
+
+    @property
+    def action_dim(self) -> int:
+        """Length of a state or action vector in joint space."""
+        return len(self.joints) + 1
+
+    @cached_property
+    def lower(self) -> np.ndarray:
+        """(J + 1,) lower limits."""
+        return np.array([*(j.lower for j in self.joints), 0.0])
+
+    @cached_property
+    def upper(self) -> np.ndarray:
+        """(J + 1,) upper limits."""
+        return np.array([*(j.upper for j in self.joints), 1.0])
+
+    @cached_property
+    def max_velocity(self) -> np.ndarray:
+        """(J + 1,) velocity limits per second."""
+        return np.array([*(j.max_velocity for j in self.joints), self.gripper.max_velocity])
+
+    @cached_property
+    def max_acceleration(self) -> np.ndarray:
+        """(J + 1,) acceleration limits per second squared."""
+        joints = (j.max_acceleration for j in self.joints)
+        return np.array([*joints, self.gripper.max_acceleration])
+
+    def slowed(self, max_velocity: float) -> RobotContract:
+        """Return the contract with no arm joint faster than `max_velocity` [rad/s]."""
+        joints = (
+            replace(joint, max_velocity=min(joint.max_velocity, max_velocity))
+            for joint in self.joints
+        )
+        return replace(self, joints=tuple(joints))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the contract as plain YAML/JSON data; `from_dict` reads it back."""
+        data = asdict(self)
+        data['joints'] = [dict(joint) for joint in data['joints']]
+        data['cameras'] = {name: camera.to_dict() for name, camera in self.cameras.items()}
+        if self.workspace is None:
+            del data['workspace']
+        else:
+            data['workspace'] = {
+                'lower': list(self.workspace[0]),
+                'upper': list(self.workspace[1]),
+            }
+        if self.kinematics is None:
+            del data['kinematics']
+        return data
+
+    @staticmethod
+    def from_dict(data: Any, source: str = 'contract') -> RobotContract:
+        """Validate plain data. Raises ContractError naming key, value and what is allowed."""
+        return _parse_contract(Section(data, source))
+
+    def differences(self, other: RobotContract) -> list[str]:
+        """Return how `other` differs in what a policy sees or means, one line a difference.
+
+        Deployment (topics, front end, workspace) may differ; so may limits, which the safety
+        filter enforces on the robot.
+        """
+        found: list[str] = []
+        _compare(_policy_view(self), _policy_view(other), '', found)
+        return found
+
+
+def _policy_view(contract: RobotContract) -> dict[str, Any]:
+    data = contract.to_dict()
+    for key in DEPLOYMENT_KEYS:
+        data.pop(key, None)
+    data['joints'] = [joint['name'] for joint in data['joints']]
+    data['gripper'] = {k: v for k, v in data['gripper'].items() if k not in LIMIT_KEYS}
+    for camera in data['cameras'].values():
+        # Decoded, all colour encodings are alike; grey is another picture.
+        camera['encoding'] = 'grey' if camera.get('encoding') in GREY_ENCODINGS else 'colour'
+        camera.setdefault('crop', 'whole image')
+    return data
+
+
+def _compare(mine: Any, other: Any, place: str, found: list[str]) -> None:
+    if isinstance(mine, Mapping) and isinstance(other, Mapping):
+        for key in sorted({*mine, *other}):
+            where = f'{place}.{key}' if place else str(key)
+            _compare(mine.get(key, '(absent)'), other.get(key, '(absent)'), where, found)
+    elif mine != other:
+        found.append(f'{place}: {mine!r} here, {other!r} there')
+
+
+def _parse_joint(section: Section) -> JointSpec:
+    lower = section.number('lower')
+    joint = JointSpec(
+        name=section.text('name'),
+        lower=lower,
+        upper=section.number('upper', above=lower),
+        max_velocity=section.number('max_velocity', above=0.0),
+        max_acceleration=section.number('max_acceleration', above=0.0),
+    )
+    section.finish()
+    return joint
+
+
+def _parse_gripper(section: Section) -> GripperSpec:
+    gripper = GripperSpec(
+        name=section.text('name'),
+        open_position=section.number('open_position'),
+        closed_position=section.number('closed_position'),
+        max_velocity=section.number('max_velocity', above=0.0),
+        max_acceleration=section.number('max_acceleration', above=0.0),
+    )
+    if gripper.open_position == gripper.closed_position:
+        raise section.fail('closed_position', 'expected a value other than open_position')
+    section.finish()
+    return gripper
+
+
+def _parse_front_end(section: Section) -> FrontEndSpec:
+    kind = section.text('kind', choices=FRONT_ENDS)
+    front_end = FrontEndSpec(
+        kind=kind,
+        arm_topic=section.text('arm_topic'),
+        gripper_topic=section.text('gripper_topic', ''),
+        gripper_open_command=section.number('gripper_open_command'),
+        gripper_closed_command=section.number('gripper_closed_command'),
+        rate=section.number('rate', 50.0, above=0.0, at_most=1000.0),
+    )
+    if kind == 'joint_trajectory' and not front_end.gripper_topic:
+        raise section.fail('gripper_topic', 'expected a topic for front end joint_trajectory')
+    if front_end.gripper_open_command == front_end.gripper_closed_command:
+        raise section.fail('gripper_closed_command', 'expected another value than when open')
+    section.finish()
+    return front_end
+
+
+def _parse_kinematics(section: Section | None) -> KinematicsSpec | None:
+    if section is None:
+        return None
+    kinematics = KinematicsSpec(
+        urdf=section.text('urdf'), base=section.text('base'), tip=section.text('tip')
+    )
+    section.finish()
+    return kinematics
+
+
+def _parse_workspace(
+    section: Section | None,
+) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    if section is None:
+        return None
+    lower = section.numbers('lower', length=3)
+    upper = section.numbers('upper', length=3)
+    if not all(low < high for low, high in zip(lower, upper, strict=True)):
+        raise section.fail('upper', f'expected values above lower {list(lower)}')
+    section.finish()
+    return lower, upper
+
+
+def _parse_contract(section: Section) -> RobotContract:
+    version = section.integer('contract_version', low=0, high=10_000)
+    if version != CONTRACT_VERSION:
+        raise section.fail('contract_version', f'this release reads {CONTRACT_VERSION}')
+    cameras_section = section.required_section('cameras')
+    contract = RobotContract(
+        name=section.text('name'),
+        step_period=section.number('step_period', above=0.0, at_most=5.0),
+        action_space=section.text('action_space', choices=ACTION_SPACES),
+        joints=tuple(_parse_joint(joint) for joint in section.sections('joints')),
+        gripper=_parse_gripper(section.required_section('gripper')),
+        cameras={name: parse_camera(camera) for name, camera in cameras_section.items()},
+        front_end=_parse_front_end(section.required_section('front_end')),
+        kinematics=_parse_kinematics(section.section('kinematics', None)),
+        workspace=_parse_workspace(section.section('workspace', None)),
+    )
+    section.finish()
+    if not contract.cameras:
+        raise section.fail('cameras', 'expected at least one camera')
+    if len(set(contract.names)) != len(contract.names):
+        raise section.fail('joints', f'expected unique names, got {list(contract.names)}')
+    if contract.action_space == 'ee_delta' and contract.kinematics is None:
+        raise section.fail('action_space', 'ee_delta needs the key kinematics')
+    return contract
+
+
+def load_contract(path: str | Path) -> RobotContract:
+    """Read and validate a contract YAML file.
+
+    Raises:
+        ContractError: the file is missing, is not YAML, or a value is not allowed.
+    """
+    path = Path(path)
+    try:
+        data = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ContractError(f'contract {path}: cannot be read: {error.strerror}') from error
+    except yaml.YAMLError as error:
+        place = getattr(error, 'problem_mark', None)
+        where = f' at line {place.line + 1}' if place else ''
+        raise ContractError(f'contract {path}: not valid YAML{where}') from error
+    return RobotContract.from_dict(data, source=path.name)
+
+
+def builtin_contract_path(name: str) -> Path:
+    """Return the path of a contract that ships with the package, by robot name.
+
+    Raises:
+        ContractError: no such robot; the message lists the ones that ship.
+    """
+    folders = config_folders()
+    for folder in folders:
+        path = folder / 'robots' / f'{name}.yaml'
+        if path.is_file():
+            return path
+    known = sorted({p.stem for f in folders for p in (f / 'robots').glob('*.yaml')})
+    raise ContractError(f'robot {name!r} is unknown; known robots: {", ".join(known)}')
+
+
+def config_folders() -> list[Path]:
+    """Where config/ lies: inside the installed module (pip, colcon), or beside it (checkout)."""
+    package = Path(__file__).resolve().parent.parent
+    candidates = [package / 'config', package.parent / 'config']
+    return [folder for folder in candidates if folder.is_dir()]
+
+
+def contract_path(name_or_path: str) -> Path:
+    """Return the file of a contract: the name of one that ships, or the path of a YAML file."""
+    is_path = '/' in name_or_path or name_or_path.endswith(('.yaml', '.yml'))
+    return Path(name_or_path) if is_path else builtin_contract_path(name_or_path)
+
+
+def resolve_contract(name_or_path: str) -> RobotContract:
+    """Load a contract by the name of one that ships, or by the path of a YAML file."""
+    return load_contract(contract_path(name_or_path))

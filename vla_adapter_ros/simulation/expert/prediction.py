@@ -1,0 +1,65 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""What the expert expects one step ahead: geometry only, enough to plan a chunk."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from vla_adapter_ros.simulation.arm_simulation import Pose
+from vla_adapter_ros.simulation.expert.motion import HandCommand
+from vla_adapter_ros.simulation.expert.waypoints import (
+    HOLD_FRACTION,
+    PUSH_HEIGHT,
+    Hand,
+    between_fingers,
+    push_gap,
+)
+from vla_adapter_ros.simulation.goals import DIRECTIONS, Goal, Move, Sequence
+
+# Open fraction at which the fingers touch what they close on.
+GRIPPED_FRACTION = {'block': 0.62, 'cylinder': 0.58, 'ball': 0.66}
+# They hold it once they are told to close this much further. An arm that rises while they only
+# touch it leaves it behind, and fingers can be a step late: they have no speed to catch up with.
+_PRESS = 0.25
+
+
+def imagine(hand: Hand, command: HandCommand, goal: Goal) -> Hand:
+    """Return the scene after the arm has carried out `command`.
+
+    The arm is expected exactly where it is told to be; fingers stop at what is between them and
+    carry it; a pushed block gives way.
+    """
+    objects: dict[str, Pose] = dict(hand.objects)
+    gripper = command.gripper
+    for part in goal.goals if isinstance(goal, Sequence) else (goal,):
+        name = part.target
+        if isinstance(part, Move):
+            _push(objects, name, DIRECTIONS[part.direction], command)
+        elif between_fingers(hand, name):
+            gripper = _on_object(hand.gripper, gripper, GRIPPED_FRACTION[name.split()[-1]])
+            if max(gripper, hand.gripper) <= HOLD_FRACTION:
+                _shift(objects, name, command.position - hand.tool)
+    return replace(hand, tool=command.position, yaw=command.yaw, gripper=gripper, objects=objects)
+
+
+def _on_object(before: float, told: float, touching: float) -> float:
+    """Return the open fraction of fingers around an object; above HOLD_FRACTION: no grip yet."""
+    if before > HOLD_FRACTION and told > touching - _PRESS:
+        return max(told, HOLD_FRACTION + 0.01)
+    return max(told, touching)
+
+
+def _shift(objects: dict[str, Pose], name: str, change: np.ndarray) -> None:
+    pose = objects[name]
+    objects[name] = Pose(pose.position + change, pose.rotation)
+
+
+def _push(objects: dict[str, Pose], name: str, sign: float, command: HandCommand) -> None:
+    pose = objects[name]
+    gap = pose.position - command.position
+    low = command.position[2] < PUSH_HEIGHT + 0.015
+    contact = push_gap(pose)
+    if low and abs(gap[0]) < 0.02 and 0.0 < sign * gap[1] < contact:
+        _shift(objects, name, np.array([0.0, sign * (contact - sign * gap[1]), 0.0]))

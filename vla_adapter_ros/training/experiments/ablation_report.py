@@ -1,0 +1,148 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""What an ablation says: one table a group, with intervals and a test against the reference."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from vla_adapter_ros.evaluation.statistics import Rate, format_table
+from vla_adapter_ros.training.experiments.ablation_variants import GROUPS, Variant
+
+Result = Mapping[str, Any]
+
+READING = """\
+How to read this. Every network was trained on the same data, for the same number of
+steps, with the same order of samples, and judged on the same episodes. Brackets are 95 % Wilson
+intervals of the episodes; they do not contain the luck of the training seed, which "by training
+seed" shows where there are several. "p" is the two-sided exact sign test of the episodes that this
+network and the reference (marked *), trained from the same seed, did not both solve or both fail.
+It knows nothing of other training seeds, and with many rows some fall below 0.05 by chance. A
+small budget favours what learns fast, and says nothing about pre-trained backbones of the paper's
+size.
+"""
+
+
+def sign_test(first: Sequence[bool], second: Sequence[bool]) -> float:
+    """Return the two-sided p of paired outcomes under equal chances (exact McNemar test)."""
+    won = sum(a and not b for a, b in zip(first, second, strict=True))
+    lost = sum(b and not a for a, b in zip(first, second, strict=True))
+    trials, fewer = won + lost, min(won, lost)
+    tail = sum(math.comb(trials, k) for k in range(fewer + 1)) / 2**trials
+    return min(1.0, 2 * tail)
+
+
+def combined(runs: Mapping[int, Result]) -> dict[str, Any]:
+    """Return one network's result over its trainings (training seed → result).
+
+    The episodes of all are put together and bear their training seed; figures are averaged. If a
+    training failed, the result is its error.
+    """
+    for seed, result in runs.items():
+        if 'error' in result:
+            return {'error': f'{result["error"]} (training seed {seed})'}
+    errors = [r['validation_l1'] for r in runs.values() if r['validation_l1'] is not None]
+    first = next(iter(runs.values()))
+    return {
+        'parameters': first['parameters'],
+        'seconds_per_step': statistics.median(r['seconds_per_step'] for r in runs.values()),
+        'validation_l1': statistics.fmean(errors) if errors else None,
+        'trainings': {
+            str(seed): {k: v for k, v in result.items() if k != 'episodes'}
+            for seed, result in runs.items()
+        },
+        'episodes': [
+            {'training_seed': seed, **episode}
+            for seed, result in runs.items() for episode in result['episodes']
+        ],
+    }  # fmt: skip
+
+
+def outcomes(result: Result, key: str = 'success') -> dict[tuple[int, str, int], bool]:
+    """Return (training seed, task, seed) → outcome of a network's episodes."""
+    return {(e['training_seed'], e['task'], e['seed']): bool(e[key]) for e in result['episodes']}
+
+
+def seed_rates(result: Result) -> list[Rate]:
+    """Return the success over all tasks of each training."""
+    solved = outcomes(result)
+    seeds = dict.fromkeys(seed for seed, _, _ in solved)
+    return [Rate.of(v for (s, _, _), v in solved.items() if s == seed) for seed in seeds]
+
+
+def against(result: Result, reference: Result | None) -> str:
+    """Return p against the reference, over all tasks."""
+    if reference is None or result is reference:
+        return ''
+    mine, theirs = outcomes(result), outcomes(reference)
+    shared = sorted(mine.keys() & theirs.keys())
+    p = sign_test([mine[k] for k in shared], [theirs[k] for k in shared])
+    return '< 0.001' if p < 1e-3 else f'{p:.3f}'
+
+
+def group_runs(group: str, variants: Sequence[Variant]) -> dict[str, str]:
+    """Return name → run of the variants that a group has among these, in the group's order."""
+    runs = {name: v.run for v in variants for g, name in v.places if g == group}
+    return {name: runs[name] for name in GROUPS[group][1] if name in runs}
+
+
+def group_table(
+    group: str, variants: Sequence[Variant], results: Mapping[str, Result], reference: str | None
+) -> str:
+    """Return the Markdown table of one group; variants without a result are named as such."""
+    names = group_runs(group, variants)
+    tasks = list(dict.fromkeys(
+        e['task'] for run in names.values() for e in results.get(run, {}).get('episodes', ())
+    ))  # fmt: skip
+    several = any(len(results.get(run, {}).get('trainings', ())) > 1 for run in names.values())
+    together = ['all tasks'] * (len(tasks) > 1) + ['by training seed'] * several
+    header = ['variant', 'parameters', 's/step', 'held-out L1', *tasks, *together,
+              'named object', 'p']  # fmt: skip
+    rows = []
+    for name, run in names.items():
+        label = f'{name} *' if run == reference else name
+        result = results.get(run)
+        if result is None or 'error' in result:
+            why = 'not finished' if result is None else f'failed: {result["error"]}'
+            rows.append([label, why, *[''] * (len(header) - 2)])
+        else:
+            figures = _figures(result, tasks, several, results.get(reference or ''))
+            rows.append([label, *figures])
+    return format_table(header, rows)
+
+
+def _figures(
+    result: Result, tasks: Sequence[str], several: bool, reference: Result | None
+) -> list[str]:
+    solved = outcomes(result)
+    together = [str(Rate.of(solved.values()))] if len(tasks) > 1 else []
+    if several:
+        rates = ', '.join(f'{100 * rate.value:.0f}' for rate in seed_rates(result))
+        together.append(f'{rates} %')
+    by_task = [Rate.of(v for (_, t, _), v in solved.items() if t == task) for task in tasks]
+    error = result['validation_l1']
+    return [
+        f'{result["parameters"]:,}',
+        f'{result["seconds_per_step"]:.3f}',
+        '-' if error is None else f'{error:.4f}',
+        *map(str, by_task),
+        *together,
+        str(Rate.of(outcomes(result, 'listened').values())),
+        against(result, reference if reference and 'error' not in reference else None),
+    ]
+
+
+def markdown(
+    budget: Mapping[str, Any], variants: Sequence[Variant], results: Mapping[str, Result],
+    reference: str | None,
+) -> str:
+    """Return the whole report."""
+    groups = list(dict.fromkeys(group for v in variants for group, _ in v.places))
+    shared = [f'* {name}: {value}' for name, value in budget.items()]
+    lines = ['# Ablation', '', *shared, '', READING]
+    for group in groups:
+        lines += [f'## {GROUPS[group][0]}', '', group_table(group, variants, results, reference),
+                  '']  # fmt: skip
+    return '\n'.join(lines)

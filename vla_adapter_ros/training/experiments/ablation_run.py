@@ -1,0 +1,160 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""One training of an ablation: a network, a training seed, its folder, its judgement."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vla_adapter_ros.training.config import TrainConfig
+from vla_adapter_ros.training.config_loader import ConfigError, to_dict
+from vla_adapter_ros.training.experiments.ablation_variants import Variant
+
+RESULT = 'result.json'
+
+
+@dataclass(frozen=True)
+class Judging:
+    """How a trained network is judged.
+
+    Attributes:
+        tasks: names of simulated tasks.
+        episodes: of each task.
+        execute_steps: actions executed of each chunk.
+    """
+
+    tasks: tuple[str, ...]
+    episodes: int
+    execute_steps: int = 8
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One network trained from one seed.
+
+    Attributes:
+        variant: the network.
+        plan: its run; the folder says network and seed.
+    """
+
+    variant: Variant
+    plan: TrainConfig
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the run and its result."""
+        return Path(self.plan.output_dir)
+
+
+def make_trials(
+    base: TrainConfig, variants: Sequence[Variant], seeds: int, folder: Path
+) -> list[Trial]:
+    """Return every network with the recipe's seed, then every one with the next, and so on.
+
+    The first seed's folders bear the network's name alone: an ablation of one seed can be
+    continued with more.
+    """
+    trials = []
+    for seed in range(base.seed, base.seed + seeds):
+        for variant in variants:
+            name = variant.run if seed == base.seed else f'{variant.run}-seed{seed}'
+            trials.append(Trial(variant, trial_config(base, variant, seed, folder / name)))
+    return trials
+
+
+def trial_config(base: TrainConfig, variant: Variant, seed: int, folder: Path) -> TrainConfig:
+    """Return the run of one trial: the recipe with its network and seed, in its own folder."""
+    save = replace(
+        base.save, every=min(base.save.every, base.steps), keep_last=1, plots=0, resume=True,
+        validate_every=base.steps,
+    )  # fmt: skip
+    return replace(
+        base, output_dir=str(folder), model=variant.model, seed=seed, save=save,
+        simulation=replace(base.simulation, every=0),
+    )  # fmt: skip
+
+
+def run_trial(config: TrainConfig, judging: Judging) -> dict[str, Any]:
+    """Train and judge one network; return its figures as JSON data.
+
+    Raises:
+        VLAAdapterError: it cannot be trained, e.g. it diverged.
+    """
+    from vla_adapter_ros.training.train import run
+
+    checkpoint = run(config)
+    episodes = judge(checkpoint, judging, config.speed.device)
+    return {
+        'checkpoint': checkpoint.name,
+        'parameters': count_parameters(checkpoint),
+        **training_figures(Path(config.output_dir)),
+        'episodes': episodes,
+    }
+
+
+def judge(checkpoint: Path, judging: Judging, device: str) -> list[dict[str, Any]]:
+    """Return the episodes of a checkpoint; the same ones for every network."""
+    from vla_adapter_ros.evaluation.simulate import evaluate
+    from vla_adapter_ros.training.simulation_check import judgement
+
+    settings, jobs = judgement(
+        checkpoint, judging.tasks, judging.episodes, judging.execute_steps, device
+    )
+    results = evaluate(settings, jobs, 1, 0, None, f'judging {checkpoint.parent.parent.name}')
+    return [result.to_dict() for result in results]
+
+
+def count_parameters(checkpoint: Path) -> int:
+    """Return the number of parameters of a checkpoint's network."""
+    from vla_adapter_ros.model import VLAAdapter
+    from vla_adapter_ros.weights.directory import read_checkpoint_metadata
+
+    network = VLAAdapter.from_config(read_checkpoint_metadata(checkpoint).config, device='meta')
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def training_figures(folder: Path) -> dict[str, Any]:
+    """Return seconds per step (median of the log lines), last loss and last held-out error."""
+    lines = [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
+    held = [line['validation/l1'] for line in lines if 'validation/l1' in line]
+    return {
+        'seconds_per_step': statistics.median(
+            line['train/step_s'] for line in lines if 'train/step_s' in line
+        ),
+        'loss': [line['train/loss'] for line in lines if 'train/loss' in line][-1],
+        'validation_l1': held[-1] if held else None,
+    }
+
+
+def fixed_settings(config: TrainConfig, judging: Judging) -> dict[str, Any]:
+    """Return what a finished result must have been made with to be kept."""
+    from vla_adapter_ros.training.train import fixed_part
+
+    settings = {'training': fixed_part(to_dict(config)), 'judging': asdict(judging)}
+    return json.loads(json.dumps(settings))
+
+
+def read_result(path: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return a finished result made with the same settings, or None.
+
+    Raises:
+        ConfigError: the folder holds a variant trained otherwise; the message names the setting.
+    """
+    from vla_adapter_ros.training.train import differences
+
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_text())
+        before, result = found['settings'], found['result']
+    except (ValueError, KeyError) as error:
+        raise ConfigError(f'{path}: damaged; remove it to judge this variant again') from error
+    other = differences(before['training'], settings['training'])
+    if other:
+        raise ConfigError(f'{path.parent}: {other[0]}; use another --out')
+    # Judged on other episodes: the training is kept, the judging is not.
+    return result if before['judging'] == settings['judging'] else None

@@ -1,0 +1,140 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Teaches small towers where the things are that an instruction names.
+
+The paper's towers and language model come pre-trained on pictures and words. A network from
+nothing has to find out from demonstrations alone which object a sentence is about, and a wrong
+arm movement says little about that: our tiny networks needed thousands of steps, or did not get
+there. Told where the named things are, they learn it in minutes. The loss reads the
+scores of the keypoint maps (`model/small/stem.py`): the first map of each tower is to peak at the
+object to act on, the second where that is to go.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vla_adapter_ros.errors import CheckpointError
+from vla_adapter_ros.model import VLAAdapter
+from vla_adapter_ros.training.config_loader import ConfigError
+from vla_adapter_ros.weights.tensors import check_names, open_safetensors, save_safetensors
+
+WEIGHTS = 'grounded.safetensors'
+EMBEDDING = 'language_model.model.embed_tokens.weight'
+TOWERS = 'vision_backbone.'
+
+
+def check_keypoints(model: VLAAdapter, points: int) -> None:
+    """Raise ConfigError unless the encoders see the instruction and have maps for the points."""
+    least = min(tower.config.keypoints for tower in model.vision_backbone.towers)
+    if least < points or not model.config.use_film:
+        raise ConfigError(
+            f'model: use_film is {model.config.use_film} and a tower has {least} keypoints; '
+            f'grounding needs use_film: true and at least {points} keypoints in each tower'
+        )
+
+
+@contextlib.contextmanager
+def keypoint_scores(model: VLAAdapter) -> Iterator[list[Tensor]]:
+    """Give a list that receives each tower's scores (B·n, keypoints, h, w) in every forward."""
+    caught: list[Tensor] = []
+    handles = [
+        tower.keypoint.maps.register_forward_hook(lambda _, __, scores: caught.append(scores))
+        for tower in model.vision_backbone.towers
+        if tower.keypoint is not None
+    ]
+    try:
+        yield caught
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def point_mass(points: Tensor, height: int, width: int) -> Tensor:
+    """Return maps (…, height, width) of sum one whose centre of mass is the point (…, 2).
+
+    Points are shares of width and height. The mass lies on the four cells around the point, so
+    that the position a map gives is finer than its cells.
+    """
+
+    def along(share: Tensor, cells: int) -> Tensor:
+        place = (share * cells - 0.5).clamp(0, cells - 1)
+        return (1 - (place[..., None] - torch.arange(cells, device=share.device)).abs()).clamp(0)
+
+    return along(points[..., 1], height)[..., :, None] * along(points[..., 0], width)[..., None, :]
+
+
+def grounding_loss(scores: list[Tensor], points: Tensor) -> Tensor:
+    """Return the mean cross-entropy of the first maps with the points that are in sight.
+
+    Args:
+        scores: of each tower (B·n, keypoints, h, w).
+        points: (B, n, P, 3) share of width, share of height, 1 if in sight.
+    """
+    places, seen = points[..., :2].flatten(0, 1), points[..., 2].flatten(0, 1)
+    losses = []
+    for tower in scores:
+        height, width = tower.shape[-2:]
+        logarithms = tower[:, : places.shape[1]].flatten(2).log_softmax(-1)
+        entropy = -(point_mass(places, height, width).flatten(2) * logarithms).sum(-1)
+        losses.append((entropy * seen).sum() / seen.sum().clamp(min=1))
+    return torch.stack(losses).mean()
+
+
+def scene_scores(model: VLAAdapter, batch: dict[str, Any]) -> list[Tensor]:
+    """Return each tower's scores for a batch of `scene_batches.py`; only the towers run."""
+    model.check_pixels(batch['pixel_values'])
+    with keypoint_scores(model) as scores:
+        embedded = model.decoder.embed_tokens(batch['input_ids'])
+        model.visual_tokens(batch['pixel_values'], embedded, batch['attention_mask'])
+    return scores
+
+
+def found(scores: list[Tensor], points: Tensor, distance: float = 0.06) -> Tensor:
+    """Return (B, n, P): 1 where the peak of the towers' mean is at the point, NaN if unseen."""
+    mean = torch.stack(scores).mean(0)
+    height, width = mean.shape[-2:]
+    peak = mean[:, : points.shape[2]].flatten(2).argmax(-1).unflatten(0, points.shape[:2])
+    across, down = (peak % width + 0.5) / width, (peak // width + 0.5) / height
+    off = torch.hypot(across - points[..., 0], down - points[..., 1])
+    return torch.where(points[..., 2] > 0, (off < distance).float(), torch.nan)
+
+
+def grounded_part(model: VLAAdapter) -> dict[str, Tensor]:
+    """Return towers and word embeddings by name; they share memory with the network."""
+    return {
+        name: value
+        for name, value in model.state_dict().items()
+        if name.startswith(TOWERS) or name == EMBEDDING
+    }
+
+
+def save_grounded(model: VLAAdapter, folder: Path) -> None:
+    """Write towers and word embeddings; `start.grounded` of training reads them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_safetensors(folder / WEIGHTS, grounded_part(model), {})
+
+
+@torch.no_grad()
+def load_grounded(model: VLAAdapter, folder: str | Path) -> None:
+    """Put grounded towers and word embeddings into a network.
+
+    Raises:
+        CheckpointError: no such file, or the tensors do not fit the network.
+    """
+    path = Path(folder) / WEIGHTS
+    if not path.is_file():
+        raise CheckpointError(f'start.grounded: {path}: no such file; training.ground makes it')
+    stored, mine = open_safetensors(path), grounded_part(model)
+    check_names(
+        {name: tuple(value.shape) for name, value in mine.items()},
+        {name: lazy.shape for name, lazy in stored.items()},
+        f'start.grounded: {path}',
+    )
+    for name, value in mine.items():
+        value.copy_(stored[name].read(None))

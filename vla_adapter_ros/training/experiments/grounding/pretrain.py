@@ -1,0 +1,238 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Teach the encoders of a small network to find what an instruction names.
+
+python -m vla_adapter_ros.training.experiments.grounding.render_scenes datasets/scenes
+python -m vla_adapter_ros.training.experiments.grounding.pretrain --config tiny_sim \
+        --scenes datasets/scenes --out runs/g
+python -m vla_adapter_ros.training.train --config tiny_sim start.grounded=runs/g …
+
+What the pre-trained vision-language model is to the paper's network, this is to one that begins
+from nothing; `loss.py` says why.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vla_adapter_ros.data.files import write_text
+from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.model import VLAAdapter
+from vla_adapter_ros.processing.tokenizer import Tokenizer
+from vla_adapter_ros.training.assembly import processing_config
+from vla_adapter_ros.training.config import ScheduleConfig, TrainConfig, load_config
+from vla_adapter_ros.training.config_loader import ConfigError
+from vla_adapter_ros.training.experiments.grounding.batches import SceneBatches
+from vla_adapter_ros.training.experiments.grounding.loss import (
+    check_keypoints,
+    found,
+    grounding_loss,
+    save_grounded,
+    scene_scores,
+)
+from vla_adapter_ros.training.experiments.grounding.scenes import GroundScenes, load_scenes
+from vla_adapter_ros.training.model_setup import network_config
+from vla_adapter_ros.training.progress import ProgressBar
+from vla_adapter_ros.training.run_folder import RunFolder
+from vla_adapter_ros.training.schedule import rate_factor
+
+JUDGED = 100  # pictures at a time
+METRICS, STATE = 'grounding.jsonl', 'grounding_state.pt'
+
+
+@dataclass(frozen=True)
+class GroundSettings:
+    """How to ground; the network, the seed and the threads are the recipe's.
+
+    Attributes:
+        steps: optimiser steps.
+        batch_size: pictures in a step, one instruction each.
+        lr: peak learning rate.
+        every: steps between two judgements, at which the state is saved.
+    """
+
+    steps: int = 3000
+    batch_size: int = 32
+    lr: float = 2e-3
+    every: int = 250
+
+
+class Grounder:
+    """Trains the encoders and word embeddings of a network on pictures with points.
+
+    Args:
+        config: the recipe; its network and seed are used.
+        scenes: the pictures.
+        settings: how to train.
+
+    Raises:
+        ConfigError: the network has no keypoint maps for the points, or its encoders do not see
+            the instruction.
+    """
+
+    def __init__(
+        self, config: TrainConfig, scenes: GroundScenes, settings: GroundSettings
+    ) -> None:
+        self.settings, self._seed = settings, config.seed
+        texts = {text for group in scenes.instructions for text in group}
+        tokenizer = Tokenizer.from_texts(sorted(texts))
+        torch.manual_seed(config.seed)
+        network = network_config(
+            config.model, vocab_size=tokenizer.vocab_size, num_images=scenes.images.shape[1]
+        )
+        self.model = VLAAdapter.from_config(network)
+        check_keypoints(self.model, scenes.points.shape[3])
+        processing = processing_config(config, None, network)
+        self.batches = SceneBatches(scenes, tokenizer, processing)
+        self.parameters = [
+            *self.model.vision_backbone.parameters(),
+            self.model.decoder.embed_tokens.weight,
+        ]
+        self.optimizer = torch.optim.AdamW(self.parameters, lr=settings.lr, fused=True)
+
+    def scores(self, pictures: np.ndarray, which: np.ndarray) -> tuple[list[Tensor], Tensor]:
+        """Return the towers' scores and the points (B, n, P, 3) of pictures, one text each."""
+        batch = self.batches.make(pictures, which, torch.device('cpu'))
+        return scene_scores(self.model, batch), batch['points']
+
+    def train(self, first: int = 0) -> Iterator[tuple[int, float]]:
+        """Train from step `first` on; yield the number of steps made and the loss."""
+        settings, plan = self.settings, ScheduleConfig(warmup=0.03)
+        count, texts = self.batches.training, self.batches.scenes.points.shape[1]
+        self.model.train()
+        for step in range(first, settings.steps):
+            # What is drawn is a function of the step: a resumed run repeats it.
+            rng = np.random.default_rng((self._seed, step))
+            rate = settings.lr * rate_factor(step, settings.steps, plan)
+            self.optimizer.param_groups[0]['lr'] = rate
+            pictures = rng.integers(0, count, settings.batch_size)
+            loss = grounding_loss(*self.scores(pictures, rng.integers(0, texts, len(pictures))))
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.parameters, 1.0)
+            self.optimizer.step()
+            yield step + 1, float(loss.detach())
+
+    @torch.no_grad()
+    def judge(self) -> dict[str, float]:
+        """Return loss and share of points found on the pictures held out."""
+        self.model.eval()
+        scenes = self.batches.scenes
+        total, texts = len(scenes.images), scenes.points.shape[1]
+        losses, right = [], []
+        for first in range(self.batches.training, total, JUDGED):
+            pictures = np.arange(first, min(total, first + JUDGED))
+            scores, points = self.scores(pictures, pictures % texts)
+            losses.append(float(grounding_loss(scores, points)))
+            right.append(found(scores, points))
+        self.model.train()
+        shares = torch.nanmean(torch.cat(right), dim=(0, 1)).tolist()
+        names = ('object_found', 'goal_found')
+        return {'held_out_loss': float(np.mean(losses)), **dict(zip(names, shares, strict=True))}
+
+
+def ground(config: TrainConfig, scenes: GroundScenes, out: Path, settings: GroundSettings) -> None:
+    """Ground the encoders of a recipe and write them with tokenizer and log.
+
+    An interrupted run is carried on by the same call.
+
+    Raises:
+        VLAAdapterError: the recipe does not fit, or `out` holds another grounding.
+    """
+    if config.speed.threads:
+        torch.set_num_threads(config.speed.threads)
+    if (out / METRICS).is_file():
+        raise ConfigError(f'--out {out}: holds a finished grounding; choose another folder')
+    grounder = Grounder(config, scenes, settings)
+    folder = RunFolder(out, keep_last=1)
+    fixed = {'model': config.model, 'seed': config.seed, 'pictures': len(scenes.images)}
+    fixed |= asdict(settings)
+    first, lines = _resume(grounder, folder.last(), fixed)
+    losses: list[float] = []
+    with ProgressBar(settings.steps, first, True) as bar:
+        for step, loss in grounder.train(first):
+            losses.append(loss)
+            bar.advance()
+            if step % settings.every == 0 or step == settings.steps:
+                figures = {'step': step, 'loss': float(np.mean(losses)), **grounder.judge()}
+                lines.append(figures)
+                bar.show(figures['loss'], len(losses) * settings.batch_size / bar.lap())
+                print('  '.join(f'{k} {v:.4g}' for k, v in figures.items()), file=sys.stderr)
+                losses.clear()
+                state = {
+                    'fixed': fixed, 'step': step, 'lines': lines,
+                    'model': grounder.model.state_dict(),
+                    'optimizer': grounder.optimizer.state_dict(),
+                }  # fmt: skip
+                folder.save(step, lambda place, state=state: torch.save(state, place / STATE))
+    save_grounded(grounder.model, out)
+    grounder.batches.tokenizer.save(out)
+    # Last, as it tells that the rest is there.
+    write_text(out / METRICS, ''.join(json.dumps(line) + '\n' for line in lines))
+    shutil.rmtree(folder.checkpoints)
+
+
+def _resume(
+    grounder: Grounder, last: Path | None, fixed: dict[str, Any]
+) -> tuple[int, list[dict[str, float]]]:
+    """Load the state of an interrupted run; return the steps made and its log."""
+    if last is None:
+        return 0, []
+    state = torch.load(last / STATE, weights_only=True)
+    for name, value in fixed.items():
+        if state['fixed'][name] != value:
+            raise ConfigError(
+                f'--out {last.parent.parent}: was begun with {name} {state["fixed"][name]!r}, '
+                f'now it is {value!r}; choose another folder'
+            )
+    grounder.model.load_state_dict(state['model'])
+    grounder.optimizer.load_state_dict(state['optimizer'])
+    return int(state['step']), list(state['lines'])
+
+
+def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    defaults = GroundSettings()
+    parser = argparse.ArgumentParser(
+        prog='python -m vla_adapter_ros.training.experiments.grounding.pretrain',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    add = parser.add_argument
+    add('--config', default='tiny_sim', help='recipe whose network is grounded (tiny_sim)')
+    add('--scenes', type=Path, required=True, help='folder of simulation.ground_scenes')
+    add('--out', type=Path, required=True, help='folder for encoders, tokenizer and log')
+    add('--steps', type=int, default=defaults.steps, help=f'steps ({defaults.steps})')
+    add('--batch-size', type=int, default=defaults.batch_size,
+        help=f'pictures in a step ({defaults.batch_size})')  # fmt: skip
+    add('--lr', type=float, default=defaults.lr, help=f'peak learning rate ({defaults.lr:g})')
+    add('overrides', nargs='*', metavar='key=value', help='settings of the recipe')
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    options: Any = parse(arguments)
+    settings = GroundSettings(options.steps, options.batch_size, options.lr)
+    try:
+        config = load_config(options.config, options.overrides)
+        ground(config, load_scenes(options.scenes), options.out, settings)
+    except VLAAdapterError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+    print(options.out)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,72 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Files of pictures with instructions and where in them their things are.
+
+One folder a shard, which appears at once, complete:
+
+    shard-00000/images.npy   points.npy   instructions.json
+
+`render_scenes.py` makes them, `pretrain.py` learns from them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vla_adapter_ros.data.files import new_folder, read_json
+from vla_adapter_ros.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class GroundScenes:
+    """Pictures and what to look for in them.
+
+    Attributes:
+        images: (N, C, S, S, 3) uint8 RGB at the model's size.
+        points: (N, G, C, 2, 3) float32: for each instruction and camera the object to act on
+            and where it is to go: share of width, share of height, 1 if it is in sight.
+        instructions: N lists of G texts.
+    """
+
+    images: np.ndarray
+    points: np.ndarray
+    instructions: Sequence[Sequence[str]]
+
+
+def shard_path(output: Path, shard: int) -> Path:
+    """Return the folder of a shard."""
+    return output / f'shard-{shard:05d}'
+
+
+def save_shard(output: Path, shard: int, scenes: GroundScenes) -> None:
+    """Write one shard."""
+    with new_folder(shard_path(output, shard)) as folder:
+        np.save(folder / 'images.npy', scenes.images)
+        np.save(folder / 'points.npy', scenes.points)
+        (folder / 'instructions.json').write_text(json.dumps(scenes.instructions))
+
+
+def load_scenes(*paths: str | Path) -> GroundScenes:
+    """Read all pictures of folders into memory.
+
+    Raises:
+        DatasetError: there are none, a file is damaged, or the folders do not go together.
+    """
+    folders = []
+    for path in paths:
+        shards = sorted(Path(path).glob('shard-*'))
+        if not shards:
+            raise DatasetError(f'{path}: no pictures; make them with simulation.ground_scenes')
+        folders += shards
+    try:
+        images = np.concatenate([np.load(folder / 'images.npy') for folder in folders])
+        points = np.concatenate([np.load(folder / 'points.npy') for folder in folders])
+    except (OSError, ValueError) as error:
+        where = ', '.join(str(path) for path in paths)
+        raise DatasetError(f'{where}: cannot be read: {error}') from error
+    texts = [text for folder in folders for text in read_json(folder / 'instructions.json')]
+    return GroundScenes(images, points, texts)

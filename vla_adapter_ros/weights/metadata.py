@@ -1,0 +1,137 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""What a checkpoint says about itself, readable without torch."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from vla_adapter_ros.architecture.config import VLAAdapterConfig
+from vla_adapter_ros.errors import CheckpointError
+
+METADATA_FILE = 'vla_adapter.json'
+WEIGHTS_FILE = 'model.safetensors'
+FORMAT = 'vla_adapter_ros checkpoint'
+FORMAT_VERSION = 1
+
+# Files of a checkpoint that are not weights and travel with it when it is copied or converted.
+TOKENIZER_FILES = (
+    'tokenizer.json',
+    'tokenizer_config.json',
+    'vocab.json',
+    'merges.txt',
+    'added_tokens.json',
+    'special_tokens_map.json',
+    'words.json',
+)
+
+
+@dataclass
+class CheckpointMetadata:
+    """Everything about a checkpoint but its weights.
+
+    Attributes:
+        config: the network.
+        robot: the robot contract it was trained for, as plain data (empty: none recorded).
+        statistics: dataset key -> `action` and `proprio` statistics, for normalisation.
+        preprocessing: how observations become inputs, as plain data (empty: none recorded).
+        training: the recipe that made it and its results, as plain data.
+        versions: of the software that wrote it.
+        source: where the weights came from: `format` (`own`, `official`, `prismatic`), `path`, …
+        dtype: of the stored weights.
+        checkpoint_id: also inside the weights file, so that files of two checkpoints do not mix.
+        preprocessor: an official checkpoint's own `preprocessor_config.json`.
+    """
+
+    config: VLAAdapterConfig
+    robot: dict[str, Any] = field(default_factory=dict)
+    statistics: dict[str, Any] = field(default_factory=dict)
+    preprocessing: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    source: dict[str, Any] = field(default_factory=dict)
+    dtype: str = 'float32'
+    checkpoint_id: str = ''
+    preprocessor: dict[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for `vla_adapter.json`."""
+        return {
+            'format': FORMAT,
+            'format_version': FORMAT_VERSION,
+            'checkpoint_id': self.checkpoint_id,
+            'versions': self.versions,
+            'dtype': self.dtype,
+            'model': self.config.to_dict(),
+            'robot': self.robot,
+            'preprocessing': self.preprocessing,
+            'statistics': self.statistics,
+            'training': self.training,
+            'source': self.source,
+            'preprocessor': self.preprocessor,
+        }
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], where: str) -> CheckpointMetadata:
+        """Read plain data; `where` names the file in errors."""
+        if data.get('format') != FORMAT:
+            raise CheckpointError(
+                f'{where}: format is {data.get("format")!r}, expected {FORMAT!r}'
+            )
+        if data.get('format_version') != FORMAT_VERSION:
+            raise CheckpointError(
+                f'{where}: format_version {data.get("format_version")!r}, '
+                f'this software reads {FORMAT_VERSION}'
+            )
+        if 'model' not in data:
+            raise CheckpointError(f"{where}: key 'model' (the network's configuration) is missing")
+        try:
+            config = VLAAdapterConfig.from_dict(data['model'])
+        except ValueError as error:
+            raise CheckpointError(f'{where}: model: {error}') from None
+        rest = {
+            key: data[key]
+            for key in cls.__dataclass_fields__
+            if key != 'config' and data.get(key) is not None
+        }
+        return cls(config=config, **rest)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object, with errors that name the file."""
+    try:
+        data = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f'{path}: cannot be read as JSON: {error}') from None
+    if not isinstance(data, dict):
+        raise CheckpointError(f'{path}: expected a JSON object, got {type(data).__name__}')
+    return data
+
+
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Write a JSON object so that a reader sees the old file or the new one, never half of it."""
+    text = json.dumps(data, indent=2, ensure_ascii=False) + '\n'
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    with temporary.open('w', encoding='utf-8') as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def software_versions() -> dict[str, str]:
+    """Versions of what a checkpoint depends on."""
+    from vla_adapter_ros import __version__
+
+    found = {'vla_adapter_ros': __version__, 'python': sys.version.split()[0]}
+    for package in ('torch', 'transformers', 'safetensors', 'numpy'):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

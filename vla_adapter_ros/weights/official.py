@@ -1,0 +1,213 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Directories of released VLA-Adapter checkpoints: what they hold, and how it maps to our network.
+
+Layout: `model.safetensors` (or shards with an index) with the VLM, `action_head--*.pt` and
+`proprio_projector--*.pt` with `module.` prefixes, `dataset_statistics.json`, `config.json`. Kind
+and sizes of the policy are not recorded: they are read off the tensors' names and shapes.
+No torch here; the weights are opened by `checkpoint.py`.
+"""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from vla_adapter_ros.architecture.config import (
+    DINOV2_LARGE,
+    SIGLIP_SO400M,
+    LanguageConfig,
+    PolicyConfig,
+    VisionTowerConfig,
+    VLAAdapterConfig,
+)
+from vla_adapter_ros.architecture.presets import LANGUAGE_MODELS
+from vla_adapter_ros.errors import CheckpointError
+from vla_adapter_ros.weights.metadata import CheckpointMetadata, read_json
+
+KNOWN_TOWERS = {tower.name: tower for tower in (DINOV2_LARGE, SIGLIP_SO400M)}
+
+# (action, proprioception) sizes of the released platforms -> chunk length: LIBERO and CALVIN,
+# ALOHA, BRIDGE. The files do not record it.
+CHUNK_LENGTHS = {(7, 8): 8, (14, 14): 25, (7, 7): 5}
+
+
+def read_official_metadata(
+    directory: Path,
+    vision_towers: Mapping[str, VisionTowerConfig] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> CheckpointMetadata:
+    """Read the metadata of an official directory.
+
+    Args:
+        directory: the checkpoint.
+        vision_towers: shapes of towers whose `timm_model_ids` entry is not a released one.
+        overrides: fields of `VLAAdapterConfig` that the files do not record, e.g. `num_images`.
+
+    Raises:
+        CheckpointError: a file is missing or damaged, or a tower is unknown.
+    """
+    config_file = read_json(directory / 'config.json')
+    statistics_path = directory / 'dataset_statistics.json'
+    statistics = (
+        read_json(statistics_path)
+        if statistics_path.is_file()
+        else config_file.get('norm_stats') or {}
+    )
+    preprocessor_path = directory / 'preprocessor_config.json'
+    return CheckpointMetadata(
+        config=official_config(directory, config_file, statistics, vision_towers, overrides),
+        statistics=statistics,
+        source={'format': 'official', 'path': directory.name},
+        dtype=str(config_file.get('torch_dtype') or 'bfloat16'),
+        preprocessor=read_json(preprocessor_path) if preprocessor_path.is_file() else {},
+    )
+
+
+def official_config(
+    directory: Path,
+    config_file: dict[str, Any],
+    statistics: dict[str, Any],
+    vision_towers: Mapping[str, VisionTowerConfig] | None,
+    overrides: Mapping[str, Any] | None,
+) -> VLAAdapterConfig:
+    """Derive our configuration from an official `config.json` and the files beside it."""
+    towers = _towers(directory, config_file, vision_towers or {})
+    action, proprio = _dimensions(statistics)
+    has_proprio = bool(list(directory.glob('proprio_projector*.pt')))
+    fields: dict[str, Any] = {
+        'vision': towers,
+        'language': _language(directory, config_file),
+        'policy': PolicyConfig(kind=policy_kind(head_file(directory))),
+        'action_dim': action,
+        'proprio_dim': proprio,
+        'chunk_size': CHUNK_LENGTHS.get((action, proprio), 8),
+        'use_proprio': has_proprio,
+        'use_film': bool(list(directory.glob('vision_backbone--*.pt'))),
+    }
+    return VLAAdapterConfig(**(fields | dict(overrides or {})))
+
+
+def _towers(
+    directory: Path, config_file: dict[str, Any], given: Mapping[str, VisionTowerConfig]
+) -> tuple[VisionTowerConfig, ...]:
+    names = config_file.get('timm_model_ids') or list(KNOWN_TOWERS)
+    sizes = config_file.get('image_sizes') or [224] * len(names)
+    towers = []
+    for name, size in zip(names, sizes):
+        if name in given:
+            towers.append(replace(given[name], name=name))
+        elif name in KNOWN_TOWERS:
+            towers.append(replace(KNOWN_TOWERS[name], image_size=size))
+        else:
+            raise CheckpointError(
+                f'{directory / "config.json"}: unknown vision tower {name!r}, known are '
+                f'{sorted(KNOWN_TOWERS)}; describe it with vision_towers={{{name!r}: '
+                'VisionTowerConfig(width=, depth=, heads=, mlp_hidden=, …)}'
+            )
+    return tuple(towers)
+
+
+def _language(directory: Path, config_file: dict[str, Any]) -> LanguageConfig:
+    text = config_file.get('text_config') or {}
+    backbone = str(config_file.get('llm_backbone_id') or '')
+    family = text.get('model_type') or ('llama' if backbone.startswith('llama2') else 'qwen2')
+    if family not in LANGUAGE_MODELS:
+        raise CheckpointError(
+            f'{directory / "config.json"}: text_config.model_type {family!r}, '
+            f'supported are {sorted(LANGUAGE_MODELS)}'
+        )
+    keys = {
+        'vocab_size': 'vocab_size',
+        'hidden_size': 'hidden',
+        'num_hidden_layers': 'layers',
+        'num_attention_heads': 'heads',
+        'num_key_value_heads': 'kv_heads',
+        'intermediate_size': 'mlp_hidden',
+        'rope_theta': 'rope_theta',
+        'rms_norm_eps': 'norm_eps',
+        'max_position_embeddings': 'max_positions',
+    }
+    stated = {ours: text[theirs] for theirs, ours in keys.items() if text.get(theirs) is not None}
+    return replace(LANGUAGE_MODELS[family], **stated)
+
+
+def _dimensions(statistics: dict[str, Any]) -> tuple[int, int]:
+    """Sizes of action and proprioception, from the first statistics that have them."""
+    for entry in statistics.values():
+        action = (entry.get('action') or {}).get('q01') or (entry.get('action') or {}).get('min')
+        proprio = (entry.get('proprio') or {}).get('q01') or (entry.get('proprio') or {}).get(
+            'min'
+        )
+        if action:
+            return len(action), len(proprio or [0] * 8)
+    return 7, 8
+
+
+def optional_file(directory: Path, kind: str) -> Path | None:
+    """Find the one `kind--*checkpoint.pt` file, or None; refuse where there are several."""
+    found = sorted(path for path in directory.glob(f'*{kind}*.pt') if 'checkpoint' in path.name)
+    if len(found) > 1:
+        raise CheckpointError(
+            f'checkpoint {directory}: expected exactly one {kind}--*checkpoint.pt, '
+            f'found {[path.name for path in found]}'
+        )
+    return found[0] if found else None
+
+
+def head_file(directory: Path) -> Path:
+    """Find the policy's weights."""
+    path = optional_file(directory, 'action_head')
+    if path is None:
+        raise CheckpointError(
+            f'checkpoint {directory}: expected exactly one action_head--*checkpoint.pt, found none'
+        )
+    return path
+
+
+def policy_kind(path: Path) -> str:
+    """Tell `pro` from `original` by a tensor name inside the file, without loading it."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            pickles = [name for name in archive.namelist() if name.endswith('data.pkl')]
+            content = archive.read(pickles[0])
+    except (OSError, zipfile.BadZipFile, IndexError) as error:
+        raise CheckpointError(f'{path}: damaged or not a torch file: {error}') from None
+    for kind, key in (('pro', b'.k_self.weight'), ('original', b'.k_proj.weight')):
+        if key in content:
+            return kind
+    raise CheckpointError(f'{path}: neither a Pro (k_self) nor an original (k_proj) policy')
+
+
+def unused_pattern(config: VLAAdapterConfig) -> re.Pattern[str]:
+    """Official tensors that no forward pass reads: they are accepted and not built.
+
+    The tied LM head, both towers' final norm and last block, SigLIP's attention pooling, and the
+    Pro policy's `film_gen`.
+    """
+    parts = [r'language_model\.lm_head\.weight', r'action_head\..*\.film_gen\..*']
+    for key, tower in zip(('featurizer', 'fused_featurizer'), config.vision):
+        parts.append(
+            rf'vision_backbone\.{key}\.(norm\.|attn_pool\.|blocks\.{tower.depth - 1}\.).*'
+        )
+    return re.compile('|'.join(f'(?:{part})' for part in parts))
+
+
+def head_name(name: str) -> str:
+    """Name without the `module.` that the distributed training left."""
+    return name.removeprefix('module.')
+
+
+def film_name(name: str) -> str:
+    """Our name of a FiLM tower tensor: the wrapped block is not nested here."""
+    name = head_name(name).removeprefix('vision_backbone.')
+    return 'vision_backbone.' + re.sub(r'(blocks\.\d+)\.block\.', r'\1.', name)
+
+
+def own_name(name: str) -> str:
+    """Our parameter name of an official one."""
+    policy = name.startswith(('action_head.', 'proprio_projector.'))
+    return f'policy.{name}' if policy else name

@@ -1,0 +1,158 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Starting points for training: a base Prismatic VLM, or the VLM of a checkpoint of either kind.
+
+The base VLM is one `.pt` of nested state dicts: `projector`, `llm_backbone` and, where its towers
+were trained, `vision_backbone`. Towers that it does not hold come from files of their own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vla_adapter_ros.architecture.config import VisionTowerConfig, VLAAdapterConfig
+from vla_adapter_ros.errors import CheckpointError
+from vla_adapter_ros.weights.metadata import CheckpointMetadata
+from vla_adapter_ros.weights.own import NetworkT, open_checkpoint
+from vla_adapter_ros.weights.tensors import LazyTensor, assign, open_pt, open_safetensors
+
+TOWERS = {'dino_featurizer': 'featurizer', 'siglip_featurizer': 'fused_featurizer'}
+PROJECTOR = {'0': 'fc1', '2': 'fc2', '4': 'fc3'}
+VLM_PARTS = ('vision_backbone.', 'projector.', 'language_model.')
+
+
+def load_vlm(
+    network: type[NetworkT],
+    source: str | Path,
+    config: VLAAdapterConfig | None = None,
+    *,
+    vision_weights: Mapping[str, str | Path] | None = None,
+    dtype: torch.dtype | None = torch.float32,
+    device: str | torch.device = 'cpu',
+) -> NetworkT:
+    """Take the VLM from `source`, give it fresh ActionQueries and a fresh policy.
+
+    Args:
+        network: the class to build, `VLAAdapter`.
+        source: a base VLM's `.pt`, its directory (`checkpoints/*.pt` inside), or a checkpoint
+            directory of ours or of the official kind, whose policy is left out.
+        config: the network to build; default: the released size, or the source's own.
+        vision_weights: `featurizer` and `fused_featurizer` -> weights of a tower in timm's names,
+            needed where a base VLM does not hold its towers.
+        dtype: of the parameters.
+        device: of the parameters.
+
+    Raises:
+        CheckpointError: the source is missing or does not fit; all differences are listed.
+    """
+    source = Path(source).expanduser()
+    tensors, metadata = _vlm_tensors(source)
+    config = config or metadata.config
+    for key, path in (vision_weights or {}).items():
+        tensors |= tower_tensors(Path(path), key, config)
+    dead = [f'vision_backbone.{key}.blocks.{tower.depth - 1}.' for key, tower in _towers(config)]
+    drop = (*dead, *(f'vision_backbone.{key}.norm.' for key, _ in _towers(config)))
+    drop += tuple(f'vision_backbone.{key}.attn_pool.' for key, _ in _towers(config))
+    tensors = {
+        name: lazy
+        for name, lazy in tensors.items()
+        if name.startswith(VLM_PARTS) and not name.startswith(drop)
+    }
+    tensors.pop('language_model.lm_head.weight', None)
+    for key, _ in _towers(config):
+        if not any(name.startswith(f'vision_backbone.{key}.') for name in tensors):
+            raise CheckpointError(
+                f'{source}: holds no vision tower {key!r}; give its weights with '
+                f"vision_weights={{'{key}': 'FILE'}} (timm names, .safetensors or .pt)"
+            )
+    model = network.from_config(config, device='meta')
+    fresh = ('policy.', 'action_queries.')
+    assign(model, tensors, dtype=dtype, device=device, where=str(source), fresh=fresh)
+    model.initialise_policy(device)
+    model.metadata = CheckpointMetadata(
+        config=config, source={'format': metadata.source.get('format'), 'path': source.name}
+    )
+    return model.eval()
+
+
+def _towers(config: VLAAdapterConfig) -> list[tuple[str, VisionTowerConfig]]:
+    return list(zip(('featurizer', 'fused_featurizer'), config.vision))
+
+
+def _vlm_tensors(source: Path) -> tuple[dict[str, LazyTensor], CheckpointMetadata]:
+    if source.is_dir() and not list(source.glob('*.safetensors')):
+        found = sorted(source.glob('checkpoints/*.pt'))
+        if len(found) != 1:
+            names = [path.name for path in found]
+            raise CheckpointError(
+                f'{source}: expected one checkpoints/*.pt, found {names or "none"}'
+            )
+        source = found[0]
+    if source.is_dir():
+        opened = open_checkpoint(source)
+        return opened.tensors, opened.metadata
+    if not source.is_file():
+        raise CheckpointError(f'{source}: no such file or directory')
+    metadata = CheckpointMetadata(VLAAdapterConfig.full(), source={'format': 'prismatic'})
+    return prismatic_tensors(open_pt(source), source), metadata
+
+
+def prismatic_tensors(content: Mapping[str, Any], where: Path) -> dict[str, LazyTensor]:
+    """Map a base VLM's nested state dicts to our names."""
+    nested = content.get('model')
+    if (
+        not isinstance(nested, Mapping)
+        or 'llm_backbone' not in nested
+        or 'projector' not in nested
+    ):
+        keys = sorted(nested) if isinstance(nested, Mapping) else sorted(content)
+        raise CheckpointError(
+            f'{where}: not a base VLM, expected model.projector and model.llm_backbone, got {keys}'
+        )
+    tensors: dict[str, LazyTensor] = {}
+    for name, value in nested['projector'].items():
+        parts = name.removeprefix('projector.').split('.')
+        tensors[f'projector.{PROJECTOR.get(parts[0], parts[0])}.{parts[1]}'] = LazyTensor.of(value)
+    for name, value in nested['llm_backbone'].items():
+        tensors[f'language_model.{name.removeprefix("llm.")}'] = LazyTensor.of(value)
+    for name, value in (nested.get('vision_backbone') or {}).items():
+        tower, _, rest = name.partition('.')
+        key = f'vision_backbone.{TOWERS.get(tower, tower)}.{layer_scale_name(rest)}'
+        tensors[key] = LazyTensor.of(value)
+    return tensors
+
+
+def layer_scale_name(name: str) -> str:
+    """Timm's LayerScale parameter is `gamma`; the released checkpoints say `scale_factor`."""
+    return re.sub(r'(\.ls[12])\.gamma$', r'\1.scale_factor', name)
+
+
+def tower_tensors(path: Path, key: str, config: VLAAdapterConfig) -> dict[str, LazyTensor]:
+    """Read one tower's weights in timm's names; positions of another image size are resampled."""
+    if path.suffix == '.safetensors':
+        tensors = open_safetensors(path)
+    else:
+        content = open_pt(path)
+        tensors = {name: LazyTensor.of(value) for name, value in content.items()}
+    tower = dict(_towers(config))[key]
+    kept = {layer_scale_name(n): lazy for n, lazy in tensors.items() if not n.startswith('head.')}
+    positions = kept.get('pos_embed')
+    if positions is not None and positions.shape[1] != tower.grid**2:
+        kept['pos_embed'] = LazyTensor.of(resample_positions(positions.read(None), tower.grid))
+    return {f'vision_backbone.{key}.{name}': lazy for name, lazy in kept.items()}
+
+
+def resample_positions(positions: Tensor, grid: int) -> Tensor:
+    """Resample positions (1, old², width) for another grid: bicubic, antialiased, as in timm."""
+    old = round(positions.shape[1] ** 0.5)
+    if old * old != positions.shape[1]:
+        raise CheckpointError(f'pos_embed: {positions.shape[1]} positions form no square grid')
+    image = positions.float().mT.unflatten(-1, (old, old))
+    image = F.interpolate(image, (grid, grid), mode='bicubic', antialias=True)
+    return image.flatten(2).mT.to(positions.dtype).contiguous()

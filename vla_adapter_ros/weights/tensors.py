@@ -1,0 +1,231 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Weights from files without copies: lazy tensors, and strict assignment with a readable diff."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import struct
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from vla_adapter_ros.errors import CheckpointError
+
+SHOWN = 10  # names per kind of mismatch in an error message
+PIECE = 1 << 20  # elements converted at a time: small enough to stay in the cache
+DTYPES = {
+    'F64': torch.float64,
+    'F32': torch.float32,
+    'F16': torch.float16,
+    'BF16': torch.bfloat16,
+    'I64': torch.int64,
+    'I32': torch.int32,
+    'I8': torch.int8,
+    'U8': torch.uint8,
+    'BOOL': torch.bool,
+}
+
+
+@dataclass(frozen=True)
+class LazyTensor:
+    """A tensor of a file: its shape is known, its values are read when asked for."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    read: Callable[[torch.dtype | None], Tensor]
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> LazyTensor:
+        """Wrap a tensor at hand."""
+        return cls(
+            tuple(tensor.shape),
+            tensor.dtype,
+            lambda dtype: tensor if dtype is None else tensor.to(dtype),
+        )
+
+
+def open_safetensors(path: Path) -> dict[str, LazyTensor]:
+    """Index one safetensors file.
+
+    Values in the wanted dtype are mapped from the file; others are read tensor by tensor and
+    converted, so that the file's own pages never add to the process's memory.
+    """
+    header, start = read_safetensors_header(path)
+    try:
+        handle = safe_open(path, framework='pt')
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f'{path}: damaged or not a safetensors file: {error}') from None
+    tensors = {}
+    for name, entry in header.items():
+        if name == '__metadata__':
+            continue
+        if entry['dtype'] not in DTYPES:
+            raise CheckpointError(f'{path}: {name}: dtype {entry["dtype"]} is not supported')
+        stored = DTYPES[entry['dtype']]
+        tensors[name] = LazyTensor(
+            tuple(entry['shape']), stored, _reader(path, handle, name, entry, start, stored)
+        )
+    return tensors
+
+
+def _reader(
+    path: Path, handle: Any, name: str, entry: dict[str, Any], start: int, stored: torch.dtype
+) -> Callable[[torch.dtype | None], Tensor]:
+    def read(dtype: torch.dtype | None) -> Tensor:
+        if dtype is None or dtype == stored:
+            return handle.get_tensor(name)
+        with path.open('rb', buffering=0) as file:
+            file.seek(start + entry['data_offsets'][0])
+            return _read_as(file, tuple(entry['shape']), stored, dtype)
+
+    return read
+
+
+def _read_as(
+    file: BinaryIO, shape: tuple[int, ...], stored: torch.dtype, dtype: torch.dtype
+) -> Tensor:
+    """Read a tensor from the file's position in pieces, converting each."""
+    result = torch.empty(shape, dtype=dtype)
+    flat = result.view(-1)
+    scratch = torch.empty(min(PIECE, max(1, flat.numel())), dtype=stored)
+    window = memoryview(scratch.view(torch.uint8).numpy())
+    for begin in range(0, flat.numel(), PIECE):
+        count = min(PIECE, flat.numel() - begin)
+        if file.readinto(window[: count * stored.itemsize]) != count * stored.itemsize:
+            raise CheckpointError(f'{file.name}: ends in the middle of a tensor')
+        flat[begin : begin + count].copy_(scratch[:count])
+    return result
+
+
+def read_safetensors_header(path: Path) -> tuple[dict[str, Any], int]:
+    """Return the header of a safetensors file and the byte where its data starts."""
+    try:
+        with path.open('rb') as file:
+            (size,) = struct.unpack('<Q', file.read(8))
+            if size > min(path.stat().st_size, 100 << 20):
+                raise ValueError('header longer than the file')
+            return json.loads(file.read(size)), 8 + size
+    except (OSError, struct.error, ValueError) as error:
+        raise CheckpointError(f'{path}: damaged or not a safetensors file: {error}') from None
+
+
+def open_pt(path: Path) -> dict[str, Any]:
+    """Map a `.pt` file into memory, refusing anything but plain tensors and containers."""
+    try:
+        return torch.load(path, map_location='cpu', weights_only=True, mmap=True)
+    except pickle.UnpicklingError as error:
+        reason = str(error).strip().splitlines()[0]
+        raise CheckpointError(
+            f'{path}: holds more than tensors and is refused, since reading it could run '
+            f'code: {reason}'
+        ) from None
+    except (OSError, RuntimeError, ValueError, EOFError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise CheckpointError(f'{path}: damaged or not a torch file: {reason}') from None
+
+
+def assign(
+    model: nn.Module,
+    tensors: Mapping[str, LazyTensor],
+    *,
+    dtype: torch.dtype | None,
+    device: str | torch.device,
+    where: str,
+    fresh: Iterable[str] = (),
+) -> None:
+    """Give every parameter of a model built on `meta` its value from a file, or refuse.
+
+    Args:
+        model: the network; its parameters are replaced, not copied into.
+        tensors: values by parameter name.
+        dtype: of the parameters; None keeps each as stored.
+        device: of the parameters.
+        where: names the checkpoint in errors.
+        fresh: prefixes of parameters that the checkpoint need not have; they stay as they are.
+
+    Raises:
+        CheckpointError: names are missing or unexpected, or shapes differ. All are listed.
+    """
+    expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    wanted = {
+        name: shape
+        for name, shape in expected.items()
+        if name in tensors or not name.startswith(tuple(fresh))
+    }
+    check_names(wanted, {name: lazy.shape for name, lazy in tensors.items()}, where)
+    values = {}
+    for name in wanted:
+        value = tensors[name].read(dtype).to(device)
+        values[name] = value if value.is_contiguous() else value.contiguous()
+    model.load_state_dict(values, strict=False, assign=True)
+
+
+def check_names(
+    expected: Mapping[str, tuple[int, ...]], got: Mapping[str, tuple[int, ...]], where: str
+) -> None:
+    """Compare names and shapes; raise CheckpointError listing every kind of difference."""
+    missing = sorted(set(expected) - set(got))
+    unexpected = sorted(set(got) - set(expected))
+    misshaped = [
+        f'{name}: stored {list(got[name])}, the network has {list(expected[name])}'
+        for name in sorted(set(expected) & set(got))
+        if tuple(got[name]) != tuple(expected[name])
+    ]
+    parts = [
+        _listing('missing', missing),
+        _listing('unexpected', unexpected),
+        _listing('mis-shaped', misshaped),
+    ]
+    problems = [part for part in parts if part]
+    if problems:
+        raise CheckpointError(f'{where}: does not fit the network\n' + '\n'.join(problems))
+
+
+def _listing(kind: str, names: list[str]) -> str:
+    if not names:
+        return ''
+    shown = '\n'.join(f'    {name}' for name in names[:SHOWN])
+    rest = f'\n    … and {len(names) - SHOWN} more' if len(names) > SHOWN else ''
+    return f'  {kind} ({len(names)}):\n{shown}{rest}'
+
+
+def save_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write a safetensors file atomically: readers see the old one or the whole new one."""
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    try:
+        save_file(
+            {name: value.detach().contiguous() for name, value in tensors.items()},
+            temporary,
+            metadata={'format': 'pt'} | metadata,
+        )
+        _flush(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_pt(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Write a `.pt` file of tensors, atomically."""
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    try:
+        torch.save(
+            {name: value.detach().contiguous() for name, value in tensors.items()}, temporary
+        )
+        _flush(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    path.chmod(0o644)  # the library creates its files readable by the owner alone
+    with path.open('rb') as file:
+        os.fsync(file.fileno())
