@@ -12,10 +12,11 @@ from support.prismatic_files import write_base
 from support.public_datasets import write_libero
 from support.training_samples import make_dataset, settings, weights
 from vla_adapter_ros.inference.policy import Policy
-from vla_adapter_ros.model import VLAAdapter, VLAAdapterConfig, official
+from vla_adapter_ros.model import VLAAdapter, VLAAdapterConfig
 from vla_adapter_ros.processing.tokenizer import Tokenizer
 from vla_adapter_ros.training import train
 from vla_adapter_ros.training.config import load_config
+from vla_adapter_ros.weights import official
 
 RUN = ['steps=1', 'batch_size=1', 'save.every=1', 'adaptation.mode=frozen', 'data.augment=false']
 

@@ -102,7 +102,7 @@ class Engine:
 
     Args:
         model: on the CPU or already on the device; converted in place, and on the CPU its linear
-            layers replaced (`runtime.packed`): the engine owns it from here on.
+            layers replaced (`packed.py`): the engine owns it from here on.
         settings: device and precision.
     """
 
