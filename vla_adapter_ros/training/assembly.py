@@ -55,7 +55,7 @@ class Parts:
     maker: BatchMaker
 
     def save(self, directory: Path, weights: dict[str, torch.Tensor], recipe: Any) -> None:
-        """Write a self-describing checkpoint, as `inference.policy.Policy` and the node load it."""
+        """Write a self-describing checkpoint, as `Policy` and the node load it."""
         self.model.save_pretrained(
             directory,
             state_dict=weights,
