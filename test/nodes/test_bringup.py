@@ -14,10 +14,10 @@ import pytest
 pytest.importorskip('rclpy', reason='ROS 2 is not in this environment')
 
 from support.ros_harness import isolated_environment
+from vla_adapter_ros.nodes.bringup import bringup
 from vla_adapter_ros.nodes.bringup.bringup import (
     Bringup,
     BringupError,
-    bringup,
     command_line,
     parse_arguments,
 )

@@ -14,7 +14,7 @@ pytest.importorskip('rclpy', reason='ROS 2 is not in this environment')
 
 from support.ros_harness import isolated_environment
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.nodes.demo.demo import demo
+from vla_adapter_ros.nodes.demo import demo
 from vla_adapter_ros.nodes.demo.demo_viewer import RerunViewer, check_viewer
 from vla_adapter_ros.nodes.simulation.sim_window import SimWindow
 from vla_adapter_ros.robot.contract import contract_path, load_contract
