@@ -75,7 +75,7 @@ def assert_is_a_valid_trajectory(message):
 
 
 def test_model_moves_the_arm_when_told_and_enabled(system):
-    client = system('random').client
+    client = system('random_network').client
     client.wait_for_state('READY')
     assert client.set_instruction('Reach the red block').success
     time.sleep(1.0)

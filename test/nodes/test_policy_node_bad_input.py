@@ -205,7 +205,7 @@ def fresh():
     ('parameters', 'said'),
     [
         ({'policy': 'magic'}, "parameter policy: got 'magic', expected one of: checkpoint,"),
-        ({'device': 'banana', 'policy': 'random'}, 'banana'),
+        ({'device': 'banana', 'policy': 'random_network'}, 'banana'),
         ({'execute_steps': 'eight'}, "parameter execute_steps: got 'eight' (str)"),
         ({'execute_steps': 0}, 'parameter execute_steps: got 0, expected 1 … 64'),
         ({'max_imag_age': 0.2}, "parameter 'max_imag_age' is unknown"),

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from vla_adapter_ros.inference.simple_policies import small_movements
 from vla_adapter_ros.model import VLAAdapter, VLAAdapterConfig
 from vla_adapter_ros.processing.images import (
     DINO_STATISTICS,
@@ -18,13 +19,6 @@ from vla_adapter_ros.processing.statistics import Statistics, VectorStatistics
 from vla_adapter_ros.processing.tokenizer import Tokenizer
 from vla_adapter_ros.robot.contract import RobotContract
 
-# Parts of each joint's range: how far above zero the movement is centred (away from the table on
-# arms whose joints raise the tool when positive), and how far it goes to either side.
-CENTRE_SHARE = 0.1
-HALF_SHARE = 0.06
-# Half-widths of movement in delta action spaces, over a whole chunk.
-JOINT_DELTA = 0.1  # rad
-TOOL_DELTA = 0.02  # m
 # Spread of the normalised actions over made-up inputs, and how many of those.
 ACTION_SPREAD = 0.5
 EXAMPLES = 8
@@ -68,17 +62,8 @@ def processing_for(contract: RobotContract, config: VLAAdapterConfig) -> Process
 
 def plausible_statistics(contract: RobotContract) -> Statistics:
     """Return statistics under which normalised actions in [-1, 1] are small, safe movements."""
-    lower, upper = contract.lower, contract.upper
-    zero = np.clip(np.zeros_like(lower), lower, upper)
-    centre = zero + CENTRE_SHARE * (upper - zero)
-    half = HALF_SHARE * (upper - lower)
-    centre[-1], half[-1] = 0.5, 0.5  # the gripper: anything from closed to open
-    proprio = bounds(lower, upper)
-    if contract.action_space == 'joint_delta':
-        centre[:-1], half[:-1] = 0.0, JOINT_DELTA
-    elif contract.action_space == 'ee_delta':
-        centre = np.array([0.0] * 6 + [0.5])
-        half = np.array([TOOL_DELTA] * 3 + [JOINT_DELTA] * 3 + [0.5])
+    centre, half = small_movements(contract)
+    proprio = bounds(contract.lower, contract.upper)
     return Statistics('random', bounds(centre - half, centre + half), proprio)
 
 

@@ -59,7 +59,9 @@ ARGUMENTS = (
     ),
     Argument('robot', '', 'Robot contract: a name that ships, or the path of a YAML file.'),
     Argument('checkpoint', '', 'Checkpoint directory; empty: the one that ships.'),
-    Argument('policy', '', 'checkpoint, expert (simulation only), random or hold.'),
+    Argument(
+        'policy', '', 'checkpoint, expert (simulation only), random, random_network or hold.'
+    ),
     Argument('device', '', 'Device of the model: auto, cpu, cuda, cuda:0 and so on.'),
     Argument('instruction', '', 'Instruction at activation; empty: wait for set_instruction.'),
     Argument('enable', '', 'Motion enabled at activation.', ('', *BOOLEANS)),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.common.parameters import parameter
 
-POLICIES = ('checkpoint', 'expert', 'random', 'hold')
+POLICIES = ('checkpoint', 'expert', 'random', 'random_network', 'hold')
 
 
 def check_policy(value: str) -> None:
@@ -32,8 +32,9 @@ class PolicyNodeParameters:
     )
     policy: str = parameter(
         'checkpoint',
-        'What computes the chunks: checkpoint, expert (simulation), random, hold, or a class of '
-        'your own as `package.module:Class`; it is called with the robot contract.',
+        'What computes the chunks: checkpoint, expert (simulation), random (small movements), '
+        'random_network (random weights), hold, or a class of your own as `package.module:Class`; '
+        'it is called with the robot contract.',
     )
     device: str = parameter('auto', 'auto, cpu, cuda, cuda:0, …')
     dtype: str = parameter(

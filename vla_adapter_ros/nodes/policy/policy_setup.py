@@ -18,7 +18,11 @@ from vla_adapter_ros.control.safety import SafetyFilter
 from vla_adapter_ros.control.worker import InferenceWorker
 from vla_adapter_ros.errors import CheckpointError, VLAAdapterError
 from vla_adapter_ros.inference.chunk import ChunkPolicy
-from vla_adapter_ros.inference.simple_policies import HoldPolicy, shipped_checkpoint
+from vla_adapter_ros.inference.simple_policies import (
+    HoldPolicy,
+    RandomMotionPolicy,
+    shipped_checkpoint,
+)
 from vla_adapter_ros.motion.scheduler import ChunkScheduler
 from vla_adapter_ros.nodes.policy.cv_bridge_decoder import choose_decoder
 from vla_adapter_ros.nodes.policy.enable_gate import EnableGate
@@ -135,6 +139,10 @@ class PolicySetup:
         if kind == 'hold':
             self.policy_name = 'hold (stands still)'
             return HoldPolicy(self.contract)
+        if kind == 'random':
+            seed = self.parameters.seed
+            self.policy_name = f'random movements, seed {seed}: moves without purpose'
+            return RandomMotionPolicy(self.contract, seed)
         if kind == 'expert':
             return self._make_expert()
         if ':' in kind:
@@ -158,7 +166,7 @@ class PolicySetup:
 
         p = self.parameters
         directory = p.checkpoint or shipped_checkpoint()
-        if kind == 'random' or (not p.checkpoint and directory is None):
+        if kind == 'random_network' or (not p.checkpoint and directory is None):
             self.policy_name = f'random weights, seed {p.seed}: moves without purpose'
             settings = EngineSettings(p.device, p.dtype, p.compile, p.threads)
             return Policy.random(self.contract, p.seed, settings=settings)
