@@ -13,7 +13,7 @@ ENTER := . scripts/env.sh
 SHIPPED := vla_adapter_ros/checkpoints/tiny_sim/vla_adapter.json
 EVALUATE_ARGS ?= $(if $(wildcard $(SHIPPED)),shipped expert,expert random) --episodes 20
 
-.PHONY: help setup build test test-slow demo evaluate policy bench lint clean clean-all
+.PHONY: help setup build test test-unit test-slow demo evaluate policy bench lint clean clean-all
 
 help: ## list these targets
 	@echo 'Usage: make TARGET [VARIABLE=value]'
@@ -30,6 +30,9 @@ build: setup ## build the package with colcon into install/
 
 test: build ## run the fast tests through colcon, linters included
 	@scripts/test.sh
+
+test-unit: build ## run the fast tests that start no ROS nodes
+	@$(ENTER); VLA_TEST_PART=unit python -m pytest test
 
 test-slow: build ## run the slow tests
 	@$(ENTER); python -m pytest -m slow test

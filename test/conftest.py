@@ -1,8 +1,56 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Shared fixtures. Fixed BLAS threads: the machines that run the tests are small."""
+"""The two parts of the suite, their worker processes, and slow tests that say why.
+
+`VLA_TEST_PART=unit` runs everything outside test/nodes and needs no ROS; `VLA_TEST_PART=nodes`
+runs test/nodes, which starts ROS nodes. Both are spread over worker processes (pytest-xdist), each
+test file staying in one worker; without pytest-xdist they run in this process. Unset: plain
+pytest. `VLA_TEST_WORKERS` overrides the number of workers.
+"""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+import pytest
+
+PARTS = ('unit', 'nodes')
+PART = os.environ.get('VLA_TEST_PART', '')
+NODES = Path(__file__).parent / 'nodes'
+MAX_WORKERS = 8
+
+# One thread for each process: the machines that run the tests are small, and their cores are
+# shared by the workers and the nodes. Inherited by worker and node processes.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
+
+
+def worker_count() -> int:
+    """Return how many worker processes run a part; tests of nodes mostly wait."""
+    if given := os.environ.get('VLA_TEST_WORKERS'):
+        return int(given)
+    cores = len(os.sched_getaffinity(0))
+    return min(cores if PART == 'unit' else cores + 1, MAX_WORKERS)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    if PART not in ('', *PARTS):
+        raise pytest.UsageError(f'VLA_TEST_PART={PART}: expected one of {", ".join(PARTS)}')
+    in_worker = 'PYTEST_XDIST_WORKER' in os.environ
+    if not PART or in_worker or not config.pluginmanager.hasplugin('xdist'):
+        return
+    if config.option.numprocesses is None and not config.option.collectonly:
+        config.option.numprocesses = worker_count()
+        config.option.dist = 'loadfile'
+
+
+def pytest_ignore_collect(collection_path):
+    # None: others may decide.
+    return True if PART == 'unit' and collection_path == NODES else None
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        for marker in item.iter_markers('slow'):
+            if not marker.kwargs.get('reason'):
+                raise pytest.UsageError(f'{item.nodeid}: slow needs a reason')

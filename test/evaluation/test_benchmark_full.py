@@ -13,7 +13,7 @@ from vla_adapter_ros.evaluation import benchmark
 LARGEST_RATIO = {'exact': 0.80, 'bf16': 0.48, 'int8': 0.35}
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason='measures the full-size network on one core: many minutes')
 @pytest.mark.timeout(3600)
 def test_full_network_reaches_the_claimed_ratios_and_memory(tmp_path):
     path = tmp_path / 'speed.json'

@@ -17,7 +17,10 @@ from vla_adapter_ros.inference.reference import UpstreamForm
 from vla_adapter_ros.inference.session import InferenceSession
 from vla_adapter_ros.model.vla import VLAAdapter
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.slow(reason="networks of the paper's size: minutes, and gigabytes of memory"),
+    pytest.mark.timeout(900),
+]
 
 LOAD = """
 import json, re, sys, time

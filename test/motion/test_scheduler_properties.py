@@ -132,7 +132,7 @@ def test_slow_limits_are_kept_too(seed, speed):
     assert_within_limits(record, contract)
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason='300 s of control in small steps')
 def test_long_random_run_keeps_limits_and_memory():
     rng = np.random.default_rng(1)
     scheduler = ready(execute_steps=3)

@@ -32,6 +32,7 @@ DRIVERS = {
 # The longest age of a joint state, one chunk of eight steps, and what a busy machine adds [s].
 REST_WITHIN = 3.0
 COUNT = 2 * np.pi / 4096
+DRIVER_ALONE = pytest.mark.slow(reason='test_emulated_drivers has the fault of the driver alone')
 
 
 class Rig:
@@ -100,8 +101,8 @@ def rig(request, tmp_path):
     ('fault', 'reason'),
     [
         ('frozen', 'joint state frozen'),
-        pytest.param('raw_zero', '−π on all joints', marks=pytest.mark.slow),
-        pytest.param('silent', 'joint state', marks=pytest.mark.slow),
+        pytest.param('raw_zero', '−π on all joints', marks=DRIVER_ALONE),
+        pytest.param('silent', 'joint state', marks=DRIVER_ALONE),
     ],
 )
 def test_fault_of_the_driver_stops_the_arm_and_is_named(rig, fault, reason):
@@ -117,7 +118,7 @@ def test_fault_of_the_driver_stops_the_arm_and_is_named(rig, fault, reason):
         rig.go_on()
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason='starts the driver twice; test_fault_injection has the simulated arm')
 def test_killed_driver_that_comes_back_is_found_again(rig):
     rig.driver.kill()
     rig.client.wait_for_reason('joint state')
@@ -144,7 +145,7 @@ def test_killed_policy_leaves_an_arm_at_rest(rig):
     rig.assert_rest()
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason='test_end_to_end has it for the simulated arm')
 def test_stop_service_rests_the_arm(rig):
     assert rig.client.trigger('stop').success
     rig.assert_rest()

@@ -69,7 +69,7 @@ def bench():
         item.close() if isinstance(item, DriverClient) else item.stop()
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason='the complete check at its slow speed, for both drivers')
 @pytest.mark.parametrize('driver', [A, B])
 def test_good_arm_passes_slowly_and_ends_where_it_began(bench, driver):
     result, client = bench(driver, ['yes', *[''] * 7])

@@ -70,8 +70,18 @@ def named(pids, part):
     return chosen
 
 
-def test_the_expert_solves_episodes_and_is_told_by_the_real_service(tmp_path, capsys):
-    tasks = ('reach', 'pick_and_place')
+@pytest.mark.parametrize(
+    'tasks',
+    [
+        ('reach',),
+        pytest.param(
+            ('reach', 'pick_and_place'),
+            marks=pytest.mark.slow(reason='two more episodes; one task is run always'),
+        ),
+    ],
+    ids=len,
+)
+def test_the_expert_solves_episodes_and_is_told_by_the_real_service(tasks, tmp_path, capsys):
     command = ['expert', '--episodes', '2', '--seed', '1', *PATIENT, '--out', str(tmp_path)]
     assert simulate.main([*command, *(w for task in tasks for w in ('--task', task))]) == 0
     assert '| expert | reach          | 100 % [34, 100] (2/2) |' in capsys.readouterr().out

@@ -136,7 +136,7 @@ def session(tmp_path):
     print((tmp_path / 'bringup.log').read_text())
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason='bringup, simulation, recorder, and keys at the speed of a person')
 def test_episode_is_taught_in_simulation_by_scripted_keys(session, tmp_path):
     from std_srvs.srv import SetBool
 

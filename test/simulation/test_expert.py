@@ -53,7 +53,7 @@ def test_it_solves_every_task_stepwise_and_in_chunks(simulation, name, execute_s
     assert all(run(simulation, name, seed, execute_steps)[0] for seed in range(700, 704))
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason='100 episodes of each task')
 @pytest.mark.parametrize('name', EVALUATED_TASKS)
 def test_it_solves_at_least_98_of_100_episodes(simulation, name):
     assert sum(run(simulation, name, seed)[0] for seed in range(100)) >= 98

@@ -7,21 +7,48 @@ import contextlib
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+# Ports of domains above 101 may fall into the ephemeral range and collide.
+DOMAINS = range(1, 102)
+_NAME = 'vla_adapter_ros test domain {}'
+# Reservations of the newest rigs of this process; nodes of an earlier one may still be ending.
+_reserved: deque[socket.socket] = deque(maxlen=8)
+
+
+def reserve_domain() -> tuple[int, socket.socket]:
+    """Return a ROS domain that no other test process of this machine uses, and its reservation.
+
+    The domain is free again when the reservation is closed, or the process ends: a socket bound to
+    a name without a file (Linux).
+    """
+    for domain in random.SystemRandom().sample(DOMAINS, len(DOMAINS)):
+        reservation = socket.socket(socket.AF_UNIX)
+        try:
+            reservation.bind('\0' + _NAME.format(domain))
+        except OSError:
+            reservation.close()
+            continue
+        return domain, reservation
+    raise RuntimeError('every ROS domain is reserved by a test process of this machine')
 
 
 def isolated_environment() -> dict[str, str]:
     """Return an environment with a domain of its own and shared memory that fits two images."""
+    domain, reservation = reserve_domain()
+    if len(_reserved) == _reserved.maxlen:
+        _reserved.popleft().close()
+    _reserved.append(reservation)
     return {
         **os.environ,
-        # 1..101: ports above may fall into the ephemeral range and collide.
-        'ROS_DOMAIN_ID': str(random.SystemRandom().randint(1, 101)),
+        'ROS_DOMAIN_ID': str(domain),
         'FASTDDS_DEFAULT_PROFILES_FILE': str(REPOSITORY / 'config' / 'fastdds_local.xml'),
         'FASTRTPS_DEFAULT_PROFILES_FILE': str(REPOSITORY / 'config' / 'fastdds_local.xml'),
         'OMP_NUM_THREADS': '1',

@@ -20,7 +20,7 @@ def dataset(tmp_path_factory):
     return make_dataset(tmp_path_factory.mktemp('data') / 'pick')
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason="starts wandb's service")
 @pytest.mark.timeout(300)
 def test_wandb_offline_gets_one_run_with_every_number(dataset, tmp_path, monkeypatch):
     pytest.importorskip('wandb')

@@ -129,7 +129,7 @@ def _environment():
     return {**os.environ, 'PYTHONPATH': str(Path(__file__).parents[2]), 'OMP_NUM_THREADS': '1'}
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason='40 steps with a checkpoint every second one, three times')
 @pytest.mark.timeout(300)
 def test_a_killed_run_resumes_to_the_same_weights(dataset, tmp_path):
     more = ['steps=40', 'save.every=2', 'save.keep_last=40']
@@ -157,7 +157,7 @@ LAUNCHERS = {
 }  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason='starts two more processes that import torch, for each launcher')
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize('launcher', LAUNCHERS)
 def test_two_processes_equal_one_with_a_doubled_batch(dataset, tmp_path, launcher):
@@ -360,7 +360,7 @@ def test_the_benchmark_measures_both_loops(dataset, tmp_path, capsys):
     )
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason='collects demonstrations and rolls out in simulation')
 @pytest.mark.timeout(300)
 def test_the_success_rate_in_simulation_is_logged(tmp_path):
     from vla_adapter_ros.simulation.collect import main as collect
@@ -376,7 +376,7 @@ def test_the_success_rate_in_simulation_is_logged(tmp_path):
     assert 0 <= rates['simulation/reach'] <= 1
 
 
-@pytest.mark.slow
+@pytest.mark.slow(reason='compiles the model (torch.compile)')
 @pytest.mark.timeout(600)
 def test_compiled_blocks_train_to_the_same_weights_under_the_same_names(dataset, tmp_path):
     same = ['steps=2', 'data.augment=false']

@@ -1,0 +1,18 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""A ROS domain for each worker process; `isolated_environment` gives a new one to each rig."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from support.ros_harness import reserve_domain
+
+
+@pytest.fixture(scope='session', autouse=True)
+def domain_of_this_process():
+    domain, reservation = reserve_domain()
+    with reservation:
+        os.environ['ROS_DOMAIN_ID'] = str(domain)
+        yield
