@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import yaml
 
-from support.bag_samples import joint_state, raw_image, serialise, time_of
+from support.bag_samples import joint_state, raw_image, serialise, time_of, write_bag
 from support.data_samples import contract, image
 from support.data_workers import TOPICS, feed, record_forever
 from vla_adapter_ros.data.bags.episode import BagEpisode
@@ -27,6 +27,7 @@ from vla_adapter_ros.data.bags.recorder import (
     next_episode_name,
     recover_abandoned,
 )
+from vla_adapter_ros.data.bags.recover import recover
 from vla_adapter_ros.errors import DatasetError
 
 
@@ -90,12 +91,12 @@ def test_names_are_not_reused(tmp_path):
     assert next_episode_name(tmp_path) == 'episode_000000'
     first = EpisodeRecorder(tmp_path, 'episode_000000', TOPICS, contract())
     assert next_episode_name(tmp_path) == 'episode_000001'
-    with pytest.raises(DatasetError, match='exists already'):
+    with pytest.raises(DatasetError, match='already exists'):
         EpisodeRecorder(tmp_path, 'episode_000000', TOPICS, contract())
     feed(first, 1)
     first.finish()
     assert next_episode_name(tmp_path) == 'episode_000001'
-    with pytest.raises(DatasetError, match='exists already'):
+    with pytest.raises(DatasetError, match='already exists'):
         EpisodeRecorder(tmp_path, 'episode_000000', TOPICS, contract())
 
 
@@ -147,10 +148,48 @@ def test_full_disk_is_told_and_what_was_written_is_kept(tmp_path):
         assert recorder.failure
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    from vla_adapter_ros.data.bags.recover import recover
-
     (partial,) = (tmp_path / RECORDING).glob('*/a')
     assert recover(partial, tmp_path / 'saved') > 100
+
+
+def _chunks(data):
+    """Places of the chunk records in the bytes of an MCAP file."""
+    place, found = 8, []
+    while data[place] != 0x0F:
+        if data[place] == 0x06:
+            found.append(place)
+        place += 9 + int.from_bytes(data[place + 1 : place + 9], 'little')
+    return found
+
+
+def test_recovery_saves_what_precedes_a_damaged_length(tmp_path):
+    file = write_bag(tmp_path / 'a') / 'a.mcap'
+    data = bytearray(file.read_bytes())
+    everything = recover(tmp_path / 'a', tmp_path / 'all')
+    first, second, *_ = _chunks(data)
+    for length in ((1 << 62) + 5, len(data) + 1):
+        data[second + 1 : second + 9] = length.to_bytes(8, 'little')
+        file.write_bytes(data)
+        assert 0 < recover(tmp_path / 'a', tmp_path / f'saved {length}') < everything
+    # The first of all its records is not readable: nothing is left.
+    file.write_bytes(data[: first + 100])
+    with pytest.raises(DatasetError, match='no complete message in it'):
+        recover(tmp_path / 'a', tmp_path / 'nothing')
+
+
+def test_recovery_names_what_cannot_be_read(tmp_path):
+    file = write_bag(tmp_path / 'a') / 'a.mcap'
+    data = bytearray(file.read_bytes())
+    # The second chunk's first message becomes a schema.
+    place = _chunks(data)[1] + 9 + 28 + 4 + 8
+    data[place] = 0x03
+    file.write_bytes(data)
+    with pytest.raises(DatasetError, match='a.mcap: damaged chunk'):
+        recover(tmp_path / 'a', tmp_path / 'saved')
+    file.write_bytes(b'no MCAP file')
+    with pytest.raises(DatasetError, match='a.mcap: not an MCAP file'):
+        recover(tmp_path / 'a', tmp_path / 'saved')
+    assert not (tmp_path / 'saved').exists()
 
 
 def test_slow_disk_loses_counted_messages_only(tmp_path, monkeypatch):

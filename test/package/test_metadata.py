@@ -18,7 +18,6 @@ PACKAGE = 'vla_adapter_ros'
 # Import name → name of the distribution, where they differ.
 DISTRIBUTIONS = {
     'PIL': 'pillow',
-    'backports': 'backports-zstd',
     'cv2': 'opencv-python-headless',
     'google_crc32c': 'google-crc32c',
     'pinocchio': 'pin',
@@ -38,8 +37,6 @@ GROUPS = {
 OPTIONAL = {'wandb', 'openvino', 'triton'}
 # Compared with in a benchmark where they happen to be installed.
 ALTERNATIVES = {'datasets', 'lmdb', 'webdataset', 'zarr'}
-# In the standard library of a later Python than this one.
-LATER = {'compression', 'tomllib'}
 
 
 def manifest() -> ElementTree.Element:
@@ -95,7 +92,7 @@ def test_every_imported_library_is_in_its_requirement_groups(layer):
         name: where
         for name, where in imports(ROOT / PACKAGE / layer).items()
         if not is_ros(name)
-        and name not in OPTIONAL | ALTERNATIVES | LATER
+        and name not in OPTIONAL | ALTERNATIVES
         and normal(DISTRIBUTIONS.get(name, name)) not in available
     }
     assert missing == {}

@@ -5,14 +5,18 @@ from __future__ import annotations
 
 import argparse
 import shutil
-from collections.abc import Sequence
+import struct
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vla_adapter_ros.data.bags.file import METADATA, BagFile
-from vla_adapter_ros.data.bags.mcap_scan import McapScan
 from vla_adapter_ros.data.bags.writer import BagWriter
 from vla_adapter_ros.data.files import read_json
 from vla_adapter_ros.errors import DatasetError, VLAAdapterError
+
+if TYPE_CHECKING:
+    from mcap.records import Channel, McapRecord, Message, Schema
 
 # Our recorder writes its metadata here first: the bag itself has it only at the end.
 SIDECAR = 'recording.json'
@@ -21,7 +25,7 @@ RECOVERED = 'recovered'
 
 
 def recover(bag: Path, output: Path) -> int:
-    """Write a whole bag with all messages that are left of a broken one.
+    """Write a complete bag of all messages that are left of a broken one.
 
     Args:
         bag: folder with .mcap files.
@@ -34,7 +38,7 @@ def recover(bag: Path, output: Path) -> int:
         DatasetError: the output exists, nothing to recover from, or not a single message.
     """
     if output.exists():
-        raise DatasetError(f'{output}: exists already')
+        raise DatasetError(f'{output}: already exists')
     files = sorted(bag.glob('*.mcap'))
     if not files:
         raise DatasetError(
@@ -46,22 +50,81 @@ def recover(bag: Path, output: Path) -> int:
         writer = BagWriter(temporary, _custom(bag) | {RECOVERED: 'true'})
         count = 0
         for file in files:
-            for message in McapScan(file):
-                channel = message.channel
+            for schema, channel, message in _messages(file):
+                qos = channel.metadata.get('offered_qos_profiles', '')
                 writer.add_topic(
-                    channel.topic, channel.kind, definition=channel.definition,
-                    latched='durability: 1' in channel.qos or 'transient_local' in channel.qos,
+                    channel.topic, schema.name, definition=schema.data.decode('utf8', 'replace'),
+                    latched='durability: 1' in qos or 'transient_local' in qos,
                 )  # fmt: skip
-                writer.write(channel.topic, message.time, message.data)
+                writer.write(channel.topic, message.log_time, message.data)
                 count += 1
         if not count:
             writer.abort()
-            raise DatasetError(f'bag {bag}: not one whole message in it')
+            raise DatasetError(f'bag {bag}: no complete message in it')
         writer.close()
         temporary.replace(output)
     finally:
         shutil.rmtree(temporary.parent, ignore_errors=True)
     return count
+
+
+def _messages(file: Path) -> Iterator[tuple[Schema, Channel, Message]]:
+    """Yield an MCAP file's messages from its beginning, up to where it is cut off.
+
+    Ordinary readers start at the index at the end, which a killed recorder never wrote.
+
+    Raises:
+        DatasetError: not an MCAP file, or a chunk is complete but damaged.
+    """
+    from mcap.records import Channel, Message, Schema
+
+    schemas: dict[int, Schema] = {}
+    channels: dict[int, Channel] = {}
+    for record in _records(file):
+        if isinstance(record, Schema):
+            schemas[record.id] = record
+        elif isinstance(record, Channel):
+            channels[record.id] = record
+        elif isinstance(record, Message):
+            try:
+                channel = channels[record.channel_id]
+                schema = schemas[channel.schema_id]
+            except KeyError as error:
+                raise DatasetError(f'{file}: damaged: a message of an unknown channel') from error
+            yield schema, channel, record
+
+
+def _records(file: Path) -> Iterator[McapRecord]:
+    from mcap.exceptions import InvalidMagic, McapError
+    from mcap.records import Chunk, DataEnd
+    from mcap.stream_reader import StreamReader, breakup_chunk
+
+    with file.open('rb') as opened:
+        # A record longer than the file is cut off or damaged: its memory must not be reserved.
+        limit = file.stat().st_size
+        records = StreamReader(opened, emit_chunks=True, record_size_limit=limit).records
+        while True:
+            try:
+                record = next(records)
+            except InvalidMagic as error:
+                raise DatasetError(f'{file}: not an MCAP file') from error
+            except (McapError, struct.error, StopIteration):
+                return
+            except (ValueError, OverflowError, MemoryError) as error:
+                raise DatasetError(f'{file}: damaged record: {error!r}') from error
+            if isinstance(record, DataEnd):
+                return
+            if not isinstance(record, Chunk):
+                yield record
+                continue
+            # The library takes an unknown compression for none.
+            if record.compression not in ('', 'lz4', 'zstd'):
+                raise DatasetError(f'{file}: unknown compression {record.compression!r}')
+            try:
+                content = breakup_chunk(record)
+            except Exception as error:  # each decompressor has errors of its own
+                raise DatasetError(f'{file}: damaged chunk: {error}') from error
+            yield from content
 
 
 def _custom(bag: Path) -> dict[str, str]:
