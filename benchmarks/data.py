@@ -27,12 +27,10 @@ from benchmarks.recording import (
 )
 from benchmarks.storage_alternatives import ALTERNATIVES, Reader
 from vla_adapter_ros.data.lerobot.writer import DatasetWriter
-from vla_adapter_ros.data.training.dataset import Dataset
-from vla_adapter_ros.data.training.frame_cache import CachedFrames
-from vla_adapter_ros.data.training.frames import FrameStore
+from vla_adapter_ros.data.prepare import CachedFrames, prepare
+from vla_adapter_ros.data.training.dataset import Dataset, FrameStore
 from vla_adapter_ros.data.training.loader import load_batches
 from vla_adapter_ros.data.training.mixture import BatchOrder, Mixture
-from vla_adapter_ros.data.training.prepare import prepare
 from vla_adapter_ros.processing.images import OWN_IMAGES
 from vla_adapter_ros.processing.observation import Observation
 
@@ -98,11 +96,11 @@ def random_access(
     source = _make_dataset(folder / 'set', frames)
     found = []
     for form in ('raw', 'jpeg'):
-        store = prepare(source, OWN_IMAGES, form=form)
+        store = prepare(source, OWN_IMAGES, format=form)
         size = sum(f.stat().st_size for f in store.path.glob('images.*'))
         speeds, per_core = measure(store, batch, seconds, workers)
         found.append(AccessFigures(f'ours, {form}', True, speeds, per_core, size / frames / 2))
-    raw = prepare(source, OWN_IMAGES, form='raw')
+    raw = prepare(source, OWN_IMAGES, format='raw')
     images = raw.images(np.arange(frames))
     missing = {}
     for name, make in ALTERNATIVES.items():

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from support.bag_samples import trajectory
 from support.data_samples import contract
-from vla_adapter_ros.data.bags.alignment import align, ascending, kept_frames
+from vla_adapter_ros.data.bags.alignment import align, ascending, drop_idle_frames
 from vla_adapter_ros.data.bags.commands import StreamTrack, TrajectoryTrack, gripper_fraction
 from vla_adapter_ros.errors import DatasetError
 
@@ -66,10 +66,10 @@ def test_swapped_messages_are_sorted_but_clocks_must_not_jump():
 
 def test_still_frames():
     values = np.array([[0, 0], [0, 0], [1, 0], [1, 0], [2, 0], [2, 0], [2, 0]], float)
-    assert kept_frames(values, 'off', 0.1).tolist() == list(range(7))
-    assert kept_frames(values, 'ends', 0.1).tolist() == [1, 2, 3, 4]
-    assert kept_frames(values, 'all', 0.1).tolist() == [0, 2, 4]
-    assert kept_frames(values[:2], 'ends', 0.1).tolist() == [0]
+    assert drop_idle_frames(values, 'off', 0.1).tolist() == list(range(7))
+    assert drop_idle_frames(values, 'ends', 0.1).tolist() == [1, 2, 3, 4]
+    assert drop_idle_frames(values, 'all', 0.1).tolist() == [0, 2, 4]
+    assert drop_idle_frames(values[:2], 'ends', 0.1).tolist() == [0]
 
 
 def track(*messages):

@@ -123,7 +123,7 @@ def test_dataset_equals_the_bag(tmp_path):
     assert converted.contract == direct.contract == contract()
     for episode in range(2):
         for found, expected in zip(
-            converted.vectors(episode), direct.vectors(episode), strict=True
+            converted.states_actions(episode), direct.states_actions(episode), strict=True
         ):
             np.testing.assert_array_equal(found, expected)
         for camera in converted.cameras:

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 from support.data_samples import contract, frame_of, image, observations, targets
+from vla_adapter_ros.data import prepare as prepare_module
 from vla_adapter_ros.data.lerobot.writer import DatasetWriter
+from vla_adapter_ros.data.prepare import CachedFrames, main, prepare
 from vla_adapter_ros.data.sources import open_source
-from vla_adapter_ros.data.training import prepare as prepare_module
-from vla_adapter_ros.data.training.frame_cache import CachedFrames
-from vla_adapter_ros.data.training.prepare import main, prepare
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.processing.images import ImageConfig, to_model_size
 
@@ -30,9 +29,9 @@ def dataset(tmp_path):
 
 
 @pytest.mark.parametrize('workers', [1, 2])
-@pytest.mark.parametrize('form', ['raw', 'jpeg'])
-def test_frames_are_those_of_the_source(dataset, form, workers):
-    frames = prepare(open_source(dataset), SMALL, form=form, workers=workers)
+@pytest.mark.parametrize('format', ['raw', 'jpeg'])
+def test_frames_are_those_of_the_source(dataset, format, workers):
+    frames = prepare(open_source(dataset), SMALL, format=format, workers=workers)
     rows = np.random.default_rng(0).permutation(sum(LENGTHS))
     pixels = frames.images(rows)
     assert pixels.shape == (23, 2, 32, 32, 3)
@@ -41,7 +40,7 @@ def test_frames_are_those_of_the_source(dataset, form, workers):
         for camera in range(2):
             expected = to_model_size(image(seed + camera, frame), SMALL)
             error = np.abs(views[camera].astype(int) - expected)
-            assert error.max() == 0 if form == 'raw' else error.mean() < 1.5
+            assert error.max() == 0 if format == 'raw' else error.mean() < 1.5
     np.testing.assert_array_equal(frames.actions[9:], targets(14, 1).astype(np.float32))
     assert frames.contract == contract()
 
@@ -82,7 +81,7 @@ def test_interrupted_build_leaves_nothing(dataset, monkeypatch):
 
 
 def test_damaged_cache_is_told(dataset):
-    path = prepare(open_source(dataset), SMALL, form='jpeg').path
+    path = prepare(open_source(dataset), SMALL, format='jpeg').path
     (path / 'images.bin').write_bytes(b'short')
     with pytest.raises(DatasetError, match=r'damaged: images.bin has 5 bytes'):
         CachedFrames(path)
@@ -94,7 +93,7 @@ def test_damaged_cache_is_told(dataset):
 
 def test_nan_in_the_data_is_told_with_its_place(dataset):
     source = open_source(dataset)
-    source.vectors(1).state[4, 2] = np.nan
+    source.states_actions(1).state[4, 2] = np.nan
     with pytest.raises(DatasetError, match=r'episode_000001: frame 4: state\[2\] is nan'):
         prepare(source, SMALL)
 

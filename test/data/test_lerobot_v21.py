@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from support.data_samples import frame_of, image, states, targets
+from vla_adapter_ros.data.codecs import encode_png
 from vla_adapter_ros.data.lerobot.reader import LeRobotSource
-from vla_adapter_ros.data.lerobot.staging import encode_png
 from vla_adapter_ros.data.lerobot.video import VideoWriter
 from vla_adapter_ros.data.training.dataset import open_dataset
 from vla_adapter_ros.errors import DatasetError
@@ -73,7 +73,7 @@ def test_episodes_are_read(tmp_path, storage):
     assert source.cameras == ('front',)
     assert source.names == tuple(f'm{i}' for i in range(7))
     expected = targets(5, 1).astype(np.float32)
-    np.testing.assert_array_equal(source.vectors(1).actions, expected)
+    np.testing.assert_array_equal(source.states_actions(1).actions, expected)
     shown = [frame_of(pixels) for pixels in source.images(1, 'front', [4, 0, 2])]
     assert shown == [4, 0, 2]
 
@@ -81,7 +81,7 @@ def test_episodes_are_read(tmp_path, storage):
 def test_dataset_over_the_old_version(tmp_path):
     small = ImageConfig(size=16, jpeg_round_trip=False)
     dataset = open_dataset(write(tmp_path / 'old'), images=small)
-    assert dataset.action_space == 'per_step'
+    assert dataset.action_space == 'command'
     assert frame_of(dataset.batch([9]).images[0, 0]) == 2
 
 
@@ -103,4 +103,4 @@ def test_missing_pieces_are_told(tmp_path):
         list(LeRobotSource(other).images(1, 'front', [0]))
     (other / 'data/chunk-000/episode_000000.parquet').unlink()
     with pytest.raises(DatasetError, match='episode_000000: 0 frames of data, the table says 7'):
-        LeRobotSource(other).vectors(0)
+        LeRobotSource(other).states_actions(0)

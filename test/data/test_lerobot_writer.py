@@ -36,7 +36,7 @@ def test_episodes_are_read_back(tmp_path, storage):
     assert [episode.length for episode in source.episodes] == [12, 9, 15]
     assert {episode.instruction for episode in source.episodes} == {'pick up the cube'}
     for seed, length in enumerate((12, 9, 15)):
-        vectors = source.vectors(seed)
+        vectors = source.states_actions(seed)
         np.testing.assert_array_equal(vectors.state, states(length, seed).astype(np.float32))
         np.testing.assert_array_equal(vectors.actions, targets(length, seed).astype(np.float32))
         for camera, shift in (('third_person', 0), ('wrist', 1)):
@@ -187,7 +187,7 @@ def test_several_processes_write_one_dataset(tmp_path):
     source = LeRobotSource(tmp_path / 'set')
     for index, seed in enumerate((0, 1, 2, 10, 11, 12)):
         np.testing.assert_array_equal(
-            source.vectors(index).state, states(5, seed).astype(np.float32)
+            source.states_actions(index).state, states(5, seed).astype(np.float32)
         )
 
 

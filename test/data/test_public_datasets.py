@@ -39,7 +39,7 @@ def test_libero_images_are_turned_upright(tmp_path):
 
 def test_libero_gripper_is_one_when_open(tmp_path):
     write_libero(tmp_path / 'a_demo.hdf5')
-    found = open_source(tmp_path).vectors(0)
+    found = open_source(tmp_path).states_actions(0)
     state, actions = vectors(6, 8, 0)
     assert actions[:2, 6].tolist() == [-1, 1]
     assert found.actions[:2, 6].tolist() == [1, 0]
@@ -87,9 +87,9 @@ def test_rlds_episodes_equal_what_was_written(tmp_path):
         (5, 'task 0'), (9, 'task 1'), (4, 'task 2'),
     ]  # fmt: skip
     state, actions = vectors(9, 8, 1)
-    np.testing.assert_array_equal(source.vectors(1).state, state)
-    np.testing.assert_array_equal(source.vectors(1).actions[:, :6], actions[:, :6])
-    np.testing.assert_array_equal(source.vectors(1).actions[:, 6], (actions[:, 6] < 0))
+    np.testing.assert_array_equal(source.states_actions(1).state, state)
+    np.testing.assert_array_equal(source.states_actions(1).actions[:, :6], actions[:, :6])
+    np.testing.assert_array_equal(source.states_actions(1).actions[:, 6], (actions[:, 6] < 0))
     shown = list(source.images(2, 'wrist', [3, 1]))
     assert [frame_of(pixels) for pixels in shown] == [3, 1]
     expected = simplejpeg.decode_jpeg(jpegs(3, 4)[3], fastdct=True, fastupsample=False)
@@ -99,14 +99,15 @@ def test_rlds_episodes_equal_what_was_written(tmp_path):
 def test_calvin_rlds_gripper_is_not_inverted(tmp_path):
     source = write_rlds(tmp_path / 'calvin_abc_rlds', calvin=True)
     state, actions = vectors(5, 15, 0)
-    np.testing.assert_array_equal(source.vectors(0).actions[:, 6], actions[:, 6] > 0)
-    np.testing.assert_array_equal(source.vectors(0).state, state[:, [0, 1, 2, 3, 4, 5, 6, 14]])
+    np.testing.assert_array_equal(source.states_actions(0).actions[:, 6], actions[:, 6] > 0)
+    kept = [0, 1, 2, 3, 4, 5, 6, 14]
+    np.testing.assert_array_equal(source.states_actions(0).state, state[:, kept])
 
 
 def test_rlds_trains_through_the_cache(tmp_path):
     write_rlds(tmp_path / 'set')
     dataset = open_dataset(tmp_path / 'set', images=SMALL, whole_chunks=True)
-    assert (len(dataset), dataset.action_space) == (2, 'per_step')
+    assert (len(dataset), dataset.action_space) == (2, 'command')
     batch = dataset.batch([1])
     assert frame_of(batch.images[0, 0]) == 1
     np.testing.assert_array_equal(batch.actions[0, :, :6], vectors(9, 8, 1)[1][1:9, :6])
@@ -165,11 +166,12 @@ def test_calvin_episodes(tmp_path):
     source = open_source(tmp_path / 'training')
     assert [(e.length, e.instruction) for e in source.episodes] == [(6, 'task 0'), (4, 'task 1')]
     state, actions = vectors(4, 15, 1)
-    np.testing.assert_array_equal(source.vectors(1).state, state[:, [0, 1, 2, 3, 4, 5, 6, 14]])
-    np.testing.assert_array_equal(source.vectors(1).actions[:, 6], actions[:, 6] > 0)
+    kept = [0, 1, 2, 3, 4, 5, 6, 14]
+    np.testing.assert_array_equal(source.states_actions(1).state, state[:, kept])
+    np.testing.assert_array_equal(source.states_actions(1).actions[:, 6], actions[:, 6] > 0)
     (picture,) = source.images(1, 'wrist', [2])
     assert picture.shape == (84, 84, 3)
     assert frame_of(picture) == 2
     (tmp_path / 'training/episode_0000005.npz').unlink()
     with pytest.raises(DatasetError, match='episode_0000005'):
-        source.vectors(0)
+        source.states_actions(0)

@@ -13,9 +13,9 @@ from support.data_samples import contract, frame_of, image, observations, states
 from vla_adapter_ros.data.lerobot.writer import DatasetWriter
 from vla_adapter_ros.data.show.cli import main
 from vla_adapter_ros.data.show.images import contact_sheet
-from vla_adapter_ros.data.show.overview import summarise_dataset
+from vla_adapter_ros.data.show.overview import overview_of
 from vla_adapter_ros.data.sources import open_source
-from vla_adapter_ros.data.training.dataset import as_camera
+from vla_adapter_ros.processing.images import as_camera
 from vla_adapter_ros.processing.observation import Observation
 
 
@@ -28,7 +28,7 @@ def dataset(tmp_path):
 
 
 def test_figures(dataset):
-    summary = summarise_dataset(open_source(dataset))
+    summary = overview_of(open_source(dataset))
     assert summary.lengths.tolist() == [20, 20, 20]
     assert summary.seconds == pytest.approx(6.0)
     assert summary.tasks == {'pick': 2, 'push': 1}
@@ -42,7 +42,7 @@ def bad_set(path, change, length=30):
     with DatasetWriter(path, contract(), storage='image') as writer:
         actions = change(targets(length))
         writer.add_episode(observations(length), actions, 'pick')
-    return summarise_dataset(open_source(path)).warnings
+    return overview_of(open_source(path)).warnings
 
 
 def test_warnings_name_what_will_hurt(tmp_path):

@@ -136,7 +136,7 @@ def test_dataset_without_a_contract_keeps_its_actions(path, tmp_path):
     (foreign / 'meta/vla_adapter.json').unlink()
     assert open_source(foreign).contract is None
     dataset = open_dataset(foreign, images=SMALL)
-    assert dataset.action_space == 'per_step'
+    assert dataset.action_space == 'command'
     with pytest.raises(DatasetError, match='given per step and cannot be turned into joint_delta'):
         open_dataset(foreign, images=SMALL, action_space='joint_delta')
 

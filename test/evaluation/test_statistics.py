@@ -58,12 +58,6 @@ def test_rates_say_what_they_are():
     assert Rate(0, 0).to_dict()['rate'] is None
 
 
-def test_rates_overlap_when_their_intervals_do():
-    assert Rate(90, 100).overlaps(Rate(80, 100))
-    assert not Rate(90, 100).overlaps(Rate(60, 100))
-    assert not Rate(60, 100).overlaps(Rate(90, 100))
-
-
 def test_tables_are_aligned():
     lines = format_table(['a', 'long name'], [['1', '2'], ['three', '4']]).splitlines()
     assert len({len(line) for line in lines}) == 1

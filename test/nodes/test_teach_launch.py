@@ -178,7 +178,7 @@ def test_episode_is_taught_in_simulation_by_scripted_keys(session, tmp_path):
     loose = BagOptions(limits=limits)
     source = BagSource(tmp_path, options=loose)
     assert [episode.instruction for episode in source.episodes] == [TASK]
-    vectors = source.vectors(0)
+    vectors = source.states_actions(0)
     assert np.ptp(vectors.state[:, 0]) > 0.08
     # The commands end where the arm does, and the gripper's is an open fraction.
     assert vectors.actions[-1, 0] == pytest.approx(vectors.state[-1, 0], abs=0.1)

@@ -71,7 +71,7 @@ def test_one_command_makes_a_readable_dataset_and_goes_on_where_it_stopped(tmp_p
     assert final_keys(output) == [f'reach-{seed:08d}' for seed in (40, 41, 42)]
     assert source.cameras == ('third_person', 'wrist')
     assert source.contract.name == 'alicia_d_sim'
-    vectors = source.vectors(0)
+    vectors = source.states_actions(0)
     assert vectors.state.shape == vectors.actions.shape == (source.episodes[0].length, 7)
     image = next(iter(source.images(0, 'wrist', [0])))
     assert image.shape == (64, 64, 3) and image.std() > 10
@@ -87,7 +87,8 @@ def test_two_workers_make_the_same_episodes_as_one(tmp_path):
         assert run(output, '--episodes', '4', '--workers', workers) == 0
         source = open_source(output)
         states[workers] = {
-            episode.key: source.vectors(i).state for i, episode in enumerate(source.episodes)
+            episode.key: source.states_actions(i).state
+            for i, episode in enumerate(source.episodes)
         }
     assert states['1'].keys() == states['2'].keys()
     for key, state in states['1'].items():

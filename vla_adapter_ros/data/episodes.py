@@ -16,7 +16,7 @@ from vla_adapter_ros.robot.contract import RobotContract
 
 # What `actions[t]` of a source is: an absolute joint target in contract order (ours), or
 # whatever the data set defines per step (LIBERO's and CALVIN's controller commands).
-ActionMeaning = Literal['joint_target', 'per_step']
+ActionKind = Literal['joint_target', 'command']
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Episode:
     instruction: str
 
 
-class Vectors(NamedTuple):
+class StatesActions(NamedTuple):
     """State (T, P) and actions (T, A) of one episode, float32, physical units."""
 
     state: np.ndarray
@@ -58,11 +58,11 @@ class EpisodeSource(Protocol):
     fps: float
     cameras: tuple[str, ...]
     contract: RobotContract | None
-    meaning: ActionMeaning
+    action_kind: ActionKind
     names: tuple[str, ...]
     episodes: Sequence[Episode]
 
-    def vectors(self, episode: int) -> Vectors:
+    def states_actions(self, episode: int) -> StatesActions:
         """Return state and actions of all frames."""
         ...
 
@@ -88,7 +88,7 @@ def files_fingerprint(root: Path, files: Iterable[Path], contents: Iterable[Path
     return digest.hexdigest()[:16]
 
 
-def all_vectors(source: EpisodeSource) -> Vectors:
+def all_states_actions(source: EpisodeSource) -> StatesActions:
     """Return state and actions of all episodes, one after the other.
 
     Raises:
@@ -96,8 +96,8 @@ def all_vectors(source: EpisodeSource) -> Vectors:
     """
     parts = []
     for number, episode in enumerate(source.episodes):
-        vectors = source.vectors(number)
-        for what, values in zip(Vectors._fields, vectors, strict=True):
+        vectors = source.states_actions(number)
+        for what, values in zip(StatesActions._fields, vectors, strict=True):
             if len(values) != episode.length:
                 raise DatasetError(
                     f'{source.path}: {episode.key}: {len(values)} rows of {what}, '
@@ -113,4 +113,4 @@ def all_vectors(source: EpisodeSource) -> Vectors:
         parts.append(vectors)
     if not parts:
         raise DatasetError(f'{source.path}: no episodes')
-    return Vectors(*(np.concatenate(column).astype(np.float32) for column in zip(*parts)))
+    return StatesActions(*(np.concatenate(column).astype(np.float32) for column in zip(*parts)))

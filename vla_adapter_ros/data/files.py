@@ -14,6 +14,9 @@ from typing import Any
 
 from vla_adapter_ros.errors import DatasetError
 
+# Their versions are kept in recordings and datasets.
+LIBRARIES = ('numpy', 'pyarrow', 'av', 'rosbags')
+
 _NO_SPACE = {errno.ENOSPC: 'disk full', errno.EDQUOT: 'disk quota used up', errno.EFBIG: 'too big'}
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vla_adapter_ros.errors import DatasetError, VLAAdapterError
+from vla_adapter_ros.processing.images import as_camera
 from vla_adapter_ros.processing.observation import Observation
 
 if TYPE_CHECKING:
@@ -57,12 +58,11 @@ def open_for_policy(path: Path, policy: Policy, cache: Path | None = None) -> Da
     """
     from vla_adapter_ros.data.training.dataset import open_dataset
 
-    space = policy.action_space if policy.action_space != 'per_step' else None
     dataset = open_dataset(
         path,
         images=policy.pipeline.config.images,
         contract=policy.contract,
-        action_space=space,
+        action_space=policy.action_space,
         chunk_size=policy.chunk_size,
         cache=cache,
         progress=True,
@@ -79,8 +79,6 @@ def predict_episode(
     policy: Policy, dataset: Dataset, episode: int, stride: int = 1
 ) -> EpisodeChunks:
     """Run the policy on the observations of one episode."""
-    from vla_adapter_ros.data.training.dataset import as_camera
-
     indices = np.array(dataset.indices_of(episode))[::stride]
     samples = dataset.batch(indices)
     text = samples.instructions[0]
@@ -105,19 +103,6 @@ def predict_episode(
     return EpisodeChunks(
         episode, text, frames, samples.actions.astype(float), np.stack(predicted), samples.is_pad
     )
-
-
-def _as_seen(
-    policy: Policy, cameras: Sequence[str], images: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Return upright images as the robot's cameras, which may be mounted turned, give them."""
-    from vla_adapter_ros.data.training.dataset import as_camera
-
-    config = policy.pipeline.config
-    return {
-        name: as_camera(image, config.rotations.get(name, config.images.rotate))
-        for name, image in zip(cameras, images, strict=True)
-    }
 
 
 def mean_errors(episodes: Sequence[EpisodeChunks]) -> np.ndarray:

@@ -148,7 +148,7 @@ class ReplayPolicy:
         if not seeds:
             raise DatasetError(f'{self._source.path}: no episode of task {task}')
         chosen = seed if seed in seeds else seeds[seed % len(seeds)]
-        self._actions = self._source.vectors(self._index[task, chosen]).actions
+        self._actions = self._source.states_actions(self._index[task, chosen]).actions
         self._per_step = round(self._source.fps * self.contract.step_period)
 
     def predict(self, observation: Observation) -> ActionChunk:

@@ -46,14 +46,14 @@ class EpisodeReplay:
     """
 
     def __init__(self, source: EpisodeSource, episode: int, chunk_size: int = CHUNK_SIZE) -> None:
-        if source.contract is None or source.meaning != 'joint_target':
+        if source.contract is None or source.action_kind != 'joint_target':
             raise DatasetError(f'{source.path}: its actions are not joint targets of a robot')
         if not 0 <= episode < len(source.episodes):
             raise DatasetError(f'episode {episode}: expected 0 to {len(source.episodes) - 1}')
         # Targets are absolute; what a network would predict of them does not matter here.
         self.contract = replace(source.contract, action_space='joint_position')
         self.instruction = source.episodes[episode].instruction
-        self.state, self.actions = (v.astype(float) for v in source.vectors(episode))
+        self.state, self.actions = (v.astype(float) for v in source.states_actions(episode))
         self._fps, self._size = source.fps, chunk_size
         self._start: float | None = None
 

@@ -60,11 +60,6 @@ class Rate:
         """The 95 % Wilson interval."""
         return wilson_interval(self.successes, self.trials)
 
-    def overlaps(self, other: Rate) -> bool:
-        """Return whether the intervals of two rates overlap."""
-        (low, high), (other_low, other_high) = self.interval, other.interval
-        return low <= other_high and other_low <= high
-
     def to_dict(self) -> dict[str, float | int | list[float] | None]:
         """Return JSON data."""
         return {

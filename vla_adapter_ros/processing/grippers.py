@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
+ACTION_NAMES = ('x', 'y', 'z', 'roll', 'pitch', 'yaw', 'gripper')
 GRIPPER = -1
 
 

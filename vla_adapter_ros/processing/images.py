@@ -245,3 +245,15 @@ def normalisation_tables(normalisations: tuple[tuple[Triple, Triple], ...]) -> n
             for channel in range(3)
         ]
     )
+
+
+def as_camera(image: np.ndarray, rotate: int) -> np.ndarray:
+    """Return an upright image as its camera would have given it: the inverse of the turn.
+
+    Policies turn what cameras give; datasets hold upright images.
+
+    Args:
+        image: (H, W, 3), upright.
+        rotate: rotation that the policy applies [degrees clockwise].
+    """
+    return np.ascontiguousarray(np.rot90(image, rotate // 90))

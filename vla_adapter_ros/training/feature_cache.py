@@ -32,8 +32,7 @@ import torch
 from tqdm import tqdm
 
 from vla_adapter_ros.data.files import storage_errors, write_json
-from vla_adapter_ros.data.training.dataset import Dataset
-from vla_adapter_ros.data.training.frames import FrameStore
+from vla_adapter_ros.data.training.dataset import Dataset, FrameStore
 from vla_adapter_ros.data.training.mixture import Mixture
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.training.assembly import Parts

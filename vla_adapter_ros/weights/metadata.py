@@ -124,12 +124,15 @@ def write_json(path: Path, data: dict[str, Any]) -> None:
     temporary.replace(path)
 
 
-def software_versions() -> dict[str, str]:
-    """Versions of what a checkpoint depends on."""
+def software_versions(*packages: str) -> dict[str, str]:
+    """Return name → version of this package, Python, and those of `packages` that are installed.
+
+    Kept in what is written: checkpoints, recordings, datasets.
+    """
     from vla_adapter_ros import __version__
 
     found = {'vla_adapter_ros': __version__, 'python': sys.version.split()[0]}
-    for package in ('torch', 'transformers', 'safetensors', 'numpy'):
+    for package in packages:
         try:
             found[package] = version(package)
         except PackageNotFoundError:

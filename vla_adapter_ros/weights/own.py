@@ -211,7 +211,7 @@ def save(
         model.metadata,
         config=model.config,
         checkpoint_id=uuid.uuid4().hex,
-        versions=software_versions(),
+        versions=software_versions('torch', 'transformers', 'safetensors', 'numpy'),
         dtype=stored.pop() if len(stored) == 1 else 'mixed',
         **{key: value for key, value in metadata.items() if value is not None},
     )

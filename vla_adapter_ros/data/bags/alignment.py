@@ -133,7 +133,7 @@ def _spans(streams: Mapping[str, np.ndarray]) -> str:
     )
 
 
-def kept_frames(values: np.ndarray, mode: str, tolerance: float) -> np.ndarray:
+def drop_idle_frames(values: np.ndarray, mode: str, tolerance: float) -> np.ndarray:
     """Return which frames to keep when those in which nothing is asked for are dropped.
 
     Args:

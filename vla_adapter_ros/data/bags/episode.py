@@ -25,7 +25,7 @@ from vla_adapter_ros.data.bags.alignment import (
     Alignment,
     align,
     ascending,
-    kept_frames,
+    drop_idle_frames,
 )
 from vla_adapter_ros.data.bags.commands import (
     CommandTrack,
@@ -57,7 +57,7 @@ class BagOptions:
         topics: role → topic, in place of those the bag names or that are found by name.
         instruction: in place of the recorded one.
         actions: `commands`, `next_state`, or `auto` (commands if there are any).
-        no_op_filter: see `kept_frames`.
+        no_op_filter: see `drop_idle_frames`.
         no_op_tolerance: change of an action that counts as still [rad, open fraction].
         fps: frames per second; None: the contract's rate.
         limits: oldest inputs and largest skew of a frame; those of the policy node.
@@ -107,7 +107,7 @@ class BagEpisode:
             self.instruction = self._read_instruction(bag)
             self.action_source, actions = self._read_actions(bag)
         tolerance = options.no_op_tolerance
-        self._kept = kept_frames(actions, options.no_op_filter, tolerance)
+        self._kept = drop_idle_frames(actions, options.no_op_filter, tolerance)
         self.actions = actions[self._kept]
 
     def __len__(self) -> int:

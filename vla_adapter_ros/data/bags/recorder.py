@@ -23,16 +23,19 @@ from pathlib import Path
 
 import numpy as np
 
-from vla_adapter_ros.data.bags.file import CONTRACT, INSTRUCTION, TOPICS
-from vla_adapter_ros.data.bags.image_compression import COMPRESSED, COMPRESSED_TYPE, compress_image
+from vla_adapter_ros.data.bags.file import CONTRACT, INSTRUCTION, TOPICS, message_types
 from vla_adapter_ros.data.bags.recover import SIDECAR, recover
 from vla_adapter_ros.data.bags.writer import BagWriter
-from vla_adapter_ros.data.files import is_running, storage_errors, write_json
-from vla_adapter_ros.data.versions import library_versions
+from vla_adapter_ros.data.codecs import encode_jpeg
+from vla_adapter_ros.data.files import LIBRARIES, is_running, storage_errors, write_json
 from vla_adapter_ros.errors import DatasetError, ObservationError
 from vla_adapter_ros.robot.contract import RobotContract
+from vla_adapter_ros.robot.image_decoding import decode_image
+from vla_adapter_ros.weights.metadata import software_versions
 
 RECORDING = '.recording'
+RAW_TYPE, COMPRESSED_TYPE = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
+COMPRESSED = '/compressed'
 FLUSH_PERIOD = 1.0
 # Bytes waiting for the disk: 4.6 s of two 640×480 cameras at 30 Hz.
 QUEUE_BYTES = 256_000_000
@@ -133,7 +136,7 @@ class EpisodeRecorder:
         self.path = folder / name
         self._partial = folder / RECORDING / str(os.getpid()) / name
         if self.path.exists() or self._partial.exists():
-            raise DatasetError(f'episode {self.path}: exists already')
+            raise DatasetError(f'episode {self.path}: already exists')
         self._encode = set(encode)
         topics = [_compressed(t) if t.name in self._encode else t for t in topics]
         self._topics = {topic.name: topic for topic in topics}
@@ -278,6 +281,24 @@ class EpisodeRecorder:
         return problems
 
 
+def compress_image(data: bytes) -> bytes:
+    """Return a sensor_msgs/CompressedImage (CDR) of a sensor_msgs/Image (CDR).
+
+    Raises:
+        ObservationError: an encoding that is not 8-bit colour, or sizes that do not fit.
+    """
+    store = message_types()
+    raw = store.deserialize_cdr(data, RAW_TYPE)
+    encoded = encode_jpeg(decode_image(raw.encoding, raw.height, raw.width, raw.step, raw.data))
+    # The text that image_transport's plugin writes.
+    message = store.types[COMPRESSED_TYPE](
+        header=raw.header,
+        format='rgb8; jpeg compressed bgr8',
+        data=np.frombuffer(encoded, np.uint8),
+    )
+    return bytes(store.serialize_cdr(message, COMPRESSED_TYPE))
+
+
 def _compressed(topic: RecordedTopic) -> RecordedTopic:
     return replace(topic, name=topic.name + COMPRESSED, kind=COMPRESSED_TYPE)
 
@@ -289,7 +310,7 @@ def _metadata(
         CONTRACT: json.dumps(contract.to_dict()),
         TOPICS: json.dumps({topic.role: topic.name for topic in topics}),
         INSTRUCTION: instruction,
-        'versions': json.dumps(library_versions()),
+        'versions': json.dumps(software_versions(*LIBRARIES)),
     }
 
 

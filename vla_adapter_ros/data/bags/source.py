@@ -10,7 +10,7 @@ import numpy as np
 
 from vla_adapter_ros.data.bags.episode import BagEpisode, BagOptions
 from vla_adapter_ros.data.bags.file import find_bags
-from vla_adapter_ros.data.episodes import ActionMeaning, Episode, Vectors, files_fingerprint
+from vla_adapter_ros.data.episodes import ActionKind, Episode, StatesActions, files_fingerprint
 from vla_adapter_ros.robot.contract import RobotContract
 
 
@@ -26,7 +26,7 @@ class BagSource:
         DatasetError: as `BagEpisode`, or contracts differ between bags.
     """
 
-    meaning: ActionMeaning = 'joint_target'
+    action_kind: ActionKind = 'joint_target'
 
     def __init__(
         self,
@@ -46,10 +46,10 @@ class BagSource:
         self.fps = 1e9 / self._bags[0].frame_period
         self.episodes = [Episode(b.path.name, len(b), b.instruction) for b in self._bags]
 
-    def vectors(self, episode: int) -> Vectors:
+    def states_actions(self, episode: int) -> StatesActions:
         """Return state and actions of all frames."""
         bag = self._bags[episode]
-        return Vectors(bag.state.astype(np.float32), bag.actions.astype(np.float32))
+        return StatesActions(bag.state.astype(np.float32), bag.actions.astype(np.float32))
 
     def images(self, episode: int, camera: str, frames: Iterable[int]) -> Iterator[np.ndarray]:
         """Yield (H, W, 3) uint8 RGB upright images of the given frames."""

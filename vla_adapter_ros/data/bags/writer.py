@@ -33,7 +33,7 @@ class BagWriter:
         from rosbags.rosbag2 import StoragePlugin, Writer
 
         if path.exists():
-            raise DatasetError(f'bag {path}: exists already')
+            raise DatasetError(f'bag {path}: already exists')
         self._writer = Writer(path, version=8, storage_plugin=StoragePlugin.MCAP)
         for key, value in custom.items():
             self._writer.set_custom_data(key, value)

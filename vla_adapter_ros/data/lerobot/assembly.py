@@ -18,24 +18,30 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vla_adapter_ros.data.files import read_json, write_json, write_text
-from vla_adapter_ros.data.lerobot import layout as layout
+from vla_adapter_ros.data.files import LIBRARIES, read_json, write_json, write_text
+from vla_adapter_ros.data.lerobot import layout
 from vla_adapter_ros.data.lerobot.staging import EPISODE, FRAMES
+from vla_adapter_ros.data.lerobot.tables import (
+    column_matrix,
+    read_tasks,
+    replace_table,
+    write_tasks,
+)
 from vla_adapter_ros.data.lerobot.video import (
     CODEC_NAME,
     KEY_FRAME_EVERY,
     PIXEL_FORMAT,
     join_videos,
 )
-from vla_adapter_ros.data.summary import (
+from vla_adapter_ros.data.statistics import (
     Statistics,
     flatten_statistics,
     summarise,
     summarise_histogram,
 )
-from vla_adapter_ros.data.versions import library_versions
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.robot.contract import RobotContract
+from vla_adapter_ros.weights.metadata import software_versions
 
 FORMAT_VERSION = 1
 MEGABYTE = 1_000_000
@@ -76,7 +82,7 @@ class _Existing:
         # info.json is replaced last: rows it does not count are of an interrupted run.
         self.rows = self.rows[: info['total_episodes']]
         self.frames = info['total_frames']
-        self.tasks = read_tasks(path)[: info['total_tasks']]
+        self.tasks = read_tasks(path / layout.TASKS)[: info['total_tasks']]
         self.lines = (path / layout.EXTRA_EPISODES).read_text().splitlines()[: len(self.rows)]
         histograms = read_json(path / layout.EXTRA)['image_histograms']
         self.histograms = {name: np.array(rows) for name, rows in histograms.items()}
@@ -88,16 +94,6 @@ class _Existing:
             for row in self.rows
         ]
         return max(used, default=-1) + 1
-
-
-def read_tasks(path: Path) -> list[str]:
-    """Return the task texts in the order of their index."""
-    table = pq.read_table(path / layout.TASKS)
-    # The text is the pandas index: named 'task' by lerobot 0.6, unnamed by 0.4.
-    texts = table.column(next(name for name in table.column_names if name != 'task_index'))
-    order = np.argsort(table.column('task_index').to_numpy())
-    values = texts.to_pylist()
-    return [values[i] for i in order]
 
 
 class _Assembly:
@@ -210,14 +206,14 @@ class _Assembly:
     def write_meta(self) -> None:
         histograms = dict(self.existing.histograms)
         for i, episode in enumerate(self.staged):
-            statistics = _episode_statistics(self.path, episode, self.rows[i], self.features)
+            statistics = _episode_statistics(episode)
             self.rows[i] |= flatten_statistics(statistics)
             for camera, counts in episode.description['histograms'].items():
                 histograms[camera] = histograms.get(camera, 0) + np.array(counts)
         rows = [*self.existing.rows, *self.rows]
         place = self.path / layout.EPISODES_PATH.format(chunk_index=0, file_index=0)
         place.parent.mkdir(parents=True, exist_ok=True)
-        _replace_table(place, pa.Table.from_pylist(rows))
+        replace_table(place, pa.Table.from_pylist(rows))
         write_tasks(self.path / layout.TASKS, self.tasks)
         write_json(self.path / layout.STATS, self._statistics(histograms))
         lines = [
@@ -249,7 +245,7 @@ class _Assembly:
             **self.settings,
             'images': 'upright: the rotation of the contract is applied',
             'action': ACTION_MEANING,
-            'versions': library_versions(),
+            'versions': software_versions(*LIBRARIES),
             'image_histograms': {name: counts.tolist() for name, counts in histograms.items()},
         }
 
@@ -327,9 +323,7 @@ def _groups(sizes: Sequence[int], most: int) -> Iterable[range]:
     yield range(start, len(sizes))
 
 
-def _episode_statistics(
-    path: Path, episode: _Staged, row: Mapping[str, Any], features: layout.Features
-) -> dict[str, Statistics]:
+def _episode_statistics(episode: _Staged) -> dict[str, Statistics]:
     table = pq.read_table(episode.folder / FRAMES, columns=[layout.STATE, layout.ACTION])
     statistics = {
         name: summarise(column_matrix(table.column(name))) for name in table.column_names
@@ -337,27 +331,3 @@ def _episode_statistics(
     for camera, counts in episode.description['histograms'].items():
         statistics[layout.image_key(camera)] = summarise_histogram(np.array(counts))
     return statistics
-
-
-def column_matrix(column: pa.ChunkedArray) -> np.ndarray:
-    """Return a column of numbers, or of lists of D numbers, as (N, D)."""
-    rows = len(column)
-    flat: Any = column
-    while pa.types.is_list(flat.type) or pa.types.is_fixed_size_list(flat.type):
-        flat = pa.chunked_array([chunk.flatten() for chunk in flat.chunks])
-    return flat.to_numpy().reshape(rows, -1)
-
-
-def write_tasks(path: Path, tasks: Sequence[str]) -> None:
-    """Write tasks.parquet: a pandas table indexed by the task's text."""
-    import pandas as pd
-
-    index = pd.Index(list(tasks), name='task')
-    frame = pd.DataFrame({'task_index': np.arange(len(tasks))}, index=index)
-    _replace_table(path, pa.Table.from_pandas(frame))
-
-
-def _replace_table(path: Path, table: pa.Table) -> None:
-    temporary = path.with_name(f'.{path.name}')
-    pq.write_table(table, temporary)
-    temporary.replace(path)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -87,8 +88,6 @@ def _video_info(height: int, width: int, fps: int, codec: Mapping[str, Any]) -> 
 
 def parquet_schema(features: Features) -> pa.Schema:
     """Return the schema of data files, with the metadata the `datasets` library looks for."""
-    import json
-
     fields: list[pa.Field] = []
     described: dict[str, Any] = {}
     for name, feature in features.items():

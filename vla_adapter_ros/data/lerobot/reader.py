@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 
-from vla_adapter_ros.data.episodes import ActionMeaning, Episode, Vectors, files_fingerprint
+from vla_adapter_ros.data.codecs import decode_image
+from vla_adapter_ros.data.episodes import ActionKind, Episode, StatesActions, files_fingerprint
 from vla_adapter_ros.data.files import read_json
-from vla_adapter_ros.data.lerobot import layout as layout
-from vla_adapter_ros.data.lerobot.assembly import column_matrix, read_tasks
-from vla_adapter_ros.data.lerobot.staging import decode_image
+from vla_adapter_ros.data.lerobot import layout
+from vla_adapter_ros.data.lerobot.tables import column_matrix
 from vla_adapter_ros.data.lerobot.video import VideoReader
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.robot.contract import RobotContract
@@ -58,7 +58,7 @@ class LeRobotSource:
                 )
         self.fps = float(self.info['fps'])
         self.cameras = _cameras(self._features)
-        self.contract, self.meaning = self._read_contract()
+        self.contract, self.action_kind = self._read_contract()
         self.names = _names(self._features[actions])
         self._rows = self._read_rows()
         self.episodes = [self._episode(row) for row in self._rows]
@@ -66,19 +66,12 @@ class LeRobotSource:
         self._encoded: dict[tuple[int, str], Any] = {}
         self._process = os.getpid()
 
-    def _read_contract(self) -> tuple[RobotContract | None, ActionMeaning]:
+    def _read_contract(self) -> tuple[RobotContract | None, ActionKind]:
         extra = self.path / layout.EXTRA
         if not extra.is_file():
             # A joint-space data set of another tool; the caller says what its actions are.
-            return None, 'per_step'
+            return None, 'command'
         return RobotContract.from_dict(read_json(extra)['contract'], str(extra)), 'joint_target'
-
-    @cached_property
-    def _tasks(self) -> list[str]:
-        if self.version == 'v3.0':
-            return read_tasks(self.path)
-        tasks = _read_lines(self.path / 'meta/tasks.jsonl')
-        return [str(row['task']) for row in sorted(tasks, key=lambda row: row['task_index'])]
 
     def _read_rows(self) -> list[dict[str, Any]]:
         total = int(self.info['total_episodes'])
@@ -101,7 +94,7 @@ class LeRobotSource:
             raise DatasetError(f'{self.path}: episode {number}: has no task text')
         return Episode(f'episode_{number:06d}', int(row['length']), str(tasks[0]))
 
-    # Vectors -----------------------------------------------------------------------------------
+    # States and actions --------------------------------------------------------------------------
 
     @cached_property
     def _data_files(self) -> list[Path]:
@@ -111,7 +104,7 @@ class LeRobotSource:
         return files
 
     @cached_property
-    def _vectors(self) -> dict[int, Vectors]:
+    def _states_actions(self) -> dict[int, StatesActions]:
         names = ['episode_index', self._state, self._actions]
         parts: list[list[np.ndarray]] = []
         for file in self._data_files:
@@ -120,7 +113,7 @@ class LeRobotSource:
         episode, state, actions = (np.concatenate(column) for column in zip(*parts, strict=True))
         order = np.argsort(episode[:, 0], kind='stable')
         bounds = np.searchsorted(episode[order, 0], np.arange(len(self._rows) + 1))
-        vectors = {}
+        found = {}
         for i, item in enumerate(self.episodes):
             rows = order[bounds[i] : bounds[i + 1]]
             if len(rows) != item.length:
@@ -128,12 +121,14 @@ class LeRobotSource:
                     f'{self.path}: {item.key}: {len(rows)} frames of data, '
                     f'the table says {item.length}'
                 )
-            vectors[i] = Vectors(state[rows].astype(np.float32), actions[rows].astype(np.float32))
-        return vectors
+            found[i] = StatesActions(
+                state[rows].astype(np.float32), actions[rows].astype(np.float32)
+            )
+        return found
 
-    def vectors(self, episode: int) -> Vectors:
+    def states_actions(self, episode: int) -> StatesActions:
         """Return state and actions of all frames."""
-        return self._vectors[episode]
+        return self._states_actions[episode]
 
     # Images ------------------------------------------------------------------------------------
 

@@ -14,10 +14,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from vla_adapter_ros.data.codecs import encode_png
 from vla_adapter_ros.data.files import new_folder
-from vla_adapter_ros.data.lerobot import layout as layout
+from vla_adapter_ros.data.lerobot import layout
+from vla_adapter_ros.data.lerobot.tables import vector_column
 from vla_adapter_ros.data.lerobot.video import VideoWriter
-from vla_adapter_ros.data.summary import image_histogram
+from vla_adapter_ros.data.statistics import image_histogram
 from vla_adapter_ros.errors import DatasetError, ObservationError
 from vla_adapter_ros.processing.images import ImageConfig, check_image, to_model_size
 from vla_adapter_ros.processing.observation import Observation
@@ -117,29 +119,6 @@ class _Frames:
         self._stack.close()
 
 
-def encode_png(image: np.ndarray) -> bytes:
-    """Return a uint8 RGB image as PNG (lossless)."""
-    import cv2
-
-    # Level 1 is five times as fast as the default and 5 % larger on camera images.
-    _, data = cv2.imencode('.png', image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    return data.tobytes()
-
-
-def decode_image(data: bytes) -> np.ndarray:
-    """Return the (H, W, 3) uint8 RGB image of PNG or JPEG bytes.
-
-    Raises:
-        DatasetError: the bytes are no image.
-    """
-    import cv2
-
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    if image is None:
-        raise DatasetError(f'image of {len(data)} bytes: neither PNG nor JPEG')
-    return np.ascontiguousarray(image[..., ::-1])
-
-
 def stage_episode(
     target: Path,
     episode: StagedEpisode,
@@ -209,12 +188,6 @@ def _write_frames(path: Path, frames: _Frames, actions: np.ndarray, storage: str
             )
     # PNG does not compress further.
     pq.write_table(pa.table(columns), path, compression='snappy', use_dictionary=False)
-
-
-def vector_column(values: np.ndarray) -> pa.FixedSizeListArray:
-    """Return (N, D) values as a column of float32 lists of length D."""
-    flat = pa.array(np.ascontiguousarray(values, np.float32).ravel())
-    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
 
 
 def _write_description(

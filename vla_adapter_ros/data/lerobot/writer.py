@@ -13,6 +13,7 @@ dataset; it can be called again after more episodes.
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,13 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from vla_adapter_ros.data.files import (
-    read_json,
-    remove_abandoned,
-    storage_errors,
-    write_json,
-)
-from vla_adapter_ros.data.lerobot import layout as layout
+from vla_adapter_ros.data.files import read_json, remove_abandoned, storage_errors, write_json
+from vla_adapter_ros.data.lerobot import layout
 from vla_adapter_ros.data.lerobot.staging import StagedEpisode, stage_episode
 from vla_adapter_ros.data.lerobot.video import QUALITY
 from vla_adapter_ros.errors import ContractError, DatasetError
@@ -208,8 +204,6 @@ def frame_rate(contract: RobotContract, fps: int | None) -> int:
 
 def final_keys(path: Path) -> list[str]:
     """Return the keys of the finished dataset's episodes, in order."""
-    import json
-
     lines = path / layout.EXTRA_EPISODES
     if not lines.is_file():
         return []

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from vla_adapter_ros.data.episodes import ActionMeaning, Episode, Vectors, files_fingerprint
-from vla_adapter_ros.data.public.benchmark_vectors import ACTION_NAMES, calvin_vectors
+from vla_adapter_ros.data.episodes import ActionKind, Episode, StatesActions, files_fingerprint
 from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.processing.grippers import ACTION_NAMES, calvin_training_actions
 
 VIEWS = {'third_person': 'rgb_static', 'wrist': 'rgb_gripper'}
 ANNOTATIONS = 'lang_annotations/auto_lang_ann.npy'
@@ -30,7 +30,7 @@ class CalvinSource:
     fps = FPS
     cameras = tuple(VIEWS)
     contract = None
-    meaning: ActionMeaning = 'per_step'
+    action_kind: ActionKind = 'command'
     names = ACTION_NAMES
 
     def __init__(self, path: str | Path) -> None:
@@ -54,14 +54,14 @@ class CalvinSource:
         except (OSError, ValueError) as error:
             raise DatasetError(f'{file}: cannot be read: {error}') from error
 
-    def vectors(self, episode: int) -> Vectors:
+    def states_actions(self, episode: int) -> StatesActions:
         """Return state and actions of all frames."""
         state, actions = [], []
         for frame in range(self.episodes[episode].length):
             with self._step(episode, frame) as step:
                 state.append(step['robot_obs'])
                 actions.append(step['rel_actions'])
-        return calvin_vectors(np.stack(state), np.stack(actions))
+        return calvin_states_actions(np.stack(state), np.stack(actions))
 
     def images(self, episode: int, camera: str, frames: Iterable[int]) -> Iterator[np.ndarray]:
         """Yield (H, W, 3) uint8 RGB images of the given frames."""
@@ -73,3 +73,18 @@ class CalvinSource:
         """Return a hash of the annotations and of the steps' names and sizes."""
         steps = self.path.glob('episode_*.npz')
         return files_fingerprint(self.path, steps, [self.path / ANNOTATIONS])
+
+
+def calvin_states_actions(state: np.ndarray, actions: np.ndarray) -> StatesActions:
+    """Return proprioception (T, 8) and actions (T, 7) as the official loader does.
+
+    Source: `calvin_dataset_transform` (prismatic/vla/datasets/rlds/oxe/transforms.py).
+
+    Args:
+        state: (T, 15) robot_obs: tool position, Euler angles, gripper width, joints, gripper
+            action.
+        actions: (T, 7) relative commands, then the gripper.
+    """
+    proprioception = np.concatenate([state[:, :7], state[:, -1:]], axis=1)
+    targets = calvin_training_actions(actions)
+    return StatesActions(proprioception.astype(np.float32), targets.astype(np.float32))

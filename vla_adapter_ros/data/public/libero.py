@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vla_adapter_ros.data.episodes import ActionMeaning, Episode, Vectors, files_fingerprint
-from vla_adapter_ros.data.public.benchmark_vectors import ACTION_NAMES, libero_vectors
+from vla_adapter_ros.data.episodes import ActionKind, Episode, StatesActions, files_fingerprint
 from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.processing.grippers import ACTION_NAMES, libero_training_actions
 
 if TYPE_CHECKING:
     import h5py
@@ -37,7 +37,7 @@ class LiberoSource:
     fps = FPS
     cameras = tuple(VIEWS)
     contract = None
-    meaning: ActionMeaning = 'per_step'
+    action_kind: ActionKind = 'command'
     names = ACTION_NAMES
 
     def __init__(self, path: str | Path) -> None:
@@ -55,7 +55,7 @@ class LiberoSource:
         if not self.episodes:
             raise DatasetError(f'{self.path}: no demonstrations in {len(self._files)} files')
 
-    def vectors(self, episode: int) -> Vectors:
+    def states_actions(self, episode: int) -> StatesActions:
         """Return state and actions of all frames."""
         file, name = self._demos[episode]
         with _open(file) as data:
@@ -64,7 +64,7 @@ class LiberoSource:
                 state = np.hstack([demo['obs/ee_states'][:], demo['obs/gripper_states'][:]])
             except KeyError as error:
                 raise DatasetError(f'{file}: {name}: {error.args[0]}') from error
-            return libero_vectors(state, demo['actions'][:])
+            return libero_states_actions(state, demo['actions'][:])
 
     def images(self, episode: int, camera: str, frames: Iterable[int]) -> Iterator[np.ndarray]:
         """Yield (H, W, 3) uint8 RGB upright images of the given frames."""
@@ -78,6 +78,20 @@ class LiberoSource:
         """Return a hash of all files' names and sizes."""
         root = self.path if self.path.is_dir() else self.path.parent
         return files_fingerprint(root, self._files)
+
+
+def libero_states_actions(state: np.ndarray, actions: np.ndarray) -> StatesActions:
+    """Return proprioception (T, 8) and actions (T, 7) as the official loader does.
+
+    Source: `libero_dataset_transform` (prismatic/vla/datasets/rlds/oxe/transforms.py).
+
+    Args:
+        state: (T, ≥ 8) tool position, axis-angle, …, two finger positions.
+        actions: (T, 7) six controller commands, then the gripper.
+    """
+    proprioception = np.concatenate([state[:, :6], state[:, -2:]], axis=1)
+    targets = libero_training_actions(actions)
+    return StatesActions(proprioception.astype(np.float32), targets.astype(np.float32))
 
 
 def _open(file: Path) -> h5py.File:

@@ -15,15 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from vla_adapter_ros.data.episodes import ActionMeaning, Episode, Vectors, files_fingerprint
-from vla_adapter_ros.data.lerobot.staging import decode_image
-from vla_adapter_ros.data.public.benchmark_vectors import (
-    ACTION_NAMES,
-    calvin_vectors,
-    libero_vectors,
-)
+from vla_adapter_ros.data.codecs import decode_image
+from vla_adapter_ros.data.episodes import ActionKind, Episode, StatesActions, files_fingerprint
+from vla_adapter_ros.data.public.calvin import calvin_states_actions
+from vla_adapter_ros.data.public.libero import libero_states_actions
 from vla_adapter_ros.data.public.tfrecord import check_record, parse_example, record_bounds
 from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.processing.grippers import ACTION_NAMES
 
 OBSERVATION = 'steps/observation/'
 STATE, ACTION = OBSERVATION + 'state', 'steps/action'
@@ -31,17 +29,17 @@ INSTRUCTION = 'steps/language_instruction'
 
 
 @dataclass(frozen=True)
-class _Flavour:
-    """One kind of RLDS set: its views, frame rate, and what its vectors become."""
+class _Layout:
+    """One kind of RLDS dataset: its views, frame rate, and the transform of states and actions."""
 
     views: dict[str, str]
     fps: float
-    vectors: Callable[[np.ndarray, np.ndarray], Vectors]
+    states_actions: Callable[[np.ndarray, np.ndarray], StatesActions]
 
 
-FLAVOURS = (
-    _Flavour({'third_person': 'image', 'wrist': 'wrist_image'}, 20.0, libero_vectors),
-    _Flavour({'third_person': 'rgb_static', 'wrist': 'rgb_gripper'}, 30.0, calvin_vectors),
+LAYOUTS = (
+    _Layout({'third_person': 'image', 'wrist': 'wrist_image'}, 20.0, libero_states_actions),
+    _Layout({'third_person': 'rgb_static', 'wrist': 'rgb_gripper'}, 30.0, calvin_states_actions),
 )
 
 
@@ -53,7 +51,7 @@ class RLDSSource:
     """
 
     contract = None
-    meaning: ActionMeaning = 'per_step'
+    action_kind: ActionKind = 'command'
     names = ACTION_NAMES
 
     def __init__(self, path: str | Path) -> None:
@@ -67,9 +65,9 @@ class RLDSSource:
             self._places += [(file, start, end) for start, end in bounds]
         if not self._places:
             raise DatasetError(f'{self.path}: no records in {len(self._files)} shards')
-        self._flavour = self._recognise()
-        self.cameras = tuple(self._flavour.views)
-        self.fps = self._flavour.fps
+        self._layout = self._recognise()
+        self.cameras = tuple(self._layout.views)
+        self.fps = self._layout.fps
         self.episodes = [self._episode(number) for number in range(len(self._places))]
 
     def _buffer(self, file: Path) -> memoryview:
@@ -88,12 +86,12 @@ class RLDSSource:
         except DatasetError as error:
             raise DatasetError(f'{file.name}: record at byte {start}: {error}') from error
 
-    def _recognise(self) -> _Flavour:
-        for flavour in FLAVOURS:
-            keys = [OBSERVATION + view for view in flavour.views.values()]
+    def _recognise(self) -> _Layout:
+        for layout in LAYOUTS:
+            keys = [OBSERVATION + view for view in layout.views.values()]
             if len(self._parse(0, keys)) == len(keys):
-                return flavour
-        known = [list(flavour.views.values()) for flavour in FLAVOURS]
+                return layout
+        known = [list(layout.views.values()) for layout in LAYOUTS]
         raise DatasetError(f'{self.path}: expected the images {" or ".join(map(str, known))}')
 
     def _episode(self, number: int) -> Episode:
@@ -104,20 +102,20 @@ class RLDSSource:
         text = bytes(found[INSTRUCTION][0]).decode().strip()
         return Episode(f'episode_{number:06d}', len(found[ACTION]) // 7, text)
 
-    def vectors(self, episode: int) -> Vectors:
+    def states_actions(self, episode: int) -> StatesActions:
         """Return state and actions of all frames."""
         found = self._parse(episode, (STATE, ACTION))
         length = self.episodes[episode].length
         if STATE not in found or len(found[STATE]) % length:
             raise DatasetError(f'{self.path}: episode {episode}: no state for each of its steps')
         state = found[STATE].reshape(length, -1)
-        return self._flavour.vectors(state, found[ACTION].reshape(length, 7))
+        return self._layout.states_actions(state, found[ACTION].reshape(length, 7))
 
     def images(self, episode: int, camera: str, frames: Iterable[int]) -> Iterator[np.ndarray]:
         """Yield (H, W, 3) uint8 RGB images of the given frames."""
         file, start, end = self._places[episode]
         check_record(self._buffer(file), start, end, file.name)
-        key = OBSERVATION + self._flavour.views[camera]
+        key = OBSERVATION + self._layout.views[camera]
         encoded = self._parse(episode, (key,))[key]
         for frame in frames:
             yield _decode(bytes(encoded[frame]))

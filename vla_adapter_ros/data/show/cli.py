@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from vla_adapter_ros.data.codecs import encode_png
 from vla_adapter_ros.data.episodes import EpisodeSource
-from vla_adapter_ros.data.show.images import contact_sheet, plot_episode, write_png
-from vla_adapter_ros.data.show.overview import summarise_dataset
-from vla_adapter_ros.data.show.rerun_log import write_rrd
+from vla_adapter_ros.data.show.images import contact_sheet, plot_episode, write_rrd
+from vla_adapter_ros.data.show.overview import overview_of
 from vla_adapter_ros.data.sources import open_source
 from vla_adapter_ros.errors import DatasetError, VLAAdapterError
 
@@ -44,7 +44,7 @@ def look(source: EpisodeSource, output: Path, episodes: Sequence[int], rerun: bo
     """Write contact sheet, plots and (if asked) rerun recordings; return the files."""
     output.mkdir(parents=True, exist_ok=True)
     files = [output / 'contact_sheet.png']
-    write_png(files[0], contact_sheet(source, episodes))
+    files[0].write_bytes(encode_png(contact_sheet(source, episodes)))
     for number in tqdm(episodes, desc='episodes', unit='episode'):
         name = source.episodes[number].key.replace('/', '_')
         files.append(output / f'{name}.png')
@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         source = open_source(options.dataset)
-        print('\n'.join([*describe(source), *summarise_dataset(source).lines()]))
+        print('\n'.join([*describe(source), *overview_of(source).lines()]))
         if options.output is not None:
             installed = find_spec('rerun') is not None
             rerun = options.rerun == 'yes' or (options.rerun == 'auto' and installed)

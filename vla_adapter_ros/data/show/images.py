@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Pictures of demonstrations: a contact sheet, and states and actions over time."""
+"""Demonstrations drawn: a contact sheet, plots of states and actions, rerun recordings."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from vla_adapter_ros.data.episodes import EpisodeSource
+from vla_adapter_ros.errors import DatasetError
 
-CAPTION_HEIGHT = 18
+CAPTION_HEIGHT = 18  # [px]
+RERUN_JPEG_QUALITY = 80
 
 
 def contact_sheet(
@@ -54,21 +56,13 @@ def _caption(text: str, width: int) -> np.ndarray:
     return strip
 
 
-def write_png(path: Path, image: np.ndarray) -> None:
-    """Write (H, W, 3) uint8 RGB as PNG."""
-    import cv2
-
-    _, data = cv2.imencode('.png', image[..., ::-1])
-    path.write_bytes(data.tobytes())
-
-
 def plot_episode(source: EpisodeSource, number: int, path: Path) -> None:
     """Draw states and actions of one episode over time, one panel a dimension."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    episode, vectors = source.episodes[number], source.vectors(number)
-    targets = source.meaning == 'joint_target'
+    episode, vectors = source.episodes[number], source.states_actions(number)
+    targets = source.action_kind == 'joint_target'
     size = max(vectors.state.shape[1], vectors.actions.shape[1])
     rows = -(-size // 2)
     figure = Figure(figsize=(11, 1.9 * rows), layout='constrained')
@@ -88,3 +82,34 @@ def plot_episode(source: EpisodeSource, number: int, path: Path) -> None:
     figure.supxlabel('time [s]')
     figure.suptitle(f'{episode.key}: {episode.instruction}', fontsize=10)
     figure.savefig(path, dpi=90)
+
+
+def write_rrd(source: EpisodeSource, number: int, path: Path) -> None:
+    """Write images, states and actions of one episode on one timeline.
+
+    Raises:
+        DatasetError: rerun-sdk is not installed.
+    """
+    try:
+        import rerun as rr
+    except ImportError as error:
+        raise DatasetError('rerun is not installed: pip install rerun-sdk') from error
+    episode, vectors = source.episodes[number], source.states_actions(number)
+    recording = rr.RecordingStream('vla_adapter_ros', recording_id=episode.key)
+    recording.save(str(path))
+    recording.log('instruction', rr.TextDocument(episode.instruction), static=True)
+    for name, values in (('state', vectors.state), ('action', vectors.actions)):
+        for column in range(values.shape[1]):
+            label = source.names[column] if column < len(source.names) else str(column)
+            recording.log(f'{name}/{label}', rr.SeriesLines(names=label), static=True)
+    streams = {c: iter(source.images(number, c, range(episode.length))) for c in source.cameras}
+    for frame in range(episode.length):
+        recording.set_time('time', duration=frame / source.fps)
+        for camera, stream in streams.items():
+            image = rr.Image(next(stream)).compress(jpeg_quality=RERUN_JPEG_QUALITY)
+            recording.log(f'images/{camera}', image)
+        for name, values in (('state', vectors.state), ('action', vectors.actions)):
+            for column, value in enumerate(values[frame]):
+                label = source.names[column] if column < len(source.names) else str(column)
+                recording.log(f'{name}/{label}', rr.Scalars(float(value)))
+    recording.flush()

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vla_adapter_ros.data.episodes import EpisodeSource, Vectors
-from vla_adapter_ros.data.summary import summarise
+from vla_adapter_ros.data.episodes import EpisodeSource, StatesActions
+from vla_adapter_ros.data.statistics import summarise
 
 # An action changes less than this in a frame in which nothing is asked for [rad, open fraction].
 STILL = 1e-3
 
 
 @dataclass
-class DatasetSummary:
+class Overview:
     """Figures of a data set; `lines` is for people.
 
     Attributes:
@@ -39,7 +39,7 @@ class DatasetSummary:
     warnings: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """Return the summary as text."""
+        """Return the overview as text."""
         head = [
             f'{len(self.lengths)} episodes, {int(self.lengths.sum())} frames, '
             f'{self.seconds / 60:.1f} min; '
@@ -62,13 +62,13 @@ class DatasetSummary:
         return rows
 
 
-def summarise_dataset(source: EpisodeSource) -> DatasetSummary:
+def overview_of(source: EpisodeSource) -> Overview:
     """Return figures and warnings of a data set; reads no images."""
-    vectors = [source.vectors(number) for number in range(len(source.episodes))]
+    vectors = [source.states_actions(number) for number in range(len(source.episodes))]
     lengths = np.array([episode.length for episode in source.episodes])
     changes = [np.abs(np.diff(v.actions, axis=0)).max(axis=1, initial=0) for v in vectors]
     frames = np.concatenate(changes)
-    summary = DatasetSummary(
+    overview = Overview(
         lengths=lengths,
         seconds=float(lengths.sum() / source.fps),
         tasks=Counter(episode.instruction for episode in source.episodes),
@@ -77,19 +77,19 @@ def summarise_dataset(source: EpisodeSource) -> DatasetSummary:
         actions=summarise(np.concatenate([v.actions for v in vectors])),
         still=float((frames < STILL).mean()) if len(frames) else 0.0,
     )
-    summary.warnings = [*_value_warnings(summary), *_contract_warnings(source, vectors)]
-    if summary.still > 0.5:
-        summary.warnings.append(
+    overview.warnings = [*_value_warnings(overview), *_contract_warnings(source, vectors)]
+    if overview.still > 0.5:
+        overview.warnings.append(
             'more than half of the frames ask for nothing new: convert with --no-op-filter'
         )
-    return summary
+    return overview
 
 
-def _value_warnings(summary: DatasetSummary) -> list[str]:
+def _value_warnings(overview: Overview) -> list[str]:
     found = []
-    for kind, values in (('state', summary.state), ('action', summary.actions)):
+    for kind, values in (('state', overview.state), ('action', overview.actions)):
         for i, (low, high) in enumerate(zip(values['min'], values['max'], strict=True)):
-            name = summary.names[i] if i < len(summary.names) else str(i)
+            name = overview.names[i] if i < len(overview.names) else str(i)
             if low == high:
                 found.append(f'{kind} {name} is {low:g} in every frame')
             elif not np.isfinite([low, high]).all():
@@ -97,10 +97,10 @@ def _value_warnings(summary: DatasetSummary) -> list[str]:
     return found
 
 
-def _contract_warnings(source: EpisodeSource, vectors: list[Vectors]) -> list[str]:
+def _contract_warnings(source: EpisodeSource, vectors: list[StatesActions]) -> list[str]:
     """Return where targets leave the contract's limits or move faster than it allows."""
     contract = source.contract
-    if contract is None or source.meaning != 'joint_target':
+    if contract is None or source.action_kind != 'joint_target':
         return []
     found = []
     for number, item in enumerate(vectors):

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""From recorded actions to the action chunks a model is trained on.
+"""From absolute joint targets to the action chunks a model predicts.
 
 Datasets store absolute joint targets. What the model predicts is the contract's action space;
 `robot/action_space.py` is the inverse, on the robot. Keeping the stored form absolute lets one
@@ -21,7 +21,7 @@ ChunkTransform = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 class ForwardKinematics(Protocol):
-    """What `ee_delta` needs (robot/kinematics.py)."""
+    """The part of `Kinematics` (robot/kinematics.py) that `ee_delta` needs."""
 
     def tool_pose(self, joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the tool's position (3,) [m] and rotation (3, 3) in the base frame."""
@@ -91,6 +91,8 @@ def tool_deltas(
     Both relative to the tool's pose at the observation, in the base frame: the rotation is
     log(R_target · R_observedᵀ).
     """
+    import pinocchio
+
     count, size, _ = targets.shape
     result = np.empty((count, size, 7), targets.dtype)
     result[..., 6] = targets[..., -1]
@@ -99,29 +101,8 @@ def tool_deltas(
         for k in range(size):
             there, turned = kinematics.tool_pose(np.asarray(targets[n, k, :-1], np.float64))
             result[n, k, :3] = there - position
-            result[n, k, 3:6] = rotation_vector(turned @ rotation.T)
+            result[n, k, 3:6] = pinocchio.log3(turned @ rotation.T)
     return result
-
-
-def rotation_vector(rotation: np.ndarray) -> np.ndarray:
-    """Return the rotation vector (3,) [rad] of a rotation matrix."""
-    axis = np.array(
-        [
-            rotation[2, 1] - rotation[1, 2],
-            rotation[0, 2] - rotation[2, 0],
-            rotation[1, 0] - rotation[0, 1],
-        ]
-    )
-    sine, cosine = np.linalg.norm(axis) / 2, (np.trace(rotation) - 1) / 2
-    angle = np.arctan2(sine, cosine)
-    if sine > 1e-6:
-        return axis / (2 * sine) * angle
-    if cosine > 0:
-        return axis / 2
-    # Half a turn: the axis is the column of (R + 1) / 2 with the largest diagonal entry.
-    square = (rotation + np.eye(3)) / 2
-    column = square[:, int(np.argmax(np.diag(square)))]
-    return column / np.linalg.norm(column) * angle
 
 
 def contract_kinematics(contract: RobotContract) -> ForwardKinematics:

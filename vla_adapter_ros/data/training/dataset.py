@@ -10,15 +10,17 @@ statistics = train.statistics()                            # of what the model i
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from vla_adapter_ros.data.episodes import EpisodeSource
+from vla_adapter_ros.data.episodes import Episode, EpisodeSource, all_states_actions
+from vla_adapter_ros.data.prepare import prepare
 from vla_adapter_ros.data.sources import open_source
 from vla_adapter_ros.data.training.actions import (
     ChunkTransform,
@@ -27,10 +29,8 @@ from vla_adapter_ros.data.training.actions import (
     chunk_transform,
     contract_kinematics,
 )
-from vla_adapter_ros.data.training.frames import FrameStore, LiveFrames
-from vla_adapter_ros.data.training.prepare import prepare
 from vla_adapter_ros.errors import DatasetError
-from vla_adapter_ros.processing.images import OWN_IMAGES, ImageConfig
+from vla_adapter_ros.processing.images import OWN_IMAGES, ImageConfig, to_model_size
 from vla_adapter_ros.processing.statistics import Statistics, VectorStatistics
 from vla_adapter_ros.robot.contract import RobotContract
 
@@ -61,6 +61,57 @@ class Batch:
     instructions: list[str]
     datasets: np.ndarray
     rows: np.ndarray
+
+
+class FrameStore(Protocol):
+    """All frames of a data set in one row order: episodes one after the other.
+
+    Attributes:
+        episodes: the demonstrations.
+        cameras: in the order of the images.
+        state, actions: (N, P) and (N, A) float32.
+    """
+
+    episodes: Sequence[Episode]
+    cameras: tuple[str, ...]
+    state: np.ndarray
+    actions: np.ndarray
+
+    def images(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Return (B, C, S, S, 3) uint8 RGB of the frames at `rows`."""
+        ...
+
+
+class LiveFrames:
+    """Decodes and resizes each frame when it is asked for; no cache, any source.
+
+    Args:
+        source: the demonstrations.
+        images: size and resize.
+    """
+
+    def __init__(self, source: EpisodeSource, images: ImageConfig) -> None:
+        self._source, self._config = source, images
+        self.episodes = source.episodes
+        self.cameras = source.cameras
+        self.state, self.actions = all_states_actions(source)
+        lengths = [episode.length for episode in source.episodes]
+        self._starts = np.concatenate([[0], np.cumsum(lengths)])
+        # Decoders keep a place in their file: one reader at a time.
+        self._lock = threading.Lock()
+
+    def images(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        """Return (B, C, S, S, 3) uint8 RGB of the frames at `rows`."""
+        size = self._config.size
+        batch = np.empty((len(rows), len(self.cameras), size, size, 3), np.uint8)
+        with self._lock:
+            for place, row in zip(batch, rows, strict=True):
+                episode = int(np.searchsorted(self._starts, row, 'right')) - 1
+                frame = int(row - self._starts[episode])
+                for c, camera in enumerate(self.cameras):
+                    image = next(iter(self._source.images(episode, camera, [frame])))
+                    place[c] = to_model_size(image, self._config, rotate=0)
+        return batch
 
 
 class Dataset:
@@ -228,19 +279,6 @@ class Dataset:
         return self._rows + self.chunk_size * self.stride > ends
 
 
-def as_camera(image: np.ndarray, rotate: int) -> np.ndarray:
-    """Return an upright image as its camera would have given it.
-
-    Policies turn what cameras give; data sets hold upright images. Between the two this undoes
-    the turn.
-
-    Args:
-        image: (H, W, 3), upright.
-        rotate: rotation that the policy applies [degrees clockwise].
-    """
-    return np.ascontiguousarray(np.rot90(image, rotate // 90))
-
-
 def _rank(key: str, seed: int) -> str:
     return hashlib.sha256(f'{seed} {key}'.encode()).hexdigest()
 
@@ -289,17 +327,17 @@ def open_dataset(
     else:
         root = None if cache is None or cache is True else cache
         store = prepare(
-            source, images, form=cache_format, root=root, workers=workers, progress=progress
+            source, images, format=cache_format, root=root, workers=workers, progress=progress
         )
     options: dict[str, Any] = {'chunk_size': chunk_size, 'whole_chunks': whole_chunks}
     label = name or source.path.stem
-    if source.meaning == 'per_step':
+    if source.action_kind == 'command':
         if action_space is not None:
             raise DatasetError(
                 f'{source.path}: its actions are given per step and cannot be turned into '
                 f'{action_space}'
             )
-        return Dataset(label, store, None, 'per_step', contract=contract, **options)
+        return Dataset(label, store, None, 'command', contract=contract, **options)
     used = contract or source.contract
     if used is None:
         raise DatasetError(f'{source.path}: has no contract; name one')

@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-import numpy as np
-import pinocchio
-
+from vla_adapter_ros.data.training.actions import chunk_transform
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.inference.chunk import ActionChunk
 from vla_adapter_ros.processing.observation import Observation
@@ -41,9 +39,8 @@ class ExpertChunks:
             raise VLAAdapterError(
                 f'expert: step_period {contract.step_period:g}, expected {STEP_PERIOD:g}'
             )
-        self._contract = contract
         self._expert = ExpertPolicy()
-        self._kinematics = arm_kinematics()
+        self._to_actions = chunk_transform(contract, contract.action_space, arm_kinematics())
         self._poses: Mapping[str, Pose] | None = None
 
     def forget(self) -> None:
@@ -66,19 +63,5 @@ class ExpertChunks:
         if poses is None:
             raise VLAAdapterError('expert: no object poses yet; is sim_arm running?')
         chunk = self._expert.predict(observation, poses)
-        actions = self._in_action_space(chunk.actions, observation.proprioception)
-        return replace(chunk, actions=actions)
-
-    def _in_action_space(self, targets: np.ndarray, observed: np.ndarray) -> np.ndarray:
-        """Return (K, 7) targets as the contract's actions, relative to the observed state."""
-        space = self._contract.action_space
-        actions = targets.copy()
-        if space == 'joint_delta':
-            actions[:, :6] -= observed[:6]
-        elif space == 'ee_delta':
-            position, rotation = self._kinematics.tool_pose(observed[:6])
-            for row, target in zip(actions, targets, strict=True):
-                reached, turned = self._kinematics.tool_pose(target[:6])
-                row[:3] = reached - position
-                row[3:6] = pinocchio.log3(turned @ rotation.T)
-        return actions
+        state = observation.proprioception
+        return replace(chunk, actions=self._to_actions(chunk.actions[None], state[None])[0])

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Summary statistics of data: per-dimension moments and true quantiles.
+"""Statistics of data: per-dimension moments and true quantiles.
 
 Normalisation uses the 1 % and 99 % quantiles (BOUNDS_Q99 of the official code), so they are
 computed from all values. Quantiles averaged over episodes, as some tools store, are not quantiles.
@@ -7,15 +7,13 @@ computed from all values. Quantiles averaged over episodes, as some tools store,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 QUANTILES = {'q01': 0.01, 'q10': 0.10, 'q50': 0.50, 'q90': 0.90, 'q99': 0.99}
 HISTOGRAM_BINS = 256
-# Frames looked at per episode and camera for the images' statistics.
-IMAGE_SAMPLES = 32
 
 Statistics = dict[str, list[Any]]
 
@@ -41,14 +39,6 @@ def image_histogram(image: np.ndarray) -> np.ndarray:
     return np.bincount(shifted.ravel(), minlength=3 * HISTOGRAM_BINS).reshape(3, HISTOGRAM_BINS)
 
 
-def image_histograms(images: Iterable[np.ndarray]) -> np.ndarray:
-    """Return the summed (3, 256) histogram of uint8 RGB images."""
-    total = np.zeros((3, HISTOGRAM_BINS), np.int64)
-    for image in images:
-        total += image_histogram(image)
-    return total
-
-
 def summarise_histogram(histogram: np.ndarray) -> Statistics:
     """Return the statistics, scaled to 0..1 and shaped (3, 1, 1), of a (3, 256) histogram."""
     counts = np.asarray(histogram, np.float64)
@@ -63,15 +53,10 @@ def summarise_histogram(histogram: np.ndarray) -> Statistics:
         'mean': mean,
         'std': np.sqrt(np.maximum(variance, 0.0)),
     }
-    for name, share in QUANTILES.items():
-        rows[name] = levels[(cumulative >= share * total[:, None]).argmax(axis=1)]
+    for name, fraction in QUANTILES.items():
+        rows[name] = levels[(cumulative >= fraction * total[:, None]).argmax(axis=1)]
     summary: Statistics = {name: row.reshape(3, 1, 1).tolist() for name, row in rows.items()}
     return summary | {'count': [int(total[0])]}
-
-
-def sample_indices(length: int, most: int = IMAGE_SAMPLES) -> np.ndarray:
-    """Return at most `most` frame indices spread evenly over an episode."""
-    return np.unique(np.linspace(0, length - 1, min(length, most)).round().astype(int))
 
 
 def flatten_statistics(statistics: Mapping[str, Statistics]) -> dict[str, Any]:
