@@ -1,17 +1,18 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Measure the running node: latency from camera to command, its share outside the policy, CPU.
+"""Measure the running node: latency from camera to command, the part outside the policy, CPU.
+
+    python -m benchmarks.control_loop
 
 Starts the policy node with an arm and two 640×480 cameras at 30 Hz, first not enabled (idle),
 then enabled (active), and reads what the node itself reports. The simulation renders on the
-processor that it shares with the node; `--source cameras` takes two camera nodes with a generated
-picture and the emulated driver in its place, which cost what they cost on a robot.
+processor that it shares with the node; `--source cameras` takes two camera nodes with generated
+images and the emulated driver in its place, which cost what they cost on a robot.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from std_srvs.srv import SetBool
 
+from benchmarks.common import cpu_seconds
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.bringup.bringup import Bringup
 from vla_adapter_ros.nodes.bringup.launch_model import NodeProcess
@@ -31,14 +33,12 @@ from vla_adapter_ros.nodes.bringup.nodes_to_start import plan, use_shipped_profi
 from vla_adapter_ros.nodes.common.messages import EVERY
 from vla_adapter_ros.robot.contract import resolve_contract
 
-_TICKS = os.sysconf('SC_CLK_TCK')
-
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run the benchmark and print a table."""
     parser = argparse.ArgumentParser(
         prog='python -m benchmarks.control_loop',
-        description=__doc__,
+        description='Measure the running node: latency from camera to command, and its CPU load.',
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument('--policy', default='hold', help='hold, random, expert or checkpoint')
@@ -52,7 +52,7 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         figures = measure(options)
     except VLAAdapterError as error:
-        sys.exit(f'loop_benchmark: {error}')
+        sys.exit(f'error: {error}')
     for name, value in figures.items():
         print(f'{name:42} {value}')
     if options.json:
@@ -69,13 +69,13 @@ def measure(options: argparse.Namespace) -> dict[str, str]:
         processes = plan({**policy, 'sim': 'true'})
     else:
         processes = [*_bench_processes(options.robot), *plan(policy)]
-    # As often as possible: every look of the policy is one measurement.
+    # As often as possible: every inference is one measurement.
     processes = [
         replace(p, parameters={**p.parameters, 'execute_steps': 1}) if p.lifecycle else p
         for p in processes
     ]
     use_shipped_profile(sim=True)
-    with Bringup(processes, Path('log') / 'loop_benchmark', lambda line: None) as bringup:
+    with Bringup(processes, Path('log') / 'control_loop_benchmark', lambda line: None) as bringup:
         bringup.activate()
         rclpy.init()
         try:
@@ -103,9 +103,9 @@ def _bench_processes(robot: str) -> list[NodeProcess]:
 
 
 def _phases(listener: _Listener, process: int, seconds: float) -> dict[str, str]:
-    idle = _cpu_share(listener, process, seconds)
+    idle = _cpu_cores(listener, process, seconds)
     listener.enable()
-    active = _cpu_share(listener, process, seconds)
+    active = _cpu_cores(listener, process, seconds)
     values = listener.values
     figures = {'CPU of the node, idle [cores]': f'{idle:.2f}',
                'CPU of the node, active [cores]': f'{active:.2f}',
@@ -116,20 +116,15 @@ def _phases(listener: _Listener, process: int, seconds: float) -> dict[str, str]
     return figures
 
 
-def _cpu_share(listener: _Listener, process: int, seconds: float) -> float:
-    begin, before = time.monotonic(), _cpu_seconds(process)
+def _cpu_cores(listener: _Listener, process: int, seconds: float) -> float:
+    begin, before = time.monotonic(), cpu_seconds(process)
     listener.spin(seconds)
-    return (_cpu_seconds(process) - before) / (time.monotonic() - begin)
-
-
-def _cpu_seconds(process: int) -> float:
-    fields = Path(f'/proc/{process}/stat').read_text().rpartition(')')[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    return (cpu_seconds(process) - before) / (time.monotonic() - begin)
 
 
 class _Listener(Node):
     def __init__(self) -> None:
-        super().__init__('loop_benchmark')
+        super().__init__('control_loop_benchmark')
         self.values: dict[str, str] = {}
         self.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, EVERY)
         self._enable = self.create_client(SetBool, 'vla_adapter/enable')

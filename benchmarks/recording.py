@@ -1,149 +1,163 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Cost of recording and converting: CPU share, size, speed. Without ROS."""
+"""CPU load and lost messages of the recorder node, with real messages at full rate.
+
+    python -m benchmarks.recording --seconds 20
+
+Publishes two 640×480 cameras at 30 Hz and joint states at 100 Hz, has the recorder node record
+them in a process of its own, and compares what was sent with what is in the bag.
+"""
 
 from __future__ import annotations
 
-import resource
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
 import time
-from dataclasses import dataclass
+from array import array
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from sensor_msgs.msg import Image, JointState
+from std_srvs.srv import Trigger
 
-from vla_adapter_ros.data.bags.file import message_types
-from vla_adapter_ros.data.bags.recorder import EpisodeRecorder, RecordedTopic
-from vla_adapter_ros.data.convert import convert
-from vla_adapter_ros.robot.contract import RobotContract, builtin_contract_path, load_contract
+from benchmarks.common import cpu_seconds, moving_images
+from vla_adapter_ros.data.bags.file import BagFile, header_stamp
+from vla_adapter_ros.nodes.bringup.nodes_to_start import use_shipped_profile
+from vla_adapter_ros.robot.contract import resolve_contract
 
-CAMERA_RATE, JOINT_RATE = 30, 100
-IMAGE, STATE = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/JointState'
-START = 1_700_000_000_000_000_000
+CAMERA_RATE, JOINT_RATE = 30.0, 100.0  # [Hz]
+ROBOT = 'alicia_d'
 
 
-@dataclass(frozen=True)
-class RecordingFigures:
-    """What one form of recording costs.
+class Source(Node):
+    """Publishes cameras and joint states, and remembers the stamps of what it sent."""
 
-    Attributes:
-        name: `raw` or `jpeg`.
-        cpu: share of one core while recording in real time.
-        lost: messages lost.
-        bytes_per_hour: of the bag.
+    def __init__(self) -> None:
+        super().__init__('benchmark_source')
+        contract = resolve_contract(ROBOT)
+        self.sent: dict[str, list[int]] = {'/joint_states': []}
+        self._images = []
+        for camera, spec in contract.cameras.items():
+            message = Image(height=spec.height, width=spec.width, encoding='rgb8')
+            message.step = 3 * spec.width
+            message.data = array('B', moving_images(1, spec.height, spec.width).tobytes())
+            publisher = self.create_publisher(Image, f'{camera}/image', 1)
+            self._images.append((f'/{camera}/image', publisher, message))
+            self.sent[f'/{camera}/image'] = []
+        self._joints = self.create_publisher(JointState, 'joint_states', 10)
+        self._state = JointState(name=list(contract.names), position=[0.1] * 7)
+        self.create_timer(1 / CAMERA_RATE, self._send_images)
+        self.create_timer(1 / JOINT_RATE, self._send_state)
+        self.start = self.create_client(Trigger, 'recorder/start')
+        self.stop = self.create_client(Trigger, 'recorder/stop')
+
+    def _send(self, topic: str, publisher: Any, message: Any) -> None:
+        now = self.get_clock().now()
+        message.header.stamp = now.to_msg()
+        publisher.publish(message)
+        self.sent[topic].append(now.nanoseconds)
+
+    def _send_images(self) -> None:
+        for topic, publisher, message in self._images:
+            self._send(topic, publisher, message)
+
+    def _send_state(self) -> None:
+        self._send('/joint_states', self._joints, self._state)
+
+
+def measure(seconds: float, images: str, folder: Path) -> dict[str, Any]:
+    """Record for some seconds and return CPU load, lost messages and size.
+
+    Raises:
+        RuntimeError: the recorder does not answer.
     """
+    recorder = subprocess.Popen(
+        [sys.executable, '-m', 'vla_adapter_ros.nodes.recording.recorder_node', '--ros-args',
+         '-p', f'folder:={folder}', '-p', f'images:={images}', '-p', "instruction:='benchmark'",
+         '-p', f'robot:={ROBOT}'],
+    )  # fmt: skip
+    rclpy.init()
+    source = Source()
+    executor = SingleThreadedExecutor()
+    executor.add_node(source)
 
-    name: str
-    cpu: float
-    lost: int
-    bytes_per_hour: float
+    def call(client: Any) -> Any:
+        future = client.call_async(Trigger.Request())
+        executor.spin_until_future_complete(future, 30.0)
+        return future.result()
 
+    def spin(duration: float) -> None:
+        end = time.monotonic() + duration
+        while time.monotonic() < end:
+            executor.spin_once(timeout_sec=0.05)
 
-@dataclass(frozen=True)
-class ConversionFigures:
-    """What one form of data set costs: `speed` in times real time."""
-
-    name: str
-    speed: float
-    bytes_per_hour: float
-
-
-def moving_pictures(count: int, height: int, width: int, seed: int = 0) -> np.ndarray:
-    """Return (N, H, W, 3) uint8: a textured scene that moves, with camera noise."""
-    import cv2
-
-    generator = np.random.default_rng(seed)
-    coarse = generator.integers(0, 255, (height // 16, width // 8, 3), dtype=np.uint8)
-    scene = cv2.resize(coarse, (2 * width, height), interpolation=cv2.INTER_CUBIC)
-    frames = np.empty((count, height, width, 3), np.uint8)
-    for i in range(count):
-        start = (4 * i) % width
-        noise = generator.normal(0, 2, (height, width, 3))
-        frames[i] = np.clip(scene[:, start : start + width] + noise, 0, 255)
-    return frames
-
-
-def benchmark_contract() -> RobotContract:
-    """Return the Alicia-D's contract: two cameras of 640×480."""
-    return load_contract(builtin_contract_path('alicia_d'))
-
-
-def record(folder: Path, seconds: float, form: str, paced: bool) -> tuple[Path, RecordingFigures]:
-    """Record two cameras and joint states as they would arrive.
-
-    Args:
-        folder: where the bag goes.
-        seconds: length of the episode.
-        form: `raw` or `jpeg`.
-        paced: in real time, for the CPU share; else as fast as it goes.
-    """
-    robot = benchmark_contract()
-    topics = [RecordedTopic(c, f'/{c}/image', IMAGE, required=True) for c in robot.cameras]
-    topics.append(RecordedTopic('joint_states', '/joint_states', STATE, required=True))
-    encode = [t.name for t in topics if t.kind == IMAGE] if form == 'jpeg' else []
-    messages = _messages(robot, seconds)
-    recorder = EpisodeRecorder(folder, form, topics, robot, 'benchmark', encode=encode)
-    used, begin = _cpu(), time.monotonic()
-    for at, topic, data in messages:
-        if paced and (wait := begin + at - time.monotonic()) > 0:
-            time.sleep(wait)
-        recorder.write(topic, START + round(at * 1e9), data)
-        if not paced:
-            while recorder.waiting > 64_000_000:
-                time.sleep(0.001)
-    report = recorder.finish()
-    share = (_cpu() - used) / (time.monotonic() - begin)
-    lost = sum(topic.lost for topic in report.topics.values())
-    figures = RecordingFigures(form, share, lost, report.size / seconds * 3600)
-    return report.path, figures
+    try:
+        end = time.monotonic() + 30.0
+        while not (source.start.service_is_ready() and call(source.start).success):
+            spin(0.2)
+            if time.monotonic() > end or recorder.poll() is not None:
+                raise RuntimeError('the recorder did not start')
+        used, begin = cpu_seconds(recorder.pid), time.monotonic()
+        spin(seconds)
+        load = (cpu_seconds(recorder.pid) - used) / (time.monotonic() - begin)
+        answer = call(source.stop)
+    finally:
+        recorder.terminate()
+        recorder.wait(20)
+        source.destroy_node()
+        rclpy.try_shutdown()
+    if not answer.success:
+        raise RuntimeError(answer.message)
+    bag = next(folder.glob('episode_*'))
+    size = sum(file.stat().st_size for file in bag.iterdir())
+    return {
+        'images': images,
+        'cpu_cores': round(load, 3),
+        'sent_and_lost': _compare(bag, source.sent),
+        'bytes_per_hour': round(size / seconds * 3600),
+    }
 
 
-def _cpu() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
-def _messages(robot: RobotContract, seconds: float) -> list[tuple[float, str, bytes]]:
-    store = message_types()
-    types = store.types
-    pictures = {c: moving_pictures(30, s.height, s.width) for c, s in robot.cameras.items()}
-    found = []
-
-    def header(at: float) -> object:
-        ns = START + round(at * 1e9)
-        stamp = types['builtin_interfaces/msg/Time'](sec=ns // 10**9, nanosec=ns % 10**9)
-        return types['std_msgs/msg/Header'](stamp=stamp, frame_id='')
-
-    for index in range(round(seconds * CAMERA_RATE)):
-        at = index / CAMERA_RATE
-        for camera, frames in pictures.items():
-            picture = frames[index % len(frames)]
-            height, width, _ = picture.shape
-            message = types[IMAGE](
-                header=header(at), height=height, width=width, encoding='rgb8',
-                is_bigendian=0, step=3 * width, data=picture.ravel(),
-            )  # fmt: skip
-            data = bytes(store.serialize_cdr(message, IMAGE))
-            found.append((at, f'/{camera}/image', data))
-    for index in range(round(seconds * JOINT_RATE)):
-        at = index / JOINT_RATE
-        position = np.append(0.3 * np.sin(at + np.arange(6)), 0.01)
-        message = types[STATE](
-            header=header(at), name=list(robot.names), position=position,
-            velocity=np.zeros(7), effort=np.zeros(0),
-        )  # fmt: skip
-        found.append((at, '/joint_states', bytes(store.serialize_cdr(message, STATE))))
-    return sorted(found, key=lambda item: item[0])
-
-
-def conversion(bag: Path, folder: Path, seconds: float) -> list[ConversionFigures]:
-    """Convert a bag to several forms of data set."""
-    found = []
-    for name, storage, size in (
-        ('video 640x480', 'video', None), ('video 224x224', 'video', 224),
-        ('image 224x224', 'image', 224),
-    ):  # fmt: skip
-        output = folder / name.replace(' ', '_')
-        result = convert([bag], output, storage=storage, image_size=size)
-        total = sum(file.stat().st_size for file in output.rglob('*') if file.is_file())
-        speed = result.reports[0]['duration'] / result.seconds
-        found.append(ConversionFigures(name, speed, total / seconds * 3600))
+def _compare(bag: Path, sent: dict[str, list[int]]) -> dict[str, tuple[int, int]]:
+    """Return topic → (messages sent while it was recorded, how many are not in the bag)."""
+    found = {}
+    with BagFile(bag) as opened:
+        for topic in opened.types:
+            name = topic.removesuffix('/compressed')
+            if name not in sent:
+                continue
+            stamps = [header_stamp(message.data) for message in opened.messages(topic)]
+            meant = [stamp for stamp in sent[name] if stamps[0] <= stamp <= stamps[-1]]
+            found[name] = (len(meant), len(meant) - len(stamps))
     return found
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog='python -m benchmarks.recording',
+        description='Measure CPU load and lost messages of the recorder node at two 640x480 '
+        'cameras with 30 Hz and joint states with 100 Hz.',
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument('--seconds', type=float, default=20.0, help='length of the recording')
+    parser.add_argument('--images', default='raw', choices=['raw', 'jpeg'], help='storage')
+    parser.add_argument('--folder', help='where to put the temporary bag')
+    options = parser.parse_args(arguments)
+    os.environ.setdefault('ROS_DOMAIN_ID', str(random.SystemRandom().randint(1, 101)))
+    use_shipped_profile(sim=True)
+    with tempfile.TemporaryDirectory(dir=options.folder) as place:
+        print(json.dumps(measure(options.seconds, options.images, Path(place)), indent=2))
+    return 0
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())

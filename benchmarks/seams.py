@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""How smooth are the seams between chunks? The scheduler against plain publishing, in one run.
+"""Discontinuities at the seams between chunks: the scheduler against plain publishing.
 
     python -m benchmarks.seams --output seams
 
@@ -20,7 +20,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -30,17 +30,13 @@ import numpy as np
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.inference.chunk import ActionChunk
 from vla_adapter_ros.motion.scheduler import ChunkScheduler
-from vla_adapter_ros.robot.contract import (
-    RobotContract,
-    builtin_contract_path,
-    load_contract,
-)
+from vla_adapter_ros.robot.contract import RobotContract, resolve_contract
 
 # The Alicia-D's controller manager runs at 200 Hz.
-TICK = 0.005
-AFTER_SEAM = 0.2
+TICK = 0.005  # [s]
+AFTER_SEAM = 0.2  # [s]
 # The arm follows its command with this delay; the policy sees the measured joints.
-ARM_DELAY = 0.05
+ARM_DELAY = 0.05  # [s]
 CHUNK = 8
 
 
@@ -86,7 +82,7 @@ class PlainExecutor:
         if self._linear:
             self._goals = np.vstack((here, chunk.actions))
         else:
-            # The first action is commanded at once, the others a step apart.
+            # The first action is commanded immediately, the others a step apart.
             self._goals = np.vstack((chunk.actions, chunk.actions[-1:]))
         self._latency = now - chunk.observation_stamp
         self._due = now + self._steps * chunk.step_period
@@ -115,7 +111,7 @@ class SeamSettings:
     Attributes:
         seconds: simulated time.
         latency: mean time from observation to chunk [s].
-        latency_spread: uniform, ± this share of it.
+        latency_spread: uniform, ± this fraction of it.
         execute_steps: steps of a chunk before the next takes over.
         blend_steps: of the scheduler.
         bias: error of a whole chunk, standard deviation [rad].
@@ -266,7 +262,7 @@ def measure(trace: Trace) -> dict[str, float]:
         'tick_velocity_change_max_rad_s': float(np.max(near)),
         'tick_velocity_change_p99_rad_s': float(np.percentile(near, 99)),
         'acceleration_rms_rad_s2': float(np.sqrt((np.diff(speeds, axis=0) ** 2).mean()) / TICK),
-        'at_rest_share': float((np.abs(speeds).max(axis=1) < 0.01).mean()),
+        'at_rest_fraction': float((np.abs(speeds).max(axis=1) < 0.01).mean()),
         'pace': trace.pace,
         'path_error_mean_mrad': 1e3 * float(trace.errors.mean()),
     }
@@ -305,8 +301,8 @@ _ROWS = (
     ('velocity_jump_p99_rad_s', 'velocity jump at a seam, p99 [rad/s]'),
     ('tick_velocity_change_max_rad_s', 'velocity change in 5 ms after a seam, max [rad/s]'),
     ('tick_velocity_change_p99_rad_s', 'velocity change in 5 ms after a seam, p99 [rad/s]'),
-    ('acceleration_rms_rad_s2', 'acceleration, whole run, rms [rad/s²]'),
-    ('at_rest_share', 'share of time at rest'),
+    ('acceleration_rms_rad_s2', 'acceleration, rms [rad/s²]'),
+    ('at_rest_fraction', 'fraction of time at rest'),
     ('pace', 'seconds of the task done per second'),
     ('path_error_mean_mrad', 'distance from the path, mean [mrad]'),
     ('seams', 'seams'),
@@ -335,7 +331,7 @@ def plot(traces: dict[str, Trace], path: Path, joint: int = 0) -> None:
     times = np.arange(begin, end) * TICK
     for column, (name, trace) in zip(axes.T, traces.items(), strict=True):
         position = trace.positions[:, joint]
-        # What the arm is asked to do, for all alike: the change of command from tick to tick.
+        # The same measure for all: the change of command from tick to tick.
         velocity = np.gradient(position, TICK)
         for axis, values in zip(column, (position, velocity), strict=True):
             for seam in trace.seams[(trace.seams >= begin) & (trace.seams < end)]:
@@ -352,8 +348,7 @@ def plot(traces: dict[str, Trace], path: Path, joint: int = 0) -> None:
     pyplot.close(figure)
 
 
-def parser() -> argparse.ArgumentParser:
-    """Return the command line of the benchmark."""
+def _parser() -> argparse.ArgumentParser:
     defaults = SeamSettings()
     result = argparse.ArgumentParser(
         prog='python -m benchmarks.seams',
@@ -365,7 +360,7 @@ def parser() -> argparse.ArgumentParser:
     helps = {
         'seconds': 'simulated time [s]',
         'latency': 'mean inference latency [s]',
-        'latency_spread': 'latency varies by ± this share',
+        'latency_spread': 'latency varies by ± this fraction',
         'execute_steps': 'steps of a chunk before the next takes over',
         'blend_steps': "the scheduler's overlap blend",
         'bias': 'error of a whole chunk, standard deviation [rad]',
@@ -377,20 +372,19 @@ def parser() -> argparse.ArgumentParser:
         value = getattr(defaults, name)
         flag = f'--{name.replace("_", "-")}'
         result.add_argument(flag, type=type(value), default=value, help=f'{text} (%(default)s)')
-    result.add_argument('--no-plot', action='store_true', help='write no picture')
+    result.add_argument('--no-plot', action='store_true', help='write no plot')
     return result
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; returns the exit code."""
-    options = parser().parse_args(arguments)
+    options = _parser().parse_args(arguments)
     names = SeamSettings.__dataclass_fields__
     settings = SeamSettings(**{name: getattr(options, name) for name in names})
     try:
-        path = Path(options.robot)
-        contract = load_contract(path if path.suffix else builtin_contract_path(options.robot))
+        contract = resolve_contract(options.robot)
     except VLAAdapterError as error:
-        print(error, file=sys.stderr)
+        print(f'error: {error}', file=sys.stderr)
         return 2
     results, traces = compare(contract, settings)
     options.output.mkdir(parents=True, exist_ok=True)

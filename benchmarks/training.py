@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""How fast a recipe trains here, against a plain loop over the same data and network.
+"""Training speed of a recipe, against a plain loop over the same data and network.
 
     python -m benchmarks.training --config config/train/tiny_sim.yaml key=value …
 
@@ -102,9 +102,10 @@ def compare(config: TrainConfig, steps: int, warm_up: int = 3) -> dict[str, floa
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(
-        prog='python -m benchmarks.training', description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+        prog='python -m benchmarks.training',
+        description='Measure the training speed of a recipe against a plain loop over the same '
+        'data and network; prints one JSON object.',
+    )
     parser.add_argument('--config', help='recipe (YAML)')
     parser.add_argument('--steps', type=int, default=20, help='timed steps of each (20)')
     parser.add_argument('overrides', nargs='*', metavar='key=value', help='settings of training')

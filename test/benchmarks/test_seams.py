@@ -41,7 +41,7 @@ def test_scheduler_keeps_the_pace_of_the_policy_and_its_path(results):
     assert ours['path_error_mean_mrad'] < results['positions']['path_error_mean_mrad'] + 4.0
 
 
-def test_plain_executor_starts_each_chunk_anew_on_arrival():
+def test_plain_executor_starts_each_chunk_again_on_arrival():
     executor = PlainExecutor(HOME, execute_steps=4, linear=True)
     goals = line_from(HOME, slow_step())
     executor.accept(chunk_to(goals, 0.0), 0.3, HOME)
@@ -64,7 +64,7 @@ def test_policy_of_the_benchmark_sees_where_the_arm_is():
     )
 
 
-def test_command_writes_json_and_picture(tmp_path, capsys):
+def test_command_writes_json_and_plot(tmp_path, capsys):
     robot_file = str(ROBOTS / 'alicia_d.yaml')
     code = main(['--output', str(tmp_path / 'a'), '--seconds', '7', '--robot', robot_file])
     assert code == 0
