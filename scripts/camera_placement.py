@@ -1,7 +1,7 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """Draw where the two cameras of the simulated bench stand and what each of them sees.
 
-Command: `python -m camera_placement docs/images/camera_placement.png`
+The guide's image: `python scripts/camera_placement.py docs/images/camera_placement.png`
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import cv2
 import numpy as np
 
 from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.processing.captions import caption_strip
 
-_SIZE = (480, 640)
+_SIZE = (480, 640)  # height, width [px]
 _ASPECT = _SIZE[1] / _SIZE[0]
 # How far the drawn edges of a field of view reach [m].
 _REACH = {'third_person': 1.3, 'wrist': 0.3}
@@ -50,8 +51,8 @@ def camera_facts(simulation: Any, name: str) -> dict[str, float]:
     }
 
 
-def placement_picture() -> np.ndarray:
-    """Return the overview with both fields of view, and both cameras' pictures, RGB uint8."""
+def placement_image() -> tuple[np.ndarray, dict[str, dict[str, float]]]:
+    """Return overview and both cameras' views as one RGB uint8 image, and each one's facts."""
     from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
 
     simulation = ArmSimulation()
@@ -61,10 +62,10 @@ def placement_picture() -> np.ndarray:
             _labelled(simulation.render(name, *_SIZE), _caption(name, facts[name]))
             for name in simulation.camera_names
         ]
-        # After the cameras' own pictures: the two renderers cannot have the context at once.
+        # After the cameras' own views: the two renderers cannot have the context at once.
         simulation.close()
         overview = _labelled(_overview(simulation), 'the bench, with both fields of view')
-        return np.vstack([overview, np.hstack(views)])
+        return np.vstack([overview, np.hstack(views)]), facts
     finally:
         simulation.close()
 
@@ -145,24 +146,25 @@ def _connect(scene: Any, start: np.ndarray, end: np.ndarray, colour: tuple[float
     scene.ngeom += 1
 
 
-def _labelled(picture: np.ndarray, text: str) -> np.ndarray:
-    bar = np.full((34, picture.shape[1], 3), 32, np.uint8)
-    white = (235, 235, 235)
-    cv2.putText(bar, text, (10, 24), cv2.FONT_HERSHEY_SIMPLEX, 0.62, white, 1, cv2.LINE_AA)
-    return np.vstack([bar, picture])
+def _labelled(image: np.ndarray, text: str) -> np.ndarray:
+    return np.vstack([caption_strip(text, image.shape[1], height=34), image])
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Write the picture."""
-    parser = argparse.ArgumentParser(prog='camera_placement', description=__doc__.splitlines()[0])
+    """Write the image and print the placement; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog='python scripts/camera_placement.py', description=__doc__.splitlines()[0]
+    )
     parser.add_argument('out', type=Path, help='PNG file to write')
     arguments = parser.parse_args(words)
     try:
-        picture = placement_picture()
+        image, facts = placement_image()
     except VLAAdapterError as error:
-        print(f'camera_placement: {error}', file=sys.stderr)
+        print(f'error: {error}', file=sys.stderr)
         return 1
-    cv2.imwrite(str(arguments.out), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    cv2.imwrite(str(arguments.out), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    for name, values in facts.items():
+        print(_caption(name, values))
     print(f'wrote {arguments.out}')
     return 0
 

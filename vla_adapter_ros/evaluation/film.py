@@ -10,7 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-_CAPTION_HEIGHT = 26
+from vla_adapter_ros.processing.captions import caption_strip
+
 _COLOURS, _PALETTE_FRAMES = 128, 8
 
 
@@ -28,11 +29,7 @@ def side_by_side(
     row = np.concatenate(scaled, axis=1)
     if not caption:
         return row
-    strip = np.full((_CAPTION_HEIGHT, row.shape[1], 3), 24, np.uint8)
-    cv2.putText(
-        strip, caption, (8, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (235, 235, 235), 1, cv2.LINE_AA
-    )
-    return np.concatenate([row, strip])
+    return np.concatenate([row, caption_strip(caption, row.shape[1])])
 
 
 def write_gif(path: Path, frames: Sequence[np.ndarray], frames_per_second: float) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 
 from vla_adapter_ros.data.episodes import EpisodeSource
 from vla_adapter_ros.preflight.checks import FAIL, PASS, WARN, Check
+from vla_adapter_ros.processing.captions import caption_strip
 
 _SIDE = 32
 _FRAMES = 60
@@ -183,8 +184,8 @@ def picture_sheet(
         else:
             mean = np.full_like(live, 64)
         row = np.hstack([live, np.full((360, 8, 3), 255, np.uint8), mean])
-        cv2.putText(row, f'{camera}: live | mean of the data', (8, 24), cv2.FONT_HERSHEY_SIMPLEX,
-                    0.7, (255, 255, 255), 2)
+        caption = caption_strip(f'{camera}: live | mean of the data', row.shape[1])
+        row[: len(caption)] = caption
         rows.append(row)
     cv2.imwrite(str(path), cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR))
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from vla_adapter_ros.data.episodes import EpisodeSource
 from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.processing.captions import caption_strip
 
 CAPTION_HEIGHT = 18  # [px]
 RERUN_JPEG_QUALITY = 80
@@ -18,7 +19,7 @@ RERUN_JPEG_QUALITY = 80
 def contact_sheet(
     source: EpisodeSource, episodes: Sequence[int], columns: int = 8, width: int = 160
 ) -> np.ndarray:
-    """Return one picture (H, W, 3) uint8 RGB: two rows an episode, its views over time.
+    """Return one image (H, W, 3) uint8 RGB: two rows an episode, its views over time.
 
     Args:
         source: the demonstrations.
@@ -32,7 +33,8 @@ def contact_sheet(
     for number in episodes:
         episode = source.episodes[number]
         frames = np.linspace(0, episode.length - 1, columns).round().astype(int)
-        strips.append(_caption(f'{episode.key}: {episode.instruction}', columns * width))
+        text = f'{episode.key}: {episode.instruction}'
+        strips.append(caption_strip(text, columns * width, CAPTION_HEIGHT))
         for camera in source.cameras:
             views = [
                 cv2.resize(
@@ -43,17 +45,6 @@ def contact_sheet(
             ]  # fmt: skip
             strips.append(np.concatenate(views, axis=1))
     return np.concatenate(strips)
-
-
-def _caption(text: str, width: int) -> np.ndarray:
-    import cv2
-
-    strip = np.full((CAPTION_HEIGHT, width, 3), 32, np.uint8)
-    font = cv2.FONT_HERSHEY_SIMPLEX
-    # OpenCV's fonts know ASCII only.
-    plain = text.encode('ascii', 'replace').decode()
-    cv2.putText(strip, plain, (6, 13), font, 0.4, (230, 230, 230), 1, cv2.LINE_AA)
-    return strip
 
 
 def plot_episode(source: EpisodeSource, number: int, path: Path) -> None:
