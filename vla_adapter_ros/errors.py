@@ -12,6 +12,10 @@ class ContractError(VLAAdapterError):
     """A robot contract is malformed, or two contracts differ where they must agree."""
 
 
+class ConfigError(VLAAdapterError):
+    """A configuration (network, recipe) has a key or a value that is not allowed."""
+
+
 class CheckpointError(VLAAdapterError):
     """A checkpoint is missing, incomplete, or does not fit what is asked of it."""
 

@@ -14,7 +14,7 @@ from vla_adapter_ros.data.lerobot.writer import DatasetWriter
 from vla_adapter_ros.data.prepare import CachedFrames, main, prepare
 from vla_adapter_ros.data.sources import open_source
 from vla_adapter_ros.errors import DatasetError
-from vla_adapter_ros.processing.images import ImageConfig, to_model_size
+from vla_adapter_ros.processing.images import ImageConfig, resize_for_model
 
 SMALL = ImageConfig(size=32, jpeg_round_trip=False)
 LENGTHS = (9, 14)
@@ -38,7 +38,7 @@ def test_frames_are_those_of_the_source(dataset, format, workers):
     for views, row in zip(pixels, rows, strict=True):
         seed, frame = (0, row) if row < 9 else (1, row - 9)
         for camera in range(2):
-            expected = to_model_size(image(seed + camera, frame), SMALL)
+            expected = resize_for_model(image(seed + camera, frame), SMALL)
             error = np.abs(views[camera].astype(int) - expected)
             assert error.max() == 0 if format == 'raw' else error.mean() < 1.5
     np.testing.assert_array_equal(frames.actions[9:], targets(14, 1).astype(np.float32))

@@ -67,8 +67,8 @@ def node_inputs(path, robot, pipeline, times):
 def training_inputs(dataset, pipeline):
     """What training gives the network, without augmentation."""
     batch = dataset.batch(range(len(dataset)))
-    pixels = [pipeline.pixels(list(views)) for views in batch.images]
-    proprio = pipeline.proprio.normalize(batch.proprioception).astype(np.float32)
+    pixels = [pipeline.model_pixels(list(views)) for views in batch.images]
+    proprio = pipeline.proprio.normalise(batch.proprioception).astype(np.float32)
     return pixels, [pipeline.prompt_ids(text) for text in batch.instructions], proprio
 
 

@@ -10,7 +10,7 @@ from support.model_cases import GOLDEN, relative_error, tiny_inputs, tiny_model
 from vla_adapter_ros.inference.engine import Engine, EngineSettings
 from vla_adapter_ros.inference.int8 import action_error
 from vla_adapter_ros.processing.pipeline import ModelInputs
-from vla_adapter_ros.processing.statistics import Normalizer, VectorStatistics
+from vla_adapter_ros.processing.statistics import Normaliser, VectorStatistics
 
 # The statistics that the recorded run used.
 ACTION = VectorStatistics.from_dict(
@@ -59,11 +59,11 @@ def test_narrow_engine_stays_close_to_the_official_actions(recorded, case, dtype
 
 
 def test_physical_actions_are_the_official_ones(recorded):
-    actions = Normalizer(ACTION).denormalize(recorded['normalized_actions'].reshape(8, 7))
+    actions = Normaliser(ACTION).denormalise(recorded['normalized_actions'].reshape(8, 7))
     np.testing.assert_allclose(actions, recorded['actions'].reshape(8, 7), rtol=0, atol=1e-6)
 
 
 def test_normalised_proprioception_is_the_official_one(recorded):
     raw = recorded['proprio_raw'].ravel()
     expected = recorded['proprio_normalized'].ravel()
-    np.testing.assert_allclose(Normalizer(PROPRIO).normalize(raw), expected, rtol=0, atol=1e-7)
+    np.testing.assert_allclose(Normaliser(PROPRIO).normalise(raw), expected, rtol=0, atol=1e-7)

@@ -14,9 +14,9 @@ from support.policy_cases import ONE_THREAD, alicia, observation
 from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.inference.int8 import action_error
 from vla_adapter_ros.inference.policy import Policy
-from vla_adapter_ros.inference.provenance import checkpoint_fingerprint
 from vla_adapter_ros.processing.images import DINO_STATISTICS, preprocess
 from vla_adapter_ros.processing.tokenizer import Tokenizer
+from vla_adapter_ros.weights.directory import checkpoint_fingerprint
 
 
 @pytest.fixture(scope='module')

@@ -16,7 +16,7 @@ from support.model_cases import (
     tiny_model,
 )
 from vla_adapter_ros.architecture.config import PolicyConfig
-from vla_adapter_ros.inference.reference import UpstreamForm
+from vla_adapter_ros.inference.reference import ReferenceForward
 from vla_adapter_ros.inference.session import InferenceSession
 from vla_adapter_ros.model.vla import VLAAdapter
 
@@ -56,7 +56,7 @@ def test_session_gives_the_recorded_actions():
 @pytest.mark.parametrize('kind', ['pro', 'original'])
 def test_released_form_with_its_dead_work_gives_the_same_actions(kind):
     model, inputs = tiny_model(kind), tiny_inputs()
-    assert relative_error(UpstreamForm(model)(**inputs), model.predict(**inputs)) < TOLERANCE
+    assert relative_error(ReferenceForward(model)(**inputs), model.predict(**inputs)) < TOLERANCE
 
 
 @pytest.mark.parametrize(
@@ -69,12 +69,12 @@ def test_released_form_with_its_dead_work_gives_the_same_actions(kind):
         {'num_images': 1},
         {'num_images': 3},
         {'policy': PolicyConfig(kind='original', heads=4)},
-        {'policy': PolicyConfig(heads=4, conditions='raw')},
-        {'policy': PolicyConfig(heads=4, conditions='action_query')},
-        {'policy': PolicyConfig(kind='original', heads=4, conditions='action_query')},
-        {'policy': PolicyConfig(heads=4, condition_layers='middle')},
-        {'policy': PolicyConfig(heads=4, condition_layers=(3, 1, 2, 0))},
-        {'policy': PolicyConfig(heads=4, raw_gate='one', query_gate='tanh')},
+        {'policy': PolicyConfig(heads=4, features='raw')},
+        {'policy': PolicyConfig(heads=4, features='query')},
+        {'policy': PolicyConfig(kind='original', heads=4, features='query')},
+        {'policy': PolicyConfig(heads=4, feature_layers='middle')},
+        {'policy': PolicyConfig(heads=4, feature_layers=(3, 1, 2, 0))},
+        {'policy': PolicyConfig(heads=4, raw_gate='none', query_gate='tanh')},
         {'policy': PolicyConfig(heads=4, num_task_tokens=30)},
         {'policy': PolicyConfig(heads=4, num_task_tokens=36), 'num_images': 2},
     ],
@@ -108,7 +108,7 @@ def test_a_prompt_padded_to_a_bucket_changes_nothing(use_film):
 
 
 def test_layers_above_the_highest_one_read_do_not_run():
-    config = small_config(policy=PolicyConfig(heads=4, condition_layers='first'))
+    config = small_config(policy=PolicyConfig(heads=4, feature_layers='first'))
     model = awake(config)
     ran = []
     for index, layer in enumerate(model.decoder.layers):

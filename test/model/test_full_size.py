@@ -13,7 +13,7 @@ import torch
 
 from support.model_cases import relative_error
 from vla_adapter_ros.architecture.config import VLAAdapterConfig
-from vla_adapter_ros.inference.reference import UpstreamForm
+from vla_adapter_ros.inference.reference import ReferenceForward
 from vla_adapter_ros.inference.session import InferenceSession
 from vla_adapter_ros.model.vla import VLAAdapter
 
@@ -72,7 +72,7 @@ def test_loading_peaks_at_little_more_than_the_weights(full_model, tmp_path):
 def test_session_gives_the_released_forms_actions_in_four_fifths_of_its_time(full_model):
     model = full_model.float()
     pixels, ids, proprio = full_inputs()
-    session, released = InferenceSession(model), UpstreamForm(model)
+    session, released = InferenceSession(model), ReferenceForward(model)
     prompt = session.prompt(ids)
     wanted, upstream_seconds = _cpu_seconds(lambda: released(pixels, ids, proprio))
     actions, session_seconds = _cpu_seconds(lambda: session(pixels, prompt, proprio))

@@ -21,8 +21,8 @@ from vla_adapter_ros.architecture.config import (
     VisionTowerConfig,
     VLAAdapterConfig,
 )
+from vla_adapter_ros.model.bridge import policy_tables
 from vla_adapter_ros.model.policy import BridgePolicy
-from vla_adapter_ros.model.rope import policy_tables
 
 TOLERANCE = 1e-5
 
@@ -110,7 +110,7 @@ def test_bf16_network_stays_within_bf16_noise_of_float32():
     # The released classes differ by 0.077 between bf16 and float32 on this case.
     assert np.abs(actions.numpy() - recorded).max() < 0.2
     pinned = tiny_model('pro').to(torch.bfloat16)
-    pinned.policy.network.rope_dtype = 'float32'
+    pinned.policy.network.rope_precision = 'float32'
     assert not torch.equal(pinned.predict(**inputs), actions)
 
 

@@ -8,14 +8,14 @@ import torch
 
 from support.model_cases import relative_error, small_batch, small_config
 from vla_adapter_ros.architecture.config import (
-    ConfigError,
     LanguageConfig,
     PolicyConfig,
     VisionTowerConfig,
     VLAAdapterConfig,
 )
-from vla_adapter_ros.architecture.presets import PRESETS
+from vla_adapter_ros.errors import ConfigError
 from vla_adapter_ros.model.vla import VLAAdapter
+from vla_adapter_ros.weights.official import LANGUAGE_MODELS
 
 
 def policy(**changes) -> dict:
@@ -25,18 +25,18 @@ def policy(**changes) -> dict:
 CONV = {'width': 32, 'depth': 3, 'heads': 2, 'mlp_hidden': 64, 'patch': 8, 'image_size': 32}
 VARIANTS = {
     # Table 2 and Figure 8: which states, from which layers
-    'raw features': policy(conditions='raw'),
-    'query features': policy(conditions='action_query'),
-    'first layer': policy(condition_layers='first'),
-    'middle layer': policy(condition_layers='middle'),
-    'last layer': policy(condition_layers='last'),
-    'layer 3': policy(condition_layers=3),
-    'raw features of the middle layer': policy(conditions='raw', condition_layers='middle'),
-    'queries of the last layer': policy(conditions='action_query', condition_layers='last'),
+    'raw features': policy(features='raw'),
+    'query features': policy(features='query'),
+    'first layer': policy(feature_layers='first'),
+    'middle layer': policy(feature_layers='middle'),
+    'last layer': policy(feature_layers='last'),
+    'layer 3': policy(feature_layers=3),
+    'raw features of the middle layer': policy(features='raw', feature_layers='middle'),
+    'queries of the last layer': policy(features='query', feature_layers='last'),
     # Table 8: injection degrees
-    'raw features at full degree': policy(raw_gate='one'),
+    'raw features at full degree': policy(raw_gate='none'),
     'learned degree on queries': policy(query_gate='tanh'),
-    'learned degree on queries only': policy(raw_gate='one', query_gate='tanh'),
+    'learned degree on queries only': policy(raw_gate='none', query_gate='tanh'),
     # Table 7: number of queries
     '1 query': {'num_queries': 1, 'aligned_slices': True},
     '512 queries': {'num_queries': 512},
@@ -45,12 +45,12 @@ VARIANTS = {
     '3 cameras': {'num_images': 3},
     # Appendix B, and the two released policies
     'dit': policy(kind='dit'),
-    'dit on queries': policy(kind='dit', conditions='action_query', query_gate='tanh'),
+    'dit on queries': policy(kind='dit', features='query', query_gate='tanh'),
     'original': policy(kind='original'),
     'pro': policy(kind='pro'),
     'wide policy': policy(width=48, blocks=2),
     # vision
-    'film': {'use_film': True, 'film_norm': True},
+    'film': {'use_film': True},
     'one tower': {'vision': (VisionTowerConfig(**CONV),)},
     'conv stem with keypoints and film': {
         'vision': (VisionTowerConfig(stem='conv', keypoints=8, pool=2, **CONV),),
@@ -110,9 +110,9 @@ def unread(config: VLAAdapterConfig, model: VLAAdapter) -> list[str]:
 
 
 def test_policy_on_raw_features_has_no_queries_and_on_queries_no_raw_layers():
-    raw = VLAAdapter.from_config(small_config(**policy(conditions='raw')))
+    raw = VLAAdapter.from_config(small_config(**policy(features='raw')))
     assert raw.action_queries is None
-    queries = VLAAdapter.from_config(small_config(**policy(conditions='action_query')))
+    queries = VLAAdapter.from_config(small_config(**policy(features='query')))
     names = [name for name, _ in queries.policy.named_parameters()]
     assert not any('k_task' in name or name.endswith('.gating_factor') for name in names)
 
@@ -129,23 +129,19 @@ def test_layers_of_blocks():
     assert config.layer_of_block == tuple(range(1, 25))
 
     def layers(value):
-        return set(config.replace(policy=PolicyConfig(condition_layers=value)).layer_of_block)
+        return set(config.replace(policy=PolicyConfig(feature_layers=value)).layer_of_block)
 
     assert [layers(v) for v in ('first', 'middle', 'last', 7)] == [{1}, {12}, {24}, {7}]
 
 
-@pytest.mark.parametrize(
-    ('name', 'millions'),
-    [('full', 1389.6), ('prismatic-llama2-7b', None), ('openvla-7b', None), ('tiny', None)],
-)
-def test_presets_build_without_weights(name, millions):
-    model = VLAAdapter.from_config(PRESETS[name](), device='meta')
+def test_the_released_size_and_llama_7b_build_without_weights():
+    model = VLAAdapter.from_config(VLAAdapterConfig.full(), device='meta')
     count = sum(parameter.numel() for parameter in model.parameters()) / 1e6
-    if millions:
-        assert count == pytest.approx(millions, abs=0.1)
-    if '7b' in name:
-        decoder = sum(parameter.numel() for parameter in model.decoder.parameters()) / 1e9
-        assert decoder == pytest.approx(6.74 - 0.131, abs=0.01)  # without its LM head
+    assert count == pytest.approx(1389.6, abs=0.1)
+    config = VLAAdapterConfig(language=LANGUAGE_MODELS['llama'])
+    decoder = VLAAdapter.from_config(config, device='meta').decoder
+    count = sum(parameter.numel() for parameter in decoder.parameters()) / 1e9
+    assert count == pytest.approx(6.74 - 0.131, abs=0.01)  # without its LM head
 
 
 def test_released_sizes_are_the_released_tensors():
@@ -165,15 +161,18 @@ def test_released_sizes_are_the_released_tensors():
     ('build', 'message'),
     [
         (lambda: PolicyConfig(kind='mlp'), "PolicyConfig.kind: got 'mlp', allowed are"),
-        (lambda: PolicyConfig(conditions='all'), 'PolicyConfig.conditions'),
+        (lambda: PolicyConfig(features='all'), 'PolicyConfig.features'),
         (lambda: small_config(num_queries=0), 'num_queries: got 0'),
-        (lambda: small_config(**policy(condition_layers=9)), 'got layer 9, allowed are 0 to 4'),
-        (lambda: small_config(**policy(condition_layers=(1, 2))), '2 layers for 4 policy blocks'),
+        (lambda: small_config(**policy(feature_layers=9)), 'got layer 9, allowed are 0 to 4'),
+        (lambda: small_config(**policy(feature_layers=(1, 2))), '2 layers for 4 policy blocks'),
         (lambda: small_config(**policy(blocks=5)), '5 blocks read one layer each'),
         (lambda: small_config(**policy(heads=5)), '5 heads do not divide the width 32'),
         (lambda: VisionTowerConfig(**(CONV | {'patch': 7})), '7 does not divide the image size'),
         (lambda: small_config(vision=()), 'got 0 towers'),
-        (lambda: VLAAdapterConfig.from_dict({'chunk': 8}), "unknown keys \\['chunk'\\]"),
+        (
+            lambda: VLAAdapterConfig.from_dict({'chunk': 8}),
+            r"unknown keys \['chunk'\], allowed are .*'chunk_size'",
+        ),
         (lambda: small_config(**policy(kind='original', width=16)), 'original'),
     ],
 )
@@ -185,5 +184,29 @@ def test_impossible_configurations_are_refused_with_the_reason(build, message):
 def test_configuration_survives_json():
     import json
 
-    config = small_config(use_film=True, **policy(condition_layers=(1, 2, 3, 4)))
+    config = small_config(use_film=True, **policy(feature_layers=(1, 2, 3, 4)))
     assert VLAAdapterConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+def test_fields_are_overridden_by_name_in_whichever_section_has_them():
+    changed = small_config().override(num_images=1, rope_precision='run', layers=5, registers=3)
+    assert changed.num_images == 1
+    assert changed.policy == PolicyConfig(kind='pro', heads=4, rope_precision='run')
+    assert changed.language.layers == 5
+    assert [tower.registers for tower in changed.vision] == [3, 3]
+    given = PolicyConfig(kind='original', heads=2)
+    whole = small_config().override(policy=given, raw_gate='none')
+    assert whole.policy == PolicyConfig(kind='original', heads=2, raw_gate='none')
+
+
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'heads': 2}, r"heads: a field of \['vision', 'language', 'policy'\]"),
+        ({'rope_tables': 'run'}, "unknown field 'rope_tables', allowed are .*'rope_precision'"),
+        ({'rope_precision': 'dtype'}, "PolicyConfig.rope_precision: got 'dtype', allowed are"),
+    ],
+)
+def test_overrides_that_fit_no_field_are_refused_with_the_reason(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        small_config().override(**changes)

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from support.model_cases import TINY_DINO, TINY_SIGLIP, fill_by_formula, formula_input, small_batch
-from vla_adapter_ros.architecture.config import ConfigError, VisionTowerConfig, VLAAdapterConfig
-from vla_adapter_ros.model.small.film_language import average
+from vla_adapter_ros.architecture.config import VisionTowerConfig, VLAAdapterConfig
+from vla_adapter_ros.errors import ConfigError
+from vla_adapter_ros.model.small.film import mean_embedding
 from vla_adapter_ros.model.small.initialise import grid_positions
 from vla_adapter_ros.model.small.stem import KeypointToken
 from vla_adapter_ros.model.vision import VisionBackbone, VisionTower
@@ -168,7 +169,7 @@ def test_film_averages_the_real_tokens_only():
     model = VLAAdapter.from_config(config)
     embedded = formula_input('embedded', (2, 5, 128))
     mask = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]])
-    average = model.film_language(embedded, mask)
+    average = model.film_vector(embedded, mask)
     torch.testing.assert_close(average[0], embedded[0, :3].mean(0))
     torch.testing.assert_close(average[1], embedded[1].mean(0))
 
@@ -237,7 +238,7 @@ def test_grid_positions_are_distinct_and_of_the_stated_scale():
 
 
 def piecewise_model() -> VLAAdapter:
-    return VLAAdapter.from_config(VLAAdapterConfig.tiny(use_film=True, film_words=3))
+    return VLAAdapter.from_config(VLAAdapterConfig.tiny(use_film=True, film_segment_tokens=3))
 
 
 def test_film_by_pieces_tells_apart_what_the_average_cannot():
@@ -245,8 +246,8 @@ def test_film_by_pieces_tells_apart_what_the_average_cannot():
     ids = torch.tensor([[5, 6, 7, 8, 9, 10], [5, 9, 7, 8, 6, 10]])  # two words change places
     embedded = model.decoder.embed_tokens(ids)
     with torch.no_grad():
-        told = model.film_language(embedded, None)
-    whole = average(embedded, None)
+        told = model.film_vector(embedded, None)
+    whole = mean_embedding(embedded, None)
     torch.testing.assert_close(whole[0], whole[1])
     assert (told[0] - told[1]).abs().max() > 1e-2
 
@@ -256,7 +257,7 @@ def test_what_film_by_pieces_is_told_of_a_word_is_the_same_in_every_sentence():
     ids = torch.tensor([[5, 6, 7, 0, 0, 0], [5, 6, 7, 8, 9, 10]])
     mask = torch.tensor([[1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 1, 1]])
     with torch.no_grad():
-        told = model.film_language(model.decoder.embed_tokens(ids), mask)
+        told = model.film_vector(model.decoder.embed_tokens(ids), mask)
     first, rest = told[:, :128], told[:, 128:]
     torch.testing.assert_close(first[0], first[1])
     assert not rest[0].any() and rest[1, :128].any()
@@ -267,15 +268,13 @@ def test_film_by_pieces_does_not_see_padding_and_takes_long_prompts():
     ids = torch.arange(1, 41)[None]
     mask = (ids <= 31).long()
     with torch.no_grad():
-        padded = model.film_language(model.decoder.embed_tokens(ids), mask)
-        plain = model.film_language(model.decoder.embed_tokens(ids[:, :31]), None)
+        padded = model.film_vector(model.decoder.embed_tokens(ids), mask)
+        plain = model.film_vector(model.decoder.embed_tokens(ids[:, :31]), None)
     assert plain.shape == (1, model.config.film_width)
     torch.testing.assert_close(padded, plain)
 
 
-@pytest.mark.parametrize(
-    ('film', 'norm', 'words'), [(False, False, 3), (True, False, -1), (True, True, 3)]
-)
-def test_pieces_without_meaning_are_refused(film, norm, words):
-    with pytest.raises(ConfigError, match='film_words'):
-        VLAAdapterConfig.tiny(use_film=film, film_norm=norm, film_words=words)
+@pytest.mark.parametrize(('film', 'tokens'), [(False, 3), (True, -1)])
+def test_impossible_film_segments_are_refused(film, tokens):
+    with pytest.raises(ConfigError, match='film_segment_tokens'):
+        VLAAdapterConfig.tiny(use_film=film, film_segment_tokens=tokens)

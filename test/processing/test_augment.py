@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from vla_adapter_ros.processing import augment as ours
-from vla_adapter_ros.processing.augment import AugmentConfig, augment, normalize_pixels
-from vla_adapter_ros.processing.images import ImageConfig, to_pixels
+from vla_adapter_ros.processing.augment import AugmentConfig, augment, normalise_pixels
+from vla_adapter_ros.processing.images import ImageConfig, crop_and_normalise
 
 GOLDEN = Path(__file__).parents[1] / 'golden'
 
@@ -81,5 +81,5 @@ def test_crops_leave_the_diagonal_unless_the_official_fault_is_asked_for(monkeyp
 def test_normalised_pixels_equal_those_of_evaluation(tensorflow):
     image = tensorflow['shrink_resized']
     config = ImageConfig(size=56, crop_area=1.0)
-    batch = normalize_pixels(planes(image[None]), config)
-    np.testing.assert_array_equal(batch[0].numpy(), to_pixels(image, config))
+    batch = normalise_pixels(planes(image[None]), config)
+    np.testing.assert_array_equal(batch[0].numpy(), crop_and_normalise(image, config))

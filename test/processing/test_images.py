@@ -18,10 +18,10 @@ from vla_adapter_ros.processing.images import (
     OWN_IMAGES,
     ImageConfig,
     centre_crop,
+    crop_and_normalise,
     jpeg_round_trip,
     preprocess,
-    to_model_size,
-    to_pixels,
+    resize_for_model,
 )
 from vla_adapter_ros.processing.resize import lanczos3, lanczos_matrix
 
@@ -81,7 +81,8 @@ def test_bicubic_resize_is_bit_equal_to_the_official_processor(processor):
 
 def test_default_is_the_whole_official_chain(tensorflow):
     config = ImageConfig(size=56)
-    expected = to_pixels(tensorflow['shrink_cropped'], ImageConfig(size=56, crop_area=1.0))
+    uncropped = ImageConfig(size=56, crop_area=1.0)
+    expected = crop_and_normalise(tensorflow['shrink_cropped'], uncropped)
     pixels = preprocess(tensorflow['shrink_image'], config)
     # One level is 1/255/0.2236 = 0.0175 after normalisation.
     assert (np.abs(pixels - expected) > 1e-6).mean() < 1e-3
@@ -90,12 +91,12 @@ def test_default_is_the_whole_official_chain(tensorflow):
 
 def test_image_of_model_size_is_neither_compressed_nor_resized(processor):
     image = processor['image']
-    np.testing.assert_array_equal(to_model_size(image, ImageConfig()), image)
+    np.testing.assert_array_equal(resize_for_model(image, ImageConfig()), image)
 
 
 def test_own_images_skip_the_jpeg_round_trip(photo):
-    np.testing.assert_array_equal(to_model_size(photo, OWN_IMAGES), lanczos3(photo, 224))
-    assert (to_model_size(photo, ImageConfig()) != to_model_size(photo, OWN_IMAGES)).any()
+    np.testing.assert_array_equal(resize_for_model(photo, OWN_IMAGES), lanczos3(photo, 224))
+    assert (resize_for_model(photo, ImageConfig()) != resize_for_model(photo, OWN_IMAGES)).any()
 
 
 @pytest.mark.parametrize('size_in', (1, 7, 224, 480, 640, 1080))
@@ -107,7 +108,7 @@ def test_resize_weights_sum_to_one(size_in):
 @pytest.mark.parametrize('shape', ((1, 1), (5, 700), (224, 640), (480, 224)))
 def test_any_size_is_resized_and_constant_stays_constant(shape):
     image = np.full((*shape, 3), (3, 130, 255), np.uint8)
-    resized = to_model_size(image, OWN_IMAGES)
+    resized = resize_for_model(image, OWN_IMAGES)
     assert resized.shape == (224, 224, 3)
     assert (resized == (3, 130, 255)).all()
 
@@ -116,10 +117,10 @@ def test_any_size_is_resized_and_constant_stays_constant(shape):
 def test_rotation_is_clockwise(photo, degrees):
     square = photo[:48, :48]
     config = ImageConfig(size=48, rotate=degrees)
-    rotated = to_model_size(square, config)
+    rotated = resize_for_model(square, config)
     corner = {90: rotated[0, -1], 180: rotated[-1, -1], 270: rotated[-1, 0]}[degrees]
     np.testing.assert_array_equal(corner, square[0, 0])
-    np.testing.assert_array_equal(to_model_size(square, config, rotate=0), square)
+    np.testing.assert_array_equal(resize_for_model(square, config, rotate=0), square)
 
 
 def test_input_is_never_changed(photo):

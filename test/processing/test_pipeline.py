@@ -65,8 +65,8 @@ def test_cameras_come_in_the_checkpoints_order_and_rotation(pipeline):
 
 def test_cached_images_give_the_same_pixels(pipeline):
     seen = observation()
-    stored = pipeline.model_size_images(seen.images)
-    np.testing.assert_array_equal(pipeline.pixels(stored), pipeline(seen).pixel_values)
+    stored = pipeline.resized_views(seen.images)
+    np.testing.assert_array_equal(pipeline.model_pixels(stored), pipeline(seen).pixel_values)
 
 
 def test_prompt_is_tokenised_once_and_cannot_be_changed(pipeline):

@@ -18,7 +18,7 @@ from vla_adapter_ros.processing.grippers import (
     libero_commands,
     libero_training_actions,
 )
-from vla_adapter_ros.processing.statistics import Normalizer, Statistics, VectorStatistics
+from vla_adapter_ros.processing.statistics import Normaliser, Statistics, VectorStatistics
 
 Q01 = np.array([-0.54, -0.87, 0.0])
 Q99 = np.array([0.94, 0.83, 1.0])
@@ -42,48 +42,48 @@ def entry():
     return {'action': vector().to_dict(), 'proprio': vector(mask=None).to_dict()}
 
 
-def test_denormalize_is_the_official_formula_and_leaves_masked_dimensions():
+def test_denormalise_is_the_official_formula_and_leaves_masked_dimensions():
     values = np.array([[0.5, -1.2, 0.7], [0.0, 3.0, -9.0]])
-    result = Normalizer(vector()).denormalize(values)
+    result = Normaliser(vector()).denormalise(values)
     expected = 0.5 * (values + 1) * (Q99 - Q01 + 1e-8) + Q01
     expected[:, 2] = values[:, 2]
     np.testing.assert_array_equal(result, expected)
     assert result.dtype == np.float64
 
 
-def test_normalize_is_the_official_formula_clipped():
+def test_normalise_is_the_official_formula_clipped():
     values = np.array([0.3, 5.0, 0.7])
-    result = Normalizer(vector()).normalize(values)
+    result = Normaliser(vector()).normalise(values)
     first = 2 * (0.3 + 0.54) / (0.94 + 0.54 + 1e-8) - 1
     np.testing.assert_array_equal(result, [first, 1.0, 0.7])
 
 
 def test_bounds_use_minimum_and_maximum():
-    result = Normalizer(vector(), 'bounds').normalize([1.0, 0.0, 0.0])
+    result = Normaliser(vector(), 'bounds').normalise([1.0, 0.0, 0.0])
     np.testing.assert_allclose(result, 0.0, atol=1e-8)
 
 
 def test_normal_uses_mean_and_deviation_and_does_not_clip():
-    normalizer = Normalizer(vector(), 'normal')
-    np.testing.assert_allclose(normalizer.normalize([10.1, 0.2, 4.0]), [10.0, 0.0, 4.0])
-    np.testing.assert_allclose(normalizer.denormalize([10.0, 0.0, 4.0]), [10.1, 0.2, 4.0])
+    normaliser = Normaliser(vector(), 'normal')
+    np.testing.assert_allclose(normaliser.normalise([10.1, 0.2, 4.0]), [10.0, 0.0, 4.0])
+    np.testing.assert_allclose(normaliser.denormalise([10.0, 0.0, 4.0]), [10.1, 0.2, 4.0])
 
 
 @pytest.mark.parametrize('mode', ('bounds_q99', 'bounds', 'normal'))
 @settings(deadline=None)  # a busy machine is no error
 @given(values=arrays(float, (4, 3), elements=st.floats(-0.5, 0.8)))
-def test_denormalize_undoes_normalize_inside_the_bounds(mode, values):
-    normalizer = Normalizer(vector(), mode)
-    back = normalizer.denormalize(normalizer.normalize(values))
+def test_denormalise_undoes_normalise_inside_the_bounds(mode, values):
+    normaliser = Normaliser(vector(), mode)
+    back = normaliser.denormalise(normaliser.normalise(values))
     np.testing.assert_allclose(back, values, atol=1e-12)
 
 
 def test_constant_dimension_is_zero_in_training_and_minus_one_in_official_evaluation():
     same = np.full(3, 0.4)
     still = vector(min=same, max=same, q01=same, q99=same, mask=None)
-    assert (Normalizer(still).normalize(same) == -1.0).all()
-    assert (Normalizer(still, zero_constant=True).normalize(same) == 0.0).all()
-    back = Normalizer(still, zero_constant=True).denormalize(np.zeros(3))
+    assert (Normaliser(still).normalise(same) == -1.0).all()
+    assert (Normaliser(still, zero_constant=True).normalise(same) == 0.0).all()
+    back = Normaliser(still, zero_constant=True).denormalise(np.zeros(3))
     np.testing.assert_allclose(back, 0.4, atol=1e-7)
 
 
@@ -91,10 +91,10 @@ def test_constant_dimension_is_zero_in_training_and_minus_one_in_official_evalua
 def test_a_constant_dimension_that_is_not_normalised_comes_back_as_it_was(mode):
     """A gripper that is open in every demonstration must not be learned as closed."""
     open_gripper = vector(min=np.array([-1.0, -2.0, 1.0]), max=np.array([3.0, 2.0, 1.0]))
-    normalizer = Normalizer(open_gripper, mode, zero_constant=True)
+    normaliser = Normaliser(open_gripper, mode, zero_constant=True)
     values = np.array([0.1, 0.2, 1.0])
-    assert normalizer.normalize(values)[2] == 1.0
-    np.testing.assert_allclose(normalizer.denormalize(normalizer.normalize(values)), values)
+    assert normaliser.normalise(values)[2] == 1.0
+    np.testing.assert_allclose(normaliser.denormalise(normaliser.normalise(values)), values)
 
 
 def test_statistics_of_data_are_quantiles_over_all_rows():
@@ -105,14 +105,14 @@ def test_statistics_of_data_are_quantiles_over_all_rows():
 
 def test_wrong_length_is_refused():
     with pytest.raises(ObservationError, match='3 dimensions'):
-        Normalizer(vector()).normalize(np.zeros(4))
+        Normaliser(vector()).normalise(np.zeros(4))
 
 
 def test_unknown_mode_and_missing_mean_are_refused():
     with pytest.raises(CheckpointError, match='q99'):
-        Normalizer(vector(), 'quantiles')
+        Normaliser(vector(), 'quantiles')
     with pytest.raises(CheckpointError, match='finite'):
-        Normalizer(vector(mean=np.full(3, np.nan)), 'normal')
+        Normaliser(vector(mean=np.full(3, np.nan)), 'normal')
 
 
 def test_file_of_one_dataset_needs_no_key(tmp_path):
@@ -159,9 +159,9 @@ def test_file_without_minimum_serves_quantiles_only():
     data = {k: v for k, v in vector().to_dict().items() if k in ('q01', 'q99', 'mask')}
     found = VectorStatistics.from_dict(data, 'here')
     assert found.to_dict() == data
-    Normalizer(found, 'bounds_q99')
+    Normaliser(found, 'bounds_q99')
     with pytest.raises(CheckpointError, match='no finite min and max'):
-        Normalizer(found, 'bounds')
+        Normaliser(found, 'bounds')
 
 
 def test_unreadable_and_empty_files_are_refused(tmp_path):

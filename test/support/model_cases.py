@@ -94,7 +94,7 @@ def small_config(**changes) -> VLAAdapterConfig:
         'language': LanguageConfig(
             vocab_size=64, hidden=32, layers=4, heads=4, kv_heads=2, mlp_hidden=64
         ),
-        'policy': PolicyConfig(kind='pro', heads=4, rope_tables='float32'),
+        'policy': PolicyConfig(kind='pro', heads=4, rope_precision='float32'),
         'num_queries': 6,
         'proprio_dim': 7,
     }

@@ -183,7 +183,7 @@ def test_a_variant_that_fails_is_named_and_does_not_stop_the_others(
     tried = []
 
     def run_trial(config, judging):
-        tried.append(config.model['policy']['conditions'])
+        tried.append(config.model['policy']['features'])
         if len(tried) == 1:
             raise VLAAdapterError('loss is nan at step 2')
         return result(5)
@@ -202,7 +202,7 @@ def test_more_training_seeds_go_on_from_what_is_there(dataset, tmp_path, monkeyp
     trained = []
 
     def run_trial(config, judging):
-        trained.append((config.seed, config.model['policy']['conditions'], config.output_dir))
+        trained.append((config.seed, config.model['policy']['features'], config.output_dir))
         return result(config.seed)
 
     monkeypatch.setattr(ablation, 'run_trial', run_trial)

@@ -91,8 +91,8 @@ def test_lora_is_on_every_linear_layer_of_the_backbone_and_all_of_them_get_a_gra
 
 @pytest.mark.parametrize('mode', ['frozen', 'lora', 'full'])
 @pytest.mark.parametrize('changes', [
-    {'condition_layers': 'first'}, {'condition_layers': 'middle'}, {'conditions': 'raw'},
-    {'conditions': 'action_query'}, {'kind': 'original'}, {'kind': 'dit'},
+    {'feature_layers': 'first'}, {'feature_layers': 'middle'}, {'features': 'raw'},
+    {'features': 'query'}, {'kind': 'original'}, {'kind': 'dit'},
 ], ids=str)
 def test_everything_that_trains_gets_a_gradient_in_every_variant(mode, changes):
     base = VLAAdapterConfig.tiny()

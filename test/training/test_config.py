@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.errors import ConfigError, VLAAdapterError
 from vla_adapter_ros.model import VLAAdapterConfig
 from vla_adapter_ros.training.config import TrainConfig, load_config
-from vla_adapter_ros.training.config_loader import ConfigError, build, describe, to_dict
+from vla_adapter_ros.training.config_loader import build, describe, to_dict
 from vla_adapter_ros.training.model_setup import network_config
 
 

@@ -6,8 +6,8 @@ from __future__ import annotations
 import pytest
 
 from support.training_samples import TEXTS, config, make_dataset
+from vla_adapter_ros.errors import ConfigError
 from vla_adapter_ros.training.assembly import assemble
-from vla_adapter_ros.training.config_loader import ConfigError
 
 
 @pytest.fixture(scope='module')

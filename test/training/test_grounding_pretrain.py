@@ -11,10 +11,9 @@ import pytest
 import torch
 
 from support.grounding_samples import SMALL, squares
-from vla_adapter_ros.errors import CheckpointError, VLAAdapterError
+from vla_adapter_ros.errors import CheckpointError, ConfigError, VLAAdapterError
 from vla_adapter_ros.model import VLAAdapter
 from vla_adapter_ros.training.config import load_config
-from vla_adapter_ros.training.config_loader import ConfigError
 from vla_adapter_ros.training.experiments.grounding.loss import (
     WEIGHTS,
     found,

@@ -11,12 +11,11 @@ import torch
 
 from support.grounding_samples import SMALL, squares
 from support.training_samples import config, make_dataset, weights
-from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.errors import ConfigError, DatasetError
 from vla_adapter_ros.model import VLAAdapter
 from vla_adapter_ros.processing.tokenizer import Tokenizer
 from vla_adapter_ros.training import train
 from vla_adapter_ros.training.assembly import assemble
-from vla_adapter_ros.training.config_loader import ConfigError
 from vla_adapter_ros.training.experiments.grounding.batches import SceneBatches
 from vla_adapter_ros.training.experiments.grounding.loss import found, scene_scores
 from vla_adapter_ros.training.experiments.grounding.scenes import (

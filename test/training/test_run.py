@@ -85,7 +85,7 @@ def test_a_turned_camera_is_turned_on_the_robot_too(tmp_path):
     policy = Policy.from_pretrained(last, device='cpu')
     raw = next(data_samples.observations(1, 0))
     stored = open_dataset(data, images=policy.pipeline.config.images).batch([0]).images[0]
-    seen = policy.pipeline.model_size_images(raw.images)
+    seen = policy.pipeline.resized_views(raw.images)
     np.testing.assert_array_equal(seen[0], stored[0])
     np.testing.assert_array_equal(seen[1], stored[1])
 
@@ -412,6 +412,6 @@ def test_a_diffusion_policy_can_say_the_largest_action_of_the_data(
     parts = assemble(config(dataset, tmp_path, *more), progress=False)
     limit = parts.model.config.policy.action_limit
     every = parts.mixture.datasets[0]
-    actions = parts.maker.actions.normalize(every.chunks(np.arange(len(every)))[0])
+    actions = parts.maker.actions.normalise(every.chunks(np.arange(len(every)))[0])
     assert limit >= np.abs(actions).max() - 1e-3
     assert (limit > 1.0) == above

@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from support.checkpoint_cases import STATISTICS, TOWERS, official_tensors, write_official
 from support.model_cases import relative_error, small_batch, small_config, tiny_inputs, tiny_model
-from vla_adapter_ros.errors import CheckpointError
+from vla_adapter_ros.errors import CheckpointError, ConfigError
 from vla_adapter_ros.model import VLAAdapter
+from vla_adapter_ros.model.bridge import policy_tables
 from vla_adapter_ros.weights.directory import read_checkpoint_metadata
 
 
@@ -179,6 +180,25 @@ def test_sizes_that_official_files_do_not_record_can_be_given(tmp_path):
     write_official(tmp_path, 'pro')
     model = VLAAdapter.from_pretrained(tmp_path, vision_towers=TOWERS, chunk_size=5, num_images=1)
     assert (model.config.chunk_size, model.config.num_task_tokens) == (5, 256)
+
+
+def test_fields_of_sections_can_be_overridden_in_either_format(tmp_path):
+    write_official(tmp_path / 'official', 'pro')
+    VLAAdapter.from_config(small_config()).save_pretrained(tmp_path / 'own')
+    for name, options in (('official', {'vision_towers': TOWERS}), ('own', {})):
+        for precision, dtype in (('run', torch.float32), ('bfloat16', torch.bfloat16)):
+            model = VLAAdapter.from_pretrained(
+                tmp_path / name, rope_precision=precision, **options
+            )
+            assert model.config.policy.rope_precision == precision
+            network, like = model.policy.network, torch.zeros(1)
+            head_dim = model.config.policy_width // model.config.policy.heads
+            cos, sin = network.tables(65, 512, like)[2]
+            assert cos.dtype == torch.float32
+            wanted = policy_tables(512, head_dim, dtype, like.device)
+            assert torch.equal(cos, wanted[0].float()) and torch.equal(sin, wanted[1].float())
+        with pytest.raises(ConfigError, match="unknown field 'rope_table'"):
+            VLAAdapter.from_pretrained(tmp_path / name, rope_table='run', **options)
 
 
 def test_conversion_round_trip_gives_back_every_tensor(tmp_path):

@@ -1,9 +1,10 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""What shape the network has, as frozen dataclasses. No torch here: reading metadata stays cheap.
+"""Shape of the network as frozen dataclasses. No torch here: reading metadata stays cheap.
 
 The defaults are the released form: fused DINOv2-with-registers + SigLIP encoders, Qwen2.5-0.5B,
 64 ActionQueries, 24 Bridge Attention blocks, chunks of 8 actions. Everything the paper compares
-(Tables 1, 2, 3, 7, 8, Figure 8, Appendix B) is a field of these classes.
+(Tables 1, 2, 3, 7, 8, Figure 8, Appendix B) is a field of these classes. What only small networks
+trained from scratch add comes last in each class and is implemented in `model/small/`.
 """
 
 from __future__ import annotations
@@ -11,20 +12,18 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.errors import ConfigError
 
 POLICY_KINDS = ('original', 'pro', 'dit')
-CONDITIONS = ('both', 'raw', 'action_query')
-GATES = ('tanh', 'one')
-STEMS = ('patch', 'conv')
+FEATURES = ('both', 'raw', 'query')
+GATES = ('tanh', 'none')
 FAMILIES = ('qwen2', 'llama')
-ROPE_TABLES = ('dtype', 'float32', 'bfloat16')
+ROPE_PRECISIONS = ('run', 'float32', 'bfloat16')
 NAMED_LAYERS = ('all', 'first', 'middle', 'last')
-FILM_PIECES = 4  # the last one takes all the rest of the prompt
-
-
-class ConfigError(VLAAdapterError):
-    """A model configuration names a value that no network can be built from."""
+STEMS = ('patch', 'conv')
+FILM_SEGMENTS = 4  # of a prompt; the last one takes all the rest
+# Top-level modules of the network that make up the VLM; ActionQueries and policy are the rest.
+VLM_MODULES = ('vision_backbone', 'projector', 'language_model')
 
 
 def _one_of(owner: str, key: str, value: Any, allowed: tuple[str, ...]) -> None:
@@ -49,12 +48,6 @@ class VisionTowerConfig:
 
     `depth` counts blocks as the released checkpoints do: features leave after block `depth - 2`
     (counted from 0), so the last block and the final norm are never computed and never built.
-
-    Beyond the released form, for small policies trained from scratch: `stem='conv'` replaces the
-    patch convolution by strided 3x3 convolutions (`patch` must be a power of two); `keypoints > 0`
-    adds one token per image with the expected positions of that many spatial-softmax maps;
-    `pool` averages the patch grid by that factor before the tokens leave the tower;
-    `position_scale` is the scale of the position embedding at initialisation.
     """
 
     width: int
@@ -68,10 +61,11 @@ class VisionTowerConfig:
     layer_scale: bool = False
     norm_eps: float = 1e-6
     name: str = ''
-    stem: str = 'patch'
-    keypoints: int = 0
-    pool: int = 1
-    position_scale: float = 0.02
+    # Small networks only.
+    stem: str = 'patch'  # `conv`: strided 3x3 convolutions down to `patch`, a power of two
+    keypoints: int = 0  # spatial-softmax maps whose positions make one more token per image
+    pool: int = 1  # factor by which the patch grid is averaged before it leaves the tower
+    position_scale: float = 0.02  # of the position embedding at initialisation
 
     def __post_init__(self) -> None:
         owner = 'VisionTowerConfig'
@@ -85,7 +79,6 @@ class VisionTowerConfig:
             pool=self.pool,
         )
         _divides(owner, self.width, self.heads)
-        _one_of(owner, 'stem', self.stem, STEMS)
         if self.depth < 2:
             raise ConfigError(
                 f'{owner}.depth: got {self.depth}, must be at least 2 (last is unused)'
@@ -94,10 +87,10 @@ class VisionTowerConfig:
             raise ConfigError(
                 f'{owner}.patch: {self.patch} does not divide the image size {self.image_size}'
             )
-        if (self.image_size // self.patch) % self.pool:
+        _one_of(owner, 'stem', self.stem, STEMS)
+        if self.grid % self.pool:
             raise ConfigError(
-                f'{owner}.pool: {self.pool} does not divide the grid of '
-                f'{self.image_size // self.patch} patches'
+                f'{owner}.pool: {self.pool} does not divide the grid of {self.grid} patches'
             )
         if self.stem == 'conv' and self.patch & (self.patch - 1):
             raise ConfigError(f'{owner}.patch: got {self.patch}, a conv stem needs a power of two')
@@ -149,7 +142,7 @@ class LanguageConfig:
     rope_theta: float = 1e6
     norm_eps: float = 1e-6
     max_positions: int = 32768
-    embedding_scale: float = 0.02
+    embedding_scale: float = 0.02  # at initialisation; another one in small networks only
 
     def __post_init__(self) -> None:
         owner = 'LanguageConfig'
@@ -174,15 +167,15 @@ class LanguageConfig:
 class PolicyConfig:
     """The action policy.
 
-    `conditions` and `condition_layers` are Table 2 and Figure 8 of the paper: which states of the
+    `features` and `feature_layers` are Table 2 and Figure 8 of the paper: which states of the
     language model the policy reads (raw features, ActionQuery features, both), and from which
     layers: `all` (block i reads layer i + 1), one layer for every block (`first`, `middle`, `last`
     or its number), or one number per block. `raw_gate` and `query_gate` are the injection degrees
-    of Table 8: a learned tanh(g) or the constant one.
+    of Table 8: a learned tanh(g), or none (full degree).
 
-    `rope_tables` (Pro only): the released weights were trained with rotary tables computed in
-    bfloat16, where positions above 256 are rounded. `dtype` follows the run's dtype, as the
-    released code does; the others pin them, so that a policy trained one way is run that way.
+    `rope_precision` (Pro only): the released weights were trained with rotary tables computed in
+    bfloat16, where positions above 256 are rounded. `run` follows the dtype that the network runs
+    in, as the released code does; the others pin them: a policy runs as it was trained.
 
     `action_limit` (dit only): no normalised action of the data is larger; sampling keeps to it.
     The bounds normalisations have 1, mean and standard deviation more (training finds it).
@@ -192,12 +185,12 @@ class PolicyConfig:
     heads: int = 8
     blocks: int | None = None
     width: int | None = None
-    conditions: str = 'both'
-    condition_layers: str | int | tuple[int, ...] = 'all'
+    features: str = 'both'
+    feature_layers: str | int | tuple[int, ...] = 'all'
     raw_gate: str = 'tanh'
-    query_gate: str = 'one'
+    query_gate: str = 'none'
     num_task_tokens: int | None = None
-    rope_tables: str = 'dtype'
+    rope_precision: str = 'run'
     diffusion_steps: int = 50
     sampling_steps: int = 10
     action_limit: float = 1.0
@@ -205,28 +198,25 @@ class PolicyConfig:
     def __post_init__(self) -> None:
         owner = 'PolicyConfig'
         _one_of(owner, 'kind', self.kind, POLICY_KINDS)
-        _one_of(owner, 'conditions', self.conditions, CONDITIONS)
+        _one_of(owner, 'features', self.features, FEATURES)
         _one_of(owner, 'raw_gate', self.raw_gate, GATES)
         _one_of(owner, 'query_gate', self.query_gate, GATES)
-        _one_of(owner, 'rope_tables', self.rope_tables, ROPE_TABLES)
+        _one_of(owner, 'rope_precision', self.rope_precision, ROPE_PRECISIONS)
         if not self.action_limit > 0:
             raise ConfigError(f'{owner}.action_limit: got {self.action_limit!r}, must be above 0')
-        if isinstance(self.condition_layers, str):
-            _one_of(owner, 'condition_layers', self.condition_layers, NAMED_LAYERS)
-        if isinstance(self.condition_layers, list):
-            object.__setattr__(self, 'condition_layers', tuple(self.condition_layers))
+        if isinstance(self.feature_layers, str):
+            _one_of(owner, 'feature_layers', self.feature_layers, NAMED_LAYERS)
+        if isinstance(self.feature_layers, list):
+            object.__setattr__(self, 'feature_layers', tuple(self.feature_layers))
 
 
 @dataclass(frozen=True, kw_only=True)
 class VLAAdapterConfig:
-    """The whole network: cameras and instruction in, one chunk of normalised actions out.
+    """The network: cameras and instruction in, one chunk of normalised actions out.
 
     `aligned_slices` corrects two off-by-one reads of the released code (see `sequence.py`); the
     released checkpoints need it False, a policy trained from scratch is better off with True.
-
-    `use_film` lets the towers see the instruction as the released option does; `film_norm`
-    normalises what they are told; `film_words` does too, and tells them of each piece of so many
-    words by itself (`film_language.py`).
+    `use_film` conditions the towers on the instruction's mean embedding (FiLM).
     """
 
     vision: tuple[VisionTowerConfig, ...] = (DINOV2_LARGE, SIGLIP_SO400M)
@@ -239,10 +229,10 @@ class VLAAdapterConfig:
     proprio_dim: int = 8
     use_proprio: bool = True
     use_film: bool = False
-    film_norm: bool = False
-    film_words: int = 0
     aligned_slices: bool = False
-    query_scale: float = 0.02
+    # Small networks only.
+    film_segment_tokens: int = 0  # FiLM: one mean per segment of so many tokens; 0: one in all
+    query_scale: float = 0.02  # of the ActionQueries at initialisation
 
     def __post_init__(self) -> None:
         owner = 'VLAAdapterConfig'
@@ -255,11 +245,10 @@ class VLAAdapterConfig:
             action_dim=self.action_dim,
             proprio_dim=self.proprio_dim,
         )
-        alone = self.use_film and not self.film_norm and self.film_words > 0
-        if self.film_words and not alone:
+        if self.film_segment_tokens and not (self.use_film and self.film_segment_tokens > 0):
             raise ConfigError(
-                f'{owner}.film_words: got {self.film_words}, allowed are 0 or, with use_film and '
-                'without film_norm, a number of words'
+                f'{owner}.film_segment_tokens: got {self.film_segment_tokens}, allowed are 0 or, '
+                'with use_film, a number of tokens'
             )
         if len(self.vision) not in (1, 2):
             raise ConfigError(f'{owner}.vision: got {len(self.vision)} towers, allowed are 1 or 2')
@@ -285,7 +274,7 @@ class VLAAdapterConfig:
         self._check_layers()
 
     def _check_layers(self) -> None:
-        chosen = self.policy.condition_layers
+        chosen = self.policy.feature_layers
         layers = self.language.layers
         if chosen == 'all' and self.policy_blocks > layers:
             raise ConfigError(
@@ -294,13 +283,13 @@ class VLAAdapterConfig:
             )
         if isinstance(chosen, tuple) and len(chosen) != self.policy_blocks:
             raise ConfigError(
-                f'PolicyConfig.condition_layers: got {len(chosen)} layers for '
+                f'PolicyConfig.feature_layers: got {len(chosen)} layers for '
                 f'{self.policy_blocks} policy blocks'
             )
         for layer in self.layer_of_block:
             if not 0 <= layer <= layers:
                 raise ConfigError(
-                    f'PolicyConfig.condition_layers: got layer {layer}, allowed are 0 to {layers}'
+                    f'PolicyConfig.feature_layers: got layer {layer}, allowed are 0 to {layers}'
                 )
 
     @property
@@ -310,10 +299,10 @@ class VLAAdapterConfig:
 
     @property
     def film_width(self) -> int:
-        """Width of what FiLM towers are told; 0 without FiLM."""
+        """Width of the conditioning vector of the FiLM layers; 0 without FiLM."""
         if not self.use_film:
             return 0
-        return self.language.hidden * (FILM_PIECES if self.film_words else 1)
+        return self.language.hidden * (FILM_SEGMENTS if self.film_segment_tokens else 1)
 
     @property
     def vision_width(self) -> int:
@@ -348,7 +337,7 @@ class VLAAdapterConfig:
     @property
     def queries_in_sequence(self) -> int:
         """ActionQueries that the language model reads; none for a policy on raw features only."""
-        return 0 if self.policy.conditions == 'raw' else self.num_queries
+        return 0 if self.policy.features == 'raw' else self.num_queries
 
     @property
     def num_task_tokens(self) -> int:
@@ -357,7 +346,7 @@ class VLAAdapterConfig:
         The released head fixes 512 whatever the number of images, which is right for two only;
         here it follows the images unless `policy.num_task_tokens` pins it.
         """
-        if self.policy.conditions == 'action_query':
+        if self.policy.features == 'query':
             return 0
         return self.policy.num_task_tokens or self.visual_tokens
 
@@ -365,7 +354,7 @@ class VLAAdapterConfig:
     def layer_of_block(self) -> tuple[int, ...]:
         """Index of the hidden state that each policy block reads (0: embeddings)."""
         blocks, layers = self.policy_blocks, self.language.layers
-        chosen = self.policy.condition_layers
+        chosen = self.policy.feature_layers
         if chosen == 'all':
             # Block i reads state i + 1: the embedding output (state 0) is never used.
             return tuple(range(1, blocks + 1))
@@ -377,6 +366,37 @@ class VLAAdapterConfig:
     def replace(self, **changes: Any) -> VLAAdapterConfig:
         """Return a copy with changed fields."""
         return replace(self, **changes)
+
+    def override(self, **changes: Any) -> VLAAdapterConfig:
+        """Return a copy with changed fields, those of the sections by their own names.
+
+        `override(num_images=1, rope_precision='run')` changes `num_images` of this class and
+        `rope_precision` of `policy`. A field of `vision` changes in every tower.
+
+        Raises:
+            ConfigError: no such field, or a name that several sections have (`heads`).
+        """
+        kinds = {'vision': VisionTowerConfig, 'language': LanguageConfig, 'policy': PolicyConfig}
+        names = {section: {item.name for item in fields(kind)} for section, kind in kinds.items()}
+        own = {item.name for item in fields(self)}
+        top = {key: value for key, value in changes.items() if key in own}
+        nested: dict[str, dict[str, Any]] = {}
+        for key in changes.keys() - own:
+            found = [section for section, known in names.items() if key in known]
+            if not found:
+                allowed = sorted(own.union(*names.values()))
+                raise ConfigError(f'unknown field {key!r}, allowed are {allowed}')
+            if len(found) > 1:
+                raise ConfigError(f'{key}: a field of {found}; give the section, {found[-1]}=…')
+            nested.setdefault(found[0], {})[key] = changes[key]
+        for section, values in nested.items():
+            old = top.get(section, getattr(self, section))
+            top[section] = (
+                tuple(replace(tower, **values) for tower in old)
+                if section == 'vision'
+                else replace(old, **values)
+            )
+        return replace(self, **top)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON; `from_dict` gives an equal configuration back."""
@@ -415,7 +435,7 @@ class VLAAdapterConfig:
             'language': LanguageConfig(
                 vocab_size=512, hidden=128, layers=4, heads=4, kv_heads=2, mlp_hidden=384
             ),
-            'policy': PolicyConfig(kind='pro', heads=4, rope_tables='float32'),
+            'policy': PolicyConfig(kind='pro', heads=4, rope_precision='float32'),
             'num_queries': 16,
             'proprio_dim': 7,
             'aligned_slices': True,

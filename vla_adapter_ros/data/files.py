@@ -1,10 +1,9 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Writing files so that a crash leaves the old file or the new one, never a half."""
+"""Folders of data: replaced as a whole or not at all, and errors of the disk they are on."""
 
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.weights import files
 
 # Their versions are kept in recordings and datasets.
 LIBRARIES = ('numpy', 'pyarrow', 'av', 'rosbags')
@@ -20,32 +20,9 @@ LIBRARIES = ('numpy', 'pyarrow', 'av', 'rosbags')
 _NO_SPACE = {errno.ENOSPC: 'disk full', errno.EDQUOT: 'disk quota used up', errno.EFBIG: 'too big'}
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace a text file at once."""
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}')
-    try:
-        with temporary.open('w') as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, data: Any) -> None:
-    """Replace a JSON file at once."""
-    write_text(path, json.dumps(data, indent=2) + '\n')
-
-
 def read_json(path: Path) -> Any:
     """Return a JSON file's data. Raises DatasetError if it is missing or malformed."""
-    try:
-        return json.loads(path.read_text())
-    except OSError as error:
-        raise DatasetError(f'{path}: cannot be read: {error.strerror}') from error
-    except ValueError as error:
-        raise DatasetError(f'{path}: not valid JSON: {error}') from error
+    return files.read_json(path, DatasetError)
 
 
 @contextmanager

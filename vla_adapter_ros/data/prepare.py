@@ -31,17 +31,12 @@ from tqdm import tqdm
 
 from vla_adapter_ros.data.codecs import JPEG_QUALITY, encode_jpeg
 from vla_adapter_ros.data.episodes import Episode, EpisodeSource, all_states_actions
-from vla_adapter_ros.data.files import (
-    new_folder,
-    read_json,
-    remove_abandoned,
-    storage_errors,
-    write_json,
-)
+from vla_adapter_ros.data.files import new_folder, read_json, remove_abandoned, storage_errors
 from vla_adapter_ros.data.sources import open_source
 from vla_adapter_ros.errors import DatasetError, VLAAdapterError
-from vla_adapter_ros.processing.images import OWN_IMAGES, ImageConfig, to_model_size
+from vla_adapter_ros.processing.images import OWN_IMAGES, ImageConfig, resize_for_model
 from vla_adapter_ros.robot.contract import RobotContract
+from vla_adapter_ros.weights.files import write_json
 
 CACHE_VERSION = 1
 DESCRIPTION = 'cache.json'
@@ -313,7 +308,7 @@ def _streams(source: EpisodeSource, index: int, frames: range) -> list[Iterator[
 
 def _frame(streams: Sequence[Iterator[np.ndarray]], images: ImageConfig, format: str) -> Any:
     # Sources give upright images.
-    views = [to_model_size(next(stream), images, rotate=0) for stream in streams]
+    views = [resize_for_model(next(stream), images, rotate=0) for stream in streams]
     return np.stack(views) if format == 'raw' else [encode_jpeg(view) for view in views]
 
 

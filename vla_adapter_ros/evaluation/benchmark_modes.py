@@ -15,8 +15,8 @@ from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.evaluation.measure import StageTimer, count_flops
 from vla_adapter_ros.inference.engine import DTYPES, Engine, EngineSettings
 from vla_adapter_ros.inference.int8 import quantise
-from vla_adapter_ros.inference.packed import unpack
-from vla_adapter_ros.inference.reference import UpstreamForm
+from vla_adapter_ros.inference.packed_linear import unpack
+from vla_adapter_ros.inference.reference import ReferenceForward
 from vla_adapter_ros.inference.session import InferenceSession
 from vla_adapter_ros.model import VLAAdapter, VLAAdapterConfig
 from vla_adapter_ros.processing.pipeline import ModelInputs
@@ -138,7 +138,7 @@ def start_mode(
     unpack(model)
     flop = _flop(model.config, mode.upstream, example)
     if mode.upstream:
-        form = UpstreamForm(model.to(device, DTYPES[mode.dtype]))
+        form = ReferenceForward(model.to(device, DTYPES[mode.dtype]))
         return Running(
             _upstream_call(form, device), lambda timer: _watch_upstream(timer, form), flop
         )
@@ -161,14 +161,14 @@ def _flop(config: VLAAdapterConfig, upstream: bool, example: ModelInputs) -> int
     ids = torch.empty(1, len(example.input_ids), dtype=torch.long, device='meta')
     proprio = torch.empty(1, *example.proprio.shape, device='meta')
     if upstream:
-        form = UpstreamForm(model)
+        form = ReferenceForward(model)
         return count_flops(lambda: form(pixels, ids, proprio))
     session = InferenceSession(model, streams=False)
     return count_flops(lambda: session(pixels, session.prompt(ids), proprio))
 
 
 def _upstream_call(
-    form: UpstreamForm, device: torch.device
+    form: ReferenceForward, device: torch.device
 ) -> Callable[[ModelInputs], np.ndarray]:
     def call(inputs: ModelInputs) -> np.ndarray:
         arrays = (inputs.pixel_values, np.array(inputs.input_ids), inputs.proprio)
@@ -185,7 +185,7 @@ def _watch_towers(timer: StageTimer, model: VLAAdapter) -> None:
     timer.watch('language', model.decoder, 'forward')
 
 
-def _watch_upstream(timer: StageTimer, form: UpstreamForm) -> None:
+def _watch_upstream(timer: StageTimer, form: ReferenceForward) -> None:
     _watch_towers(timer, form.model)
     # What `language` does beside the decoder: the head over every token, and gathering states.
     timer.watch('head, states', form, 'language')

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vla_adapter_ros.inference.packed import PackedLinear, packing_works
+from vla_adapter_ros.inference.packed_linear import PackedLinear, packing_works
 
 MATRIX_SIDE = {'cpu': 1024, 'cuda': 8192}
 MATRIX_REPEATS = 8

@@ -24,9 +24,9 @@ import numpy as np
 import torch
 
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.inference.graphs import CapturedForward, bucket_of, compile_blocks
+from vla_adapter_ros.inference.cuda_graphs import CapturedForward, bucket_of, compile_blocks
 from vla_adapter_ros.inference.int8 import ActionError, check_actions, quantise
-from vla_adapter_ros.inference.packed import pack_if_possible
+from vla_adapter_ros.inference.packed_linear import pack_if_possible
 from vla_adapter_ros.inference.session import InferenceSession, Prompt
 from vla_adapter_ros.model import VLAAdapter
 from vla_adapter_ros.processing.pipeline import ModelInputs
@@ -102,7 +102,7 @@ class Engine:
 
     Args:
         model: on the CPU or already on the device; converted in place, and on the CPU its linear
-            layers replaced (`packed.py`): the engine owns it from here on.
+            layers replaced (`packed_linear.py`): the engine owns it from here on.
         settings: device and precision.
     """
 

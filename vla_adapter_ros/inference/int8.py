@@ -4,7 +4,7 @@
 Weights have one scale per output channel, activations one per token, found at run time: no
 calibration data, and one token's outlier does not cost the others their precision. The towers'
 and the language model's linear layers are replaced; norms, attention and the small policy stay
-in floating point. `check_actions` says what that does to the actions, and is the gate.
+in floating point. `check_actions` measures the effect on the actions and refuses a large one.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.inference.packed import replace_backbone_layers
+from vla_adapter_ros.inference.packed_linear import replace_vlm_layers
 
 LEVELS = 127
-# The least cosine between the actions of the quantised and of the float model.
-LEAST_COSINE = 0.995
+# Between the actions of the quantised and of the float model.
+MIN_COSINE = 0.995
 
 
 class QuantisationError(VLAAdapterError):
@@ -67,7 +67,7 @@ def quantise(model: nn.Module, keep: tuple[str, ...] = ()) -> int:
     Returns:
         How many layers were replaced.
     """
-    return replace_backbone_layers(model, nn.Linear, Int8Linear, keep)
+    return replace_vlm_layers(model, nn.Linear, Int8Linear, keep)
 
 
 @dataclass(frozen=True)
@@ -92,16 +92,16 @@ class ActionError:
 
 
 def check_actions(
-    actions: np.ndarray, reference: np.ndarray, least_cosine: float = LEAST_COSINE
+    actions: np.ndarray, reference: np.ndarray, min_cosine: float = MIN_COSINE
 ) -> ActionError:
     """Compare normalised actions with a reference's.
 
     Raises:
-        QuantisationError: not finite, or the cosine is below `least_cosine`.
+        QuantisationError: not finite, or the cosine is below `min_cosine`.
     """
     error = action_error(actions, reference)
-    if not np.isfinite(actions).all() or not error.cosine >= least_cosine:
-        raise QuantisationError(f'int8: {error}; at least {least_cosine} is required')
+    if not np.isfinite(actions).all() or not error.cosine >= min_cosine:
+        raise QuantisationError(f'int8: {error}; at least {min_cosine} is required')
     return error
 
 

@@ -21,14 +21,14 @@ from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.inference.chunk import ActionChunk
 from vla_adapter_ros.inference.engine import Engine, EngineSettings
 from vla_adapter_ros.inference.official_processing import official_processing
-from vla_adapter_ros.inference.provenance import checkpoint_fingerprint
 from vla_adapter_ros.model import VisionTowerConfig, VLAAdapter, VLAAdapterConfig
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.processing.pipeline import InputPipeline, ProcessingConfig
 from vla_adapter_ros.processing.prompt import build_prompt, clean_instruction
-from vla_adapter_ros.processing.statistics import Normalizer, Statistics
+from vla_adapter_ros.processing.statistics import Normaliser, Statistics
 from vla_adapter_ros.processing.tokenizer import Tokenizer
 from vla_adapter_ros.robot.contract import RobotContract
+from vla_adapter_ros.weights.directory import checkpoint_fingerprint
 
 # LIBERO and CALVIN run at 20 Hz and 30 Hz; official files do not record a rate.
 OFFICIAL_STEP_PERIOD = 0.05
@@ -72,7 +72,7 @@ class Policy:
             'device': str(engine.device),
             'dtype': engine.dtype,
         }
-        self._actions = Normalizer(statistics.action, pipeline.config.normalisation)
+        self._actions = Normaliser(statistics.action, pipeline.config.normalisation)
         _check_fit(engine.model.config, pipeline, statistics)
 
     @classmethod
@@ -191,7 +191,7 @@ class Policy:
         start = time.perf_counter()
         inputs = self.pipeline(observation)
         prepared = time.perf_counter()
-        actions = self._actions.denormalize(self.engine.run(inputs))
+        actions = self._actions.denormalise(self.engine.run(inputs))
         end = time.perf_counter()
         return ActionChunk(
             actions=actions,
@@ -229,7 +229,7 @@ class Policy:
             rows = np.repeat(np.repeat(coarse, -(-height // 6), 0), -(-width // 8), 1)
             images[name] = rows[:height, :width].astype(np.uint8)
         proprio = self.pipeline.proprio
-        state = proprio.denormalize(random.uniform(-1, 1, proprio.size))
+        state = proprio.denormalise(random.uniform(-1, 1, proprio.size))
         return Observation(images, state, instruction, 0.0)
 
     def warm_up(self, instruction: str = WARM_UP_INSTRUCTION) -> None:

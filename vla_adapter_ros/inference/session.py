@@ -1,14 +1,14 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Inference without the work that changes nothing: what the robot runs.
+"""Fast inference: the actions of `VLAAdapter.forward` without redundant work.
 
-Against `VLAAdapter.forward` a session
-  * computes per instruction once: prompt embeddings with the ActionQueries behind them, positions,
-    rotary tables, the language average for FiLM;
-  * computes per checkpoint once: the policy's first tokens and tables;
+A session
+  * computes once per instruction: prompt embeddings with the ActionQueries behind them, positions,
+    rotary tables, the conditioning vector for FiLM;
+  * computes once per checkpoint: the policy's first tokens and tables;
   * leaves out the last ActionQuery where nothing reads it, and layers above the highest one read;
-  * absorbs the policy's projections (`absorbed.py`);
-  * on a GPU runs the two towers side by side, and each policy block beside the language layers
-    that follow the one it reads.
+  * absorbs the policy's projections (`fast_bridge.py`);
+  * on a GPU runs the two towers in parallel, and each policy block in parallel with the language
+    layers that follow the one it reads.
 All of it is exact up to rounding. Shapes depend only on batch and prompt length and no tensor
 value is read on the host, so that a CUDA graph can capture a call.
 """
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from vla_adapter_ros.inference.absorbed import AbsorbedNetwork
+from vla_adapter_ros.inference.fast_bridge import FastBridge
 from vla_adapter_ros.model.sequence import (
     prompt_lengths,
     read_positions,
@@ -37,13 +37,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What an instruction contributes, computed once.
+    """The part of the inputs that depends on the instruction alone.
 
     Attributes:
         text: embeddings of prompt and ActionQueries (1, L + Q, D).
         positions: of the query features in the sequence (1, Q), or None where none are read.
         tables: rotary tables of the language model for the whole sequence.
-        language: average prompt embedding (1, D) for FiLM towers, or None.
+        language: conditioning vector (1, film_width) of the FiLM layers, or None.
     """
 
     text: Tensor
@@ -76,15 +76,12 @@ class InferenceSession:
         self._side = torch.cuda.Stream(model.device) if self.streams else None
         self.policy = None
         if config.policy.kind == 'dit':
-            return  # sampled by the policy itself, which keeps its conditions' keys and values
+            return  # sampled by the policy itself, which keeps the features' keys and values
         with torch.inference_mode():
-            adapter = queries + (1 if config.use_proprio else 0)
-            task = config.num_task_tokens
-            if config.policy.num_task_tokens:  # pinned: the two groups share what there is
-                total = 0 if config.policy.conditions == 'action_query' else config.visual_tokens
-                task = min(task, total + queries)
-                adapter += total - task
-            self.policy = AbsorbedNetwork(model.policy.network, adapter, task)
+            visual = 0 if config.policy.features == 'query' else config.visual_tokens
+            raw = min(config.num_task_tokens, visual + queries)
+            query = visual + queries - raw + (1 if config.use_proprio else 0)
+            self.policy = FastBridge(model.policy.network, query, raw)
 
     @torch.inference_mode()
     def prompt(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Prompt:
@@ -110,7 +107,7 @@ class InferenceSession:
                 like=input_ids,
             )
         tables = model.decoder.tables(text.shape[1] + config.visual_tokens, text)
-        language = model.film_language(embedded, attention_mask)
+        language = model.film_vector(embedded, attention_mask)
         return Prompt(text, positions, tables, language)
 
     @torch.inference_mode()
@@ -146,7 +143,7 @@ class InferenceSession:
         return run.finish()
 
     def _fork_towers(self, calls: list[Callable[[], Tensor]]) -> list[Tensor]:
-        """Run two towers side by side on two streams."""
+        """Run two towers in parallel on two streams."""
         if len(calls) == 1:
             return [calls[0]()]
         main = torch.cuda.current_stream()
@@ -169,13 +166,13 @@ class _PolicyRun:
         self.config = session.model.config
         self.x = session.policy.start(batch)
         self.next = 0
-        # States must outlive the main stream's use of them while the side stream still reads.
+        # The side stream may still read states that the main stream has finished with.
         self.held: list[Tensor] = []
         self.states: dict[int, Tensor] = {}
         self.wanted = set(session.layers)
 
     def visit(self, index: int, state: Tensor) -> None:
-        """Take state `index` and run every block that has its conditions."""
+        """Take state `index` and run every block whose features are known."""
         if index in self.wanted:
             self.states[index] = state
         layers = self.session.layers
@@ -190,34 +187,26 @@ class _PolicyRun:
         with torch.cuda.stream(side) if side is not None else nullcontext():
             for block in range(self.next, ready):
                 self.held.append(self.states[layers[block]])
-                adapter, task = self._conditions(self.states[layers[block]])
-                self.x = self.session.policy.step(block, self.x, adapter, task)
+                query, raw = self._features(self.states[layers[block]])
+                self.x = self.session.policy.step(block, self.x, query, raw)
         self.next = ready
         if side is None:
             self.held.clear()
         for layer in set(self.states) - set(layers[ready:]):
             del self.states[layer]
 
-    def _conditions(self, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Adapter tokens (query features, proprioception) and task tokens (raw features)."""
-        config = self.config
-        state = state.to(self.x.dtype)
-        start = 1 if config.aligned_slices else 0
-        raw = 0 if config.policy.conditions == 'action_query' else config.visual_tokens
-        task = state[:, start : start + raw]
-        parts = []
-        if self.prompt.positions is not None:
-            parts.append(state.index_select(1, self.prompt.positions[0]))
-        if config.policy.num_task_tokens:
-            both = torch.cat((task, *parts), dim=1)
-            parts = [both[:, config.num_task_tokens :]]
-            task = both[:, : config.num_task_tokens]
+    def _features(self, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Query features with the proprioception token, and raw features."""
+        raw, query = self.session.model.features(state.to(self.x.dtype), self.prompt.positions)
+        if self.config.policy.num_task_tokens:  # pinned: they need not part at the first query
+            both, count = torch.cat((raw, query), dim=1), self.config.num_task_tokens
+            raw, query = both[:, :count], both[:, count:]
         if self.token is not None:
-            parts.append(self.token)
-        return torch.cat(parts, dim=1), task
+            query = torch.cat((query, self.token), dim=1)
+        return query, raw
 
     def finish(self) -> Tensor:
-        """Wait for the last block and give the actions."""
+        """Wait for the last block and return the actions."""
         if self.session._side is not None:
             torch.cuda.current_stream().wait_stream(self.session._side)
             self.x.record_stream(torch.cuda.current_stream())

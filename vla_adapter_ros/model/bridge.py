@@ -12,14 +12,58 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vla_adapter_ros.architecture.config import VLAAdapterConfig
-from vla_adapter_ros.model.rope import policy_tables, rotate_interleaved
 
 Pair = tuple[Tensor, Tensor]  # keys and values
 Tables = tuple[Tensor, Tensor]  # cosine and sine
 
 
+def policy_tables(
+    length: int, head_dim: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """Cosine and sine of the Pro policy, each (length, head_dim), computed in `dtype` throughout.
+
+    Quirk: casting the released module to bfloat16 casts its inverse frequencies too, and positions
+    are counted in that dtype. Positions above 256 are then rounded (385 distinct values of 512),
+    the angles too, by up to 1.7 in cosine. The released Pro weights were trained that way.
+    """
+    inverse = 1.0 / 10000 ** (torch.arange(0, head_dim, 2, device=device).float() / head_dim)
+    positions = torch.arange(length, device=device).to(dtype)
+    angles = positions[:, None] * inverse.to(dtype)
+    # Quirk: the table repeats by halves [f, f] although the rotation pairs neighbours.
+    angles = torch.cat((angles, angles), dim=-1)
+    return angles.cos(), angles.sin()
+
+
+def rotate_interleaved(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Apply the Pro policy's tables to (..., length, head_dim).
+
+    Quirk: channels 2i and 2i+1 are paired, but their table entries belong to different frequencies
+    (half-concatenated tables), so this is not a rotation. The weights expect it as it is.
+    """
+    turned = torch.stack((-x[..., 1::2], x[..., 0::2]), dim=-1).flatten(-2)
+    return x * cos + turned * sin
+
+
+def group_tables(
+    config: VLAAdapterConfig, query: int, raw: int, like: Tensor, precision: str
+) -> tuple[Tables, ...]:
+    """Rotary tables of chunk, query and raw tokens, in the dtype of `like`.
+
+    `precision` is the dtype they are computed in: `float32`, `bfloat16`, or `run`, that of `like`.
+    """
+    pinned = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
+    dtype = pinned.get(precision, like.dtype)
+    head_dim = config.policy_width // config.policy.heads
+    return tuple(
+        tuple(
+            table.to(like.dtype) for table in policy_tables(length, head_dim, dtype, like.device)
+        )
+        for length in (config.chunk_size, query, raw)
+    )
+
+
 class BridgeBlock(nn.Module):
-    """What the original and the Pro block share; subclasses say how keys and values are made."""
+    """Common part of the original and the Pro block; subclasses project keys and values."""
 
     rotary = False
 
@@ -28,7 +72,7 @@ class BridgeBlock(nn.Module):
         width, policy = config.policy_width, config.policy
         self.heads = policy.heads
         self.head_dim = width // policy.heads
-        has_raw = policy.conditions != 'action_query'
+        has_raw = policy.features != 'query'
         self.gating_factor = (
             nn.Parameter(torch.zeros(1)) if has_raw and policy.raw_gate == 'tanh' else None
         )
@@ -44,15 +88,15 @@ class BridgeBlock(nn.Module):
         """Keys and values of the chunk tokens, not yet split into heads."""
         raise NotImplementedError
 
-    def condition_pairs(self, adapter: Tensor, task: Tensor) -> list[Pair]:
-        """Keys and values of the adapter and task groups; they do not depend on the chunk."""
+    def feature_pairs(self, query: Tensor, raw: Tensor) -> list[Pair]:
+        """Keys and values of query and raw features; they do not depend on the chunk."""
         raise NotImplementedError
 
     def attend(
         self,
         x: Tensor,
-        adapter: Tensor,
-        task: Tensor,
+        query: Tensor,
+        raw: Tensor,
         tables: tuple[Tables, ...] | None = None,
         pairs: list[Pair] | None = None,
     ) -> Tensor:
@@ -60,32 +104,35 @@ class BridgeBlock(nn.Module):
 
         Args:
             x: chunk tokens (B, K, D).
-            adapter: query features followed by the proprioception token (B, Q + 1, D).
-            task: raw features (B, T, D).
+            query: query features followed by the proprioception token (B, Q + 1, D).
+            raw: raw features (B, T, D).
             tables: rotary tables of the three groups (Pro only).
-            pairs: `condition_pairs(adapter, task)` if known already.
+            pairs: `feature_pairs(query, raw)` if known already.
 
         Returns:
             (B, K, D), before the skip connection.
         """
         q = self.split(self.q_proj(x))
-        conditions = self.condition_pairs(adapter, task) if pairs is None else pairs
-        groups = [self.own_pair(x), *conditions]
+        features = self.feature_pairs(query, raw) if pairs is None else pairs
+        groups = [self.own_pair(x), *features]
         keys = [self.split(key) for key, _ in groups]
         if tables is not None:
             q = rotate_interleaved(q, *tables[0])
             # Quirk: positions restart at zero for each of the three groups.
             keys = [rotate_interleaved(key, *table) for key, table in zip(keys, tables)]
-        scores = [q @ key.mT for key in keys]
+        weights = self.joint_weights([q @ key.mT for key in keys])
+        values = torch.cat([self.split(value) for _, value in groups], dim=2)
+        return self.o_proj(self.merge(weights @ values))
+
+    def joint_weights(self, scores: list[Tensor]) -> Tensor:
+        """Gate the groups' scores (…, N_g) and take one softmax over all of them (…, N)."""
         if self.query_gating_factor is not None:
             scores[1] = scores[1] * self.query_gating_factor.tanh()
         if self.gating_factor is not None:
             # Quirk: the gate scales the raw features' scores, before one joint softmax: a closed
             # gate (g = 0) gives their keys a logit of zero, not a weight of zero.
             scores[2] = scores[2] * self.gating_factor.tanh()
-        weights = (torch.cat(scores, dim=-1) / self.head_dim**0.5).softmax(dim=-1)
-        values = torch.cat([self.split(value) for _, value in groups], dim=2)
-        return self.o_proj(self.merge(weights @ values))
+        return (torch.cat(scores, dim=-1) / self.head_dim**0.5).softmax(dim=-1)
 
     def feed_forward(self, attended: Tensor, x: Tensor) -> Tensor:
         """Skip connection around the attention, then the FFN.
@@ -120,15 +167,16 @@ class OriginalBlock(BridgeBlock):
         """Project the chunk tokens."""
         return self.k_proj(x), self.v_proj(x)
 
-    def condition_pairs(self, adapter: Tensor, task: Tensor) -> list[Pair]:
+    def feature_pairs(self, query: Tensor, raw: Tensor) -> list[Pair]:
         """Project both groups with the layers of the chunk tokens."""
-        return [self.own_pair(adapter), self.own_pair(task)]
+        return [self.own_pair(query), self.own_pair(raw)]
 
 
 class ProBlock(BridgeBlock):
     """Released `MLPResNetBlock_Pro`: projections per group and rotary positions on keys.
 
-    Its `film_gen` layer is never called in the released code and does not exist here.
+    Parameters have the released names: `adapter` for query features, `task` for raw ones. The
+    `film_gen` layer, never called in the released code, does not exist here.
     """
 
     rotary = True
@@ -140,7 +188,7 @@ class ProBlock(BridgeBlock):
         self.v_self = nn.Linear(width, width)
         self.k_adapter = nn.Linear(source, width)
         self.v_adapter = nn.Linear(source, width)
-        if config.policy.conditions != 'action_query':
+        if config.policy.features != 'query':
             self.k_task = nn.Linear(source, width)
             self.v_task = nn.Linear(source, width)
 
@@ -148,12 +196,12 @@ class ProBlock(BridgeBlock):
         """Project the chunk tokens."""
         return self.k_self(x), self.v_self(x)
 
-    def condition_pairs(self, adapter: Tensor, task: Tensor) -> list[Pair]:
+    def feature_pairs(self, query: Tensor, raw: Tensor) -> list[Pair]:
         """Project each group with its own layers."""
-        pair = self.k_adapter(adapter), self.v_adapter(adapter)
-        if not task.shape[1]:  # a policy on query features alone has no layers for raw ones
+        pair = self.k_adapter(query), self.v_adapter(query)
+        if not raw.shape[1]:  # a policy on query features alone has no layers for raw ones
             return [pair, (pair[0][:, :0], pair[1][:, :0])]
-        return [pair, (self.k_task(task), self.v_task(task))]
+        return [pair, (self.k_task(raw), self.v_task(raw))]
 
 
 class BridgeNetwork(nn.Module):
@@ -169,31 +217,31 @@ class BridgeNetwork(nn.Module):
         self.mlp_resnet_blocks = nn.ModuleList(block(config) for _ in range(config.policy_blocks))
         self.layer_norm2 = nn.LayerNorm(width)
         self.fc2 = nn.Linear(width, config.action_dim)
-        self.rope_dtype = config.policy.rope_tables
+        self.rope_precision = config.policy.rope_precision
 
     def finish(self, x: Tensor) -> Tensor:
         """Chunk tokens (B, K, D) -> normalised actions (B, K, A); no squashing at the end."""
         return self.fc2(self.layer_norm2(x))
 
-    def tables(self, adapter: int, task: int, like: Tensor) -> tuple[Tables, ...] | None:
+    def tables(self, query: int, raw: int, like: Tensor) -> tuple[Tables, ...] | None:
         """Rotary tables of the three groups, or None for the original policy."""
         if not self.mlp_resnet_blocks[0].rotary:
             return None
-        return group_tables(self.config, adapter, task, like, self.rope_dtype)
+        return group_tables(self.config, query, raw, like, self.rope_precision)
 
     def forward(
         self,
         latent: Tensor,
-        adapter: Tensor,
-        task: Tensor,
+        query: Tensor,
+        raw: Tensor,
         stages: dict[str, Tensor] | None = None,
     ) -> Tensor:
         """Plain path, block by block.
 
         Args:
             latent: (B, K, D·A), zeros at inference.
-            adapter: per block, (B, blocks, Q + 1, D).
-            task: per block, (B, blocks, T, D).
+            query: query features per block, (B, blocks, Q + 1, D), proprioception last.
+            raw: raw features per block, (B, blocks, T, D).
             stages: filled with the intermediate results if given.
 
         Returns:
@@ -202,31 +250,13 @@ class BridgeNetwork(nn.Module):
         x = self.fc1(self.layer_norm1(latent))
         _record(stages, 'fc1_out', x)
         x = F.relu(x)
-        tables = self.tables(adapter.shape[2], task.shape[2], x)
+        tables = self.tables(query.shape[2], raw.shape[2], x)
         for index, block in enumerate(self.mlp_resnet_blocks):
-            attended = block.attend(x, adapter[:, index], task[:, index], tables)
+            attended = block.attend(x, query[:, index], raw[:, index], tables)
             _record(stages, f'block{index:02d}_attn_out', attended)
             x = block.feed_forward(attended, x)
             _record(stages, f'block{index:02d}_out', x)
         return self.finish(x)
-
-
-def group_tables(
-    config: VLAAdapterConfig, adapter: int, task: int, like: Tensor, rope_dtype: str
-) -> tuple[Tables, ...]:
-    """Rotary tables of chunk, adapter and task tokens, in the dtype of `like`.
-
-    `rope_dtype` is what they are computed in: a dtype's name, or `dtype` for that of `like`.
-    """
-    pinned = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
-    dtype = pinned.get(rope_dtype, like.dtype)
-    head_dim = config.policy_width // config.policy.heads
-    return tuple(
-        tuple(
-            table.to(like.dtype) for table in policy_tables(length, head_dim, dtype, like.device)
-        )
-        for length in (config.chunk_size, adapter, task)
-    )
 
 
 def _record(stages: dict[str, Tensor] | None, name: str, value: Tensor) -> None:

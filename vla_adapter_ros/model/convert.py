@@ -16,15 +16,16 @@ from torch import Tensor
 from vla_adapter_ros.architecture.config import VisionTowerConfig, VLAAdapterConfig
 from vla_adapter_ros.errors import CheckpointError, VLAAdapterError
 from vla_adapter_ros.model.vla import VLAAdapter
-from vla_adapter_ros.weights.metadata import (
-    METADATA_FILE,
-    TOKENIZER_FILES,
-    WEIGHTS_FILE,
-    write_json,
-)
+from vla_adapter_ros.weights.files import write_json
+from vla_adapter_ros.weights.metadata import METADATA_FILE, TOKENIZER_FILES, WEIGHTS_FILE
 from vla_adapter_ros.weights.official import unused_pattern
 from vla_adapter_ros.weights.own import OpenCheckpoint, expected_shapes, open_checkpoint, save
-from vla_adapter_ros.weights.tensors import assign, open_safetensors, save_pt, save_safetensors
+from vla_adapter_ros.weights.tensors import (
+    load_parameters,
+    open_safetensors,
+    save_pt,
+    save_safetensors,
+)
 
 # Official files and tensors that our format has no place for, kept for the way back.
 KEPT_FOLDER = 'official'
@@ -54,7 +55,7 @@ def to_own(
     if opened.metadata.source.get('format') != 'official':
         raise CheckpointError(f'{source}: is in our own format already; --reverse goes back')
     model = VLAAdapter.from_config(opened.metadata.config, device='meta')
-    assign(model, opened.tensors, dtype=None, device='cpu', where=str(source))
+    load_parameters(model, opened.tensors, dtype=None, device='cpu', where=str(source))
     model.metadata = opened.metadata
     record = save(model, target)
     done = [
@@ -125,16 +126,16 @@ def inexpressible(config: VLAAdapterConfig) -> list[str]:
     policy, released = config.policy, VLAAdapterConfig()
     checks = [
         (policy.kind in ('original', 'pro'), f'policy kind {policy.kind}'),
-        (policy.conditions == 'both', f'conditions {policy.conditions}'),
-        (policy.condition_layers == 'all', f'condition_layers {policy.condition_layers}'),
-        (policy.raw_gate == 'tanh' and policy.query_gate == 'one', 'injection degrees'),
+        (policy.features == 'both', f'features {policy.features}'),
+        (policy.feature_layers == 'all', f'feature_layers {policy.feature_layers}'),
+        (policy.raw_gate == 'tanh' and policy.query_gate == 'none', 'injection degrees'),
         (config.policy_blocks == 24, f'{config.policy_blocks} policy blocks instead of 24'),
         (config.policy_width == config.language.hidden, f'policy width {config.policy_width}'),
         (config.num_queries == released.num_queries, f'{config.num_queries} ActionQueries'),
         (config.num_task_tokens == 512, f'{config.num_task_tokens} raw-feature tokens'),
         (not config.aligned_slices, 'aligned_slices'),
         (not config.use_film, 'FiLM towers'),
-        (policy.rope_tables == 'dtype', f'rope_tables {policy.rope_tables}'),
+        (policy.rope_precision == 'run', f'rope_precision {policy.rope_precision}'),
         (
             all(t.stem == 'patch' and not t.keypoints and t.pool == 1 for t in config.vision),
             'stem',

@@ -2,7 +2,7 @@
 """The diffusion (DiT) policy that the paper compares with regression in its Appendix B.
 
 The released code has no such policy. This one keeps the paper's frame (one block per layer of the
-language model, conditions through Bridge Attention) and fills it with the standard parts: adaptive
+language model, features through Bridge Attention) and fills it with the standard parts: adaptive
 layer norms driven by the time step (DiT, arXiv 2212.09748), prediction of the noise under a
 squared-cosine schedule of 50 steps (the released command line's default number), and the
 deterministic DDIM sampler (arXiv 2010.02502).
@@ -57,7 +57,7 @@ class DiTBlock(ProBlock):
     def forward(
         self, x: Tensor, time: Tensor, pairs: list[Pair], tables: tuple[Tables, ...]
     ) -> Tensor:
-        """Chunk tokens (B, K, D), time embedding (B, D), the conditions' keys and values."""
+        """Chunk tokens (B, K, D), time embedding (B, D), the features' keys and values."""
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(time)[:, None].chunk(6, -1)
         inner = self.norm1(x) * (1 + scale1) + shift1
         x = x + gate1 * self.attend(inner, inner, inner, tables, pairs)
@@ -65,7 +65,7 @@ class DiTBlock(ProBlock):
 
 
 class DiTNetwork(nn.Module):
-    """Noisy chunk, time step and conditions -> the noise."""
+    """Noisy chunk, time step and features -> the noise."""
 
     def __init__(self, config: VLAAdapterConfig) -> None:
         super().__init__()
@@ -83,15 +83,15 @@ class DiTNetwork(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def prepare(
-        self, adapter: Tensor, task: Tensor
+        self, query: Tensor, raw: Tensor
     ) -> tuple[list[list[Pair]], tuple[Tables, ...]]:
-        """Keys and values of the conditions for every block, and rotary tables: once per chunk."""
+        """Keys and values of the features for every block, and rotary tables: once per chunk."""
         pairs = [
-            block.condition_pairs(adapter[:, index], task[:, index])
+            block.feature_pairs(query[:, index], raw[:, index])
             for index, block in enumerate(self.blocks)
         ]
-        rope = self.config.policy.rope_tables
-        return pairs, group_tables(self.config, adapter.shape[2], task.shape[2], adapter, rope)
+        rope = self.config.policy.rope_precision
+        return pairs, group_tables(self.config, query.shape[2], raw.shape[2], query, rope)
 
     def forward(
         self,
@@ -132,7 +132,7 @@ class DiffusionPolicy(ActionPolicy):
             return_stages: also return the chunk after every step, as `sample_NN`.
 
         Returns:
-            Normalised actions (B, K, A) within ±`action_limit`, and the stages if asked for.
+            Normalised actions (B, K, A) within ±`action_limit`, and the stages if requested.
         """
         prepared = self._prepare(hidden_states, proprio)
         batch, device = hidden_states.shape[0], hidden_states.device
@@ -182,7 +182,7 @@ class DiffusionPolicy(ActionPolicy):
         self, hidden_states: Tensor, proprio: Tensor | None
     ) -> tuple[list[list[Pair]], tuple[Tables, ...]]:
         token = self.proprio_token(proprio, hidden_states.shape[0])
-        return self.network.prepare(*self.conditions(hidden_states, token))
+        return self.network.prepare(*self.split_features(hidden_states, token))
 
     def _noise(self, batch: int, device: torch.device) -> Tensor:
         shape = (batch, self.config.chunk_size, self.config.action_dim)

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vla_adapter_ros.architecture.config import LanguageConfig
-from vla_adapter_ros.model.rope import language_tables
 
 
 def _layer_classes(config: LanguageConfig) -> tuple[type, type, object]:
@@ -55,9 +54,16 @@ class Decoder(nn.Module):
         self.gradient_checkpointing = False
 
     def tables(self, length: int, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Rotary tables for positions 0 to length - 1 in the dtype and on the device of `like`."""
+        """Return cosine and sine of positions 0 to length - 1, each (1, length, head_dim).
+
+        Float32 trigonometry on the device of `like`, then cast to its dtype.
+        """
         head_dim = self.config.hidden // self.config.heads
-        return language_tables(length, head_dim, self.config.rope_theta, like.dtype, like.device)
+        steps = torch.arange(0, head_dim, 2, device=like.device).float()
+        inverse = 1.0 / self.config.rope_theta ** (steps / head_dim)
+        angles = torch.arange(length, device=like.device).float()[:, None] * inverse
+        angles = torch.cat((angles, angles), dim=-1)[None]
+        return angles.cos().to(like.dtype), angles.sin().to(like.dtype)
 
     def forward(
         self,

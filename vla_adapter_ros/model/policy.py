@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""The action policy as a whole: proprioception and hidden states in, normalised actions out."""
+"""The action policy: proprioception and hidden states in, normalised actions out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ProprioProjector(nn.Module):
 
 
 class ActionPolicy(nn.Module):
-    """What every policy has: its blocks (`action_head.model`) and the proprioception projector."""
+    """Base of the policies: blocks (`action_head.model`) and the proprioception projector."""
 
     def __init__(self, config: VLAAdapterConfig, network: nn.Module) -> None:
         super().__init__()
@@ -50,27 +50,27 @@ class ActionPolicy(nn.Module):
         """Parameter dtype."""
         return next(self.network.parameters()).dtype
 
-    def conditions(self, hidden_states: Tensor, token: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Split stacked states into what each block reads.
+    def split_features(self, hidden_states: Tensor, token: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Split stacked states into the features that each block reads.
 
         Args:
             hidden_states: (B, layers + 1, T + Q, D).
             token: projected proprioception (B, 1, D), or None.
 
         Returns:
-            Adapter tokens (B, blocks, Q + 1, D), proprioception last, and task tokens
-            (B, blocks, T, D).
+            Query features, the proprioception token last, (B, blocks, Q + 1, D), and raw
+            features (B, blocks, T, D).
         """
         config = self.config
         states = hidden_states.to(self.dtype)[:, list(config.layer_of_block)]
-        # The queries come last; whatever stands before them is raw features, unless pinned.
+        # The queries come last; all before them is raw features, unless their number is pinned.
         count = config.policy.num_task_tokens or states.shape[2] - config.queries_in_sequence
-        count = 0 if config.policy.conditions == 'action_query' else count
-        adapter, task = states[:, :, count:], states[:, :, :count]
+        count = 0 if config.policy.features == 'query' else count
+        query, raw = states[:, :, count:], states[:, :, :count]
         if token is not None:
-            repeated = token[:, None].expand(-1, adapter.shape[1], -1, -1)
-            adapter = torch.cat((adapter, repeated.to(adapter.dtype)), dim=2)
-        return adapter, task
+            repeated = token[:, None].expand(-1, query.shape[1], -1, -1)
+            query = torch.cat((query, repeated.to(query.dtype)), dim=2)
+        return query, raw
 
     def proprio_token(self, proprio: Tensor | None, batch: int) -> Tensor | None:
         """Project proprioception to (B, 1, D), or None for a policy without it.
@@ -113,15 +113,15 @@ class BridgePolicy(ActionPolicy):
             return_stages: also return the intermediate results by the released names.
 
         Returns:
-            Normalised actions (B, K, A), and the stages if asked for.
+            Normalised actions (B, K, A), and the stages if requested.
         """
         token = self.proprio_token(proprio, hidden_states.shape[0])
-        adapter, task = self.conditions(hidden_states, token)
+        query, raw = self.split_features(hidden_states, token)
         stages: dict[str, Tensor] | None = {} if return_stages else None
         if stages is not None and token is not None:
             stages['proprio_feat'] = token[:, 0]
         latent = self.initial_latent(hidden_states.shape[0], hidden_states.device, initial_latent)
-        actions = self.network(latent, adapter, task, stages)
+        actions = self.network(latent, query, raw, stages)
         if stages is None:
             return actions
         stages['actions'] = actions
@@ -144,7 +144,7 @@ class BridgePolicy(ActionPolicy):
     ) -> Tensor:
         """Latent chunk (B, K, D·A) that the blocks start from.
 
-        Quirk: zeros at inference, but in training fresh noise N(0, 0.02²), one draw for the whole
+        Quirk: zeros at inference, but in training new noise N(0, 0.02²), one draw for the whole
         batch and not learned; the first LayerNorm brings it to unit variance.
         """
         shape = (self.config.chunk_size, self.config.policy_width * self.config.action_dim)

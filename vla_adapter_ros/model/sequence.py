@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Where everything sits in the language model's sequence, and which positions the policy reads.
+"""Layout of the language model's sequence, and the positions that the policy reads.
 
 One sample of prompt length L, V visual tokens and Q ActionQueries:
 
@@ -7,7 +7,7 @@ One sample of prompt length L, V visual tokens and Q ActionQueries:
     content   tok 0  visual tokens   tok 1 .. L-1     ActionQuery 0 .. Q-1
 
 In a batch the prompts are right-padded; the queries follow each sample's own last prompt token, so
-that they see what they see alone, and the padding ends up behind them.
+that they attend to the same tokens as without a batch, and the padding ends up behind them.
 
 Quirks of the released code, kept unless `aligned_slices`:
   * raw features are positions 0 .. V-1: the first token is in, the last visual token is out;
@@ -21,6 +21,8 @@ import torch
 from torch import Tensor
 
 from vla_adapter_ros.errors import ObservationError
+
+STOP_TOKEN = 2  # ends the released code's inference sequence; causality leaves it no effect
 
 
 def prompt_lengths(input_ids: Tensor, attention_mask: Tensor | None) -> Tensor | None:
@@ -70,17 +72,21 @@ def splice_visual(text: Tensor, visual: Tensor) -> Tensor:
 def read_positions(
     visual: int, prompt: int, lengths: Tensor | None, queries: int, aligned: bool, like: Tensor
 ) -> Tensor:
-    """Positions (B or 1, Q) of the ActionQuery features in the sequence."""
+    """Return the positions (B or 1, Q) of the ActionQuery features in the sequence."""
     start = visual + (0 if aligned else -1)
     steps = torch.arange(queries, device=like.device)[None] + start
     return steps + (prompt if lengths is None else lengths[:, None])
 
 
-def read_states(state: Tensor, task: int, positions: Tensor | None, aligned: bool) -> Tensor:
-    """Take raw features and ActionQuery features of one layer: (B, N, D) -> (B, task + Q, D)."""
+def read_features(
+    state: Tensor, raw: int, positions: Tensor | None, aligned: bool
+) -> tuple[Tensor, Tensor]:
+    """Return raw features (B, raw, D) and query features (B, Q, D) of a layer's (B, N, D)."""
     start = 1 if aligned else 0
-    parts = [state[:, start : start + task]]
-    if positions is not None:
-        index = positions.expand(state.shape[0], -1)[..., None].expand(-1, -1, state.shape[-1])
-        parts.append(torch.gather(state, 1, index))
-    return torch.cat(parts, dim=1)
+    features = state[:, start : start + raw]
+    if positions is None:
+        return features, state[:, :0]
+    if positions.shape[0] == 1:
+        return features, state.index_select(1, positions[0])
+    index = positions[..., None].expand(-1, -1, state.shape[-1])
+    return features, torch.gather(state, 1, index)

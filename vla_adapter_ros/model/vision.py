@@ -1,17 +1,16 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Vision towers: pre-norm ViTs with the released (timm-style) parameter names.
+"""Vision towers, pre-norm ViTs with the released (timm-style) parameter names, and projector.
 
 One class serves DINOv2-with-registers and SigLIP: they differ in prefix tokens and LayerScale
 only. Keeping the released names and the fused `qkv` layer means that a checkpoint is mapped into
 memory without renaming or splitting, and that LoRA meets the layers of the released training.
-`test_model_vision.py` holds both against transformers' Dinov2WithRegisters and Siglip models.
+`test/model/test_vision.py` compares both with transformers' Dinov2WithRegisters and Siglip models.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +18,21 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from vla_adapter_ros.architecture.config import VisionTowerConfig, VLAAdapterConfig
-from vla_adapter_ros.model.small.stem import ConvStem, KeypointToken, PatchEmbed
+from vla_adapter_ros.model.small.stem import ConvStem, KeypointToken
+
+
+class PatchEmbed(nn.Module):
+    """Non-overlapping patches through one convolution (the released form)."""
+
+    def __init__(self, config: VisionTowerConfig) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, config.width, config.patch, stride=config.patch)
+
+    def forward(
+        self, pixels: Tensor, language: Tensor | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """(B, 3, H, W) -> (B, patches, width), rows first, and no feature maps."""
+        return self.proj(pixels).flatten(2).mT, []
 
 
 class Attention(nn.Module):
@@ -77,12 +90,12 @@ class Block(nn.Module):
         self.mlp = Mlp(width, config.mlp_hidden)
         self.ls1 = LayerScale(width) if config.layer_scale else nn.Identity()
         self.ls2 = LayerScale(width) if config.layer_scale else nn.Identity()
-        # FiLM as in OpenVLA-OFT: the average language embedding scales and shifts the tokens.
+        # FiLM as in OpenVLA-OFT: the mean prompt embedding scales and shifts the tokens.
         self.scale = nn.Linear(film_width, width) if film_width else None
         self.shift = nn.Linear(film_width, width) if film_width else None
 
     def forward(self, x: Tensor, language: Tensor | None = None) -> Tensor:
-        """(B, N, width), and with FiLM the average language embedding (B, film_width)."""
+        """(B, N, width), and with FiLM its conditioning vector (B, film_width)."""
         x = x + self.ls1(self.attn(self.norm1(x)))
         if self.scale is not None:
             x = x * (1 + self.scale(language)[:, None]) + self.shift(language)[:, None]
@@ -106,21 +119,13 @@ class VisionTower(nn.Module):
         )
         # Quirk: the position embedding covers the patches only, not class and register tokens.
         self.pos_embed = nn.Parameter(torch.zeros(1, config.grid**2, width))
-        # Quirk: the released code reads block depth - 2; the last block and norm run for nothing.
+        # Quirk: the released code reads block depth - 2; its last block and norm are dead.
         self.blocks = nn.ModuleList(Block(config, film_width) for _ in range(config.used_depth))
         self.keypoint = KeypointToken(config) if config.keypoints else None
         self.gradient_checkpointing = False
 
-    def forward(
-        self,
-        pixels: Tensor,
-        language: Tensor | None = None,
-        visit: Callable[[Tensor], Any] | None = None,
-    ) -> Tensor:
-        """(B, 3, size, size) normalised pixels -> (B, tokens, width).
-
-        `visit` is called with all tokens after the last block.
-        """
+    def forward(self, pixels: Tensor, language: Tensor | None = None) -> Tensor:
+        """(B, 3, size, size) normalised pixels -> (B, tokens, width)."""
         x, feature_maps = self.patch_embed(pixels, language)
         x = x + self.pos_embed
         prefix = [token.expand(x.shape[0], -1, -1) for token in self._prefix()]
@@ -131,8 +136,6 @@ class VisionTower(nn.Module):
                 x = checkpoint(block, x, language, use_reentrant=False)
             else:
                 x = block(x, language)
-        if visit is not None:
-            visit(x)
         return self._tokens(x[:, count:], feature_maps)
 
     def _prefix(self) -> list[Tensor]:
@@ -163,11 +166,6 @@ class VisionBackbone(nn.Module):
         self.fused_featurizer = (
             VisionTower(config.vision[1], film_width) if len(config.vision) > 1 else None
         )
-        self.film_norm = (
-            nn.LayerNorm(film_width, elementwise_affine=False)
-            if config.use_film and config.film_norm
-            else None
-        )
 
     @property
     def towers(self) -> list[VisionTower]:
@@ -183,13 +181,11 @@ class VisionBackbone(nn.Module):
     ) -> Tensor:
         """(B, 3·towers·n, size, size) -> (B, n·tokens, sum of widths).
 
-        All cameras of a batch go through each tower at once. `fork` runs the towers' calls, e.g.
-        side by side; default: one after the other.
+        All cameras of a batch go through each tower together. `fork` runs the towers' calls, e.g.
+        in parallel; default: one after the other.
         """
         batch, towers = pixels.shape[0], self.towers
         images = pixels.unflatten(1, (self.num_images, len(towers), 3))
-        if language is not None:
-            language = self.film_norm(language) if self.film_norm is not None else language
         if language is not None:
             language = language.repeat_interleave(self.num_images, dim=0)
         images = images.flatten(0, 1)
@@ -197,3 +193,25 @@ class VisionBackbone(nn.Module):
         features = [call() for call in calls] if fork is None else fork(calls)
         fused = torch.cat(features, dim=-1) if len(features) > 1 else features[0]
         return fused.unflatten(0, (batch, -1)).flatten(1, 2)
+
+
+class Projector(nn.Module):
+    """Visual features to the language model's embedding space.
+
+    Fused towers: width -> 4 x width -> hidden -> hidden; one tower: width -> hidden -> hidden.
+    Exact GELU between the layers. Names as in the released checkpoints (`fc1`, `fc2`, `fc3`).
+    """
+
+    def __init__(self, config: VLAAdapterConfig) -> None:
+        super().__init__()
+        width, hidden = config.vision_width, config.language.hidden
+        fused = len(config.vision) > 1
+        middle = 4 * width if fused else hidden
+        self.fc1 = nn.Linear(width, middle)
+        self.fc2 = nn.Linear(middle, hidden)
+        self.fc3 = nn.Linear(hidden, hidden) if fused else None
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (B, tokens, width) to (B, tokens, hidden)."""
+        x = self.fc2(F.gelu(self.fc1(features)))
+        return x if self.fc3 is None else self.fc3(F.gelu(x))

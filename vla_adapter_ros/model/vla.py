@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""The whole network: cameras, instruction and proprioception in, one chunk of actions out.
+"""The network: cameras, instruction and proprioception in, one chunk of actions out.
 
 Reference: VLA-Adapter, arXiv 2509.09372, in the form of its released code, quirks included.
 """
@@ -18,23 +18,22 @@ from vla_adapter_ros.errors import ObservationError
 from vla_adapter_ros.model.dit import DiffusionPolicy
 from vla_adapter_ros.model.language import Decoder
 from vla_adapter_ros.model.policy import BridgePolicy
-from vla_adapter_ros.model.projector import Projector
 from vla_adapter_ros.model.sequence import (
+    STOP_TOKEN,
     prompt_lengths,
+    read_features,
     read_positions,
-    read_states,
     splice_visual,
     text_and_queries,
 )
-from vla_adapter_ros.model.small.film_language import average, piecewise_average
+from vla_adapter_ros.model.small.film import mean_embedding, segment_means
 from vla_adapter_ros.model.small.initialise import initialise
-from vla_adapter_ros.model.vision import VisionBackbone
+from vla_adapter_ros.model.vision import Projector, VisionBackbone
 from vla_adapter_ros.weights.metadata import CheckpointMetadata
 from vla_adapter_ros.weights.own import load, save
 from vla_adapter_ros.weights.prismatic import load_vlm
 
 POLICIES = {'original': BridgePolicy, 'pro': BridgePolicy, 'dit': DiffusionPolicy}
-STOP_TOKEN = 2  # the released code ends its inference sequence with it; causality makes it idle
 
 
 class VLAAdapter(nn.Module):
@@ -97,8 +96,9 @@ class VLAAdapter(nn.Module):
             device: of the parameters.
             vision_towers: shapes of an official checkpoint's vision towers by their
                 `timm_model_ids` entry, where that is not a released one.
-            overrides: fields of `VLAAdapterConfig` that official files do not record, such as
-                `num_images` (default 2) and `chunk_size`.
+            overrides: fields of `VLAAdapterConfig` or its sections, by name, in place of the
+                checkpoint's; e.g. `num_images` and `chunk_size`, which official files do not
+                record, or `rope_precision`.
 
         Returns:
             The network in evaluation mode; `metadata` holds statistics, contract and the rest.
@@ -106,15 +106,10 @@ class VLAAdapter(nn.Module):
         Raises:
             CheckpointError: files are missing or damaged, or the tensors do not fit the
                 configuration; missing, unexpected and mis-shaped ones are listed.
+            ConfigError: an override names no field, or has an impossible value.
         """
-        return load(
-            cls,
-            directory,
-            dtype=dtype,
-            device=device,
-            vision_towers=vision_towers,
-            overrides=overrides,
-        )
+        options = {'dtype': dtype, 'device': device, 'vision_towers': vision_towers}
+        return load(cls, directory, overrides=overrides, **options)
 
     @classmethod
     def from_vlm(
@@ -123,7 +118,7 @@ class VLAAdapter(nn.Module):
         config: VLAAdapterConfig | None = None,
         **options: Any,
     ) -> VLAAdapter:
-        """Start training: a pre-trained VLM with a fresh policy. See `prismatic.load_vlm`."""
+        """Pre-trained VLM with a new policy, to train from; see `weights.prismatic.load_vlm`."""
         return load_vlm(cls, source, config, **options)
 
     def save_pretrained(
@@ -132,10 +127,7 @@ class VLAAdapter(nn.Module):
         *,
         state_dict: Mapping[str, Tensor] | None = None,
         dtype: torch.dtype | None = None,
-        robot: dict[str, Any] | None = None,
-        statistics: dict[str, Any] | None = None,
-        preprocessing: dict[str, Any] | None = None,
-        training: dict[str, Any] | None = None,
+        **metadata: dict[str, Any] | None,
     ) -> CheckpointMetadata:
         """Write `model.safetensors` and `vla_adapter.json`, each atomically.
 
@@ -143,24 +135,13 @@ class VLAAdapter(nn.Module):
             directory: made if missing. Tokenizer files are the caller's to add.
             state_dict: weights to write instead of the network's own, e.g. with LoRA merged.
             dtype: to store in; default as they are.
-            robot: robot contract as plain data; default: what the network was loaded with.
-            statistics: dataset key -> statistics; default as above.
-            preprocessing: how observations become inputs; default as above.
-            training: recipe and results; default as above.
+            metadata: `robot`, `statistics`, `preprocessing`, `training` of `CheckpointMetadata`;
+                those not given (or None) are kept from when the network was loaded.
 
         Raises:
             CheckpointError: the weights do not fit the configuration; nothing is written.
         """
-        return save(
-            self,
-            directory,
-            state_dict=state_dict,
-            dtype=dtype,
-            robot=robot,
-            statistics=statistics,
-            preprocessing=preprocessing,
-            training=training,
-        )
+        return save(self, directory, state_dict=state_dict, dtype=dtype, **metadata)
 
     # ------------------------------------------------------------------ running
 
@@ -178,6 +159,12 @@ class VLAAdapter(nn.Module):
     def device(self) -> torch.device:
         """Parameter device."""
         return self.decoder.embed_tokens.weight.device
+
+    @property
+    def repeated_blocks(self) -> list[nn.Module]:
+        """Blocks of towers and language model, e.g. to compile each kind once."""
+        towers = self.vision_backbone.towers
+        return [*(block for tower in towers for block in tower.blocks), *self.decoder.layers]
 
     def forward(
         self,
@@ -201,7 +188,7 @@ class VLAAdapter(nn.Module):
             initial_latent: what the policy starts from; see `BridgePolicy.initial_latent`.
 
         Returns:
-            Normalised actions (B, K, A), and a dict of stages if asked for.
+            Normalised actions (B, K, A), and a dict of stages if requested.
 
         Raises:
             ObservationError: a shape does not fit the configuration.
@@ -224,10 +211,10 @@ class VLAAdapter(nn.Module):
         *,
         visual: Tensor | None = None,
     ) -> Tensor:
-        """Run the VLM and stack what the policy reads: (B, layers + 1, T + Q, D).
+        """Run the VLM and stack the features that the policy reads: (B, layers + 1, T + Q, D).
 
-        States above the highest one that a policy block reads are left out, unless `stages` asks.
-        `visual` is what `visual_tokens` gave for these pixels earlier, which are then not needed.
+        States above the highest one that a policy block reads are left out, unless `stages` is
+        given. `visual`: an earlier result of `visual_tokens`, instead of the pixels.
         """
         self._check(pixel_values, input_ids, visual)
         config = self.config
@@ -265,11 +252,13 @@ class VLAAdapter(nn.Module):
         return stacked
 
     def stack_states(self, states: list[Tensor], positions: Tensor | None) -> Tensor:
-        """Stack what the policy reads of each state: (B, states, T + Q, D)."""
-        config = self.config
-        raw = 0 if config.policy.conditions == 'action_query' else config.visual_tokens
-        read = [read_states(state, raw, positions, config.aligned_slices) for state in states]
-        return torch.stack(read, dim=1)
+        """Stack raw and query features of each state: (B, states, T + Q, D)."""
+        return torch.stack([torch.cat(self.features(s, positions), dim=1) for s in states], dim=1)
+
+    def features(self, state: Tensor, positions: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return raw features (B, T, D) and query features (B, Q, D) of one state (B, N, D)."""
+        raw = 0 if self.config.policy.features == 'query' else self.config.visual_tokens
+        return read_features(state, raw, positions, self.config.aligned_slices)
 
     def visual_tokens(
         self,
@@ -279,7 +268,7 @@ class VLAAdapter(nn.Module):
         stages: dict[str, Tensor] | None = None,
     ) -> Tensor:
         """Encode and project the cameras: (B, n·tokens, hidden)."""
-        language = self.film_language(embedded, attention_mask)
+        language = self.film_vector(embedded, attention_mask)
         features = self.vision_backbone(pixel_values.to(self.dtype), language)
         projected = self.projector(features)
         if stages is not None:
@@ -287,24 +276,24 @@ class VLAAdapter(nn.Module):
             stages['projected_patches'] = projected
         return projected
 
-    def film_language(self, embedded: Tensor, attention_mask: Tensor | None) -> Tensor | None:
-        """Return what FiLM towers are told (B, film_width) of a prompt; see `film_language.py`."""
+    def film_vector(self, embedded: Tensor, attention_mask: Tensor | None) -> Tensor | None:
+        """Return the conditioning vector of the FiLM layers (B, film_width), or None without."""
         if not self.config.use_film:
             return None
-        if self.config.film_words:
-            return piecewise_average(embedded, attention_mask, self.config.film_words)
-        return average(embedded, attention_mask)
+        if self.config.film_segment_tokens:
+            return segment_means(embedded, attention_mask, self.config.film_segment_tokens)
+        return mean_embedding(embedded, attention_mask)
 
     def compute_loss(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:
         """Training objective: mean absolute error of the actions, or of the noise for `dit`.
 
         Args:
-            batch: `pixel_values` (or `visual_tokens` made of them earlier), `input_ids`,
+            batch: `pixel_values` (or `visual_tokens` computed earlier), `input_ids`,
                 `proprio`, `actions` (B, K, A) normalised, and optionally `attention_mask` and
                 `initial_latent`.
 
         Returns:
-            The loss and detached figures to log.
+            The loss and detached metrics to log.
         """
         hidden = self.hidden_states(
             batch.get('pixel_values'),
@@ -335,7 +324,7 @@ class VLAAdapter(nn.Module):
 
     @torch.no_grad()
     def initialise_policy(self, device: str | torch.device) -> None:
-        """Give it fresh ActionQueries and a fresh policy on `device`, to train from a VLM."""
+        """Initialise new ActionQueries and a new policy on `device`, to train from a VLM."""
         dtype = self.dtype
         with torch.device(device):
             self.policy = type(self.policy)(self.config).to(dtype)
@@ -344,7 +333,7 @@ class VLAAdapter(nn.Module):
                 self.action_queries.weight.normal_(0.0, self.config.query_scale)
 
     def set_gradient_checkpointing(self, enabled: bool) -> None:
-        """Trade a third more time for the activations' memory, in towers and language model."""
+        """Save the activations' memory of towers and language model for a third more time."""
         self.decoder.gradient_checkpointing = enabled
         for tower in self.vision_backbone.towers:
             tower.gradient_checkpointing = enabled

@@ -73,8 +73,8 @@ def to_uint8(images: Tensor) -> Tensor:
     return (images * 255.5).clamp(0, 255).to(torch.uint8)
 
 
-def normalize_pixels(images: Tensor, config: ImageConfig) -> Tensor:
-    """Return (N, 3·T, H, W) float32 pixels of (N, 3, H, W) uint8; equal to `images.to_pixels`."""
+def normalise_pixels(images: Tensor, config: ImageConfig) -> Tensor:
+    """Normalise (N, 3, H, W) uint8 to (N, 3·T, H, W) float32, as `images.crop_and_normalise`."""
     tables = torch.as_tensor(normalisation_tables(config.normalisations), device=images.device)
     indices = images.long()
     channels = [tables[c][indices[:, c % 3]] for c in range(len(tables))]

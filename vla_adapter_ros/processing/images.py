@@ -5,9 +5,9 @@ One path for training, offline evaluation, simulation and robot:
 
     rotate → [JPEG round trip → Lanczos resize] → centre crop → normalise once per vision tower
 
-`to_model_size` is the first half (what a training cache stores), `to_pixels` the second;
-`preprocess` does both. Sources, in OpenHelix-Team/VLA-Adapter: `processing_prismatic.py` and
-`experiments/robot/openvla_utils.py` (resize_image_for_policy, crop_and_resize).
+`resize_for_model` is the first half (a training cache stores its result), `crop_and_normalise` the
+second; `preprocess` does both. Sources, in OpenHelix-Team/VLA-Adapter: `processing_prismatic.py`
+and `experiments/robot/openvla_utils.py` (resize_image_for_policy, crop_and_resize).
 """
 
 from __future__ import annotations
@@ -125,10 +125,10 @@ def preprocess(
         ObservationError: not an (H, W, 3) uint8 image, or empty.
     """
     config = config or ImageConfig()
-    return to_pixels(to_model_size(image, config, rotate=rotate), config)
+    return crop_and_normalise(resize_for_model(image, config, rotate=rotate), config)
 
 
-def to_model_size(
+def resize_for_model(
     image: np.ndarray, config: ImageConfig, *, rotate: int | None = None
 ) -> np.ndarray:
     """Return (size, size, 3) uint8: rotated, JPEG round trip if asked, resized.
@@ -146,7 +146,7 @@ def to_model_size(
     return _pillow_bicubic(image, config.size)
 
 
-def to_pixels(image: np.ndarray, config: ImageConfig) -> np.ndarray:
+def crop_and_normalise(image: np.ndarray, config: ImageConfig) -> np.ndarray:
     """Return (3·T, size, size) float32 pixels of a (size, size, 3) uint8 image."""
     cropped = centre_crop(image, config.crop_area)
     tables = normalisation_tables(config.normalisations)

@@ -1,21 +1,24 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""From an observation to the network's inputs: the one path of training, evaluation and robot."""
+"""From an observation to the network's inputs: one path for training, evaluation and robot."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vla_adapter_ros.errors import CheckpointError, ObservationError
-from vla_adapter_ros.processing.images import ImageConfig, to_model_size, to_pixels
+from vla_adapter_ros.processing.images import ImageConfig, crop_and_normalise, resize_for_model
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.processing.prompt import PROMPT_FORMATS, build_prompt, clean_instruction
-from vla_adapter_ros.processing.statistics import MODES, Normalizer, Statistics
+from vla_adapter_ros.processing.statistics import MODES, Normaliser, Statistics
 from vla_adapter_ros.processing.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CACHED_PROMPTS = 64
 
@@ -31,7 +34,7 @@ class ProcessingConfig:
         prompt_format: a key of `PROMPT_FORMATS`.
         normalisation: `bounds_q99`, `bounds` or `normal`, of actions and proprioception.
         zero_constant: proprioception that never changed in the data is given as 0. The official
-            evaluation gives -1 (its training 0); our own checkpoints are alike in both.
+            evaluation gives -1 (its training 0); our own checkpoints get 0 in both.
     """
 
     images: ImageConfig = field(default_factory=ImageConfig)
@@ -76,7 +79,7 @@ class ProcessingConfig:
 
 @dataclass(frozen=True)
 class ModelInputs:
-    """What the network is given for one observation.
+    """The network's inputs for one observation.
 
     Attributes:
         pixel_values: (3·T·n, S, S) float32; cameras one after the other, T towers each.
@@ -104,7 +107,7 @@ class InputPipeline:
         self.config = config
         self.tokenizer = tokenizer
         # The official evaluation ignores masks of proprioception; its files have none.
-        self.proprio = Normalizer(statistics.proprio, config.normalisation, config.zero_constant)
+        self.proprio = Normaliser(statistics.proprio, config.normalisation, config.zero_constant)
         self._prompts: OrderedDict[str, np.ndarray] = OrderedDict()
 
     def __call__(self, observation: Observation) -> ModelInputs:
@@ -115,31 +118,31 @@ class InputPipeline:
                 or is not finite, or the instruction cannot be used.
         """
         return ModelInputs(
-            self.pixels(self.model_size_images(observation.images)),
+            self.model_pixels(self.resized_views(observation.images)),
             self.prompt_ids(observation.instruction),
-            self.normalized_proprio(observation.proprioception),
+            self.normalised_proprio(observation.proprioception),
         )
 
-    def model_size_images(self, images: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """Return (S, S, 3) uint8 images in the network's order; what a training cache stores."""
+    def resized_views(self, images: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Return (S, S, 3) uint8 images in the network's order, as a cache stores them."""
         if missing := [name for name in self.config.cameras if name not in images]:
             raise ObservationError(
                 f'images: no {missing}; the policy needs {list(self.config.cameras)}, '
                 f'got {sorted(images)}'
             )
-        return [self.model_size_image(name, images[name]) for name in self.config.cameras]
+        return [self.resized_view(name, images[name]) for name in self.config.cameras]
 
-    def model_size_image(self, camera: str, image: np.ndarray) -> np.ndarray:
+    def resized_view(self, camera: str, image: np.ndarray) -> np.ndarray:
         """Return one camera's (S, S, 3) uint8 image: rotated and resized."""
         rotate = self.config.rotations.get(camera)
         try:
-            return to_model_size(image, self.config.images, rotate=rotate)
+            return resize_for_model(image, self.config.images, rotate=rotate)
         except ObservationError as error:
             raise ObservationError(f'{camera} {error}') from None
 
-    def pixels(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """Return (3·T·n, S, S) float32 pixels of model-size images in the network's order."""
-        return np.concatenate([to_pixels(image, self.config.images) for image in images])
+    def model_pixels(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        """Return (3·T·n, S, S) float32 pixels of resized views in the network's order."""
+        return np.concatenate([crop_and_normalise(image, self.config.images) for image in images])
 
     def prompt_ids(self, instruction: str) -> np.ndarray:
         """Return the (L,) int64 prompt ids of an instruction; remembers the last ones."""
@@ -153,7 +156,7 @@ class InputPipeline:
                 self._prompts.popitem(last=False)
         return ids
 
-    def normalized_proprio(self, proprioception: np.ndarray) -> np.ndarray:
+    def normalised_proprio(self, proprioception: np.ndarray) -> np.ndarray:
         """Return the (P,) float32 normalised proprioception."""
         values = np.asarray(proprioception, np.float64)
         if values.shape != (self.proprio.size,):
@@ -162,4 +165,19 @@ class InputPipeline:
             )
         if not np.isfinite(values).all():
             raise ObservationError(f'proprioception: got {values.tolist()}, must be finite')
-        return self.proprio.normalize(values).astype(np.float32)
+        return self.proprio.normalise(values).astype(np.float32)
+
+
+def padded_prompts(
+    rows: Sequence[np.ndarray | list[int]], pad_id: int
+) -> tuple[Tensor, Tensor]:
+    """Return ids and mask (B, L) of prompts of different lengths, padded on the right."""
+    import torch
+
+    length = max(len(row) for row in rows)
+    ids = torch.full((len(rows), length), pad_id, dtype=torch.long)
+    mask = torch.zeros(len(rows), length, dtype=torch.long)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.from_numpy(np.array(row))
+        mask[i, : len(row)] = 1
+    return ids, mask

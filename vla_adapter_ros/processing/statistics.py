@@ -64,7 +64,7 @@ class VectorStatistics:
         """Read the official layout. Raises CheckpointError naming what is missing or unequal.
 
         Absent entries become NaN: published files have not always all six, and a normalisation
-        needs two of them (`Normalizer` refuses if it is those).
+        needs two of them (`Normaliser` refuses if it is those).
         """
         given = {name: np.asarray(data[name], float) for name in _NAMES if name in data}
         if not given:
@@ -159,7 +159,7 @@ def choose_key(data: Mapping[str, Any], key: str | None) -> str:
     raise CheckpointError(f'statistics: no key {key!r}; there are {keys}')
 
 
-class Normalizer:
+class Normaliser:
     """Maps vectors between physical units and the model's [-1, 1].
 
     Args:
@@ -191,7 +191,7 @@ class Normalizer:
         constant = statistics.min == statistics.max
         self._zero = constant & self._mask if zero_constant else ~everything
 
-    def normalize(self, values: np.ndarray) -> np.ndarray:
+    def normalise(self, values: np.ndarray) -> np.ndarray:
         """Return float64 values of shape (…, D), clipped to [-1, 1] in the bounds modes."""
         values = self._checked(values)
         if self.mode == 'normal':
@@ -200,7 +200,7 @@ class Normalizer:
             normalized = np.clip(2.0 * (values - self._low) / self._scale - 1.0, -1.0, 1.0)
         return np.where(self._zero, 0.0, np.where(self._mask, normalized, values))
 
-    def denormalize(self, values: np.ndarray) -> np.ndarray:
+    def denormalise(self, values: np.ndarray) -> np.ndarray:
         """Return (…, D) physical units, float64. Never clips: limits are the safety filter's."""
         values = self._checked(values)
         if self.mode == 'normal':

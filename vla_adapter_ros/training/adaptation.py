@@ -13,16 +13,15 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from vla_adapter_ros.architecture.config import VLM_MODULES
 from vla_adapter_ros.training.config import AdaptationConfig
 from vla_adapter_ros.training.lora import attach_lora
-
-BACKBONE = ('vision_backbone', 'projector', 'language_model')
 
 
 def backbone_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     """Yield the parameters of towers, projector and language model."""
     for name, parameter in model.named_parameters():
-        if name.split('.', 1)[0] in BACKBONE:
+        if name.split('.', 1)[0] in VLM_MODULES:
             yield name, parameter
 
 
@@ -44,7 +43,7 @@ def lora_targets(model: nn.Module) -> list[str]:
         name
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear)
-        and name.split('.', 1)[0] in BACKBONE
+        and name.split('.', 1)[0] in VLM_MODULES
         and not f'{name}.'.startswith(unread)
     ]
 

@@ -14,18 +14,17 @@ import torch
 
 from vla_adapter_ros.data.training.dataset import Dataset, open_dataset
 from vla_adapter_ros.data.training.mixture import Mixture
-from vla_adapter_ros.errors import CheckpointError, DatasetError
+from vla_adapter_ros.errors import CheckpointError, ConfigError, DatasetError
 from vla_adapter_ros.inference.official_processing import official_processing
 from vla_adapter_ros.model import VLAAdapter, VLAAdapterConfig
 from vla_adapter_ros.processing.augment import AugmentConfig
 from vla_adapter_ros.processing.images import OWN_IMAGES, ImageConfig
 from vla_adapter_ros.processing.pipeline import InputPipeline, ProcessingConfig
-from vla_adapter_ros.processing.statistics import Normalizer, Statistics
+from vla_adapter_ros.processing.statistics import Normaliser, Statistics
 from vla_adapter_ros.processing.tokenizer import Tokenizer
 from vla_adapter_ros.robot.contract import RobotContract, resolve_contract
 from vla_adapter_ros.training.batches import BatchMaker
 from vla_adapter_ros.training.config import TrainConfig
-from vla_adapter_ros.training.config_loader import ConfigError
 from vla_adapter_ros.training.experiments.grounding.batches import SceneBatches
 from vla_adapter_ros.training.experiments.grounding.loss import check_keypoints, load_grounded
 from vla_adapter_ros.training.experiments.grounding.scenes import GroundScenes, load_scenes
@@ -151,7 +150,7 @@ def _with_action_limit(
     if policy.kind != 'dit' or normalisation != 'normal' or policy.action_limit != 1.0:
         return network
     action = statistics.action
-    ends = Normalizer(action, normalisation, zero_constant=True).normalize(
+    ends = Normaliser(action, normalisation, zero_constant=True).normalise(
         np.stack([action.min, action.max])
     )
     limit = max(1.0, round(float(np.abs(ends).max()), 3))

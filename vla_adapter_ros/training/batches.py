@@ -14,10 +14,9 @@ from vla_adapter_ros.data.training.dataset import Dataset
 from vla_adapter_ros.data.training.loader import load_batches, validation_batches
 from vla_adapter_ros.data.training.mixture import BatchOrder, Mixture
 from vla_adapter_ros.errors import DatasetError
-from vla_adapter_ros.processing.augment import AugmentConfig, augment, normalize_pixels
-from vla_adapter_ros.processing.padding import padded_prompts
-from vla_adapter_ros.processing.pipeline import InputPipeline
-from vla_adapter_ros.processing.statistics import Normalizer, Statistics
+from vla_adapter_ros.processing.augment import AugmentConfig, augment, normalise_pixels
+from vla_adapter_ros.processing.pipeline import InputPipeline, padded_prompts
+from vla_adapter_ros.processing.statistics import Normaliser, Statistics
 from vla_adapter_ros.training.config import TrainConfig
 from vla_adapter_ros.training.trainer import Batch
 
@@ -46,7 +45,7 @@ class BatchMaker:
         self._latent, self._scenes, self._pictures = latent, scenes, pictures
         self.pipeline, self._augmentation, self._names = pipeline, augmentation, names
         mode = pipeline.config.normalisation
-        self.actions = Normalizer(statistics.action, mode, zero_constant=True)
+        self.actions = Normaliser(statistics.action, mode, zero_constant=True)
 
     def make(self, samples: Samples, device: torch.device, training: bool) -> Batch:
         """Return the tensors of `VLAAdapter.compute_loss`; the images are (B, 3·T·n, S, S).
@@ -56,8 +55,8 @@ class BatchMaker:
         """
         self._check(samples)
         ids, mask = self._prompts(samples.instructions)
-        proprio = self.pipeline.proprio.normalize(samples.proprioception)
-        actions = self.actions.normalize(samples.actions)
+        proprio = self.pipeline.proprio.normalise(samples.proprioception)
+        actions = self.actions.normalise(samples.actions)
         if samples.images.ndim == 3:
             visual = {'visual_tokens': _visual_tokens(samples.images, device)}
         else:
@@ -100,12 +99,12 @@ class BatchMaker:
         batch, cameras = images.shape[:2]
         if not (training and self._augmentation) and config.crop_area < 1:
             # The evaluation's centre crop; the same code as on the robot.
-            made = [self.pipeline.pixels(list(frame)) for frame in images]
+            made = [self.pipeline.model_pixels(list(frame)) for frame in images]
             return torch.from_numpy(np.stack(made)).to(device)
         flat = torch.from_numpy(images).to(device).flatten(0, 1).permute(0, 3, 1, 2)
         if training and self._augmentation:
             flat = augment(flat, self._augmentation)
-        pixels = normalize_pixels(flat, config)
+        pixels = normalise_pixels(flat, config)
         return pixels.reshape(batch, cameras * pixels.shape[1], *pixels.shape[2:])
 
 

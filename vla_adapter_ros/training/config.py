@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from vla_adapter_ros.errors import ConfigError
 from vla_adapter_ros.robot.contract import config_folders
 from vla_adapter_ros.training.config_loader import (
-    ConfigError,
     apply_overrides,
     build,
     option,

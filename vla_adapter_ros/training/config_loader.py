@@ -19,13 +19,9 @@ from typing import Any, TypeVar
 
 import yaml
 
-from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.errors import ConfigError
 
 T = TypeVar('T')
-
-
-class ConfigError(VLAAdapterError):
-    """A configuration file or override is not what the command accepts."""
 
 
 def option(default: Any, text: str) -> Any:

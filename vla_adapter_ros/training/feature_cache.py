@@ -31,13 +31,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from vla_adapter_ros.data.files import storage_errors, write_json
+from vla_adapter_ros.data.files import storage_errors
 from vla_adapter_ros.data.training.dataset import Dataset, FrameStore
 from vla_adapter_ros.data.training.mixture import Mixture
-from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.errors import ConfigError, DatasetError
 from vla_adapter_ros.training.assembly import Parts
 from vla_adapter_ros.training.config import TrainConfig
-from vla_adapter_ros.training.config_loader import ConfigError
+from vla_adapter_ros.weights.files import write_json
 
 VERSION = 1
 TOKENS, ABOUT, PROGRESS = 'tokens.bin', 'about.json', 'progress.json'

@@ -7,8 +7,8 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from vla_adapter_ros.errors import ConfigError
 from vla_adapter_ros.model import PolicyConfig, VLAAdapterConfig
-from vla_adapter_ros.training.config_loader import ConfigError
 
 PRESETS = ('pro', 'original', 'dit', 'tiny')
 

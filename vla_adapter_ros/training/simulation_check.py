@@ -6,13 +6,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from vla_adapter_ros.errors import ConfigError
 from vla_adapter_ros.evaluation.policies import PolicySettings
 from vla_adapter_ros.evaluation.rollout import EpisodeJob
 from vla_adapter_ros.evaluation.simulate import EvaluationSettings, run_jobs, success_jobs
 from vla_adapter_ros.evaluation.simulated_node import ControlSettings
 from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, TaskOptions
 from vla_adapter_ros.training.config import SimulationConfig
-from vla_adapter_ros.training.config_loader import ConfigError
 
 # Not the seeds from 0 on: they are for the final judgement, and nothing is to be chosen on them.
 FIRST_SEED = 500_000

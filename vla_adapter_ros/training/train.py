@@ -113,7 +113,7 @@ def make_accelerator(config: TrainConfig) -> Any:
     from accelerate import Accelerator
     from accelerate.state import AcceleratorState
 
-    from vla_adapter_ros.training.config_loader import ConfigError
+    from vla_adapter_ros.errors import ConfigError
 
     speed = config.speed
     if speed.device not in ('auto', 'cpu', 'cuda'):
@@ -136,8 +136,7 @@ def prepare_speed(model: Any, config: TrainConfig) -> None:
     """Switch on gradient checkpointing and the compilation of the repeated blocks."""
     model.set_gradient_checkpointing(config.speed.gradient_checkpointing)
     if config.speed.compile:
-        blocks = [b for tower in model.vision_backbone.towers for b in tower.blocks]
-        for block in (*blocks, *model.decoder.layers):
+        for block in model.repeated_blocks:
             block.compile()  # in place: parameter names stay
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from vla_adapter_ros.evaluation.open_loop import action_names
-from vla_adapter_ros.processing.statistics import Normalizer
+from vla_adapter_ros.processing.statistics import Normaliser
 from vla_adapter_ros.training.assembly import Parts
 from vla_adapter_ros.training.batches import validation_inputs
 from vla_adapter_ros.training.config import TrainConfig
@@ -24,13 +24,13 @@ def validate(parts: Parts, config: TrainConfig, device: torch.device) -> dict[st
     Chunk steps after the end of an episode are left out of the physical figures.
     """
     parts.model.eval()
-    actions = Normalizer(parts.statistics.action, parts.pipeline.config.normalisation)
+    actions = Normaliser(parts.statistics.action, parts.pipeline.config.normalisation)
     normalised: list[float] = []
     physical: list[np.ndarray] = []
     for samples, batch in validation_inputs(parts.maker, parts.validation, config, device):
         predicted = _predict(parts, config, batch)
         normalised.append((predicted - batch['actions'].float()).abs().mean().item())
-        error = np.abs(actions.denormalize(predicted.cpu().numpy()) - samples.actions)
+        error = np.abs(actions.denormalise(predicted.cpu().numpy()) - samples.actions)
         physical.append(error[~samples.is_pad])
     joint = np.concatenate(physical).mean(axis=0)
     names = action_names(parts.contract, parts.statistics.action.size)
@@ -69,13 +69,13 @@ def _plot_episodes(parts: Parts, config: TrainConfig, device: torch.device, step
         action_names(parts.contract, parts.statistics.action.size), parts.contract
     )
     dataset = parts.validation[0]
-    actions = Normalizer(parts.statistics.action, parts.pipeline.config.normalisation)
+    actions = Normaliser(parts.statistics.action, parts.pipeline.config.normalisation)
     folder = Path(config.output_dir) / 'plots'
     for episode in dataset.selected[: config.save.plots]:
         samples = dataset.batch(np.array(dataset.indices_of(episode)))
         batch = parts.maker.make(samples, device, training=False)
         predicted = _predict(parts, config, batch)
         plot_chunks(
-            samples.actions, actions.denormalize(predicted.cpu().numpy()), names,
+            samples.actions, actions.denormalise(predicted.cpu().numpy()), names,
             folder / f'step-{step:08d}-episode-{episode:05d}.png', samples.instructions[0],
         )  # fmt: skip

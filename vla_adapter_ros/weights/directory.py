@@ -1,17 +1,22 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Which kind of checkpoint a directory holds, and its metadata. No torch."""
+"""The kind, metadata and fingerprint of a checkpoint directory. No torch."""
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 from vla_adapter_ros.errors import CheckpointError
-from vla_adapter_ros.weights.metadata import METADATA_FILE, CheckpointMetadata, read_json
+from vla_adapter_ros.weights.files import read_json_object
+from vla_adapter_ros.weights.metadata import METADATA_FILE, CheckpointMetadata
 from vla_adapter_ros.weights.official import read_official_metadata
+
+FINGERPRINT_SUFFIXES = ('.safetensors', '.pt', '.json')
+SAMPLE_BYTES = 1 << 20
 
 
 def read_checkpoint_metadata(directory: str | Path) -> CheckpointMetadata:
-    """Read what a checkpoint directory says about itself, without torch and without its weights.
+    """Read a checkpoint directory's metadata, without torch and without its weights.
 
     Works for our own format and for official directories.
 
@@ -23,10 +28,30 @@ def read_checkpoint_metadata(directory: str | Path) -> CheckpointMetadata:
         raise CheckpointError(f'checkpoint {directory}: no such directory')
     if (directory / METADATA_FILE).is_file():
         return CheckpointMetadata.from_dict(
-            read_json(directory / METADATA_FILE), str(directory / METADATA_FILE)
+            read_json_object(directory / METADATA_FILE), str(directory / METADATA_FILE)
         )
     if (directory / 'config.json').is_file():
         return read_official_metadata(directory)
     raise CheckpointError(
         f'checkpoint {directory}: neither {METADATA_FILE} (own format) nor config.json (official)'
     )
+
+
+def checkpoint_fingerprint(directory: str | Path) -> str:
+    """Return 16 hexadecimal digits that change when the checkpoint does.
+
+    Hashes each file's name, size, and first and last mebibyte: the first has the tensors' layout
+    and our own checkpoint id, the last has weights.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(Path(directory).expanduser().iterdir()):
+        if path.suffix not in FINGERPRINT_SUFFIXES or path.name.startswith('.'):
+            continue
+        size = path.stat().st_size
+        digest.update(f'{path.name}:{size}:'.encode())
+        with path.open('rb') as file:
+            digest.update(file.read(SAMPLE_BYTES))
+            if size > SAMPLE_BYTES:
+                file.seek(max(SAMPLE_BYTES, size - SAMPLE_BYTES))
+                digest.update(file.read())
+    return digest.hexdigest()[:16]

@@ -1,14 +1,11 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""What a checkpoint says about itself, readable without torch."""
+"""Metadata of a checkpoint, readable without torch."""
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.architecture.config import VLAAdapterConfig
@@ -33,7 +30,7 @@ TOKENIZER_FILES = (
 
 @dataclass
 class CheckpointMetadata:
-    """Everything about a checkpoint but its weights.
+    """A checkpoint without its weights.
 
     Attributes:
         config: the network.
@@ -100,28 +97,6 @@ class CheckpointMetadata:
             if key != 'config' and data.get(key) is not None
         }
         return cls(config=config, **rest)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object, with errors that name the file."""
-    try:
-        data = json.loads(path.read_text(encoding='utf-8'))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise CheckpointError(f'{path}: cannot be read as JSON: {error}') from None
-    if not isinstance(data, dict):
-        raise CheckpointError(f'{path}: expected a JSON object, got {type(data).__name__}')
-    return data
-
-
-def write_json(path: Path, data: dict[str, Any]) -> None:
-    """Write a JSON object so that a reader sees the old file or the new one, never half of it."""
-    text = json.dumps(data, indent=2, ensure_ascii=False) + '\n'
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    with temporary.open('w', encoding='utf-8') as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 def software_versions(*packages: str) -> dict[str, str]:

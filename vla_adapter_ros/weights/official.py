@@ -1,10 +1,10 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Directories of released VLA-Adapter checkpoints: what they hold, and how it maps to our network.
+"""Directories of released VLA-Adapter checkpoints: their content and how it maps to our network.
 
 Layout: `model.safetensors` (or shards with an index) with the VLM, `action_head--*.pt` and
 `proprio_projector--*.pt` with `module.` prefixes, `dataset_statistics.json`, `config.json`. Kind
 and sizes of the policy are not recorded: they are read off the tensors' names and shapes.
-No torch here; the weights are opened by `checkpoint.py`.
+No torch here; `own.py` opens the weights.
 """
 
 from __future__ import annotations
@@ -24,15 +24,33 @@ from vla_adapter_ros.architecture.config import (
     VisionTowerConfig,
     VLAAdapterConfig,
 )
-from vla_adapter_ros.architecture.presets import LANGUAGE_MODELS
 from vla_adapter_ros.errors import CheckpointError
-from vla_adapter_ros.weights.metadata import CheckpointMetadata, read_json
+from vla_adapter_ros.weights.files import read_json_object
+from vla_adapter_ros.weights.metadata import CheckpointMetadata
 
 KNOWN_TOWERS = {tower.name: tower for tower in (DINOV2_LARGE, SIGLIP_SO400M)}
 
 # (action, proprioception) sizes of the released platforms -> chunk length: LIBERO and CALVIN,
 # ALOHA, BRIDGE. The files do not record it.
 CHUNK_LENGTHS = {(7, 8): 8, (14, 14): 25, (7, 7): 5}
+
+# By `text_config.model_type`: Qwen2.5-0.5B, and the LLaMA-2 7B of OpenVLA, which leaves the norm's
+# epsilon at the library's default, that of LLaMA 1.
+LANGUAGE_MODELS = {
+    'qwen2': LanguageConfig(),
+    'llama': LanguageConfig(
+        family='llama',
+        vocab_size=32064,  # 32000 and the padding token, rounded up to a multiple of 64
+        hidden=4096,
+        layers=32,
+        heads=32,
+        kv_heads=32,
+        mlp_hidden=11008,
+        rope_theta=1e4,
+        norm_eps=1e-6,
+        max_positions=2048,
+    ),
+}
 
 
 def read_official_metadata(
@@ -45,15 +63,17 @@ def read_official_metadata(
     Args:
         directory: the checkpoint.
         vision_towers: shapes of towers whose `timm_model_ids` entry is not a released one.
-        overrides: fields of `VLAAdapterConfig` that the files do not record, e.g. `num_images`.
+        overrides: fields of `VLAAdapterConfig` and its sections that the files do not record, e.g.
+            `num_images`.
 
     Raises:
         CheckpointError: a file is missing or damaged, or a tower is unknown.
+        ConfigError: no network has a field that `overrides` names.
     """
-    config_file = read_json(directory / 'config.json')
+    config_file = read_json_object(directory / 'config.json')
     statistics_path = directory / 'dataset_statistics.json'
     statistics = (
-        read_json(statistics_path)
+        read_json_object(statistics_path)
         if statistics_path.is_file()
         else config_file.get('norm_stats') or {}
     )
@@ -63,7 +83,7 @@ def read_official_metadata(
         statistics=statistics,
         source={'format': 'official', 'path': directory.name},
         dtype=str(config_file.get('torch_dtype') or 'bfloat16'),
-        preprocessor=read_json(preprocessor_path) if preprocessor_path.is_file() else {},
+        preprocessor=read_json_object(preprocessor_path) if preprocessor_path.is_file() else {},
     )
 
 
@@ -88,7 +108,7 @@ def official_config(
         'use_proprio': has_proprio,
         'use_film': bool(list(directory.glob('vision_backbone--*.pt'))),
     }
-    return VLAAdapterConfig(**(fields | dict(overrides or {})))
+    return VLAAdapterConfig(**fields).override(**(overrides or {}))
 
 
 def _towers(
@@ -183,7 +203,7 @@ def policy_kind(path: Path) -> str:
 
 
 def unused_pattern(config: VLAAdapterConfig) -> re.Pattern[str]:
-    """Official tensors that no forward pass reads: they are accepted and not built.
+    """Return the names of official tensors that no forward pass reads: accepted and not built.
 
     The tied LM head, both towers' final norm and last block, SigLIP's attention pooling, and the
     Pro policy's `film_gen`.
@@ -196,18 +216,18 @@ def unused_pattern(config: VLAAdapterConfig) -> re.Pattern[str]:
     return re.compile('|'.join(f'(?:{part})' for part in parts))
 
 
-def head_name(name: str) -> str:
-    """Name without the `module.` that the distributed training left."""
+def strip_ddp_prefix(name: str) -> str:
+    """Return the name without the `module.` of torch's DistributedDataParallel."""
     return name.removeprefix('module.')
 
 
 def film_name(name: str) -> str:
-    """Our name of a FiLM tower tensor: the wrapped block is not nested here."""
-    name = head_name(name).removeprefix('vision_backbone.')
+    """Return our name of a FiLM tower tensor: the official wrapper nests the block."""
+    name = strip_ddp_prefix(name).removeprefix('vision_backbone.')
     return 'vision_backbone.' + re.sub(r'(blocks\.\d+)\.block\.', r'\1.', name)
 
 
-def own_name(name: str) -> str:
-    """Our parameter name of an official one."""
+def local_name(name: str) -> str:
+    """Return our parameter name of an official one."""
     policy = name.startswith(('action_head.', 'proprio_projector.'))
     return f'policy.{name}' if policy else name

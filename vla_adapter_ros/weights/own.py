@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Loading and saving: our own format, official directories, and conversion of names between them.
+"""Loading networks of either kind of checkpoint directory, and saving our own format.
 
 Our own format is `model.safetensors` (weights under their official names) and `vla_adapter.json`
 (everything else), see `metadata.py`. Networks are built on the meta device and take their weights
@@ -21,18 +21,17 @@ from vla_adapter_ros.architecture.config import VisionTowerConfig, VLAAdapterCon
 from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.weights import official
 from vla_adapter_ros.weights.directory import read_checkpoint_metadata
+from vla_adapter_ros.weights.files import read_json_object, write_json
 from vla_adapter_ros.weights.metadata import (
     METADATA_FILE,
     WEIGHTS_FILE,
     CheckpointMetadata,
-    read_json,
     software_versions,
-    write_json,
 )
 from vla_adapter_ros.weights.tensors import (
     LazyTensor,
-    assign,
     check_names,
+    load_parameters,
     open_pt,
     open_safetensors,
     read_safetensors_header,
@@ -41,7 +40,7 @@ from vla_adapter_ros.weights.tensors import (
 
 
 class Network(Protocol):
-    """What this room needs of a network class (`VLAAdapter`), which is handed in."""
+    """Interface of the network class (`VLAAdapter`), which callers hand in."""
 
     config: VLAAdapterConfig
     metadata: CheckpointMetadata
@@ -77,10 +76,11 @@ def load(
     vision_towers: Mapping[str, VisionTowerConfig] | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> NetworkT:
-    """Load a network from a directory of either kind; see `VLAAdapter.from_pretrained`."""
+    """Load a network; arguments and errors as for `VLAAdapter.from_pretrained`."""
     opened = open_checkpoint(directory, vision_towers, overrides)
     model = network.from_config(opened.metadata.config, device='meta')
-    assign(model, opened.tensors, dtype=dtype, device=device, where=f'checkpoint {directory}')
+    where = f'checkpoint {directory}'
+    load_parameters(model, opened.tensors, dtype=dtype, device=device, where=where)
     model.metadata = opened.metadata
     return model.eval()
 
@@ -94,15 +94,18 @@ def open_checkpoint(
 
     Raises:
         CheckpointError: it is missing, damaged, or of neither kind.
+        ConfigError: `overrides` names a field that is not there, or gives it an impossible value.
     """
     directory = Path(directory).expanduser()
+    overrides = dict(overrides or {})
     if (directory / METADATA_FILE).is_file() or not (directory / 'config.json').is_file():
-        return _open_own(directory)
-    return _open_official(directory, vision_towers, dict(overrides or {}))
+        return _open_own(directory, overrides)
+    return _open_official(directory, vision_towers, overrides)
 
 
-def _open_own(directory: Path) -> OpenCheckpoint:
+def _open_own(directory: Path, overrides: dict[str, Any]) -> OpenCheckpoint:
     metadata = read_checkpoint_metadata(directory)
+    metadata = replace(metadata, config=metadata.config.override(**overrides))
     path = directory / WEIGHTS_FILE
     if not path.is_file():
         raise CheckpointError(f'checkpoint {directory}: {WEIGHTS_FILE} is missing')
@@ -113,7 +116,7 @@ def _open_own(directory: Path) -> OpenCheckpoint:
             f'checkpoints ({metadata.checkpoint_id or "none"} and {stored or "none"}); '
             'a save was probably interrupted'
         )
-    tensors = {official.own_name(name): lazy for name, lazy in open_safetensors(path).items()}
+    tensors = {official.local_name(name): lazy for name, lazy in open_safetensors(path).items()}
     return OpenCheckpoint(metadata, tensors, {})
 
 
@@ -124,17 +127,17 @@ def _open_official(
     tensors = _official_vlm(directory)
     head = official.head_file(directory)
     for name, value in open_pt(head).items():
-        tensors[f'action_head.{official.head_name(name)}'] = LazyTensor.of(value)
+        tensors[f'action_head.{official.strip_ddp_prefix(name)}'] = LazyTensor.of(value)
     proprio = official.optional_file(directory, 'proprio_projector')
     for name, value in (open_pt(proprio) if proprio else {}).items():
-        tensors[f'proprio_projector.{official.head_name(name)}'] = LazyTensor.of(value)
+        tensors[f'proprio_projector.{official.strip_ddp_prefix(name)}'] = LazyTensor.of(value)
     film = official.optional_file(directory, 'vision_backbone')
     for name, value in (open_pt(film) if film else {}).items():
         tensors[official.film_name(name)] = LazyTensor.of(value)
     config = refine(metadata.config, tensors, overrides)
     pattern = official.unused_pattern(config)
     unused = {name: lazy for name, lazy in tensors.items() if pattern.fullmatch(name)}
-    used = {official.own_name(n): lazy for n, lazy in tensors.items() if n not in unused}
+    used = {official.local_name(n): lazy for n, lazy in tensors.items() if n not in unused}
     return OpenCheckpoint(replace(metadata, config=config), used, unused)
 
 
@@ -142,7 +145,7 @@ def _official_vlm(directory: Path) -> dict[str, LazyTensor]:
     """Open the VLM's tensors, from one file or from shards named by an index."""
     index = directory / 'model.safetensors.index.json'
     if index.is_file():
-        shards = sorted(set((read_json(index).get('weight_map') or {}).values()))
+        shards = sorted(set((read_json_object(index).get('weight_map') or {}).values()))
     else:
         shards = [WEIGHTS_FILE]
     missing = [name for name in shards if not (directory / name).is_file()]
@@ -169,7 +172,7 @@ def refine(
         if name in tensors and field not in overrides:
             found[field] = tensors[name].shape[axis]
     embeddings = tensors.get('language_model.model.embed_tokens.weight')
-    if embeddings is not None and 'language' not in overrides:
+    if embeddings is not None and not {'language', 'vocab_size'} & overrides.keys():
         # Vocabularies are padded for speed, and not every config.json says to what.
         found['language'] = replace(config.language, vocab_size=embeddings.shape[0])
     sizes = (found.get('action_dim', 0), found.get('proprio_dim', 0))

@@ -16,15 +16,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vla_adapter_ros.architecture.config import VisionTowerConfig, VLAAdapterConfig
+from vla_adapter_ros.architecture.config import VLM_MODULES, VisionTowerConfig, VLAAdapterConfig
 from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.weights.metadata import CheckpointMetadata
+from vla_adapter_ros.weights.official import unused_pattern
 from vla_adapter_ros.weights.own import NetworkT, open_checkpoint
-from vla_adapter_ros.weights.tensors import LazyTensor, assign, open_pt, open_safetensors
+from vla_adapter_ros.weights.tensors import LazyTensor, load_parameters, open_pt, open_safetensors
 
 TOWERS = {'dino_featurizer': 'featurizer', 'siglip_featurizer': 'fused_featurizer'}
 PROJECTOR = {'0': 'fc1', '2': 'fc2', '4': 'fc3'}
-VLM_PARTS = ('vision_backbone.', 'projector.', 'language_model.')
 
 
 def load_vlm(
@@ -36,7 +36,7 @@ def load_vlm(
     dtype: torch.dtype | None = torch.float32,
     device: str | torch.device = 'cpu',
 ) -> NetworkT:
-    """Take the VLM from `source`, give it fresh ActionQueries and a fresh policy.
+    """Take the VLM from `source`; initialise new ActionQueries and a new policy.
 
     Args:
         network: the class to build, `VLAAdapter`.
@@ -56,15 +56,12 @@ def load_vlm(
     config = config or metadata.config
     for key, path in (vision_weights or {}).items():
         tensors |= tower_tensors(Path(path), key, config)
-    dead = [f'vision_backbone.{key}.blocks.{tower.depth - 1}.' for key, tower in _towers(config)]
-    drop = (*dead, *(f'vision_backbone.{key}.norm.' for key, _ in _towers(config)))
-    drop += tuple(f'vision_backbone.{key}.attn_pool.' for key, _ in _towers(config))
+    unused = unused_pattern(config)
     tensors = {
         name: lazy
         for name, lazy in tensors.items()
-        if name.startswith(VLM_PARTS) and not name.startswith(drop)
+        if name.split('.', 1)[0] in VLM_MODULES and not unused.fullmatch(name)
     }
-    tensors.pop('language_model.lm_head.weight', None)
     for key, _ in _towers(config):
         if not any(name.startswith(f'vision_backbone.{key}.') for name in tensors):
             raise CheckpointError(
@@ -72,8 +69,14 @@ def load_vlm(
                 f"vision_weights={{'{key}': 'FILE'}} (timm names, .safetensors or .pt)"
             )
     model = network.from_config(config, device='meta')
-    fresh = ('policy.', 'action_queries.')
-    assign(model, tensors, dtype=dtype, device=device, where=str(source), fresh=fresh)
+    load_parameters(
+        model,
+        tensors,
+        dtype=dtype,
+        device=device,
+        where=str(source),
+        newly_initialised=('policy.', 'action_queries.'),
+    )
     model.initialise_policy(device)
     model.metadata = CheckpointMetadata(
         config=config, source={'format': metadata.source.get('format'), 'path': source.name}
@@ -129,7 +132,7 @@ def prismatic_tensors(content: Mapping[str, Any], where: Path) -> dict[str, Lazy
 
 
 def layer_scale_name(name: str) -> str:
-    """Timm's LayerScale parameter is `gamma`; the released checkpoints say `scale_factor`."""
+    """Rename timm's LayerScale parameter `gamma` to the `scale_factor` of released checkpoints."""
     return re.sub(r'(\.ls[12])\.gamma$', r'\1.scale_factor', name)
 
 

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Weights from files without copies: lazy tensors, and strict assignment with a readable diff."""
+"""Weights from files without copies: lazy tensors, and strict loading with a readable diff."""
 
 from __future__ import annotations
 
@@ -36,19 +36,16 @@ DTYPES = {
 
 @dataclass(frozen=True)
 class LazyTensor:
-    """A tensor of a file: its shape is known, its values are read when asked for."""
+    """A tensor of a file: its shape is known, `read(dtype)` reads its values (None: as stored)."""
 
     shape: tuple[int, ...]
-    dtype: torch.dtype
     read: Callable[[torch.dtype | None], Tensor]
 
     @classmethod
     def of(cls, tensor: Tensor) -> LazyTensor:
-        """Wrap a tensor at hand."""
+        """Wrap a tensor in memory."""
         return cls(
-            tuple(tensor.shape),
-            tensor.dtype,
-            lambda dtype: tensor if dtype is None else tensor.to(dtype),
+            tuple(tensor.shape), lambda dtype: tensor if dtype is None else tensor.to(dtype)
         )
 
 
@@ -71,7 +68,7 @@ def open_safetensors(path: Path) -> dict[str, LazyTensor]:
             raise CheckpointError(f'{path}: {name}: dtype {entry["dtype"]} is not supported')
         stored = DTYPES[entry['dtype']]
         tensors[name] = LazyTensor(
-            tuple(entry['shape']), stored, _reader(path, handle, name, entry, start, stored)
+            tuple(entry['shape']), _reader(path, handle, name, entry, start, stored)
         )
     return tensors
 
@@ -132,14 +129,14 @@ def open_pt(path: Path) -> dict[str, Any]:
         raise CheckpointError(f'{path}: damaged or not a torch file: {reason}') from None
 
 
-def assign(
+def load_parameters(
     model: nn.Module,
     tensors: Mapping[str, LazyTensor],
     *,
     dtype: torch.dtype | None,
     device: str | torch.device,
     where: str,
-    fresh: Iterable[str] = (),
+    newly_initialised: Iterable[str] = (),
 ) -> None:
     """Give every parameter of a model built on `meta` its value from a file, or refuse.
 
@@ -149,7 +146,8 @@ def assign(
         dtype: of the parameters; None keeps each as stored.
         device: of the parameters.
         where: names the checkpoint in errors.
-        fresh: prefixes of parameters that the checkpoint need not have; they stay as they are.
+        newly_initialised: prefixes of parameters that the checkpoint need not have; they stay
+            as they are.
 
     Raises:
         CheckpointError: names are missing or unexpected, or shapes differ. All are listed.
@@ -158,7 +156,7 @@ def assign(
     wanted = {
         name: shape
         for name, shape in expected.items()
-        if name in tensors or not name.startswith(tuple(fresh))
+        if name in tensors or not name.startswith(tuple(newly_initialised))
     }
     check_names(wanted, {name: lazy.shape for name, lazy in tensors.items()}, where)
     values = {}
@@ -198,7 +196,7 @@ def _listing(kind: str, names: list[str]) -> str:
 
 
 def save_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write a safetensors file atomically: readers see the old one or the whole new one."""
+    """Write a safetensors file atomically."""
     temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
     try:
         save_file(

@@ -27,10 +27,11 @@ from vla_adapter_ros.data.bags.file import CONTRACT, INSTRUCTION, TOPICS, messag
 from vla_adapter_ros.data.bags.recover import SIDECAR, recover
 from vla_adapter_ros.data.bags.writer import BagWriter
 from vla_adapter_ros.data.codecs import encode_jpeg
-from vla_adapter_ros.data.files import LIBRARIES, is_running, storage_errors, write_json
+from vla_adapter_ros.data.files import LIBRARIES, is_running, storage_errors
 from vla_adapter_ros.errors import DatasetError, ObservationError
 from vla_adapter_ros.robot.contract import RobotContract
 from vla_adapter_ros.robot.image_decoding import decode_image
+from vla_adapter_ros.weights.files import write_json
 from vla_adapter_ros.weights.metadata import software_versions
 
 RECORDING = '.recording'

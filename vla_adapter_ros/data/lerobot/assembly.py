@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vla_adapter_ros.data.files import LIBRARIES, read_json, write_json, write_text
+from vla_adapter_ros.data.files import LIBRARIES, read_json
 from vla_adapter_ros.data.lerobot import layout
 from vla_adapter_ros.data.lerobot.staging import EPISODE, FRAMES
 from vla_adapter_ros.data.lerobot.tables import (
@@ -41,6 +41,7 @@ from vla_adapter_ros.data.statistics import (
 )
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.robot.contract import RobotContract
+from vla_adapter_ros.weights.files import write_json, write_text
 from vla_adapter_ros.weights.metadata import software_versions
 
 FORMAT_VERSION = 1

@@ -21,7 +21,7 @@ from vla_adapter_ros.data.lerobot.tables import vector_column
 from vla_adapter_ros.data.lerobot.video import VideoWriter
 from vla_adapter_ros.data.statistics import image_histogram
 from vla_adapter_ros.errors import DatasetError, ObservationError
-from vla_adapter_ros.processing.images import ImageConfig, check_image, to_model_size
+from vla_adapter_ros.processing.images import ImageConfig, check_image, resize_for_model
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.robot.contract import RobotContract
 
@@ -92,7 +92,7 @@ class _Frames:
         except ObservationError as error:
             raise DatasetError(f'observation {index}: {camera}: {error}') from error
         if self._resize:
-            image = to_model_size(image, self._images, rotate=rotate)
+            image = resize_for_model(image, self._images, rotate=rotate)
         else:
             image = np.rot90(image, -rotate // 90)
         size = (image.shape[0], image.shape[1])

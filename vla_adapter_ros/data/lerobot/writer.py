@@ -23,13 +23,14 @@ from typing import Any
 
 import numpy as np
 
-from vla_adapter_ros.data.files import read_json, remove_abandoned, storage_errors, write_json
+from vla_adapter_ros.data.files import read_json, remove_abandoned, storage_errors
 from vla_adapter_ros.data.lerobot import layout
 from vla_adapter_ros.data.lerobot.staging import StagedEpisode, stage_episode
 from vla_adapter_ros.data.lerobot.video import QUALITY
 from vla_adapter_ros.errors import ContractError, DatasetError
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.robot.contract import RobotContract
+from vla_adapter_ros.weights.files import write_json
 
 STAGING, SETTINGS = '.staging', 'settings.json'
 _KEY = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.+-]{0,199}')

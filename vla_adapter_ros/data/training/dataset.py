@@ -30,7 +30,7 @@ from vla_adapter_ros.data.training.actions import (
     contract_kinematics,
 )
 from vla_adapter_ros.errors import DatasetError
-from vla_adapter_ros.processing.images import OWN_IMAGES, ImageConfig, to_model_size
+from vla_adapter_ros.processing.images import OWN_IMAGES, ImageConfig, resize_for_model
 from vla_adapter_ros.processing.statistics import Statistics, VectorStatistics
 from vla_adapter_ros.robot.contract import RobotContract
 
@@ -110,7 +110,7 @@ class LiveFrames:
                 frame = int(row - self._starts[episode])
                 for c, camera in enumerate(self.cameras):
                     image = next(iter(self._source.images(episode, camera, [frame])))
-                    place[c] = to_model_size(image, self._config, rotate=0)
+                    place[c] = resize_for_model(image, self._config, rotate=0)
         return batch
 
 

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Random initial weights of a network that is trained from nothing."""
+"""Random initial weights of a network that is trained from scratch."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from vla_adapter_ros.model.vision import VisionTower
 
 STD = 0.02
 # Spread of a keypoint map's scores. Near zero a map is uniform, its keypoint the image's centre,
-# and its gradient lost among the pixels: with torch's default a policy that is to find the named
-# block learned nothing of it in 300 steps; with this it was 8 cm off then, 2 cm at step 500.
+# and its gradient lost among the pixels: with torch's default a policy that has to find the named
+# block had learned nothing after 300 steps; with this it was 8 cm off, and 2 cm at step 500.
 KEYPOINT_SPREAD = 4.6
 
 
@@ -24,7 +24,7 @@ def initialise(model: nn.Module) -> None:
     """Initialise towers and language model as their authors do; the rest keeps torch's defaults.
 
     ActionQueries follow N(0, 0.02²): the released code zeroes them, but its later global
-    initialisation draws them anew.
+    initialisation draws them again.
     """
     for module in model.modules():
         if isinstance(module, VisionTower):
@@ -50,7 +50,7 @@ def _tower(tower: VisionTower) -> None:
     _linears(tower.blocks)
     config = tower.config
     if config.position_scale > 0.1:
-        # Learned positions of scale 0.02 take thousands of steps to be told apart.
+        # Learned positions of scale 0.02 take thousands of steps to become distinct.
         tower.pos_embed.copy_(config.position_scale * grid_positions(config.grid, config.width))
     else:
         tower.pos_embed.normal_(0.0, config.position_scale)
@@ -65,7 +65,7 @@ def _decoder(decoder: Decoder) -> None:
 
 
 def grid_positions(grid: int, width: int) -> Tensor:
-    """Two-dimensional sine-cosine positions (1, grid², width), rows first, of rms 0.7."""
+    """Two-dimensional sine-cosine positions (1, grid², width), rows first, of RMS 0.7."""
     quarter = math.ceil(width / 4)
     frequency = 1.0 / 100 ** (torch.arange(quarter) / max(1, quarter - 1))
     angle = torch.arange(grid)[:, None] * frequency * math.pi / 2

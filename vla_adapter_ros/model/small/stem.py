@@ -1,7 +1,7 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""How an image becomes tokens: the released patch convolution, and two aids for small policies.
+"""Convolutional stem and keypoint token of small vision towers.
 
-A tower trained from nothing on a few thousand demonstrations learns where things are far sooner
+A tower trained from scratch on a few thousand demonstrations learns where things are far sooner
 with a convolutional stem and a token of spatial-softmax keypoints than with patches alone.
 """
 
@@ -15,21 +15,7 @@ from torch.nn import functional as F
 
 from vla_adapter_ros.architecture.config import VisionTowerConfig
 
-KEYPOINT_STRIDE = 4  # of the finest feature map that a conv stem gives the keypoints, in pixels
-
-
-class PatchEmbed(nn.Module):
-    """Non-overlapping patches through one convolution (the released form)."""
-
-    def __init__(self, config: VisionTowerConfig) -> None:
-        super().__init__()
-        self.proj = nn.Conv2d(3, config.width, config.patch, stride=config.patch)
-
-    def forward(
-        self, pixels: Tensor, language: Tensor | None = None
-    ) -> tuple[Tensor, list[Tensor]]:
-        """(B, 3, H, W) -> (B, patches, width), rows first, and no feature maps."""
-        return self.proj(pixels).flatten(2).mT, []
+KEYPOINT_STRIDE = 4  # [px] of the finest feature map that a conv stem gives the keypoints
 
 
 class ConvStem(nn.Module):
@@ -75,11 +61,11 @@ class ConvStem(nn.Module):
 
 
 class KeypointToken(nn.Module):
-    """One token holding where in the image each of several learned maps has its mass.
+    """One token with the expected position of each of several learned maps in the image.
 
-    Coarse feature maps see what a thing is, fine ones where it is: the maps are read from their
-    sum at the finest resolution. (From the finest alone, which sees 7 pixels around, a policy
-    told colours apart but not shapes.)
+    Coarse feature maps tell objects apart, fine ones locate them: the maps are computed from their
+    sum at the finest resolution. (From the finest alone, with its receptive field of 7 pixels, a
+    policy distinguished colours but not shapes.)
     """
 
     def __init__(self, config: VisionTowerConfig) -> None:
@@ -104,5 +90,5 @@ class KeypointToken(nn.Module):
         across = torch.linspace(-1, 1, width, device=mass.device, dtype=mass.dtype)
         down = torch.linspace(-1, 1, height, device=mass.device, dtype=mass.dtype)
         x, y = (mass.sum(-2) * across).sum(-1), (mass.sum(-1) * down).sum(-1)
-        # The peak tells how sure a map is: what it looks for may not be in the picture.
+        # The peak is the map's confidence: its object may not be in the image.
         return self.token(torch.cat((x, y, mass.flatten(2).amax(-1)), dim=-1))[:, None]

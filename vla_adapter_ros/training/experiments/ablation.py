@@ -19,9 +19,8 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.errors import ConfigError, VLAAdapterError
 from vla_adapter_ros.training.config import TrainConfig, load_config
-from vla_adapter_ros.training.config_loader import ConfigError
 from vla_adapter_ros.training.experiments.ablation_report import Result, combined, markdown
 from vla_adapter_ros.training.experiments.ablation_run import (
     RESULT,
@@ -50,7 +49,7 @@ def run_all(
     A training that fails is reported as failed, tried again by the next call, and does not stop
     the others.
     """
-    from vla_adapter_ros.data.files import write_json
+    from vla_adapter_ros.weights.files import write_json
 
     trials = make_trials(base, variants, seeds, folder)
     settings = [fixed_settings(trial.plan, judging) for trial in trials]
@@ -104,9 +103,9 @@ def write_report(
     Returns:
         Run → figures over its training seeds.
     """
-    from vla_adapter_ros.data.files import write_json, write_text
     from vla_adapter_ros.training.experiments.ablation_plot import plot
     from vla_adapter_ros.training.simulation_check import FIRST_SEED
+    from vla_adapter_ros.weights.files import write_json, write_text
 
     finished = sum('error' not in r for runs in found.values() for r in runs.values())
     budget = {

@@ -10,8 +10,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vla_adapter_ros.errors import ConfigError
 from vla_adapter_ros.training.config import TrainConfig
-from vla_adapter_ros.training.config_loader import ConfigError, to_dict
+from vla_adapter_ros.training.config_loader import to_dict
 from vla_adapter_ros.training.experiments.ablation_variants import Variant
 
 RESULT = 'result.json'

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vla_adapter_ros.training.config_loader import ConfigError
+from vla_adapter_ros.errors import ConfigError
 from vla_adapter_ros.training.model_setup import network_config
 
 Changes = dict[str, Any]
@@ -24,14 +24,14 @@ GROUPS: dict[str, tuple[str, dict[str, Changes]]] = {
     'conditions': (
         'What the policy reads (Table 2): raw features, ActionQuery features, both',
         {
-            'raw': _policy(conditions='raw'),
-            'queries': _policy(conditions='action_query'),
-            'both': _policy(conditions='both'),
+            'raw': _policy(features='raw'),
+            'queries': _policy(features='query'),
+            'both': _policy(features='both'),
         },
     ),
     'layers': (
         'Which layers it reads them from (Table 2, Figure 8)',
-        {name: _policy(condition_layers=name) for name in ('first', 'middle', 'last', 'all')},
+        {name: _policy(feature_layers=name) for name in ('first', 'middle', 'last', 'all')},
     ),
     'policies': (
         'Kind of policy: the two released L1 policies and a diffusion transformer (Appendix B)',
@@ -44,17 +44,17 @@ GROUPS: dict[str, tuple[str, dict[str, Changes]]] = {
     'injection': (
         'Injection degrees of raw and query features, 1 or a learned tanh(g) (Table 8)',
         {
-            'raw tanh, query 1': _policy(raw_gate='tanh', query_gate='one'),
-            'raw 1, query 1': _policy(raw_gate='one', query_gate='one'),
+            'raw tanh, query 1': _policy(raw_gate='tanh', query_gate='none'),
+            'raw 1, query 1': _policy(raw_gate='none', query_gate='none'),
             'raw tanh, query tanh': _policy(raw_gate='tanh', query_gate='tanh'),
-            'raw 1, query tanh': _policy(raw_gate='one', query_gate='tanh'),
+            'raw 1, query tanh': _policy(raw_gate='none', query_gate='tanh'),
         },
     ),
     'grid': (
         'Features and layers together (Table 2)',
         {
-            f'{name}, {layers}': _policy(conditions=conditions, condition_layers=layers)
-            for name, conditions in (('raw', 'raw'), ('queries', 'action_query'), ('both', 'both'))
+            f'{name}, {layers}': _policy(features=features, feature_layers=layers)
+            for name, features in (('raw', 'raw'), ('queries', 'query'), ('both', 'both'))
             for layers in ('first', 'middle', 'last', 'all')
         },
     ),

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from vla_adapter_ros.processing.augment import normalize_pixels
-from vla_adapter_ros.processing.padding import padded_prompts
-from vla_adapter_ros.processing.pipeline import ProcessingConfig
+from vla_adapter_ros.processing.augment import normalise_pixels
+from vla_adapter_ros.processing.pipeline import ProcessingConfig, padded_prompts
 from vla_adapter_ros.processing.prompt import build_prompt, clean_instruction
 from vla_adapter_ros.processing.tokenizer import Tokenizer
 from vla_adapter_ros.training.experiments.grounding.scenes import GroundScenes
@@ -52,7 +51,7 @@ class SceneBatches:
         ids, mask = padded_prompts([self._prompt(t) for t in texts], self.tokenizer.pad_id)
         images = torch.from_numpy(scenes.images[pictures]).to(device)
         flat = images.flatten(0, 1).permute(0, 3, 1, 2)
-        pixels = normalize_pixels(flat, self._processing.images)
+        pixels = normalise_pixels(flat, self._processing.images)
         return {
             'pixel_values': pixels.reshape(len(pictures), -1, *pixels.shape[2:]),
             'input_ids': ids.to(device),

@@ -19,9 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vla_adapter_ros.errors import CheckpointError
+from vla_adapter_ros.errors import CheckpointError, ConfigError
 from vla_adapter_ros.model import VLAAdapter
-from vla_adapter_ros.training.config_loader import ConfigError
 from vla_adapter_ros.weights.tensors import check_names, open_safetensors, save_safetensors
 
 WEIGHTS = 'grounded.safetensors'

@@ -25,13 +25,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vla_adapter_ros.data.files import write_text
-from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.errors import ConfigError, VLAAdapterError
 from vla_adapter_ros.model import VLAAdapter
 from vla_adapter_ros.processing.tokenizer import Tokenizer
 from vla_adapter_ros.training.assembly import processing_config
 from vla_adapter_ros.training.config import ScheduleConfig, TrainConfig, load_config
-from vla_adapter_ros.training.config_loader import ConfigError
 from vla_adapter_ros.training.experiments.grounding.batches import SceneBatches
 from vla_adapter_ros.training.experiments.grounding.loss import (
     check_keypoints,
@@ -45,6 +43,7 @@ from vla_adapter_ros.training.model_setup import network_config
 from vla_adapter_ros.training.progress import ProgressBar
 from vla_adapter_ros.training.run_folder import RunFolder
 from vla_adapter_ros.training.schedule import rate_factor
+from vla_adapter_ros.weights.files import write_text
 
 JUDGED = 100  # pictures at a time
 METRICS, STATE = 'grounding.jsonl', 'grounding_state.pt'

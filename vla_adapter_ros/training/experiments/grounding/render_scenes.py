@@ -20,9 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from vla_adapter_ros.data.files import read_json, write_json
+from vla_adapter_ros.data.files import read_json
 from vla_adapter_ros.errors import DatasetError, VLAAdapterError
-from vla_adapter_ros.processing.images import OWN_IMAGES, ImageConfig, to_model_size
+from vla_adapter_ros.processing.images import OWN_IMAGES, ImageConfig, resize_for_model
 from vla_adapter_ros.robot.contract import RobotContract, resolve_contract
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
 from vla_adapter_ros.simulation.attention_points import (
@@ -51,6 +51,7 @@ from vla_adapter_ros.training.experiments.grounding.scenes import (
     save_shard,
     shard_path,
 )
+from vla_adapter_ros.weights.files import write_json
 
 DEFAULT_ROBOT = 'alicia_d_sim'
 # Apart from the seeds of evaluation (from 0) and of demonstrations (from 1,000,000).
@@ -130,7 +131,7 @@ class Photographer:
     ) -> tuple[np.ndarray, np.ndarray, list[str]]:
         assert session.task.goal is not None
         seen = session.observe().images
-        images = np.stack([to_model_size(seen[c], self._config, rotate=0) for c in seen])
+        images = np.stack([resize_for_model(seen[c], self._config, rotate=0) for c in seen])
         state = scene_state(self._simulation)
         goals = [any_goal(state, rng) for _ in range(INSTRUCTIONS - 1)]
         texts = [session.task.instruction, *(describe(goal, rng) for goal in goals)]

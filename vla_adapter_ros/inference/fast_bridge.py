@@ -1,9 +1,9 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Bridge Attention with the projections of the conditions absorbed: exact, with far less work.
+"""Bridge Attention with far fewer operations: projections of the features absorbed, exact.
 
-A block projects 577 condition tokens to keys and values for the sake of 8 chunk tokens. Since
+A block projects 577 feature tokens to keys and values for the sake of 8 chunk tokens. Since
 q·(W h + b) = (Wᵀ q)·h + q·b, and since values W h + b can be summed by attention weight before W
-is applied, the 8 queries can be carried to the conditions' space instead.
+is applied, the 8 queries can be projected to the features' space instead.
 
   * original policy: keys and values of all three groups are absorbed;
   * Pro policy: values are; keys are not, because rotary positions stand between W and q.
@@ -11,42 +11,47 @@ is applied, the 8 queries can be carried to the conditions' space instead.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vla_adapter_ros.model.bridge import BridgeNetwork, OriginalBlock, ProBlock, Tables
-from vla_adapter_ros.model.rope import rotate_interleaved
+from vla_adapter_ros.model.bridge import (
+    BridgeBlock,
+    BridgeNetwork,
+    OriginalBlock,
+    ProBlock,
+    Tables,
+    rotate_interleaved,
+)
 
 
-class AbsorbedNetwork:
+class FastBridge:
     """The policy's blocks at inference, one step per block, with its constants computed once.
 
-    Holds what depends on the weights alone: the first tokens (the initial latent is zero) and the
-    rotary tables. Build it anew when the weights change.
+    The constants depend on the weights alone: the first tokens (the initial latent is zero) and
+    the rotary tables. Build a new one when the weights change.
     """
 
-    def __init__(self, network: BridgeNetwork, adapter: int, task: int) -> None:
-        """Args: the network, and how many adapter and task tokens each block will read."""
+    def __init__(self, network: BridgeNetwork, query: int, raw: int) -> None:
+        """Args: the network, and how many query and raw tokens each block will read."""
         config = network.config
         weight = network.fc1.weight
         zeros = weight.new_zeros(1, config.chunk_size, config.policy_width * config.action_dim)
         self.network = network
         self.blocks = list(network.mlp_resnet_blocks)
         self.first = F.relu(network.fc1(network.layer_norm1(zeros)))
-        self.tables = network.tables(adapter, task, self.first)
+        self.tables = network.tables(query, raw, self.first)
 
     def start(self, batch: int) -> Tensor:
         """Chunk tokens (B, K, D) before the first block."""
         return self.first.expand(batch, -1, -1)
 
-    def step(self, index: int, x: Tensor, adapter: Tensor, task: Tensor) -> Tensor:
-        """Run block `index` on chunk tokens (B, K, D) and its two groups of conditions."""
+    def step(self, index: int, x: Tensor, query: Tensor, raw: Tensor) -> Tensor:
+        """Run block `index` on chunk tokens (B, K, D), query and raw features."""
         block = self.blocks[index]
         if isinstance(block, ProBlock):
-            attended = _attend_pro(block, x, adapter, task, self.tables)
+            attended = _attend_pro(block, x, query, raw, self.tables)
         else:
-            attended = _attend_original(block, x, adapter, task)
+            attended = _attend_original(block, x, query, raw)
         return block.feed_forward(attended, x)
 
     def finish(self, x: Tensor) -> Tensor:
@@ -54,13 +59,13 @@ class AbsorbedNetwork:
         return self.network.finish(x)
 
 
-def _attend_original(block: OriginalBlock, x: Tensor, adapter: Tensor, task: Tensor) -> Tensor:
+def _attend_original(block: OriginalBlock, x: Tensor, query: Tensor, raw: Tensor) -> Tensor:
     q = block.split(block.q_proj(x))
     carried = q @ _per_head(block.k_proj.weight, block.heads)  # (B, heads, K, D)
     # The bias gives every key of a row the same score, which the gates scale group by group.
     offset = (q @ block.k_proj.bias.view(block.heads, -1, 1)).flatten(1, 2)  # (B, heads·K, 1)
     carried = carried.flatten(1, 2)
-    groups = (x, adapter, task)
+    groups = (x, query, raw)
     weights = _weights(block, [carried @ group.mT + offset for group in groups])
     mixed = sum(weight @ group for weight, group in zip(weights, groups))  # (B, heads·K, D)
     values = _project(mixed, block.v_proj, block.heads, None)
@@ -68,12 +73,12 @@ def _attend_original(block: OriginalBlock, x: Tensor, adapter: Tensor, task: Ten
 
 
 def _attend_pro(
-    block: ProBlock, x: Tensor, adapter: Tensor, task: Tensor, tables: tuple[Tables, ...]
+    block: ProBlock, x: Tensor, query: Tensor, raw: Tensor, tables: tuple[Tables, ...]
 ) -> Tensor:
     q = rotate_interleaved(block.split(block.q_proj(x)), *tables[0])
-    layers = [(x, block.k_self, block.v_self), (adapter, block.k_adapter, block.v_adapter)]
-    if task.shape[1]:
-        layers.append((task, block.k_task, block.v_task))
+    layers = [(x, block.k_self, block.v_self), (query, block.k_adapter, block.v_adapter)]
+    if raw.shape[1]:
+        layers.append((raw, block.k_task, block.v_task))
     keys = [
         rotate_interleaved(block.split(key(group)), *table)
         for (group, key, _), table in zip(layers, tables)
@@ -86,15 +91,10 @@ def _attend_pro(
     return block.o_proj(block.merge(sum(parts)))
 
 
-def _weights(block: nn.Module, scores: list[Tensor]) -> tuple[Tensor, ...]:
-    """Gate the groups' scores (B, heads·K, N_g), take one softmax over all, split again."""
-    if block.query_gating_factor is not None:
-        scores[1] = scores[1] * block.query_gating_factor.tanh()
-    if block.gating_factor is not None:
-        scores[2] = scores[2] * block.gating_factor.tanh()
+def _weights(block: BridgeBlock, scores: list[Tensor]) -> tuple[Tensor, ...]:
+    """Return the joint attention weights of each group, from scores (B, heads·K, N_g)."""
     sizes = [score.shape[-1] for score in scores]
-    joint = (torch.cat(scores, dim=-1) / block.head_dim**0.5).softmax(dim=-1)
-    return joint.split(sizes, dim=-1)
+    return block.joint_weights(scores).split(sizes, dim=-1)
 
 
 def _per_head(weight: Tensor, heads: int) -> Tensor:
@@ -105,7 +105,7 @@ def _per_head(weight: Tensor, heads: int) -> Tensor:
 def _project(mixed: Tensor, layer: nn.Linear, heads: int, weight: Tensor | None) -> Tensor:
     """Apply a value layer to mixed inputs (B, heads·K, S) -> (B, heads, K, head_dim).
 
-    The bias counts by the group's total attention weight; over all groups that is one.
+    The bias is scaled by the group's total attention weight; over all groups that is one.
     """
     mixed = mixed.unflatten(1, (heads, -1))
     values = mixed @ _per_head(layer.weight, heads).mT

@@ -9,9 +9,14 @@ import torch
 from torch import nn
 
 from support.engine_cases import inputs, network
-from vla_adapter_ros.inference import packed
+from vla_adapter_ros.inference import packed_linear
 from vla_adapter_ros.inference.engine import Engine, EngineSettings
-from vla_adapter_ros.inference.packed import PackedLinear, pack_if_possible, packing_works, unpack
+from vla_adapter_ros.inference.packed_linear import (
+    PackedLinear,
+    pack_if_possible,
+    packing_works,
+    unpack,
+)
 
 pytestmark = pytest.mark.skipif(
     not packing_works(torch.float32), reason='this torch or CPU has no packed linear layers'
@@ -20,7 +25,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def pack_all(monkeypatch):
-    monkeypatch.setattr(packed, 'LEAST_ELEMENTS', 0)
+    monkeypatch.setattr(packed_linear, 'MIN_ELEMENTS', 0)
 
 
 def packed_layers(model):
@@ -62,7 +67,7 @@ def test_weights_come_back_bit_equal_in_the_state_and_after_unpacking(pack_all):
 
 def test_policy_layers_and_small_layers_stay_as_they_are(monkeypatch):
     model = network()
-    monkeypatch.setattr(packed, 'LEAST_ELEMENTS', 96 * 384)
+    monkeypatch.setattr(packed_linear, 'MIN_ELEMENTS', 96 * 384)
     pack_if_possible(model)
     names = packed_layers(model)
     assert names
@@ -75,7 +80,7 @@ def test_without_the_operator_the_engine_runs_unpacked(pack_all, monkeypatch):
     def absent(_):
         raise AttributeError('no such operator')
 
-    monkeypatch.setattr(packed, 'PackedLinear', absent)
+    monkeypatch.setattr(packed_linear, 'PackedLinear', absent)
     assert not packing_works(torch.float32)
     engine = Engine(network(), EngineSettings('cpu', threads=1))
     assert engine.run(inputs()).shape == (8, 7)

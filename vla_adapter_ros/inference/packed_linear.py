@@ -1,8 +1,8 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """Linear layers with their weights in oneDNN's own blocked layout, for CPUs.
 
-The same products as `nn.Linear`, rounded alike; the weights are brought into the order that the
-kernel reads them in once, not at every call. On a Zen 4 core that is 10 to 17 % faster than
+The same products as `nn.Linear`, with the same rounding; the weights are reordered for the kernel
+once, not at every call. On a Zen 4 core that is 10 to 17 % faster than
 torch's default in float32 and 3 to 15 % in bfloat16.
 """
 
@@ -13,11 +13,10 @@ from collections.abc import Callable, Collection
 import torch
 from torch import Tensor, nn
 
-# Parts of `VLAAdapter` whose linear layers are only ever called. The policy's weights are also
-# read as matrices (its projections are absorbed), so they stay as they are.
-BACKBONE = ('vision_backbone', 'projector', 'language_model')
-# Weights below this many elements stay unpacked: there the call itself is what costs.
-LEAST_ELEMENTS = 1 << 18
+from vla_adapter_ros.architecture.config import VLM_MODULES
+
+# Weights below this many elements stay unpacked: their cost is that of the call itself.
+MIN_ELEMENTS = 1 << 18
 # Relative difference allowed between a packed layer and the original, by dtype.
 TOLERANCE = {torch.float32: 1e-5, torch.bfloat16: 2e-2}
 
@@ -76,7 +75,7 @@ def packing_works(dtype: torch.dtype) -> bool:
 
 
 def pack_if_possible(model: nn.Module) -> int:
-    """Pack the backbone's linear layers of a `VLAAdapter` on the CPU in place.
+    """Pack the VLM's linear layers of a `VLAAdapter` on the CPU in place.
 
     Returns:
         How many; none where this torch or this CPU cannot run packed layers.
@@ -86,29 +85,31 @@ def pack_if_possible(model: nn.Module) -> int:
     small = {
         name
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and module.weight.numel() < LEAST_ELEMENTS
+        if isinstance(module, nn.Linear) and module.weight.numel() < MIN_ELEMENTS
     }
-    return replace_backbone_layers(model, nn.Linear, PackedLinear, keep=small)
+    return replace_vlm_layers(model, nn.Linear, PackedLinear, keep=small)
 
 
 def unpack(model: nn.Module) -> int:
     """Undo `pack_if_possible`, e.g. to convert or quantise the model; return how many."""
-    return replace_backbone_layers(model, PackedLinear, PackedLinear.unpacked)
+    return replace_vlm_layers(model, PackedLinear, PackedLinear.unpacked)
 
 
-def replace_backbone_layers(
+def replace_vlm_layers(
     model: nn.Module,
     kind: type[nn.Module],
     make: Callable[..., nn.Module],
     keep: Collection[str] = (),
 ) -> int:
-    """Replace the backbone's layers of exactly type `kind` by `make(layer)`; return how many.
+    """Replace the VLM's layers of exactly type `kind` by `make(layer)`; return how many.
 
-    One layer at a time, so that the peak memory is one layer above the model's own.
+    Its layers are only ever called; the policy's weights are also read as matrices
+    (`fast_bridge.py`), so they stay as they are. One layer at a time, so that the peak memory is
+    one layer above the model's own.
 
     Args:
         model: a `VLAAdapter`.
-        kind: what to replace.
+        kind: type of the layers to replace.
         make: gives the replacement.
         keep: full names, or last parts of names, of layers that stay as they are.
     """
@@ -116,7 +117,7 @@ def replace_backbone_layers(
         name
         for name, module in model.named_modules()
         if type(module) is kind
-        and name.split('.')[0] in BACKBONE
+        and name.split('.')[0] in VLM_MODULES
         and name not in keep
         and name.rpartition('.')[2] not in keep
     ]

@@ -2,7 +2,7 @@
 """Fixed-shape forward passes: static input buffers, compiled blocks, CUDA graphs.
 
 The released code spends most of its time in launching some 2,800 small kernels from Python. A CUDA
-graph launches them all at once; for that every shape and address must be fixed, so prompts are
+graph launches them in one call; for that every shape and address must be fixed, so prompts are
 padded to one of a few lengths, each with a graph of its own.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import nn
 
 from vla_adapter_ros.inference.session import InferenceSession, Prompt
 from vla_adapter_ros.model import VLAAdapter
@@ -117,13 +116,9 @@ class CapturedForward:
 def compile_blocks(model: VLAAdapter, backend: str = 'inductor') -> int:
     """Compile the repeated blocks of towers and language model, in place; return how many.
 
-    Blocks of one kind share one compilation, so that this costs minutes less than compiling the
-    network as a whole.
+    Blocks of one kind share one compilation, which saves minutes over compiling the network.
     """
-    blocks: list[nn.Module] = [
-        block for tower in model.vision_backbone.towers for block in tower.blocks
-    ]
-    blocks += model.decoder.layers
+    blocks = model.repeated_blocks
     mode = COMPILE_MODE if backend == 'inductor' else None
     for block in blocks:
         block.compile(fullgraph=True, dynamic=False, backend=backend, mode=mode)
