@@ -1,0 +1,164 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""What the documents name exists: modules, files, links, make targets, settings, parameters."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import yaml
+
+from vla_adapter_ros.training.config import TrainConfig
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [
+    *(ROOT / name for name in ('README.md', 'CONTRIBUTING.md', 'CHANGELOG.rst')),
+    *sorted((ROOT / 'docs').glob('*.md')),
+    *sorted((ROOT / 'vla_adapter_ros').rglob('*.md')),
+]
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+# Run with `python -m` in the documents, and not ours.
+FOREIGN = {'colcon', 'pip', 'pytest', 'venv'}
+TOP = ('benchmarks', 'config', 'docs', 'launch', 'msg', 'requirements', 'scripts', 'srv', 'test')
+# What `.gitignore`d folders and runs leave, named as examples.
+RESULTS = {'docs/images/out.png'}
+
+
+def text_of(name: str) -> str:
+    return (ROOT / name).read_text(encoding='utf-8')
+
+
+def code_of(text: str) -> str:
+    """The code blocks and the `code` in the sentences, a line each."""
+    blocks = re.findall(r'^```\w*\n(.*?)^```', text, re.M | re.S)
+    blocks += re.findall(r'^ {4}(.+)$', text, re.M)
+    rest = re.sub(r'^```\w*\n.*?^```', '', text, flags=re.M | re.S)
+    return '\n'.join([*blocks, *re.findall(r'``?([^`]+)``?', rest)])
+
+
+@cache
+def anchors(page: Path) -> set[str]:
+    """Headings as GitHub turns them into link targets."""
+    found = re.findall(r'^#+ (.+)$', page.read_text(encoding='utf-8'), re.M)
+    plain = (re.sub(r'[^\w\- ]', '', heading.lower()) for heading in found)
+    return {heading.replace(' ', '-') for heading in plain}
+
+
+def test_the_pages_are_there():
+    assert {'README.md', 'docs/training.md', 'docs/safety.md', 'docs/glossary.md'} <= set(NAMES)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_module_that_is_run_exists_and_can_be_run(name):
+    modules = set(re.findall(r'(?:python3?|proc[-_]per[-_]node \d|num_processes \d) -m ([\w.]+)',
+                             text_of(name)))  # fmt: skip
+    for module in sorted(modules - FOREIGN):
+        spec = find_spec(module)
+        assert spec is not None, f'{name}: python -m {module}'
+        if spec.submodule_search_locations is not None:
+            spec = find_spec(f'{module}.__main__')
+            assert spec is not None, f'{name}: python -m {module} has no __main__.py'
+        elif spec.origin:
+            assert '__main__' in Path(spec.origin).read_text(encoding='utf-8'), module
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_relative_link_leads_somewhere(name):
+    page = ROOT / name
+    for target in re.findall(r'\]\(([^)\s]+)\)', text_of(name)):
+        if re.match(r'[a-z]+:', target):
+            continue
+        path, _, anchor = target.partition('#')
+        there = (page.parent / path).resolve() if path else page
+        assert there.exists(), f'{name}: {target}'
+        if anchor:
+            assert anchor in anchors(there), f'{name}: {target}'
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_file_that_is_named_exists(name):
+    found = re.findall(rf'(?<![\w/.~-])(?:{"|".join(TOP)})/[\w./*{{}},-]*', code_of(text_of(name)))
+    found += re.findall(r'(?<![\w/.~-])vla_adapter_ros/(?:\w+/)+[\w.]*', code_of(text_of(name)))
+    for path in sorted({path.rstrip('.,') for path in found} - RESULTS):
+        if re.match(r'vla_adapter_ros/(srv|msg)/', path):  # a ROS type
+            path = f'{path.removeprefix("vla_adapter_ros/")}.{path.split("/")[1]}'
+        assert any(existing(path)), f'{name}: {path}'
+
+
+def existing(pattern: str) -> typing.Iterator[Path]:
+    """Files and folders that match; `{a,b}` as in a shell."""
+    if braces := re.search(r'\{([^}]*)\}', pattern):
+        for part in braces[1].split(','):
+            one = pattern[: braces.start()] + part + pattern[braces.end() :]
+            assert any(existing(one)), one
+        yield ROOT
+    elif '*' in pattern:
+        yield from ROOT.glob(pattern)
+    elif (ROOT / pattern).exists():
+        yield ROOT / pattern
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_python_file_of_a_room_exists(name):
+    rooms = [path.parent.name for path in (ROOT / 'vla_adapter_ros').glob('*/__init__.py')]
+    pattern = rf'`((?:{"|".join(rooms)})/[\w/]+\.py)`'
+    for path in re.findall(pattern, text_of(name)):
+        assert (ROOT / 'vla_adapter_ros' / path).is_file(), f'{name}: {path}'
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_make_target_exists(name):
+    targets = set(re.findall(r'^([a-z-]+):', text_of('Makefile'), re.M))
+    pattern = r'^\s*(?:\w+=\S+ |\w+="[^"]*" )*make ([a-z-]+)'
+    named = re.findall(pattern, code_of(text_of(name)), re.M)
+    assert set(named) <= targets, name
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_launch_file_exists(name):
+    for file in re.findall(r'(\w+\.launch\.py)', text_of(name)):
+        assert (ROOT / 'launch' / file).is_file(), f'{name}: {file}'
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_setting_of_a_recipe_exists(name):
+    sections = {f.name for f in dataclasses.fields(TrainConfig)}
+    keys = re.findall(r'(?<![\w./-])([a-z]+(?:\.[a-z_]+)+)=', code_of(text_of(name)))
+    for key in sorted({key for key in keys if key.split('.')[0] in sections}):
+        assert setting_exists(key), f'{name}: {key}'
+
+
+def setting_exists(key: str) -> bool:
+    """Whether a dotted key leads to a field; below a free-form mapping everything goes."""
+    kind: object = TrainConfig
+    for part in key.split('.'):
+        if not dataclasses.is_dataclass(kind):
+            return typing.get_origin(kind) is dict
+        hints = typing.get_type_hints(kind)
+        if part not in hints:
+            return False
+        kind = hints[part]
+    return True
+
+
+def test_the_parameters_of_the_readme_are_the_node_s():
+    shipped = yaml.safe_load(text_of('config/alicia.yaml'))['vla_adapter']['ros__parameters']
+    table = text_of('README.md').partition('| parameter | default |')[2].partition('\n\n')[0]
+    rows = [line.split('|')[1:3] for line in table.splitlines() if line.startswith('| `')]
+    assert len(rows) > 5
+    for cells in rows:
+        names, defaults = (re.findall(r'`([^`]+)`', cell) for cell in cells)
+        for parameter, default in zip(names, cycle_last(defaults)):
+            assert shipped[parameter] == yaml.safe_load(default), parameter
+
+
+def cycle_last(values: list[str]) -> typing.Iterator[str]:
+    """The values, and then the last one forever: two parameters may share a default."""
+    yield from values
+    while True:
+        yield values[-1]
