@@ -16,8 +16,8 @@ environment_key() { { echo "$ROOT $VENV"; describe_base; } | sha256sum; }
 sources_key() {
   cd "$ROOT"
   {
-    cat CMakeLists.txt package.xml msg/* srv/*
-    find vla_adapter_ros config launch scripts/nodes -type f -not -name '*.pyc' | LC_ALL=C sort
+    cat CMakeLists.txt package.xml msg/* srv/* scripts/executable*
+    find vla_adapter_ros config launch -type f -not -name '*.pyc' | LC_ALL=C sort
   } | sha256sum
 }
 

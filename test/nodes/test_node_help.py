@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,12 @@ import pytest
 
 pytest.importorskip('rclpy', reason='needs ROS 2')
 
-SCRIPTS = Path(__file__).resolve().parents[2] / 'scripts' / 'nodes'
+REPOSITORY = Path(__file__).resolve().parents[2]
+EXECUTABLES = dict(
+    line.split()
+    for line in (REPOSITORY / 'scripts' / 'executables.txt').read_text().splitlines()
+    if not line.startswith('#')
+)
 NODES = {
     'vla_adapter': ('policy.policy_parameters', 'PolicyNodeParameters'),
     'sim_arm': ('simulation.sim_arm_node', 'SimArmParameters'),
@@ -29,16 +33,13 @@ NODES = {
 
 
 def show_help(name: str) -> subprocess.CompletedProcess:
-    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(
-        [str(SCRIPTS.parents[1]), os.environ.get('PYTHONPATH', '')]
-    )}
     return subprocess.run(
-        [sys.executable, str(SCRIPTS / name), '--help'], capture_output=True, text=True,
-        timeout=60, env=environment,
+        [sys.executable, '-m', EXECUTABLES[name], '--help'], capture_output=True, text=True,
+        timeout=60, cwd=REPOSITORY,
     )
 
 
-@pytest.mark.parametrize('name', sorted(path.name for path in SCRIPTS.iterdir()))
+@pytest.mark.parametrize('name', sorted(EXECUTABLES))
 def test_executable_has_help(name):
     run = show_help(name)
     assert run.returncode == 0, run.stderr

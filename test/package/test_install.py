@@ -56,8 +56,13 @@ def test_a_message_survives_the_wire():
 
 def test_every_executable_is_installed():
     folder = prefix() / 'lib' / PACKAGE
-    for script in (ROOT / 'scripts' / 'nodes').iterdir():
-        assert os.access(folder / script.name, os.X_OK), script.name
+    lines = (ROOT / 'scripts' / 'executables.txt').read_text().splitlines()
+    executables = dict(line.split() for line in lines if not line.startswith('#'))
+    for name, module in executables.items():
+        script = (folder / name).read_text().splitlines()
+        assert script[0] == '#!/usr/bin/env python3'
+        assert f'from {module} import main' in script
+        assert os.access(folder / name, os.X_OK), name
 
 
 def test_launch_and_configuration_are_installed():

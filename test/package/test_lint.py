@@ -20,8 +20,7 @@ pytestmark = pytest.mark.linter
 
 def python_files() -> list[Path]:
     found = [path for folder in PYTHON_FOLDERS for path in (ROOT / folder).rglob('*.py')]
-    scripts = [path for path in (ROOT / 'scripts' / 'nodes').iterdir() if path.is_file()]
-    return sorted([*found, *scripts, ROOT / 'setup.py'])
+    return sorted([*found, ROOT / 'setup.py'])
 
 
 def shell_files() -> list[Path]:
