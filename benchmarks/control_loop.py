@@ -29,7 +29,8 @@ from benchmarks.common import cpu_seconds
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.bringup.bringup import Bringup
 from vla_adapter_ros.nodes.bringup.launch_model import NodeProcess
-from vla_adapter_ros.nodes.bringup.nodes_to_start import plan, use_shipped_profile
+from vla_adapter_ros.nodes.bringup.nodes_to_start import nodes_to_start
+from vla_adapter_ros.nodes.common.dds_profile import use_shipped_profile
 from vla_adapter_ros.nodes.common.messages import EVERY
 from vla_adapter_ros.robot.contract import resolve_contract
 
@@ -66,9 +67,9 @@ def measure(options: argparse.Namespace) -> dict[str, str]:
         'instruction': 'reach the red block',
     }  # fmt: skip
     if options.source == 'sim':
-        processes = plan({**policy, 'sim': 'true'})
+        processes = nodes_to_start({**policy, 'sim': 'true'})
     else:
-        processes = [*_bench_processes(options.robot), *plan(policy)]
+        processes = [*_bench_processes(options.robot), *nodes_to_start(policy)]
     # As often as possible: every inference is one measurement.
     processes = [
         replace(p, parameters={**p.parameters, 'execute_steps': 1}) if p.lifecycle else p

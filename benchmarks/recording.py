@@ -30,7 +30,7 @@ from std_srvs.srv import Trigger
 
 from benchmarks.common import cpu_seconds, moving_images
 from vla_adapter_ros.data.bags.file import BagFile, header_stamp
-from vla_adapter_ros.nodes.bringup.nodes_to_start import use_shipped_profile
+from vla_adapter_ros.nodes.common.dds_profile import use_shipped_profile
 from vla_adapter_ros.robot.contract import resolve_contract
 
 CAMERA_RATE, JOINT_RATE = 30.0, 100.0  # [Hz]

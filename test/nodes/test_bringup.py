@@ -21,7 +21,9 @@ from vla_adapter_ros.nodes.bringup.bringup import (
     command_line,
     parse_arguments,
 )
-from vla_adapter_ros.nodes.bringup.nodes_to_start import NodeProcess
+from vla_adapter_ros.nodes.bringup.launch_model import NodeProcess
+from vla_adapter_ros.nodes.bringup.nodes_to_start import ALICIA
+from vla_adapter_ros.robot.contract import builtin_contract_path
 
 NODE = """#!/usr/bin/env python3
 import sys, time
@@ -153,7 +155,7 @@ def test_a_node_that_dies_ends_the_wait_at_once(graph, mode, code):
 
 
 def test_a_node_that_hangs_is_given_up_and_killed(graph, monkeypatch):
-    monkeypatch.setattr(bringup, 'STOP_TIMEOUT', 0.5)
+    monkeypatch.setattr(bringup, 'STOP_TIMEOUT_S', 0.5)
     hanging = process(parameters={'mode': 'hang in configure'})
     with Bringup([hanging], graph, str) as running:
         pid = running.process_ids['vla_adapter']
@@ -182,21 +184,49 @@ def test_command_is_that_of_ros2_run(monkeypatch, tmp_path):
 
 def test_arguments_have_the_form_of_ros2_launch():
     words = ['sim:=true', 'instruction:=push the block := now', 'robot:=']
-    assert parse_arguments(words) == {
+    assert parse_arguments(words, ALICIA) == {
         'sim': 'true', 'instruction': 'push the block := now', 'robot': '',
     }  # fmt: skip
 
 
 def test_a_word_that_is_no_argument_is_refused(capsys):
     with pytest.raises(SystemExit):
-        parse_arguments(['sim=true'])
+        parse_arguments(['sim=true'], ALICIA)
     assert "'sim=true': expected NAME:=VALUE" in capsys.readouterr().err
 
 
-def test_help_describes_every_argument(capsys):
+@pytest.mark.parametrize('words', [[], ['teach'], ['record']], ids=str)
+def test_help_describes_every_argument(capsys, words):
     with pytest.raises(SystemExit) as caught:
-        parse_arguments(['--help'])
+        bringup.main([*words, '--help'])
     assert caught.value.code == 0
     text = capsys.readouterr().out
-    for argument in bringup.ARGUMENTS:
+    assert text.startswith(f'usage: {" ".join(["bringup", *words])} ')
+    for argument in bringup.COMMANDS.get(*words or [''], ALICIA).arguments({}):
         assert argument.name in text and argument.description in text
+
+
+def test_help_lists_the_topics_of_the_given_robot(capsys, tmp_path):
+    path = tmp_path / 'robot.yaml'
+    path.write_text(builtin_contract_path('alicia_d').read_text().replace('wrist: {', 'hand: {'))
+    with pytest.raises(SystemExit):
+        bringup.main(['teach', f'robot:={path}', '--help'])
+    text = capsys.readouterr().out
+    assert 'hand_topic' in text and 'wrist_topic' not in text
+
+
+@pytest.mark.parametrize(
+    ('words', 'said'),
+    [
+        (['colour:=red'], "bringup: argument 'colour' is unknown; arguments: sim, params_file"),
+        (['teach', 'colour:=red'], "bringup: argument 'colour' is unknown; arguments: sim, robot"),
+        (['record', 'robot:=panda'], "bringup: robot 'panda' is unknown"),
+        (['driver:=ros2_control'], 'bringup: alicia_d_moveit real_robot.launch.py needs `ros2'),
+    ],
+    ids=lambda value: ' '.join(value) if isinstance(value, list) else '',
+)
+def test_command_refuses_in_one_line(words, said):
+    with pytest.raises(SystemExit) as caught:
+        bringup.main(words)
+    assert str(caught.value).startswith(said)
+    assert '\n' not in str(caught.value)

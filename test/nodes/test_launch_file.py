@@ -1,8 +1,8 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""launch/alicia.launch.py, read and run by the real launch and launch_ros.
+"""The launch files, read and run by the real launch and launch_ros.
 
-Skipped where launch_ros is not installed (it is not on PyPI); test_launch_plan.py tests what the
-launch file starts, test_launch_bringup.py the same start without launch.
+Skipped where launch_ros is not installed (it is not on PyPI); test_nodes_to_start.py tests what
+they start, test_bringup.py the same start without launch.
 """
 
 from __future__ import annotations
@@ -29,45 +29,70 @@ from launch_ros.actions import LifecycleNode, Node  # noqa: E402
 
 from support.ros_harness import isolated_environment, wait_until  # noqa: E402
 from vla_adapter_ros.errors import VLAAdapterError  # noqa: E402
-from vla_adapter_ros.nodes.bringup.nodes_to_start import ARGUMENTS, plan  # noqa: E402
+from vla_adapter_ros.nodes.bringup.demonstrations import RECORD, TEACH  # noqa: E402
+from vla_adapter_ros.nodes.bringup.launch_actions import start_actions  # noqa: E402
+from vla_adapter_ros.nodes.bringup.launch_model import LaunchFile  # noqa: E402
+from vla_adapter_ros.nodes.bringup.nodes_to_start import ALICIA  # noqa: E402
+from vla_adapter_ros.robot.contract import builtin_contract_path  # noqa: E402
 
-FILE = Path(__file__).resolve().parents[2] / 'launch' / 'alicia.launch.py'
+FOLDER = Path(__file__).resolve().parents[2] / 'launch'
+FILE = FOLDER / 'alicia.launch.py'
+FILES = pytest.mark.parametrize('file', [ALICIA, TEACH, RECORD], ids=lambda file: file.name)
 
 
-def load():
-    spec = importlib.util.spec_from_file_location('alicia_launch', FILE)
+def load(file: LaunchFile):
+    path = FOLDER / f'{file.name}.launch.py'
+    spec = importlib.util.spec_from_file_location(f'{file.name}_launch', path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
 
 
-def started(**given: str) -> list:
+def started(file: LaunchFile = ALICIA, **given: str) -> list:
     """The actions that the launch file starts for these arguments."""
     context = launch.LaunchContext()
-    for argument in ARGUMENTS:
-        context.launch_configurations[argument.name] = given.get(argument.name, argument.default)
-    return load().start_nodes(context)
+    for argument in file.arguments({}):
+        context.launch_configurations[argument.name] = argument.default
+    # As `ros2 launch` does with what is typed, declared or not.
+    context.launch_configurations.update(given)
+    return start_actions(context, file)
 
 
 def text(parts) -> str:
     return perform_substitutions(launch.LaunchContext(), list(parts))
 
 
-def test_every_argument_is_declared_with_default_and_description():
-    entities = load().generate_launch_description().entities
+@FILES
+def test_every_argument_is_declared_with_default_and_description(file):
+    entities = load(file).generate_launch_description().entities
     declared = [e for e in entities if isinstance(e, DeclareLaunchArgument)]
-    assert [action.name for action in declared] == [argument.name for argument in ARGUMENTS]
-    for action, argument in zip(declared, ARGUMENTS):
+    wanted = file.arguments({})
+    assert [action.name for action in declared] == [argument.name for argument in wanted]
+    for action, argument in zip(declared, wanted):
         assert text(action.default_value) == argument.default
         assert action.description == argument.help
 
 
+@FILES
 @pytest.mark.parametrize('sim', ['true', 'false'])
-def test_nodes_are_those_of_the_plan(sim):
-    nodes = [action for action in started(sim=sim) if isinstance(action, Node)]
-    wanted = plan({'sim': sim})
+def test_nodes_are_those_of_the_model(file, sim):
+    given = {} if file is RECORD else {'sim': sim}
+    nodes = [action for action in started(file, **given) if isinstance(action, Node)]
+    wanted = file.start(given).nodes
     assert [node.node_executable for node in nodes] == [process.executable for process in wanted]
     assert [isinstance(node, LifecycleNode) for node in nodes] == [p.lifecycle for p in wanted]
+
+
+def test_topics_of_a_robot_with_other_cameras_are_remapped(tmp_path):
+    path = tmp_path / 'robot.yaml'
+    text_of_robot = builtin_contract_path('alicia_d').read_text()
+    path.write_text(text_of_robot.replace('wrist: {', 'hand: {'))
+    actions = started(RECORD, robot=str(path), hand_topic='/hand/color')
+    (node,) = (action for action in actions if isinstance(action, Node))
+    assert [tuple(text(part) for part in pair) for pair in node._Node__remappings] == [
+        ('hand/image', '/hand/color'),
+        ('hand/image/compressed', '/hand/color/compressed'),
+    ]
 
 
 def test_a_lifecycle_node_has_handlers_that_configure_and_activate_it():

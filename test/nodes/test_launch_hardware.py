@@ -6,22 +6,28 @@ from __future__ import annotations
 import pytest
 
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.nodes.bringup.nodes_to_start import included_launches, plan
+from vla_adapter_ros.nodes.bringup.launch_model import IncludedLaunch
+from vla_adapter_ros.nodes.bringup.nodes_to_start import ALICIA, nodes_to_start
+from vla_adapter_ros.robot.contract import builtin_contract_path
 
 BY_ID = '/dev/v4l/by-id/usb-046d_HD_Pro_Webcam-video-index0'
 
 
+def included_launches(arguments) -> list[IncludedLaunch]:
+    return ALICIA.start(arguments).included
+
+
 def node(name, **arguments):
-    return {process.name: process for process in plan(arguments)}[name]
+    return {process.name: process for process in nodes_to_start(arguments)}[name]
 
 
 def test_nothing_but_the_policy_is_started_by_default():
-    assert [process.name for process in plan({})] == ['vla_adapter']
+    assert [process.name for process in nodes_to_start({})] == ['vla_adapter']
     assert included_launches({}) == []
 
 
 def test_builtin_cameras_have_the_contracts_size_and_names():
-    names = [p.name for p in plan({'camera_driver': 'builtin', 'usb_driver': 'builtin'})]
+    names = [p.name for p in nodes_to_start({'camera_driver': 'builtin', 'usb_driver': 'builtin'})]
     assert names == ['third_person_camera', 'wrist_camera', 'vla_adapter']
     wrist = node('wrist_camera', camera_driver='builtin', serial='130322273894')
     assert (wrist.package, wrist.executable) == ('vla_adapter_ros', 'realsense_camera')
@@ -105,24 +111,53 @@ def test_framerate_of_usb_cam_is_a_float():
 
 def test_other_usb_drivers_need_a_device():
     with pytest.raises(VLAAdapterError, match='usb_driver:=usb_cam needs usb_device'):
-        plan({'usb_driver': 'usb_cam'})
+        nodes_to_start({'usb_driver': 'usb_cam'})
 
 
 def test_simulation_and_hardware_exclude_each_other():
     for argument in ('camera_driver', 'usb_driver'):
         with pytest.raises(VLAAdapterError, match='sim:=true brings its own arm and cameras'):
-            plan({'sim': 'true', argument: 'builtin'})
+            nodes_to_start({'sim': 'true', argument: 'builtin'})
     with pytest.raises(VLAAdapterError, match='sim:=true brings its own'):
         included_launches({'sim': 'true', 'driver': 'ros2_control'})
 
 
-def test_robot_without_that_camera_is_refused(tmp_path):
-    from vla_adapter_ros.robot.contract import builtin_contract_path
+@pytest.mark.parametrize(
+    ('mounts', 'arguments', 'words'),
+    [
+        (('fixed', 'fixed'), {'camera_driver': 'builtin'},
+         'has no cameras with mount: wrist; it has: third_person, eye; choose one with camera_n'),
+        (('fixed', 'fixed'), {'usb_driver': 'builtin'},
+         'has 2 cameras with mount: fixed; it has: third_person, eye; choose one with usb_name:='),
+        (('fixed', 'wrist'), {'usb_driver': 'builtin', 'usb_name': 'nose'},
+         'has no camera nose; it has: third_person, eye'),
+    ],
+)  # fmt: skip
+def test_camera_that_cannot_be_told_is_refused(tmp_path, mounts, arguments, words):
+    robot = contract_with_eye(tmp_path, mounts)
+    with pytest.raises(VLAAdapterError, match=words):
+        nodes_to_start({**arguments, 'robot': robot})
 
-    path = tmp_path / 'r.yaml'
-    path.write_text(builtin_contract_path('alicia_d').read_text().replace('wrist: {', 'eye: {'))
-    with pytest.raises(VLAAdapterError, match='has no camera wrist; it has: third_person, eye'):
-        plan({'camera_driver': 'builtin', 'robot': str(path)})
+
+def test_camera_is_found_by_its_mount_or_its_given_name(tmp_path):
+    robot = contract_with_eye(tmp_path, ('fixed', 'wrist'))
+    assert node('eye_camera', camera_driver='builtin', robot=robot).parameters['camera'] == 'eye'
+    robot = contract_with_eye(tmp_path, ('fixed', 'fixed'))
+    named = {'camera_driver': 'builtin', 'camera_name': 'eye', 'robot': robot}
+    assert node('eye_camera', **named).executable == 'realsense_camera'
+    named = {'usb_driver': 'usb_cam', 'usb_device': BY_ID, 'usb_name': 'eye', 'robot': robot}
+    assert dict(node('eye_camera', **named).remappings)['image_raw'] == 'eye/image'
+
+
+def contract_with_eye(folder, mounts) -> str:
+    text = builtin_contract_path('alicia_d').read_text().replace('wrist: {', 'eye: {')
+    for before, mount in zip(('mount: fixed', 'mount: wrist'), mounts, strict=True):
+        name = 'third_person: {' if before == 'mount: fixed' else 'eye: {'
+        start = text.index(name)
+        text = text[:start] + text[start:].replace(before, f'mount: {mount}', 1)
+    path = folder / 'robot.yaml'
+    path.write_text(text)
+    return str(path)
 
 
 def test_vendor_launch_gets_port_speed_and_gripper():

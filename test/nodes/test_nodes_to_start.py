@@ -10,24 +10,35 @@ import pytest
 import yaml
 
 from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.nodes.bringup.demonstrations import RECORD, TEACH
+from vla_adapter_ros.nodes.bringup.launch_model import NodeProcess
 from vla_adapter_ros.nodes.bringup.nodes_to_start import (
-    ARGUMENTS,
-    NodeProcess,
-    plan,
-    profile_environment,
+    ALICIA,
+    nodes_to_start,
     read_parameters_file,
-    shipped_config,
 )
+from vla_adapter_ros.nodes.common.dds_profile import profile_environment, shipped_config
+from vla_adapter_ros.robot.contract import builtin_contract_path
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def policy(**arguments: str) -> NodeProcess:
-    return {process.name: process for process in plan(arguments)}['vla_adapter']
+    return {process.name: process for process in nodes_to_start(arguments)}['vla_adapter']
 
 
 def sim(**arguments: str) -> NodeProcess:
-    return {process.name: process for process in plan({'sim': 'true', **arguments})}['sim_arm']
+    nodes = nodes_to_start({'sim': 'true', **arguments})
+    return {process.name: process for process in nodes}['sim_arm']
+
+
+@pytest.fixture
+def two_eyes(tmp_path) -> str:
+    """A contract whose cameras have names of its own."""
+    text = builtin_contract_path('alicia_d').read_text()
+    path = tmp_path / 'two_eyes.yaml'
+    path.write_text(text.replace('third_person: {', 'ceiling: {').replace('wrist: {', 'hand: {'))
+    return str(path)
 
 
 def shipped() -> dict:
@@ -35,7 +46,7 @@ def shipped() -> dict:
 
 
 def test_hardware_gets_the_policy_node_alone_with_the_shipped_parameters():
-    processes = plan({})
+    processes = nodes_to_start({})
     assert [process.name for process in processes] == ['vla_adapter']
     assert processes[0].parameters == shipped()['vla_adapter']['ros__parameters']
     assert processes[0].parameters['enable'] is False
@@ -43,7 +54,7 @@ def test_hardware_gets_the_policy_node_alone_with_the_shipped_parameters():
 
 
 def test_simulation_starts_first_and_enables_motion():
-    processes = plan({'sim': 'true'})
+    processes = nodes_to_start({'sim': 'true'})
     assert [process.name for process in processes] == ['sim_arm', 'vla_adapter']
     assert processes[1].parameters['enable'] is True
     assert not processes[0].lifecycle
@@ -65,17 +76,17 @@ def test_empty_arguments_keep_the_values_of_the_file(tmp_path):
 
 def test_words_that_yaml_would_convert_stay_words():
     assert policy(instruction='no').parameters['instruction'] == 'no'
-    assert policy(robot='12').parameters['robot'] == '12'
+    assert policy(checkpoint='12').parameters['checkpoint'] == '12'
 
 
 def test_seed_and_robot_reach_both_nodes():
-    both = plan({'sim': 'true', 'seed': '7', 'robot': 'other'})
+    both = nodes_to_start({'sim': 'true', 'seed': '7', 'robot': 'alicia_d'})
     assert [process.parameters['seed'] for process in both] == [7, 7]
-    assert [process.parameters['robot'] for process in both] == ['other', 'other']
+    assert [process.parameters['robot'] for process in both] == ['alicia_d', 'alicia_d']
 
 
 def test_the_node_that_publishes_the_clock_does_not_wait_for_it():
-    arm, node = plan({'sim': 'true', 'use_sim_time': 'True'})
+    arm, node = nodes_to_start({'sim': 'true', 'use_sim_time': 'True'})
     assert arm.parameters['publish_clock'] is True
     assert 'use_sim_time' not in arm.parameters
     assert node.parameters['use_sim_time'] is True
@@ -89,14 +100,49 @@ def test_a_camera_topic_is_remapped_raw_and_compressed(topic):
     )
 
 
-def test_simulation_and_policy_are_remapped_alike():
-    arm, node = plan({'sim': 'true', 'joint_states_topic': '/a/js', 'third_person_topic': '/t'})
+@pytest.mark.parametrize('launch', [ALICIA, TEACH, RECORD], ids=lambda launch: launch.name)
+def test_topic_arguments_are_those_of_the_contracts_cameras(launch, two_eyes):
+    def topics(given):
+        names = [argument.name for argument in launch.arguments(given)]
+        own = [argument.name for argument in launch.own_arguments]
+        return [name for name in names if name.endswith('_topic') and name not in own]
+
+    assert topics({}) == ['third_person_topic', 'wrist_topic', 'joint_states_topic']
+    other = {'robot': two_eyes}
+    assert topics(other) == ['ceiling_topic', 'hand_topic', 'joint_states_topic']
+    node = launch.start({**other, 'hand_topic': '/hand/color'}).nodes[-1]
+    assert node.remappings == (
+        ('hand/image', '/hand/color'),
+        ('hand/image/compressed', '/hand/color/compressed'),
+    )
+    with pytest.raises(VLAAdapterError, match="argument 'wrist_topic' is unknown"):
+        launch.start({**other, 'wrist_topic': '/hand/color'})
+
+
+def test_camera_nodes_are_named_after_the_contracts_cameras(two_eyes, tmp_path):
+    given = {'robot': two_eyes, 'camera_driver': 'builtin', 'usb_driver': 'builtin'}
+    names = {n.name: n.parameters.get('camera') for n in nodes_to_start(given)}
+    assert names == {'ceiling_camera': 'ceiling', 'hand_camera': 'hand', 'vla_adapter': None}
+    path = tmp_path / 'p.yaml'
+    path.write_text('hand_camera: {ros__parameters: {depth: true}}')
+    hand = nodes_to_start({**given, 'params_file': str(path)})[1]
+    assert hand.parameters['depth'] is True
+    path.write_text('wrist_camera: {ros__parameters: {depth: true}}')
+    expected = "node 'wrist_camera', expected: vla_adapter, sim_arm, ceiling_camera, hand_camera"
+    for launch in (ALICIA, TEACH):
+        with pytest.raises(VLAAdapterError, match=expected):
+            launch.start({**given, 'params_file': str(path)})
+
+
+def test_simulation_and_policy_have_the_same_remappings():
+    topics = {'joint_states_topic': '/a/js', 'third_person_topic': '/t'}
+    arm, node = nodes_to_start({'sim': 'true', **topics})
     assert arm.remappings == node.remappings
     assert ('joint_states', '/a/js') in node.remappings
 
 
 def test_namespace_and_log_level_reach_every_node():
-    for process in plan({'sim': 'true', 'namespace': '/arm_1/', 'log_level': 'debug'}):
+    for process in nodes_to_start({'sim': 'true', 'namespace': '/arm_1/', 'log_level': 'debug'}):
         assert (process.namespace, process.log_level) == ('arm_1', 'debug')
 
 
@@ -107,13 +153,14 @@ def test_namespace_and_log_level_reach_every_node():
         ({'sim': 'maybe'}, "argument sim: got 'maybe', expected one of: 'true', 'false'"),
         ({'enable': '1'}, "argument enable: got '1'"),
         ({'log_level': 'loud'}, "argument log_level: got 'loud'"),
-        ({'seed': '-1'}, "argument seed: got '-1', expected a whole number"),
+        ({'seed': '-1'}, "argument seed: got '-1', expected an integer"),
+        ({'robot': 'panda'}, "robot 'panda' is unknown; known robots: alicia_d"),
         ({'params_file': '/nowhere.yaml'}, '/nowhere.yaml: No such file or directory'),
     ],
 )
 def test_a_bad_argument_is_refused_in_one_line(arguments, message):
     with pytest.raises(VLAAdapterError) as caught:
-        plan(arguments)
+        nodes_to_start(arguments)
     assert message in str(caught.value)
     assert '\n' not in str(caught.value)
 
@@ -160,9 +207,25 @@ def test_shipped_file_lists_every_parameter_with_its_default(node, module, name)
     }
 
 
-def test_every_argument_has_a_description():
-    assert all(argument.description.endswith('.') for argument in ARGUMENTS)
-    assert len({argument.name for argument in ARGUMENTS}) == len(ARGUMENTS)
+@pytest.mark.parametrize('launch', [ALICIA, TEACH, RECORD], ids=lambda launch: launch.name)
+def test_every_argument_has_a_description(launch):
+    arguments = launch.arguments({})
+    assert all(argument.description.endswith('.') for argument in arguments)
+    assert len({argument.name for argument in arguments}) == len(arguments)
+
+
+def test_recorder_alone_gets_the_arguments_that_are_given():
+    (node,) = RECORD.start({'instruction': 'no', 'images': 'jpeg', 'use_sim_time': 'True'}).nodes
+    assert (node.executable, node.name) == ('recorder', 'recorder')
+    assert node.parameters == {'instruction': 'no', 'images': 'jpeg', 'use_sim_time': True}
+
+
+def test_arguments_of_record_are_parameters_of_the_recorder():
+    pytest.importorskip('rclpy', reason='ROS 2 is not in this environment')
+    from vla_adapter_ros.nodes.recording.recorder_parameters import RecorderParameters
+
+    names = {argument.name for argument in RECORD.own_arguments} - {'use_sim_time', 'log_level'}
+    assert names <= {spec.name for spec in fields(RecorderParameters)}
 
 
 def test_simulation_stays_on_the_machine_and_a_robot_may_have_several():
@@ -172,7 +235,7 @@ def test_simulation_stays_on_the_machine_and_a_robot_may_have_several():
     assert 'interfaceWhiteList' not in Path(network).read_text()
 
 
-@pytest.mark.parametrize('name', ['local', 'loopback', 'network'])
+@pytest.mark.parametrize('name', ['loopback', 'network'])
 def test_every_profile_has_shared_memory_for_images(name):
     from xml.etree import ElementTree
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import signal
 import subprocess
 import sys
@@ -13,14 +12,14 @@ import numpy as np
 import pytest
 
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.nodes.bringup.teach_plan import TEACH_ARGUMENTS, plan_teaching
+from vla_adapter_ros.nodes.bringup.demonstrations import TEACH
 
 TASK = 'move the red block to the left'
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def nodes(**arguments):
-    return {process.name: process for process in plan_teaching(arguments)}
+    return {process.name: process for process in TEACH.start(arguments).nodes}
 
 
 def test_recorder_and_teacher_have_one_robot():
@@ -39,7 +38,7 @@ def test_recorder_and_teacher_have_one_robot():
     ],
 )
 def test_robot_follows_from_what_is_taught(arguments, robot):
-    assert {p.parameters['robot'] for p in plan_teaching(arguments)} == {robot}
+    assert {p.parameters['robot'] for p in TEACH.start(arguments).nodes} == {robot}
 
 
 def test_simulation_and_builtin_cameras_come_first():
@@ -67,7 +66,7 @@ def test_leader_topic_is_remapped():
 )
 def test_what_does_not_go_together_is_refused(arguments, words):
     with pytest.raises(VLAAdapterError) as error:
-        plan_teaching(arguments)
+        TEACH.start(arguments)
     assert words in str(error.value)
 
 
@@ -85,28 +84,9 @@ def test_parameters_are_those_the_nodes_know():
         assert set(found[name].parameters) <= {spec.name for spec in fields(kind)}
 
 
-def test_launch_file_starts_the_plan():
-    launch = pytest.importorskip('launch', reason='launch is not installed (PyPI has none)')
-    pytest.importorskip('launch_ros', reason='launch_ros is not installed (PyPI has none)')
-    from launch_ros.actions import Node
-
-    path = REPOSITORY / 'launch' / 'teach.launch.py'
-    spec = importlib.util.spec_from_file_location('teach_launch', path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    context = launch.LaunchContext()
-    for argument in TEACH_ARGUMENTS:
-        context.launch_configurations[argument.name] = argument.default
-    context.launch_configurations['sim'] = 'true'
-    started = [a for a in module.start_nodes(context) if isinstance(a, Node)]
-    assert [node.node_executable for node in started] == ['sim_arm', 'recorder', 'teach']
-    declared = module.generate_launch_description().entities[:-1]
-    assert [action.name for action in declared] == [a.name for a in TEACH_ARGUMENTS]
-
-
 @pytest.fixture
 def session(tmp_path):
-    """The whole of `teach_bringup sim:=true`, and a person with a keyboard."""
+    """The whole of `bringup teach sim:=true`, and a person with a keyboard."""
     pytest.importorskip('rclpy', reason='needs ROS 2')
     pytest.importorskip('mujoco', reason='needs the simulation')
     from ament_index_python.packages import PackageNotFoundError, get_package_prefix
@@ -124,7 +104,7 @@ def session(tmp_path):
     words = ['sim:=true', f'instruction:={TASK}', f'folder:={tmp_path}', 'speed:=0.6']
     log = (tmp_path / 'bringup.log').open('w')
     process = subprocess.Popen(
-        [sys.executable, '-m', 'vla_adapter_ros.nodes.bringup.teach_bringup', *words],
+        [sys.executable, '-m', 'vla_adapter_ros.nodes.bringup', 'teach', *words],
         env=environment, cwd=REPOSITORY, stdout=log, stderr=subprocess.STDOUT,
     )
     teacher = Teacher(environment)

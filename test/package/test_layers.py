@@ -81,7 +81,7 @@ def test_the_picture_of_the_rooms_is_current():
         ('processing', 'from vla_adapter_ros import inference'),
         ('control', 'import rclpy'),
         ('motion', 'def f():\n    from sensor_msgs.msg import Image'),
-        ('training', 'from vla_adapter_ros.nodes.bringup.nodes_to_start import plan'),
+        ('training', 'from vla_adapter_ros.nodes.bringup.nodes_to_start import ALICIA'),
         ('evaluation', 'from vla_adapter_ros.msg import ActionChunk'),
         ('data', 'import torch'),
         ('nodes', 'import matplotlib.pyplot as plt'),

@@ -2,9 +2,11 @@
 """Start and activate the nodes without `ros2 launch`, which PyPI does not carry.
 
     python -m vla_adapter_ros.nodes.bringup sim:=true instruction:='push the red block'
+    python -m vla_adapter_ros.nodes.bringup teach sim:=true
+    python -m vla_adapter_ros.nodes.bringup record instruction:='push the red block'
 
-Takes the arguments of launch/alicia.launch.py in the same form and starts the same executables
-with the same parameters: both follow nodes/bringup/nodes_to_start.py.
+Takes the arguments of launch/{alicia,teach,record}.launch.py in the same form and starts the same
+executables with the same parameters: both follow nodes_to_start.py and demonstrations.py.
 """
 
 from __future__ import annotations
@@ -26,25 +28,19 @@ import yaml
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.nodes.bringup.launch_model import PACKAGE, Argument, NodeProcess
-from vla_adapter_ros.nodes.bringup.nodes_to_start import (
-    ARGUMENTS,
-    check_arguments,
-    included_launches,
-    plan,
-    use_shipped_profile,
-)
+from vla_adapter_ros.nodes.bringup.demonstrations import RECORD, TEACH
+from vla_adapter_ros.nodes.bringup.launch_model import PACKAGE, LaunchFile, NodeProcess
+from vla_adapter_ros.nodes.bringup.nodes_to_start import ALICIA
+from vla_adapter_ros.nodes.common.dds_profile import use_shipped_profile
 from vla_adapter_ros.nodes.common.lifecycle_client import configure_and_activate
 
+# First word → what is started; without one, ALICIA.
+COMMANDS = {'teach': TEACH, 'record': RECORD}
 # Loading a full-size checkpoint from a slow disk takes minutes.
-CONFIGURE_TIMEOUT = 600.0
+CONFIGURE_TIMEOUT_S = 600.0
 # A node holds the arm and releases its device before it ends.
-STOP_TIMEOUT = 10.0
-_DESCRIPTION = (
-    'Start and activate the nodes, like `ros2 launch vla_adapter_ros alicia.launch.py`, where'
-    ' launch_ros is not installed. Ctrl-C stops them.'
-)
-_POLL = 0.1
+STOP_TIMEOUT_S = 10.0
+_POLL_PERIOD_S = 0.1
 
 
 class BringupError(VLAAdapterError):
@@ -55,7 +51,7 @@ class Bringup:
     """Runs node processes; a context manager that stops them in reverse order.
 
     Args:
-        processes: what to start, in order, from `plan`.
+        processes: what to start, in order.
         log_folder: where to write each node's output, as NAME.log; None: this terminal.
         report: receives one line for each step.
     """
@@ -66,7 +62,7 @@ class Bringup:
         log_folder: Path | None = None,
         report: Callable[[str], None] = print,
     ) -> None:
-        self._plans = list(processes)
+        self._processes = list(processes)
         self._log_folder = log_folder
         self._report = report
         self._running: dict[str, subprocess.Popen[bytes]] = {}
@@ -79,7 +75,7 @@ class Bringup:
             BringupError: the package is not built, or an executable is missing.
         """
         try:
-            for process in self._plans:
+            for process in self._processes:
                 self._start(process)
         except BaseException:
             self.stop()
@@ -100,13 +96,13 @@ class Bringup:
         """Node name → process id."""
         return {name: process.pid for name, process in self._running.items()}
 
-    def activate(self, timeout: float = CONFIGURE_TIMEOUT) -> None:
+    def activate(self, timeout: float = CONFIGURE_TIMEOUT_S) -> None:
         """Configure and activate the lifecycle nodes.
 
         Raises:
             BringupError: a node ended, did not answer, or refused; says which.
         """
-        for process in self._plans:
+        for process in self._processes:
             if process.lifecycle:
                 begin = time.monotonic()
                 full_name = '/' + '/'.join(filter(None, (process.namespace, process.name)))
@@ -125,7 +121,7 @@ class Bringup:
     def wait(self) -> str:
         """Return what `first_ended` says as soon as a process ends."""
         while not (ended := self.first_ended()):
-            time.sleep(_POLL)
+            time.sleep(_POLL_PERIOD_S)
         return ended
 
     def stop(self) -> None:
@@ -197,35 +193,45 @@ def end_process(process: subprocess.Popen[bytes]) -> None:
             return
         process.send_signal(action)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(STOP_TIMEOUT)
+            process.wait(STOP_TIMEOUT_S)
 
 
-def parse_arguments(
-    words: Sequence[str] | None = None,
-    arguments: Sequence[Argument] = ARGUMENTS,
-    prog: str = 'bringup',
-    description: str = _DESCRIPTION,
-) -> dict[str, str]:
-    """Return argument name → text from NAME:=VALUE words; raises SystemExit with the usage."""
-    width = max(len(argument.name) for argument in arguments)
-    listed = '\n'.join(
-        f'  {argument.name:{width}}  {argument.help} (default: {argument.default!r})'
-        for argument in arguments
-    )
+def parse_arguments(words: Sequence[str], launch: LaunchFile) -> dict[str, str]:
+    """Return argument name → text from NAME:=VALUE words; raises SystemExit with the usage.
+
+    Raises:
+        VLAAdapterError: help is wanted for a robot that cannot be read.
+    """
+    prog = 'bringup' if launch is ALICIA else f'bringup {launch.name}'
     parser = argparse.ArgumentParser(
         prog=prog,
-        description=description,
-        epilog=f'arguments; an empty one keeps the value of the parameter file:\n{listed}',
+        description=(
+            f'Start {launch.summary}, like `ros2 launch {PACKAGE} {launch.name}.launch.py`, where'
+            ' launch_ros is not installed. Ctrl-C stops all.'
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('arguments', nargs='*', metavar='NAME:=VALUE')
-    given = {}
+    given = {word.partition(':=')[0]: word.partition(':=')[2] for word in words if ':=' in word}
+    if '-h' in words or '--help' in words:
+        parser.epilog = _help_of_arguments(launch, given)
     for word in parser.parse_args(words).arguments:
-        name, separator, value = word.partition(':=')
-        if not separator:
+        if ':=' not in word:
             parser.error(f'{word!r}: expected NAME:=VALUE')
-        given[name] = value
     return given
+
+
+def _help_of_arguments(launch: LaunchFile, given: Mapping[str, str]) -> str:
+    arguments = launch.arguments(given)
+    width = max(len(argument.name) for argument in arguments)
+    lines = [
+        f'  {argument.name:{width}}  {argument.help} (default: {argument.default!r})'
+        for argument in arguments
+    ]
+    lines.insert(0, "arguments; an empty one keeps the parameter file's or the node's value:")
+    if launch is ALICIA:
+        lines += [f'bringup {name} --help: {other.summary}' for name, other in COMMANDS.items()]
+    return '\n'.join(lines)
 
 
 @contextlib.contextmanager
@@ -244,17 +250,20 @@ def command_of_processes(name: str) -> Iterator[None]:
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run until Ctrl-C, SIGTERM or until a node ends."""
-    given = parse_arguments(words)
+    words = list(sys.argv[1:] if words is None else words)
+    launch = COMMANDS.get(words[0], ALICIA) if words else ALICIA
     with command_of_processes('bringup'):
-        processes = plan(given)
-        for launch in included_launches(given):
+        startup = launch.start(parse_arguments(words[launch is not ALICIA :], launch))
+        for other in startup.included:
             raise BringupError(
-                f'{launch.package} {launch.file} needs `ros2 launch`: start it yourself, without'
+                f'{other.package} {other.file} needs `ros2 launch`: start it yourself, without'
                 f' driver:='
             )
-        use_shipped_profile(sim=check_arguments(given)['sim'] == 'true')
-        with Bringup(processes) as bringup:
+        use_shipped_profile(startup.simulated)
+        with Bringup(startup.nodes) as bringup:
             bringup.activate()
+            if launch.hint:
+                print(launch.hint)
             sys.exit(f'bringup: {bringup.wait()}')
 
 

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""What `teach.launch.py` starts: the teaching node, the recorder, cameras or the simulation."""
+"""What `teach.launch.py` and `record.launch.py` start: teaching node, recorder, cameras."""
 
 from __future__ import annotations
 
@@ -8,24 +8,34 @@ from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.nodes.bringup.hardware import HARDWARE_ARGUMENTS, camera_processes
+from vla_adapter_ros.nodes.bringup.hardware import CAMERA_ARGUMENTS, camera_processes
 from vla_adapter_ros.nodes.bringup.launch_model import (
     BOOLEANS,
+    SIM_NODE,
     Argument,
+    LaunchFile,
     NodeProcess,
-    check_arguments,
+    Startup,
+    given_only,
+    remappings,
 )
 from vla_adapter_ros.nodes.bringup.nodes_to_start import (
+    DEFAULT_ROBOT,
     LOG_LEVEL,
-    TOPIC_ARGUMENTS,
     read_parameters_file,
-    shipped_config,
 )
-from vla_adapter_ros.robot.contract import resolve_contract
+from vla_adapter_ros.nodes.common.dds_profile import shipped_config
+from vla_adapter_ros.robot.contract import RobotContract
 
-_CAMERA_ARGUMENTS = ('camera_driver', 'serial', 'usb_driver', 'usb_device')
-
-TEACH_ARGUMENTS = (
+_RECORDER_ARGUMENTS = (
+    Argument('folder', '', 'Where episodes are recorded, one bag each; empty: recordings.'),
+    Argument(
+        'images', '', 'raw, jpeg (compressed by the recorder) or compressed (by the camera).',
+        ('', 'raw', 'jpeg', 'compressed'),
+    ),
+    Argument('operator', '', 'Who demonstrates; kept with every episode.'),
+)
+_TEACH_ARGUMENTS = (
     Argument('sim', 'false', 'Start the simulated arm and cameras too.', BOOLEANS),
     Argument(
         'robot', '', 'Robot contract; empty: alicia_d, alicia_d_sim with sim:=true,'
@@ -36,73 +46,80 @@ TEACH_ARGUMENTS = (
         ('jog', 'leader', 'drag'),
     ),
     Argument('instruction', '', 'What is taught; recorded with every episode.'),
-    Argument('folder', '', 'Where episodes are recorded; empty: recordings.'),
-    Argument('images', '', 'How images are recorded.', ('', 'raw', 'jpeg', 'compressed')),
-    Argument('operator', '', 'Who teaches; kept with every episode.'),
-    Argument('speed', '', "Share of the contract's joint velocities, 0.01 … 1; empty: 0.3."),
+    *_RECORDER_ARGUMENTS,
+    Argument('speed', '', "Fraction of the contract's joint velocities, 0.01 … 1; empty: 0.3."),
     Argument('leader_topic', '', 'Joint states of the leader arm; empty: leader/joint_states.'),
-    *TOPIC_ARGUMENTS,
     Argument('params_file', '', 'Parameter file for the cameras; empty: config/alicia.yaml.'),
     Argument('task', '', 'What lies on the table of the simulation.'),
     Argument('seed', '', 'Seed of the simulated scene.'),
     LOG_LEVEL,
-    *(argument for argument in HARDWARE_ARGUMENTS if argument.name in _CAMERA_ARGUMENTS),
+    *CAMERA_ARGUMENTS,
+)
+_RECORD_ARGUMENTS = (
+    Argument('robot', '', 'Robot contract: a name that ships, or the path of a YAML file.'),
+    *_RECORDER_ARGUMENTS,
+    Argument('instruction', '', 'What is done; empty: as the policy or teaching node publishes.'),
+    Argument('instruction_topic', '', 'Latched text topic of the instruction.'),
+    Argument('use_sim_time', 'false', 'Take time from /clock.', BOOLEANS),
+    LOG_LEVEL,
 )
 
 
-def plan_teaching(given: Mapping[str, str]) -> list[NodeProcess]:
-    """Return the processes to start, in order.
-
-    Args:
-        given: argument name → text, as typed; missing ones take their default.
-
-    Raises:
-        VLAAdapterError: unknown argument or value, or things that do not go together.
-    """
-    arguments = check_arguments(given, TEACH_ARGUMENTS)
-    sim = arguments['sim'] == 'true'
-    robot = arguments['robot'] or _default_robot(arguments['mode'], sim)
-    contract = resolve_contract(robot)
-    common = {
-        'namespace': arguments['namespace'].strip('/'),
-        'log_level': arguments['log_level'],
-        'remappings': _remappings(arguments),
-    }
-    recorder = {'robot': robot, **_given(arguments, 'folder', 'images', 'operator')}
-    teach: dict[str, Any] = {
-        'robot': robot, 'mode': arguments['mode'], **_given(arguments, 'instruction'),
-    }
-    if arguments['speed']:
-        teach['speed'] = _number(arguments['speed'])
-    processes = [
-        NodeProcess('recorder', 'recorder', parameters=recorder, **common),
-        NodeProcess('teach', 'teach', parameters=teach, **common),
-    ]
-    if not sim:
-        path = Path(arguments['params_file'] or shipped_config('alicia.yaml'))
-        parameters = read_parameters_file(path)
-        return [*camera_processes(arguments, contract, parameters, common), *processes]
-    if arguments['camera_driver'] != 'none' or arguments['usb_driver'] != 'none':
-        raise VLAAdapterError('sim:=true brings its own cameras: leave the camera drivers at none')
-    scene: dict[str, Any] = {'robot': robot, **_given(arguments, 'task')}
-    if arguments['seed']:
-        scene['seed'] = int(arguments['seed'])
-    return [NodeProcess('sim_arm', 'sim_arm', parameters=scene, **common), *processes]
-
-
-def _default_robot(mode: str, sim: bool) -> str:
-    if mode == 'drag':
+def _taught_robot(given: Mapping[str, str]) -> str:
+    sim = given.get('sim', '').lower() == 'true'
+    if robot := given.get('robot'):
+        return robot
+    if given.get('mode') == 'drag':
         if sim:
             raise VLAAdapterError(
                 'mode:=drag frees a real arm (or emulated_standalone_driver); the simulated arm'
                 ' cannot be held by hand: use mode:=jog'
             )
         return 'alicia_d_standalone'
-    return 'alicia_d_sim' if sim else 'alicia_d'
+    return 'alicia_d_sim' if sim else DEFAULT_ROBOT
 
 
-def _given(arguments: Mapping[str, str], *names: str) -> dict[str, Any]:
-    return {name: arguments[name] for name in names if arguments[name]}
+def _choose_teaching(arguments: Mapping[str, str], contract: RobotContract) -> Startup:
+    robot = _taught_robot(arguments)
+    common = _common(arguments, contract)
+    if topic := arguments['leader_topic']:
+        common['remappings'] += (('leader/joint_states', topic),)
+    recorder = {'robot': robot, **given_only(arguments, 'folder', 'images', 'operator')}
+    teach = {'robot': robot, 'mode': arguments['mode'], **given_only(arguments, 'instruction')}
+    if arguments['speed']:
+        teach['speed'] = _number(arguments['speed'])
+    nodes = [
+        NodeProcess('recorder', 'recorder', parameters=recorder, **common),
+        NodeProcess('teach', 'teach', parameters=teach, **common),
+    ]
+    if arguments['params_file']:
+        parameters = read_parameters_file(Path(arguments['params_file']), contract)
+    else:
+        parameters = read_parameters_file(shipped_config('alicia.yaml'))
+    cameras = camera_processes(arguments, contract, parameters, common)
+    if arguments['sim'] != 'true':
+        return Startup([*cameras, *nodes])
+    if cameras:
+        raise VLAAdapterError('sim:=true brings its own cameras: leave the camera drivers at none')
+    scene = {'robot': robot, **given_only(arguments, 'task', 'seed')}
+    return Startup([NodeProcess(SIM_NODE, SIM_NODE, parameters=scene, **common), *nodes])
+
+
+def _choose_recording(arguments: Mapping[str, str], contract: RobotContract) -> Startup:
+    parameters = given_only(
+        arguments, 'robot', 'folder', 'images', 'operator', 'instruction', 'instruction_topic'
+    )
+    parameters['use_sim_time'] = arguments['use_sim_time'] == 'true'
+    common = _common(arguments, contract)
+    return Startup([NodeProcess('recorder', 'recorder', parameters=parameters, **common)])
+
+
+def _common(arguments: Mapping[str, str], contract: RobotContract) -> dict[str, Any]:
+    return {
+        'namespace': arguments['namespace'].strip('/'),
+        'log_level': arguments['log_level'],
+        'remappings': remappings(arguments, contract.cameras),
+    }
 
 
 def _number(text: str) -> float:
@@ -112,15 +129,12 @@ def _number(text: str) -> float:
         raise VLAAdapterError(f'argument speed: got {text!r}, expected 0.01 … 1') from None
 
 
-def _remappings(arguments: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    found: list[tuple[str, str]] = []
-    for camera in ('third_person', 'wrist'):
-        if topic := arguments[f'{camera}_topic'].removesuffix('/compressed'):
-            found += [(f'{camera}/image', topic)]
-            found += [(f'{camera}/image/compressed', f'{topic}/compressed')]
-    for argument, topic in (
-        ('joint_states_topic', 'joint_states'), ('leader_topic', 'leader/joint_states')
-    ):
-        if arguments[argument]:
-            found.append((topic, arguments[argument]))
-    return tuple(found)
+TEACH = LaunchFile(
+    'teach', 'the teaching node and the recorder, with cameras or the simulated arm',
+    _TEACH_ARGUMENTS, _taught_robot, _choose_teaching,
+    hint='keys: ros2 run vla_adapter_ros teach_keyboard (in another terminal)',
+)  # fmt: skip
+RECORD = LaunchFile(
+    'record', 'the recorder of demonstrations', _RECORD_ARGUMENTS,
+    lambda given: given.get('robot') or DEFAULT_ROBOT, _choose_recording, ends_together=False,
+)  # fmt: skip

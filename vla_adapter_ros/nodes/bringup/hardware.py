@@ -1,7 +1,7 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """Cameras and the vendor's driver beside the policy node: what launch arguments start.
 
-Every camera, whoever drives it, ends up on `third_person/image` and `wrist/image`.
+Every camera, whatever drives it, publishes on `<camera>/image` of the contract.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.bringup.launch_model import Argument, IncludedLaunch, NodeProcess
 from vla_adapter_ros.robot.contract import CameraSpec, RobotContract
 
-HARDWARE_ARGUMENTS = (
+CAMERA_ARGUMENTS = (
     Argument(
         'camera_driver', 'none', 'Wrist camera (RealSense): builtin starts our node,'
         ' realsense2_camera the wrapper; none: it runs already.',
@@ -22,11 +22,18 @@ HARDWARE_ARGUMENTS = (
     ),
     Argument('serial', '', 'Serial number of the RealSense camera; empty: the only one.'),
     Argument(
+        'camera_name', '', 'Which camera of the contract it is; empty: the one on the wrist.'
+    ),
+    Argument(
         'usb_driver', 'none',
-        'Third-person camera: builtin starts our node; none: it runs already.',
+        'Fixed camera (USB): builtin starts our node; none: it runs already.',
         ('builtin', 'usb_cam', 'v4l2_camera', 'none'),
     ),
     Argument('usb_device', '', 'Its path under /dev/v4l/by-id; empty: the only camera (builtin).'),
+    Argument('usb_name', '', 'Which camera of the contract it is; empty: the fixed one.'),
+)
+HARDWARE_ARGUMENTS = (
+    *CAMERA_ARGUMENTS,
     Argument(
         'driver', 'none', "The vendor's driver: ros2_control (front end A), standalone (front end"
         ' B); none: it runs already. Needs `ros2 launch`.',
@@ -41,12 +48,13 @@ HARDWARE_ARGUMENTS = (
         'gripper_type', '50mm', 'Gripper for the driver that is started.', ('50mm', '100mm')
     ),
 )
-CAMERA_NODES = THIRD_PERSON_NODE, WRIST_NODE = 'third_person_camera', 'wrist_camera'
+# The node of a camera, and its section in the parameter file, is <camera>_camera.
+CAMERA_NODE_SUFFIX = '_camera'
 _FRONT_ENDS = {'ros2_control': 'joint_trajectory', 'standalone': 'joint_commands'}
 _ROBOTS = {'ros2_control': 'alicia_d', 'standalone': 'alicia_d_standalone'}
-# The vendor's default, right for first motions [deg/s].
-FIRST_SPEED = 20.0
-_STROKES = {'50mm': 0.025, '100mm': 0.05}
+# The vendor's default, right for first motions.
+FIRST_SPEED_DEG_S = 20.0
+_STROKES_M = {'50mm': 0.025, '100mm': 0.05}
 
 
 def camera_processes(
@@ -68,27 +76,22 @@ def camera_processes(
     """
     found = []
     if arguments['usb_driver'] != 'none':
-        further = parameters.get(THIRD_PERSON_NODE, {})
-        found.append(_usb(arguments, _camera(contract, 'third_person'), further, common))
+        name = _camera_name(arguments['usb_name'], 'usb_name', 'fixed', contract)
+        found.append(_usb(arguments, name, contract.cameras[name], parameters, common))
     if arguments['camera_driver'] != 'none':
-        further = parameters.get(WRIST_NODE, {})
-        found.append(_realsense(arguments, _camera(contract, 'wrist'), further, common))
+        name = _camera_name(arguments['camera_name'], 'camera_name', 'wrist', contract)
+        found.append(_realsense(arguments, name, contract.cameras[name], parameters, common))
     return found
-
-
-def wants_hardware(arguments: Mapping[str, str]) -> bool:
-    """Return whether any camera or driver is to be started."""
-    return any(arguments[n] != 'none' for n in ('camera_driver', 'usb_driver', 'driver'))
 
 
 def driver_launches(
     arguments: Mapping[str, str], contract: RobotContract, enable: bool
 ) -> list[IncludedLaunch]:
-    """Return the vendor's launch file that is asked for, after a look at its traps.
+    """Return the vendor's launch file that is asked for, after checking for its traps.
 
     Raises:
         VLAAdapterError: the contract is for the other front end or another gripper, the speed is
-            no number, or motion is to be enabled in the same breath.
+            not a number, or motion is to be enabled at the same time.
     """
     driver = arguments['driver']
     if driver == 'none':
@@ -117,18 +120,18 @@ def driver_launches(
 
 def _check_gripper(kind: str, contract: RobotContract) -> None:
     travel = abs(contract.gripper.closed_position - contract.gripper.open_position)
-    if not math.isclose(travel, _STROKES[kind], rel_tol=0.02):
+    if not math.isclose(travel, _STROKES_M[kind], rel_tol=0.02):
         raise VLAAdapterError(
-            f'the driver has a {kind} gripper ({_STROKES[kind]:g} m of travel), robot'
+            f'the driver has a {kind} gripper ({_STROKES_M[kind]:g} m of travel), robot'
             f' {contract.name} one with {travel:g} m; set gripper_type or the contract right'
         )
 
 
 def driver_speed(arguments: Mapping[str, str]) -> float:
-    """Return the driver's speed [deg/s]; 0 if it is not told and no driver is started."""
+    """Return the driver's speed [deg/s]; 0 if it is not given and no driver is started."""
     text = arguments['speed_deg_s']
     if not text:
-        return 0.0 if arguments['driver'] == 'none' else FIRST_SPEED
+        return 0.0 if arguments['driver'] == 'none' else FIRST_SPEED_DEG_S
     try:
         speed = float(text)
     except ValueError:
@@ -138,83 +141,92 @@ def driver_speed(arguments: Mapping[str, str]) -> float:
     return speed
 
 
-def _camera(contract: RobotContract, name: str) -> CameraSpec:
-    if name not in contract.cameras:
-        cameras = ', '.join(contract.cameras)
-        raise VLAAdapterError(f'robot {contract.name} has no camera {name}; it has: {cameras}')
-    return contract.cameras[name]
+def _camera_name(given: str, argument: str, mount: str, contract: RobotContract) -> str:
+    """Return the contract's camera that a driver drives: the given one, or the only of a mount."""
+    cameras = ', '.join(contract.cameras)
+    if given and given not in contract.cameras:
+        raise VLAAdapterError(f'robot {contract.name} has no camera {given}; it has: {cameras}')
+    mounted = [name for name, camera in contract.cameras.items() if camera.mount == mount]
+    if not given and len(mounted) != 1:
+        count = len(mounted) or 'no'
+        raise VLAAdapterError(
+            f'robot {contract.name} has {count} cameras with mount: {mount}; it has: {cameras};'
+            f' choose one with {argument}:='
+        )
+    return given or mounted[0]
 
 
 def _usb(
     arguments: Mapping[str, str],
+    name: str,
     camera: CameraSpec,
-    further: Mapping[str, Any],
+    parameters: Mapping[str, Mapping[str, Any]],
     common: Mapping[str, Any],
 ) -> NodeProcess:
     device, driver = arguments['usb_device'], arguments['usb_driver']
+    node = f'{name}{CAMERA_NODE_SUFFIX}'
     if driver == 'builtin':
-        parameters = {**further, **_own_parameters('third_person', camera)}
+        own = _own_parameters(name, camera, parameters)
         if device:
-            parameters['device'] = device
-        return NodeProcess('usb_camera', THIRD_PERSON_NODE, parameters=parameters, **common)
+            own['device'] = device
+        return NodeProcess('usb_camera', node, parameters=own, **common)
     if not device:
         raise VLAAdapterError(f'usb_driver:={driver} needs usb_device:=/dev/v4l/by-id/…')
-    common = {**common, 'remappings': _onto('image_raw', 'third_person', common)}
+    common = {**common, 'remappings': _onto('image_raw', name, common)}
     if driver == 'usb_cam':
-        parameters = {
+        foreign = {
             'video_device': device, 'framerate': 30.0, 'image_width': camera.width,
             'image_height': camera.height, 'pixel_format': 'mjpeg2rgb',
             'av_device_format': 'YUV422P', 'autofocus': False, 'autoexposure': False,
-            'auto_white_balance': False, 'camera_name': 'third_person',
+            'auto_white_balance': False, 'camera_name': name,
         }
-        return NodeProcess(
-            'usb_cam_node_exe', THIRD_PERSON_NODE, parameters=parameters, package='usb_cam',
-            **common,
-        )
-    parameters = {
+        return NodeProcess('usb_cam_node_exe', node, parameters=foreign, package=driver, **common)
+    foreign = {
         'video_device': device, 'image_size': [camera.width, camera.height],
         'pixel_format': 'YUYV', 'output_encoding': 'rgb8',
     }
-    return NodeProcess(
-        'v4l2_camera_node', THIRD_PERSON_NODE, parameters=parameters, package='v4l2_camera',
-        **common,
-    )
+    return NodeProcess('v4l2_camera_node', node, parameters=foreign, package=driver, **common)
 
 
-def _own_parameters(name: str, camera: CameraSpec) -> dict[str, Any]:
-    """Return what our camera nodes get from the contract."""
-    return {'camera': name, 'width': camera.width, 'height': camera.height}
+def _own_parameters(
+    name: str, camera: CameraSpec, parameters: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Return the parameters of our camera nodes: of the file, then of the contract."""
+    return {
+        **parameters.get(f'{name}{CAMERA_NODE_SUFFIX}', {}),
+        'camera': name, 'width': camera.width, 'height': camera.height,
+    }  # fmt: skip
 
 
 def _realsense(
     arguments: Mapping[str, str],
+    name: str,
     camera: CameraSpec,
-    further: Mapping[str, Any],
+    parameters: Mapping[str, Mapping[str, Any]],
     common: Mapping[str, Any],
 ) -> NodeProcess:
-    serial = arguments['serial']
+    serial, node = arguments['serial'], f'{name}{CAMERA_NODE_SUFFIX}'
     if arguments['camera_driver'] == 'builtin':
-        parameters = {**further, **_own_parameters('wrist', camera)}
+        own = _own_parameters(name, camera, parameters)
         if serial:
-            parameters['serial'] = serial
-        return NodeProcess('realsense_camera', WRIST_NODE, parameters=parameters, **common)
-    profile = f'{camera.width}x{camera.height}x30'
-    parameters: dict[str, Any] = {
+            own['serial'] = serial
+        return NodeProcess('realsense_camera', node, parameters=own, **common)
+    foreign: dict[str, Any] = {
         # The D405 has no RGB sensor; rgb_camera.* would have no effect.
-        'depth_module.color_profile': profile,
+        'depth_module.color_profile': f'{camera.width}x{camera.height}x30',
         'depth_module.color_format': 'RGB8',
         'enable_color': True,
         'enable_depth': False,
     }
     if serial:
         # The wrapper strips this underscore, which keeps the number a text.
-        parameters['serial_no'] = f'_{serial}'
+        foreign['serial_no'] = f'_{serial}'
     # Up to 4.57.3 the D405's colour is image_rect_raw, later image_raw.
-    names = ('~/color/image_raw', '~/color/image_rect_raw')
-    remappings = tuple(pair for name in names for pair in _onto(name, 'wrist', common))
+    topics = ('~/color/image_raw', '~/color/image_rect_raw')
+    onto = tuple(pair for topic in topics for pair in _onto(topic, name, common))
     return NodeProcess(
-        'realsense2_camera_node', WRIST_NODE, parameters=parameters,
-        package='realsense2_camera', **{**common, 'remappings': remappings},
+        'realsense2_camera_node', node, parameters=foreign, package='realsense2_camera',
+        **{**common, 'remappings': onto},
     )
 
 

@@ -1,21 +1,23 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""What plans are made of: arguments that users give, processes and launch files to start."""
+"""Launch vocabulary: arguments that users give, and the processes and launch files to start."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.robot.contract import RobotContract, resolve_contract
 
 PACKAGE = 'vla_adapter_ros'
 BOOLEANS = ('true', 'false')
+SIM_NODE = 'sim_arm'
 
 
 @dataclass(frozen=True)
 class Argument:
-    """One argument of the launch file and of `bringup`; an empty value keeps the YAML's."""
+    """One argument of a launch file and of `bringup`; an empty value keeps the node's default."""
 
     name: str
     default: str
@@ -69,6 +71,104 @@ class IncludedLaunch:
     arguments: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class Startup:
+    """What a launch file starts, in order.
+
+    Attributes:
+        nodes: processes of nodes.
+        included: launch files of other packages, before the nodes.
+    """
+
+    nodes: list[NodeProcess]
+    included: list[IncludedLaunch] = field(default_factory=list)
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the simulated arm is started: its topics must not reach other machines."""
+        return any(node.executable == SIM_NODE for node in self.nodes)
+
+
+@dataclass(frozen=True)
+class LaunchFile:
+    """One file of launch/, which `bringup` starts too.
+
+    Attributes:
+        name: launch/NAME.launch.py.
+        summary: what it starts, for `bringup --help`.
+        own_arguments: all but the topics, which depend on the robot's cameras.
+        robot: given arguments → robot contract, as a name or path.
+        choose: checked arguments and contract → what to start.
+        ends_together: when one node ends, the others are stopped.
+        hint: one line to print when everything is started.
+    """
+
+    name: str
+    summary: str
+    own_arguments: Sequence[Argument]
+    robot: Callable[[Mapping[str, str]], str]
+    choose: Callable[[Mapping[str, str], RobotContract], Startup]
+    ends_together: bool = True
+    hint: str = ''
+
+    def arguments(self, given: Mapping[str, str]) -> tuple[Argument, ...]:
+        """Return every argument, the image topics of the given robot's cameras among them.
+
+        Raises:
+            VLAAdapterError: there is no such robot.
+        """
+        return self._arguments(resolve_contract(self.robot(given)))
+
+    def start(self, given: Mapping[str, str]) -> Startup:
+        """Return what to start.
+
+        Args:
+            given: argument name → text, as typed; missing ones take their default.
+
+        Raises:
+            VLAAdapterError: unknown argument or value, or values that do not go together.
+        """
+        contract = resolve_contract(self.robot(given))
+        return self.choose(check_arguments(given, self._arguments(contract)), contract)
+
+    def _arguments(self, contract: RobotContract) -> tuple[Argument, ...]:
+        return (*self.own_arguments, *topic_arguments(contract.cameras))
+
+
+def topic_arguments(cameras: Iterable[str]) -> tuple[Argument, ...]:
+    """Return what every launch file takes: topics of cameras and joint states, a namespace."""
+    return (
+        *(Argument(f'{name}_topic', '', f'Image topic of camera {name}.') for name in cameras),
+        Argument('joint_states_topic', '', 'Topic of the measured joint states.'),
+        Argument('namespace', '', 'Namespace of all nodes.'),
+    )
+
+
+def remappings(
+    arguments: Mapping[str, str], cameras: Iterable[str]
+) -> tuple[tuple[str, str], ...]:
+    """Return what `topic_arguments` ask for; raw and compressed images go together.
+
+    A remapping does not reach subtopics.
+    """
+    found: list[tuple[str, str]] = []
+    for camera in cameras:
+        if topic := arguments[f'{camera}_topic'].removesuffix('/compressed'):
+            found.append((f'{camera}/image', topic))
+            found.append((f'{camera}/image/compressed', f'{topic}/compressed'))
+    if topic := arguments['joint_states_topic']:
+        found.append(('joint_states', topic))
+    return tuple(found)
+
+
+def given_only(arguments: Mapping[str, str], *names: str) -> dict[str, Any]:
+    """Return the named arguments that are not empty, the seed as a number."""
+    values: dict[str, Any] = {name: arguments[name] for name in names if arguments[name]}
+    if 'seed' in values:
+        values['seed'] = int(values['seed'])
+    return values
+
+
 def check_arguments(
     given: Mapping[str, str], arguments: Sequence[Argument]
 ) -> dict[str, str]:
@@ -87,5 +187,5 @@ def check_arguments(
             allowed = ', '.join(repr(choice) for choice in choices)
             raise VLAAdapterError(f'argument {name}: got {value!r}, expected one of: {allowed}')
     if values.get('seed') and not values['seed'].isdecimal():
-        raise VLAAdapterError(f'argument seed: got {values["seed"]!r}, expected a whole number')
+        raise VLAAdapterError(f'argument seed: got {values["seed"]!r}, expected an integer')
     return values

@@ -11,7 +11,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
-from vla_adapter_ros.nodes.bringup.nodes_to_start import use_shipped_profile
+from vla_adapter_ros.nodes.common.dds_profile import use_shipped_profile
 
 # How long a signal can go unnoticed while the executor waits for work [s].
 _SIGNAL_LATENCY = 0.1

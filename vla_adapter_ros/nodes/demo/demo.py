@@ -22,7 +22,8 @@ from rclpy.task import Future
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.bringup.bringup import Bringup
-from vla_adapter_ros.nodes.bringup.nodes_to_start import plan, use_shipped_profile
+from vla_adapter_ros.nodes.bringup.nodes_to_start import nodes_to_start
+from vla_adapter_ros.nodes.common.dds_profile import use_shipped_profile
 from vla_adapter_ros.nodes.demo.demo_observer import FILM_RATE, DemoObserver
 from vla_adapter_ros.nodes.demo.demo_viewer import RerunViewer, check_viewer, has_display
 from vla_adapter_ros.robot.contract import RobotContract, contract_path, load_contract
@@ -59,7 +60,7 @@ def parse_options(words: Sequence[str] | None) -> argparse.Namespace:
     environment = os.environ
     parser.add_argument(
         '--policy', default=environment.get('POLICY') or 'checkpoint',
-        help='checkpoint, expert, random or hold',
+        help='checkpoint, expert, random, random_network or hold',
     )
     parser.add_argument('--checkpoint', default=environment.get('CHECKPOINT', ''),
                         help='checkpoint directory; empty: the one that ships')
@@ -96,7 +97,7 @@ def run(options: argparse.Namespace) -> None:
 
     check_viewer(options.viewer, os.environ)
     options.out.mkdir(parents=True, exist_ok=True)
-    processes = plan({
+    processes = nodes_to_start({
         'sim': 'true', 'policy': options.policy, 'checkpoint': options.checkpoint,
         'task': options.task, 'seed': str(options.seed),
     })

@@ -29,7 +29,7 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
 
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.nodes.bringup.nodes_to_start import use_shipped_profile
+from vla_adapter_ros.nodes.common.dds_profile import use_shipped_profile
 from vla_adapter_ros.nodes.common.messages import LATCHED, LATEST, to_seconds
 from vla_adapter_ros.preflight import robot_checks
 from vla_adapter_ros.preflight.checks import FAIL, Check, run_check

@@ -27,7 +27,9 @@ from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.evaluation.rollout import EpisodeJob, EpisodeResult, Referee
 from vla_adapter_ros.evaluation.simulate import EvaluationSettings
 from vla_adapter_ros.nodes.bringup.bringup import Bringup, BringupError, parameter_file
-from vla_adapter_ros.nodes.bringup.nodes_to_start import NodeProcess, plan, use_shipped_profile
+from vla_adapter_ros.nodes.bringup.launch_model import NodeProcess
+from vla_adapter_ros.nodes.bringup.nodes_to_start import nodes_to_start
+from vla_adapter_ros.nodes.common.dds_profile import use_shipped_profile
 from vla_adapter_ros.nodes.common.lifecycle_client import meet
 from vla_adapter_ros.nodes.common.policy_client import PolicyClient, PolicyReport
 from vla_adapter_ros.nodes.simulation.sim_arm_node import SimArmNode
@@ -58,7 +60,7 @@ class EvaluationRig:
 
     def __init__(self, settings: EvaluationSettings, policy: Mapping[str, Any]) -> None:
         self._settings = settings
-        self._plans = plan({
+        self._processes = nodes_to_start({
             'sim': 'true', 'robot': settings.robot, 'enable': 'false',
             'use_sim_time': str(settings.sim_time_rate > 0.0),
         })
@@ -91,7 +93,7 @@ class EvaluationRig:
 
     def _start(self) -> None:
         use_shipped_profile(sim=True)
-        arm, policy = self._plans
+        arm, policy = self._processes
         self._stack.callback(rclpy.try_shutdown)
         self._sim = self._start_sim(arm)
         self._client = PolicyClient()

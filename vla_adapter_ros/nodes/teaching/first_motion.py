@@ -23,8 +23,8 @@ from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import JointState
 
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.nodes.bringup.nodes_to_start import use_shipped_profile
 from vla_adapter_ros.nodes.common.arm_commands import ArmCommands
+from vla_adapter_ros.nodes.common.dds_profile import use_shipped_profile
 from vla_adapter_ros.nodes.common.messages import LATEST
 from vla_adapter_ros.preflight.checks import SKIP, Check, exit_code, table
 from vla_adapter_ros.preflight.robot_checks import judge_small_motion
