@@ -37,7 +37,7 @@ test-unit: build ## run the fast tests that start no ROS nodes
 test-slow: build ## run the slow tests
 	@$(ENTER); python -m pytest -m slow test
 
-demo: ## simulated arm and policy over ROS 2; pictures in demo/ (POLICY=, INSTRUCTION=, VIEWER=)
+demo: ## simulated arm and policy over ROS 2; images in demo/ (POLICY=, INSTRUCTION=, VIEWER=)
 	@scripts/setup.sh $(DEMO_GROUPS)
 	@scripts/build.sh
 	@$(ENTER); python -m vla_adapter_ros.nodes.demo $(DEMO_ARGS)

@@ -5,7 +5,7 @@
 
 The plain loop is what a first version would be: each batch is loaded and prepared when it is
 needed, nothing is compiled, the optimiser goes parameter by parameter. A recipe with
-`speed.feature_cache=true` is compared with itself without the cache as well. All take turns, so
+`compute.feature_cache=true` is compared with itself without the cache as well. All take turns, so
 that other work on the machine hits each.
 """
 
@@ -25,33 +25,33 @@ import torch
 from vla_adapter_ros.data.training.loader import load_batches
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.training.adaptation import adapt
-from vla_adapter_ros.training.assembly import assemble
+from vla_adapter_ros.training.assembly import build_setup
 from vla_adapter_ros.training.batches import TrainingBatches
 from vla_adapter_ros.training.config import TrainConfig, load_config
 from vla_adapter_ros.training.feature_cache import use_feature_cache
 from vla_adapter_ros.training.optimizer import make_adamw, parameter_groups, trainable
-from vla_adapter_ros.training.train import make_accelerator, prepare_speed
+from vla_adapter_ros.training.train import apply_compute_settings, make_accelerator
 from vla_adapter_ros.training.trainer import LossModule
 
 
 def _step(config: TrainConfig, accelerator: Any) -> Callable[[], None]:
     """Return a function that makes one optimiser step of a fresh network as configured."""
-    parts = assemble(config, progress=False)
-    frozen = torch.bfloat16 if config.speed.precision == 'bf16' else torch.float32
-    adapt(parts.model, config.adaptation, frozen)
-    prepare_speed(parts.model, config)
-    if config.speed.feature_cache:
-        use_feature_cache(parts, config, accelerator.device, progress=True)
-    batches = TrainingBatches(config, parts.mixture, parts.maker, 0, 1)
-    named = trainable(parts.model.train())
+    setup = build_setup(config, progress=False)
+    frozen = torch.bfloat16 if config.compute.precision == 'bf16' else torch.float32
+    adapt(setup.model, config.adaptation, frozen)
+    apply_compute_settings(setup.model, config)
+    if config.compute.feature_cache:
+        use_feature_cache(setup, config, accelerator.device, progress=True)
+    batches = TrainingBatches(config, setup.mixture, setup.collate, 0, 1)
+    named = trainable(setup.model.train())
     groups = parameter_groups(named, config.optimizer)
-    optimizer = make_adamw(groups, config.optimizer, config.speed.fused_optimizer)
-    if not config.speed.fused_optimizer:
+    optimizer = make_adamw(groups, config.optimizer, config.compute.fused_optimizer)
+    if not config.compute.fused_optimizer:
         for group in optimizer.param_groups:
             group['foreach'] = False
-    module, optimizer = accelerator.prepare(LossModule(parts.model), optimizer)
+    module, optimizer = accelerator.prepare(LossModule(setup.model), optimizer)
     stream: Iterator[Any] = load_batches(
-        parts.mixture, batches.order, workers=config.data.workers, ahead=config.data.prefetch
+        setup.mixture, batches.order, workers=config.data.workers, ahead=config.data.prefetch
     )
 
     def step() -> None:
@@ -69,8 +69,8 @@ def _step(config: TrainConfig, accelerator: Any) -> Callable[[], None]:
 
 def plain(config: TrainConfig) -> TrainConfig:
     """Return the same run without prefetch, compilation, fused optimiser and feature cache."""
-    speed = replace(config.speed, compile=False, fused_optimizer=False, feature_cache=False)
-    return replace(config, data=replace(config.data, workers=0), speed=speed)
+    compute = replace(config.compute, compile=False, fused_optimizer=False, feature_cache=False)
+    return replace(config, data=replace(config.data, workers=0), compute=compute)
 
 
 def compare(config: TrainConfig, steps: int, warm_up: int = 3) -> dict[str, float]:
@@ -80,8 +80,8 @@ def compare(config: TrainConfig, steps: int, warm_up: int = 3) -> dict[str, floa
     """
     accelerator = make_accelerator(config)
     runs = {'recipe': _step(config, accelerator), 'plain_loop': _step(plain(config), accelerator)}
-    if config.speed.feature_cache:
-        uncached = replace(config, speed=replace(config.speed, feature_cache=False))
+    if config.compute.feature_cache:
+        uncached = replace(config, compute=replace(config.compute, feature_cache=False))
         runs['no_feature_cache'] = _step(uncached, accelerator)
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(steps + warm_up):

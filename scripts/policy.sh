@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 #
-# A policy for the simulated arm from nothing, in six parts: pictures, demonstrations, encoders that
+# A policy for the simulated arm from nothing, in six parts: images, demonstrations, encoders that
 # find what is named, a first policy, demonstrations from where that one goes wrong, and the policy.
 # Then success rates. Interrupt and run it again: each part goes on where it stopped.
 #
 #   RUN=runs/mine scripts/policy.sh [key=value...]      settings of the last training, e.g. steps=4000
 #
 # A quick look at all parts, in minutes (the policy is no good):
-#   PICTURES=400 EPISODES=8 GROUND_STEPS=50 FIRST_STEPS=50 TAKEOVERS=2 JUDGED=2 RUN=runs/look \
+#   IMAGES=400 EPISODES=8 GROUND_STEPS=50 FIRST_STEPS=50 TAKEOVERS=2 EVALUATED=2 RUN=runs/look \
 #     DATA=datasets/look scripts/policy.sh steps=50 save.every=50
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -16,16 +16,16 @@ cd "$(dirname "$0")/.."
 data=${DATA:-datasets/tiny_sim}
 run=${RUN:-runs/tiny_sim}
 scenes=${data}_scenes
-pictures=${PICTURES:-16000}
+images=${IMAGES:-16000}
 episodes=${EPISODES:-920} # of each task
-judged=${JUDGED:-100}
+evaluated=${EVALUATED:-100}
 collect=(python -m vla_adapter_ros.simulation.collect --image-size 96 --storage image)
 train=(python -m vla_adapter_ros.training.train --config tiny_sim)
 
-# Pictures of all tasks, and more of the one whose sentences are hardest.
-python -m vla_adapter_ros.training.experiments.grounding.render_scenes "$scenes" --pictures "$pictures"
+# Images of all tasks, and more of the one whose sentences are hardest.
+python -m vla_adapter_ros.training.experiments.grounding.render_scenes "$scenes" --images "$images"
 python -m vla_adapter_ros.training.experiments.grounding.render_scenes "${scenes}_sequence" --task long_horizon \
-  --pictures $((pictures * 3 / 8)) --seed 5100000
+  --images $((images * 3 / 8)) --seed 5100000
 # The table of the demo, with one instruction after another; then all five tasks.
 "${collect[@]}" "$data" --append --task tabletop --episodes $((episodes / 4))
 "${collect[@]}" "$data" --append --episodes "$episodes"
@@ -37,7 +37,7 @@ fi
   "steps=${FIRST_STEPS:-15000}"
 newest() { find "$1/checkpoints" -maxdepth 1 -name 'step-*' | sort | tail -1; }
 "${collect[@]}" "${data}_takeovers" --append --task pick_and_place --task long_horizon \
-  --student "$(newest "$run/first")" --episodes "${TAKEOVERS:-500}" --seed 3000000
+  --takeover "$(newest "$run/first")" --episodes "${TAKEOVERS:-500}" --seed 3000000
 
 # On a CPU two processes with a batch each; a GPU takes both batches at once.
 if command -v nvidia-smi > /dev/null && nvidia-smi -L > /dev/null 2>&1; then
@@ -48,4 +48,4 @@ fi
 "${last[@]}" "data.datasets=[$data,${data}_takeovers]" "start.grounded=$run/grounded" \
   "grounding.scenes=[$scenes,${scenes}_sequence]" "output_dir=$run" "$@"
 python -m vla_adapter_ros.evaluation.simulate "$(newest "$run")" \
-  --episodes "$judged" --listen $((judged / 5)) --workers "$(nproc)" --out "$run/report"
+  --episodes "$evaluated" --instruction-check $((evaluated / 5)) --workers "$(nproc)" --out "$run/report"

@@ -13,10 +13,10 @@ from vla_adapter_ros.evaluation.film import plot_joints, side_by_side, write_gif
 def test_views_stand_side_by_side_over_a_caption():
     left = np.full((480, 640, 3), 10, np.uint8)
     right = np.full((240, 320, 3), 200, np.uint8)
-    picture = side_by_side([left, right], 'hello', height=120)
-    assert picture.shape == (146, 320, 3)
-    assert picture[60, 40, 0] == 10 and picture[60, 280, 0] == 200
-    assert picture[120:].max() > 200, 'the caption is written in light letters'
+    image = side_by_side([left, right], 'hello', height=120)
+    assert image.shape == (146, 320, 3)
+    assert image[60, 40, 0] == 10 and image[60, 280, 0] == 200
+    assert image[120:].max() > 200, 'the caption is written in light letters'
 
 
 def test_film_keeps_its_frames_and_speed(tmp_path):
@@ -41,9 +41,9 @@ def test_plot_has_a_panel_for_every_joint(tmp_path):
         tmp_path / 'joints.png', (times, measured), (times[::4], measured[::4]),
         [f'J{i}' for i in range(7)], 'a run', {0.5: 'stop'},
     )  # fmt: skip
-    picture = np.asarray(Image.open(tmp_path / 'joints.png').convert('L'))
-    assert picture.shape[0] > 400 and picture.shape[1] > 800
+    image = np.asarray(Image.open(tmp_path / 'joints.png').convert('L'))
+    assert image.shape[0] > 400 and image.shape[1] > 800
     # Each of the seven panels has dark axes; the eighth place stays empty.
-    height, width = picture.shape
-    last_row = picture[int(0.77 * height) :]
+    height, width = image.shape
+    last_row = image[int(0.77 * height) :]
     assert (last_row[:, : width // 2] < 100).sum() > 5 * (last_row[:, width // 2 :] < 100).sum()

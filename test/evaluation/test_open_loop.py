@@ -108,7 +108,7 @@ def test_training_and_open_loop_see_the_same_predictions(tmp_path, rotate):
     policy = Policy.from_pretrained(checkpoint, device='cpu')
     opened = open_loop.open_for_policy(dataset, policy)
     direct = open_loop.predict_episode(policy, opened, 2).predicted
-    more = ['start.kind=ours', f'start.path={checkpoint}', 'data.augment=false']
+    more = ['start.kind=checkpoint', f'start.path={checkpoint}', 'data.augment=false']
     parts = assemble(config(dataset, checkpoint, *more), progress=False)
     samples = opened.batch(np.array(opened.indices_of(2)))
     batch = parts.maker.make(samples, parts.model.device, training=False)

@@ -21,7 +21,7 @@ CONTRACT = resolve_contract('alicia_d_sim')
 LARGEST = 25e6
 # Where it comes from: the log of its training, what it was trained with, what it can do.
 LOG, RECIPE, REPORT = 'metrics.jsonl', 'recipe.yaml', 'report.json'
-# Seeds from 0 on are for judging; demonstrations begin at 1 000 000.
+# Seeds from 0 on are for evaluation; demonstrations begin at 1 000 000.
 SEEDS = 4
 FLOOR = {'reach': 3, 'move': 3, 'pick_and_place': 3, 'stack': 3}
 

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Policies are judged through the node's own motion path, on the same episodes, and reported."""
+"""Policies are evaluated through the node's own motion path, on the same episodes."""
 
 import json
 from dataclasses import replace
@@ -11,8 +11,8 @@ from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.evaluation import simulate
 from vla_adapter_ros.evaluation.policies import ReplayPolicy, make_policy
 from vla_adapter_ros.evaluation.report import chance, success_table
-from vla_adapter_ros.evaluation.rollout import EpisodeJob, EpisodeResult, Judge
-from vla_adapter_ros.evaluation.simulated_node import ControlSettings, VirtualNode
+from vla_adapter_ros.evaluation.rollout import EpisodeJob, EpisodeResult, EpisodeRunner
+from vla_adapter_ros.evaluation.simulated_node import ControlSettings, SimulatedNode
 from vla_adapter_ros.inference.chunk import ActionChunk
 from vla_adapter_ros.robot.contract import resolve_contract
 from vla_adapter_ros.simulation import collect
@@ -27,20 +27,20 @@ def contract():
     return resolve_contract('alicia_d_sim')
 
 
-def judged(policy, jobs, **settings):
-    judge = Judge(policy, ControlSettings(**settings), TaskOptions())
+def evaluated(policy, jobs, **settings):
+    runner = EpisodeRunner(policy, ControlSettings(**settings), TaskOptions())
     try:
-        return [judge.run(job) for job in jobs]
+        return [runner.run(job) for job in jobs]
     finally:
-        judge.close()
+        runner.close()
 
 
 @pytest.mark.parametrize('space', ['joint_position', 'joint_delta', 'ee_delta'])
 def test_the_expert_solves_every_task_in_every_action_space(contract, space):
     expert = make_policy('expert', replace(contract, action_space=space))
-    results = judged(expert, [EpisodeJob(task, 900) for task in EVALUATED_TASKS])
+    results = evaluated(expert, [EpisodeJob(task, 900) for task in EVALUATED_TASKS])
     assert [r.success for r in results] == [True] * len(EVALUATED_TASKS)
-    assert all(r.listened and not r.failure for r in results)
+    assert all(r.followed_instruction and not r.failure for r in results)
 
 
 @pytest.mark.parametrize(
@@ -48,28 +48,28 @@ def test_the_expert_solves_every_task_in_every_action_space(contract, space):
 )
 def test_the_expert_succeeds_under_other_scheduling(contract, settings):
     jobs = [EpisodeJob('move', seed) for seed in range(3)]
-    assert all(r.success for r in judged(make_policy('expert', contract), jobs, **settings))
+    assert all(r.success for r in evaluated(make_policy('expert', contract), jobs, **settings))
 
 
 # Dropped and picked up again, each took 8.7 s or more.
 @pytest.mark.parametrize(('seed', 'late'), [(58, 0.0), (16, 0.02), (32, 0.035)])
 def test_the_expert_leaves_with_the_object_at_once(contract, monkeypatch, seed, late):
-    """Also when pictures are late [s]."""
-    observe = VirtualNode.observe
+    """Also when images are late [s]."""
+    observe = SimulatedNode.observe
 
     def observe_late(node):
         seen = observe(node)
         return replace(seen, stamp=seen.stamp - late)
 
-    monkeypatch.setattr(VirtualNode, 'observe', observe_late)
-    [result] = judged(make_policy('expert', contract), [EpisodeJob('pick_and_place', seed)])
+    monkeypatch.setattr(SimulatedNode, 'observe', observe_late)
+    [result] = evaluated(make_policy('expert', contract), [EpisodeJob('pick_and_place', seed)])
     assert result.success and result.seconds < 7.5
 
 
 def test_baselines_fail_and_choose_by_chance(contract):
     jobs = [EpisodeJob('reach', seed) for seed in range(6)]
     for name in ('zero', 'random'):
-        results = judged(make_policy(name, contract), jobs)
+        results = evaluated(make_policy(name, contract), jobs)
         assert not any(r.success for r in results)
         assert all(r.seconds == pytest.approx(4.0, abs=0.05) for r in results)
     assert chance(results) == pytest.approx(1 / 3)
@@ -78,15 +78,15 @@ def test_baselines_fail_and_choose_by_chance(contract):
 def test_an_episode_is_reproducible(contract):
     policy = make_policy('random', contract)
     job = EpisodeJob('pick_and_place', 5)
-    first, second = (replace(r, inference=0.0) for r in judged(policy, [job, job]))
+    first, second = (replace(r, inference=0.0) for r in evaluated(policy, [job, job]))
     assert first == second
 
 
 def test_another_object_can_be_named_on_the_same_scene(contract):
-    judge = Judge(make_policy('expert', contract), ControlSettings(), TaskOptions())
-    names = judge.scene_names('reach', 3)
-    results = [judge.run(EpisodeJob('reach', 3, target=name)) for name in names]
-    judge.close()
+    runner = EpisodeRunner(make_policy('expert', contract), ControlSettings(), TaskOptions())
+    names = runner.scene_names('reach', 3)
+    results = [runner.run(EpisodeJob('reach', 3, target=name)) for name in names]
+    runner.close()
     assert [r.acted_on for r in results] == list(names)
     assert len({r.instruction for r in results}) == len(names)
     assert all(r.success and r.named == (name,) for r, name in zip(results, names))
@@ -110,11 +110,11 @@ def test_a_deaf_policy_is_seen_to_be_deaf(contract):
             self._told = self._told or observation.instruction
             return self._expert.predict(replace(observation, instruction=self._told))
 
-    judge = Judge(Deaf(make_policy('expert', contract)), ControlSettings(), TaskOptions())
-    names = judge.scene_names('pick_and_place', 1)
-    results = [judge.run(EpisodeJob('pick_and_place', 1, target=name)) for name in names]
-    judge.close()
-    assert [r.listened for r in results] == [True, False, False]
+    runner = EpisodeRunner(Deaf(make_policy('expert', contract)), ControlSettings(), TaskOptions())
+    names = runner.scene_names('pick_and_place', 1)
+    results = [runner.run(EpisodeJob('pick_and_place', 1, target=name)) for name in names]
+    runner.close()
+    assert [r.followed_instruction for r in results] == [True, False, False]
     assert len({r.acted_on for r in results}) == 1
 
 
@@ -157,7 +157,7 @@ def test_a_policy_that_trips_the_safety_filter_ends_the_episode(contract):
         def predict(self, observation):
             return ActionChunk(np.full((8, 7), np.nan), observation.stamp, 0.1, '')
 
-    result = judged(Mad(), [EpisodeJob('reach', 0)])[0]
+    result = evaluated(Mad(), [EpisodeJob('reach', 0)])[0]
     assert not result.success
     assert result.failure or result.refused == result.chunks > 0
 
@@ -171,7 +171,7 @@ def test_the_virtual_node_keeps_to_its_latency(contract):
             return ActionChunk(np.zeros((8, 7)), observation.stamp, 0.1, '')
 
     with ArmSimulation() as arm:
-        node = VirtualNode(arm, Watch(), contract, ControlSettings(latency=0.1), True, 'x')
+        node = SimulatedNode(arm, Watch(), contract, ControlSettings(latency=0.1), True, 'x')
         for _ in range(5):
             node.step()
             assert node.chunks == 0
@@ -190,15 +190,16 @@ def test_a_replay_solves_the_episodes_it_recorded(tmp_path):
     replay = ReplayPolicy(demos)
     assert replay.seeds('reach') == [60, 61, 62]
     jobs = [EpisodeJob('reach', seed) for seed in replay.seeds('reach')]
-    assert all(r.success for r in judged(replay, jobs, latency=0.0))
-    assert not judged(replay, [EpisodeJob('reach', 200)], latency=0.0)[0].success
+    assert all(r.success for r in evaluated(replay, jobs, latency=0.0))
+    assert not evaluated(replay, [EpisodeJob('reach', 200)], latency=0.0)[0].success
     with pytest.raises(VLAAdapterError, match='no episode of task move'):
-        judged(replay, [EpisodeJob('move', 0)])
+        evaluated(replay, [EpisodeJob('move', 0)])
 
 
 def test_the_command_prints_a_table_and_writes_report_and_films(tmp_path, capsys):
     out = tmp_path / 'report'
-    assert simulate.main(['expert', 'zero', '--task', 'reach', '--episodes', '2', '--listen', '1',
+    assert simulate.main(['expert', 'zero', '--task', 'reach', '--episodes', '2',
+                          '--instruction-check', '1',
                           '--films', '1', '--out', str(out)]) == 0  # fmt: skip
     printed = capsys.readouterr().out
     assert '| expert | reach | 100 % [34, 100] (2/2) |' in printed
@@ -206,7 +207,7 @@ def test_the_command_prints_a_table_and_writes_report_and_films(tmp_path, capsys
     data = json.loads((out / 'report.json').read_text())
     assert data['policies']['expert']['tasks']['reach']['success']['rate'] == 1.0
     assert data['policies']['zero']['tasks']['reach']['success']['rate'] == 0.0
-    assert len(data['listening']['expert']['episodes']) == 3
+    assert len(data['instruction_check']['expert']['episodes']) == 3
     assert data['policies']['expert']['episodes'][0]['seed'] == 0
     films = [path.name for path in (out / 'failures').iterdir()]
     assert films == ['zero-reach-0.gif']

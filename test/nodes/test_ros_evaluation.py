@@ -89,7 +89,7 @@ def test_the_expert_solves_episodes_and_is_told_by_the_real_service(tasks, tmp_p
     results = report['policies']['expert']['episodes']
     jobs = [EpisodeJob(task, seed) for task in tasks for seed in (1, 2)]
     assert [(r['task'], r['seed']) for r in results] == [(j.task, j.seed) for j in jobs]
-    assert all(r['success'] and r['listened'] and not r['failure'] for r in results)
+    assert all(r['success'] and r['followed_instruction'] and not r['failure'] for r in results)
     assert all(r['chunks'] > 1 and 0.0 < r['inference'] < 0.5 for r in results)
     # The same scenes in process: same instruction, about the same time.
     inside = [r for _, r, _ in simulate.run_jobs(settings('expert'), jobs, 1)]

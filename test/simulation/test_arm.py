@@ -186,13 +186,13 @@ def test_physics_is_at_least_fifty_times_faster_than_real_time(arm):
     assert 10.0 / (time.process_time() - start) > 50
 
 
-def test_pictures_show_every_object_in_its_colour(arm):
+def test_images_show_every_object_in_its_colour(arm):
     arm.reset(1, SceneOptions(objects=('red block', 'green block', 'blue block', 'yellow ball')))
-    picture = arm.render('third_person', 128, 128)
-    assert picture.shape == (128, 128, 3)
-    assert picture.dtype == np.uint8
-    assert picture.flags.c_contiguous
-    red, green, blue = (picture[..., i].astype(int) for i in range(3))
+    image = arm.render('third_person', 128, 128)
+    assert image.shape == (128, 128, 3)
+    assert image.dtype == np.uint8
+    assert image.flags.c_contiguous
+    red, green, blue = (image[..., i].astype(int) for i in range(3))
     assert ((red > green + 60) & (red > blue + 60) & (green < 100)).sum() > 15
     assert ((green > red + 40) & (green > blue + 40)).sum() > 15
     assert ((blue > red + 60) & (blue > green + 60)).sum() > 15
@@ -214,7 +214,7 @@ def test_the_wrist_camera_moves_with_the_arm_and_the_fixed_one_does_not(arm):
     np.testing.assert_array_equal(before['third_person'][-4:], after['third_person'][-4:])
 
 
-def test_left_is_left_in_both_pictures(arm):
+def test_left_is_left_in_both_images(arm):
     """The third-person image's right is +y, and so is the wrist image's."""
     for camera in arm.camera_names:
         columns = []
@@ -222,19 +222,19 @@ def test_left_is_left_in_both_pictures(arm):
             arm.reset(0, SceneOptions(objects=('blue block',), plate=False))
             arm.data.joint('block_0').qpos[:2] = [0.27, y]
             arm.step(0.05)
-            picture = arm.render(camera, 96, 96).astype(int)
-            mask = (picture[..., 2] > picture[..., 0] + 60) & (picture[..., 2] > 80)
+            image = arm.render(camera, 96, 96).astype(int)
+            mask = (image[..., 2] > image[..., 0] + 60) & (image[..., 2] > 80)
             columns.append(np.nonzero(mask)[1].mean())
         assert columns[0] < columns[1] - 5, camera
 
 
-def test_a_picture_can_be_written_into_a_given_array(arm):
+def test_a_image_can_be_written_into_a_given_array(arm):
     out = np.zeros((48, 64, 3), np.uint8)
     assert arm.render('wrist', 48, 64, out) is out
     np.testing.assert_array_equal(out, arm.render('wrist', 48, 64))
 
 
-def test_random_looks_change_the_picture_but_not_the_table(arm):
+def test_random_looks_change_the_image_but_not_the_table(arm):
     plain = arm.reset(4, SceneOptions())
     before = arm.render('third_person', 96, 96).astype(int)
     varied = arm.reset(4, SceneOptions(random_light=True, random_colour=True, random_camera=True))
@@ -245,10 +245,10 @@ def test_random_looks_change_the_picture_but_not_the_table(arm):
     np.testing.assert_array_equal(arm.render('third_person', 96, 96), before)
 
 
-def test_bad_pictures_are_refused(arm):
+def test_bad_images_are_refused(arm):
     with pytest.raises(RenderingError, match="camera 'side' is unknown"):
         arm.render('side', 64, 64)
-    with pytest.raises(RenderingError, match='picture size 64x0'):
+    with pytest.raises(RenderingError, match='image size 64x0'):
         arm.render('wrist', 0, 64)
 
 
@@ -272,7 +272,7 @@ def test_without_opengl_the_reason_is_one_line():
     )
     lines = [line for line in result.stdout.splitlines() if line.startswith('REASON')]
     assert len(lines) == 1, result.stdout + result.stderr
-    assert 'no OpenGL for offscreen pictures (glfw:' in lines[0]
+    assert 'no OpenGL for offscreen images (glfw:' in lines[0]
 
 
 def test_a_program_that_forgets_to_close_ends_quietly():

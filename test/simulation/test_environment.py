@@ -68,10 +68,10 @@ def test_the_expert_earns_the_reward_and_standing_still_does_not(env):
     assert truncated
 
 
-def test_it_renders_a_picture(env):
+def test_it_renders_a_image(env):
     env.reset(seed=0)
-    picture = env.render()
-    assert picture.shape == (480, 640, 3)
-    assert picture.std() > 20
+    image = env.render()
+    assert image.shape == (480, 640, 3)
+    assert image.std() > 20
     with pytest.raises(ValueError, match='rgb_array'):
         environment.AliciaEnv(render_mode='human')

@@ -141,8 +141,8 @@ def test_chunks_go_on_from_where_the_last_one_led(simulation):
 
 
 @pytest.mark.parametrize('late', [-0.09, 0.0, 0.055, 0.09])
-def test_an_arm_on_its_way_goes_on_in_time_when_pictures_are_late(simulation, late):
-    """The stamp is that of the oldest picture; the joints were measured later, or lag behind."""
+def test_an_arm_on_its_way_goes_on_in_time_when_images_are_late(simulation, late):
+    """The stamp is that of the oldest image; the joints were measured later, or lag behind."""
     session = TaskSession(simulation, make_task('long_horizon'))
     expert = ExpertPolicy(simulation.object_poses)
     first = expert.predict(session.reset(4)).actions[:, :6]

@@ -15,7 +15,7 @@ from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
 from vla_adapter_ros.simulation.demonstration import demonstrate
 from vla_adapter_ros.simulation.expert.expert import ExpertPolicy
 from vla_adapter_ros.simulation.session import TaskSession
-from vla_adapter_ros.simulation.takeover import Student
+from vla_adapter_ros.simulation.takeover import TakeoverPolicy
 from vla_adapter_ros.simulation.tasks import make_task
 
 CONTRACT = resolve_contract('alicia_d_sim')
@@ -44,14 +44,14 @@ def simulation():
 def demonstrations(simulation, policy, seed=3):
     session = TaskSession(simulation, make_task('reach'), CONTRACT.cameras)
     expert = ExpertPolicy(simulation.object_poses)
-    student = Student(policy, CONTRACT)
+    takeover = TakeoverPolicy(policy, CONTRACT)
     return (
         demonstrate(session, expert, seed),
-        demonstrate(session, expert, seed, student=student),
+        demonstrate(session, expert, seed, takeover=takeover),
     )
 
 
-def test_the_expert_goes_on_from_where_the_student_led(simulation):
+def test_the_expert_goes_on_from_where_the_policy_led(simulation):
     policy = Stray(0.01)
     alone, taken_over = demonstrations(simulation, policy)
     assert alone.success and taken_over.success and policy.seen
@@ -60,31 +60,31 @@ def test_the_expert_goes_on_from_where_the_student_led(simulation):
     assert handed.proprioception[0] > start.proprioception[0] + 0.005
     assert handed.proprioception[6] < start.proprioception[6] - 0.1
     assert handed.instruction == start.instruction
-    # The student closes the gripper in every step; the expert opens it, and that is recorded.
+    # The policy closes the gripper in every step; the expert opens it, and that is recorded.
     assert taken_over.actions[-1][6] > 0.9
 
 
-def test_the_student_sees_images_whenever_it_is_asked(simulation):
+def test_the_policy_sees_images_whenever_it_is_asked(simulation):
     policy = Stray(0.0)
     demonstrations(simulation, policy)
     assert {tuple(seen.images) for seen in policy.seen} == {('third_person', 'wrist')}
 
 
-def test_a_student_of_another_robot_is_refused(tmp_path):
+def test_a_policy_of_another_robot_is_refused(tmp_path):
     Policy.random(CONTRACT, seed=1).save(tmp_path / 'checkpoint')
-    assert Student.load(tmp_path / 'checkpoint', CONTRACT).looks
+    assert TakeoverPolicy.load(tmp_path / 'checkpoint', CONTRACT).needs_images
     other = replace(CONTRACT, action_space='joint_position')
     with pytest.raises(VLAAdapterError, match='action_space'):
-        Student.load(tmp_path / 'checkpoint', other)
+        TakeoverPolicy.load(tmp_path / 'checkpoint', other)
 
 
-def test_a_missing_student_is_an_error_in_one_line(tmp_path, capsys):
+def test_a_missing_takeover_policy_is_an_error_in_one_line(tmp_path, capsys):
     command = [str(tmp_path / 'out'), '--task', 'reach', '--episodes', '1', '--workers', '1']
-    assert collect.main([*command, '--student', str(tmp_path / 'nothing')]) == 1
+    assert collect.main([*command, '--takeover', str(tmp_path / 'nothing')]) == 1
     assert 'nothing' in capsys.readouterr().err
 
 
-def test_a_student_cannot_begin_a_series(tmp_path, capsys):
+def test_a_takeover_policy_cannot_begin_a_series(tmp_path, capsys):
     with pytest.raises(SystemExit):
-        collect.main([str(tmp_path), '--task', 'tabletop', '--student', str(tmp_path)])
+        collect.main([str(tmp_path), '--task', 'tabletop', '--takeover', str(tmp_path)])
     assert 'tabletop' in capsys.readouterr().err

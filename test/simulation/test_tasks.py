@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Tasks are reproducible, solvable from their start, and judge success by what happened."""
+"""Tasks are reproducible, solvable from their start, and decide success by what happened."""
 
 from dataclasses import replace
 
@@ -152,7 +152,7 @@ def test_success_must_last(simulation):
     assert answers == [False] * (SETTLE_STEPS - 1) + [True]
 
 
-def test_an_instruction_at_run_time_is_judged_from_then_on(simulation):
+def test_an_instruction_at_run_time_counts_from_then_on(simulation):
     task = make_task('tabletop')
     assert task.reset(simulation, 3) == ''
     assert not task.success(simulation)

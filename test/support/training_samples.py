@@ -34,7 +34,8 @@ def settings(dataset: Path, output: Path, *more: str) -> list[str]:
     return [
         f'output_dir={output}', f'data.datasets=[{dataset}]', 'steps=6', 'batch_size=4',
         f'model={{preset: tiny, vision: {TOWER}, language: {LANGUAGE}, num_queries: 4}}',
-        'adaptation.mode=full', 'speed.precision=fp32', 'speed.device=cpu', 'speed.threads=1',
+        'adaptation.mode=full', 'compute.precision=fp32', 'compute.device=cpu',
+        'compute.threads=1',
         'data.validation_fraction=0.25', 'data.workers=0', 'data.augment=true', 'log.every=2',
         'log.tensorboard=false', 'save.every=2', 'save.validate_every=0', 'save.plots=0',
         'optimizer.lr=1e-3', 'start.kind=random', *more,

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""The ablation trains each network once, judges all on the same episodes, and can go on."""
+"""The ablation trains each network once, evaluates all on the same episodes, and resumes."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from vla_adapter_ros.training.experiments.ablation_report import (
     sign_test,
 )
 from vla_adapter_ros.training.experiments.ablation_variants import (
+    DEFAULT_GROUPS,
     GROUPS,
-    USUAL,
+    baseline_run,
     make_variants,
-    usual_run,
 )
 from vla_adapter_ros.training.model_setup import network_config
 
@@ -31,22 +31,22 @@ RECIPE = {'preset': 'tiny', 'num_queries': 8, 'policy': {'heads': 2}}
 
 
 def test_a_network_that_several_groups_contain_is_trained_once():
-    variants = make_variants(RECIPE, USUAL)
-    everything = sum(len(GROUPS[group][1]) for group in USUAL)
-    assert sum(len(v.places) for v in variants) == everything
+    variants = make_variants(RECIPE, DEFAULT_GROUPS)
+    everything = sum(len(GROUPS[group][1]) for group in DEFAULT_GROUPS)
+    assert sum(len(v.listed_in) for v in variants) == everything
     networks = [network_config(v.model) for v in variants]
     assert len({str(n) for n in networks}) == len(variants) == everything - 4
-    usual = next(v for v in variants if v.run == usual_run(variants, RECIPE))
-    assert {group for group, _ in usual.places} == set(USUAL)
+    baseline = next(v for v in variants if v.run == baseline_run(variants, RECIPE))
+    assert {group for group, _ in baseline.listed_in} == set(DEFAULT_GROUPS)
     assert len({v.run for v in variants}) == len(variants)
 
 
 @pytest.mark.parametrize('group', GROUPS)
 def test_every_variant_differs_from_the_recipe_in_what_its_name_says_alone(group):
-    usual = network_config(RECIPE).to_dict()
+    baseline = network_config(RECIPE).to_dict()
     for variant in make_variants(RECIPE, [group]):
         data = network_config(variant.model).to_dict()
-        changed = {k for k in data if data[k] != usual[k]}
+        changed = {k for k in data if data[k] != baseline[k]}
         assert changed <= ({'num_queries'} if group == 'queries' else {'policy'})
         assert data['policy']['heads'] == 2  # the recipe's own changes stay
         VLAAdapter.from_config(network_config(variant.model), device='meta')
@@ -59,7 +59,7 @@ def test_the_sign_test_is_the_exact_one():
     assert sign_test([True] * 3, [True] * 3) == 1.0
 
 
-def test_the_picture_shows_finished_variants_with_their_rates_in_the_groups_order(tmp_path):
+def test_the_image_shows_finished_variants_with_their_rates_in_the_groups_order(tmp_path):
     variants = make_variants(RECIPE, ['conditions'])
     results = {
         'conditions-both': combined({0: result(8)}),
@@ -78,7 +78,8 @@ def test_the_picture_shows_finished_variants_with_their_rates_in_the_groups_orde
 def result(solved, **more):
     """A finished training that solved so many of ten episodes."""
     episodes = [
-        {'task': 'reach', 'seed': s, 'success': s < solved, 'listened': s < 9} for s in range(10)
+        {'task': 'reach', 'seed': s, 'success': s < solved, 'followed_instruction': s < 9}
+        for s in range(10)
     ]
     return {'parameters': 1234, 'seconds_per_step': 0.25, 'loss': 0.1, 'validation_l1': 0.05,
             'episodes': episodes, **more}  # fmt: skip
@@ -86,10 +87,10 @@ def result(solved, **more):
 
 def test_the_table_has_intervals_the_reference_and_what_is_missing():
     variants = make_variants(RECIPE, ['conditions', 'policies'])
-    usual = usual_run(variants, RECIPE)
-    results = {usual: combined({0: result(9)}), 'conditions-raw': combined({0: result(1)})}
+    baseline = baseline_run(variants, RECIPE)
+    results = {baseline: combined({0: result(9)}), 'conditions-raw': combined({0: result(1)})}
     results['policies-dit'] = {'error': 'diverged'}
-    table = group_table('conditions', variants, results, usual)
+    table = group_table('conditions', variants, results, baseline)
     rows = {line.split('|')[1].strip(): line for line in table.splitlines()[2:]}
     assert list(rows) == ['raw', 'queries', 'both *']
     assert '10 % [2, 40] (1/10)' in rows['raw']
@@ -97,18 +98,18 @@ def test_the_table_has_intervals_the_reference_and_what_is_missing():
     assert '90 % [60, 98] (9/10)' in rows['both *']
     assert 'not finished' in rows['queries']
     assert 'by training seed' not in table
-    assert 'failed: diverged' in group_table('policies', variants, results, usual)
+    assert 'failed: diverged' in group_table('policies', variants, results, baseline)
 
 
 def test_several_training_seeds_are_counted_together_and_shown_apart():
     variants = make_variants(RECIPE, ['conditions'])
-    usual = usual_run(variants, RECIPE)
+    baseline = baseline_run(variants, RECIPE)
     both = combined({3: result(9), 4: result(4, validation_l1=0.15)})
-    results = {usual: both, 'conditions-raw': combined({3: result(1)})}
+    results = {baseline: both, 'conditions-raw': combined({3: result(1)})}
     assert [rate.successes for rate in seed_rates(both)] == [9, 4]
     assert both['validation_l1'] == pytest.approx(0.1)
     assert both['trainings']['4']['validation_l1'] == 0.15
-    table = group_table('conditions', variants, results, usual)
+    table = group_table('conditions', variants, results, baseline)
     rows = {line.split('|')[1].strip(): line for line in table.splitlines()[2:]}
     assert 'by training seed' in table
     assert '(13/20)' in rows['both *'] and '90, 40 %' in rows['both *']
@@ -138,7 +139,7 @@ def command(dataset, folder, *more):
             *more, *values]  # fmt: skip
 
 
-def test_two_variants_are_trained_judged_reported_and_kept(dataset, tmp_path, monkeypatch, capsys):
+def test_two_variants_are_trained_evaluated_and_reported(dataset, tmp_path, monkeypatch, capsys):
     folder = tmp_path / 'ablation'
     assert ablation.main(command(dataset, folder)) == 0
     report = json.loads((folder / 'report.json').read_text())
@@ -162,7 +163,7 @@ def test_two_variants_are_trained_judged_reported_and_kept(dataset, tmp_path, mo
     assert json.loads((folder / 'report.json').read_text())['results'] == found
 
 
-def test_other_episodes_judge_again_without_training(dataset, tmp_path, monkeypatch):
+def test_other_episodes_are_evaluated_without_training_again(dataset, tmp_path, monkeypatch):
     folder = tmp_path / 'ablation'
     only = ['--only', 'conditions-raw']
     arguments = [a for a in command(dataset, folder) if a not in ('--only', 'conditions-both')]
@@ -182,7 +183,7 @@ def test_a_variant_that_fails_is_named_and_does_not_stop_the_others(
 ):
     tried = []
 
-    def run_trial(config, judging):
+    def run_trial(config, evaluation):
         tried.append(config.model['policy']['features'])
         if len(tried) == 1:
             raise VLAAdapterError('loss is nan at step 2')
@@ -201,7 +202,7 @@ def test_a_variant_that_fails_is_named_and_does_not_stop_the_others(
 def test_more_training_seeds_go_on_from_what_is_there(dataset, tmp_path, monkeypatch, capsys):
     trained = []
 
-    def run_trial(config, judging):
+    def run_trial(config, evaluation):
         trained.append((config.seed, config.model['policy']['features'], config.output_dir))
         return result(config.seed)
 

@@ -39,7 +39,7 @@ def test_yaml_file_then_overrides(tmp_path):
     ('optimizer.lr=fast', ['optimizer.lr', "'fast'", 'finite number']),
     ('optimizer.lr=.inf', ['optimizer.lr', 'finite number']),
     ('adaptation.mode=some', ['adaptation.mode', "'some'", 'frozen']),
-    ('start.kind=ours', ['start.path', 'None', 'a folder']),
+    ('start.kind=checkpoint', ['start.path', 'None', 'a folder']),
     ('optimizer.betas=[0.9]', ['optimizer.betas', '1 values', '2']),
     ('data=[a]', ['data', 'mapping']),
     ('steps', ["'steps'", 'key=value']),

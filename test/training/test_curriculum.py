@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""`data.only` chooses episodes by instruction, and nothing else changes."""
+"""`data.instruction_pattern` chooses episodes by instruction, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 from support.training_samples import TEXTS, config, make_dataset
 from vla_adapter_ros.errors import ConfigError
-from vla_adapter_ros.training.assembly import assemble
+from vla_adapter_ros.training.assembly import build_setup
 
 
 @pytest.fixture(scope='module')
@@ -15,27 +15,30 @@ def dataset(tmp_path_factory):
     return make_dataset(tmp_path_factory.mktemp('data') / 'mixed', episodes=12)
 
 
-def instructions(parts) -> set[str]:
-    mixture = parts.mixture.datasets[0]
+def instructions(setup) -> set[str]:
+    mixture = setup.mixture.datasets[0]
     return set(mixture.batch(range(len(mixture))).instructions)
 
 
 def test_only_matching_episodes_are_trained_and_validated_on(dataset, tmp_path):
-    everything = assemble(config(dataset, tmp_path), progress=False)
-    chosen = assemble(config(dataset, tmp_path, 'data.only=^(reach|move)'), progress=False)
+    everything = build_setup(config(dataset, tmp_path), progress=False)
+    pattern = 'data.instruction_pattern=^(reach|move)'
+    chosen = build_setup(config(dataset, tmp_path, pattern), progress=False)
     assert instructions(everything) == set(TEXTS)
     assert instructions(chosen) == {'reach the ball', 'move left'}
     assert len(chosen.mixture.datasets[0]) < len(everything.mixture.datasets[0])
 
 
 def test_statistics_and_vocabulary_stay_those_of_all_episodes(dataset, tmp_path):
-    everything = assemble(config(dataset, tmp_path), progress=False)
-    chosen = assemble(config(dataset, tmp_path, 'data.only=ball'), progress=False)
+    everything = build_setup(config(dataset, tmp_path), progress=False)
+    pattern = 'data.instruction_pattern=ball'
+    chosen = build_setup(config(dataset, tmp_path, pattern), progress=False)
     assert chosen.statistics.to_dict() == everything.statistics.to_dict()
     assert chosen.pipeline.tokenizer.vocab_size == everything.pipeline.tokenizer.vocab_size
 
 
 @pytest.mark.parametrize(('pattern', 'says'), [('fly', 'no instruction'), ('(', 'regular')])
 def test_a_choice_that_leaves_nothing_is_refused(dataset, tmp_path, pattern, says):
-    with pytest.raises(ConfigError, match=f'data.only.*{says}'):
-        assemble(config(dataset, tmp_path, f'data.only={pattern}'), progress=False)
+    made = config(dataset, tmp_path, f'data.instruction_pattern={pattern}')
+    with pytest.raises(ConfigError, match=f'data.instruction_pattern.*{says}'):
+        build_setup(made, progress=False)

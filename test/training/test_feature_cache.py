@@ -15,10 +15,10 @@ from support.training_samples import config, make_dataset, settings
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.training import feature_cache, train
 from vla_adapter_ros.training.adaptation import adapt
-from vla_adapter_ros.training.assembly import assemble
+from vla_adapter_ros.training.assembly import build_setup
 
 FROZEN = ('adaptation.mode=frozen', 'data.augment=false')
-CACHED = (*FROZEN, 'speed.feature_cache=true')
+CACHED = (*FROZEN, 'compute.feature_cache=true')
 
 
 @pytest.fixture(scope='module')
@@ -37,21 +37,21 @@ def caches(folder):
     return sorted(p.parent for p in (folder / 'features').glob('*/about.json'))
 
 
-def cached_parts(dataset, folder, *more):
+def cached_setup(dataset, folder, *more):
     """Assemble a run and switch its cache on."""
     made = config(dataset, folder, *CACHED, *more)
-    parts = assemble(made, progress=False)
-    adapt(parts.model, made.adaptation, torch.float32)
-    plain = parts.mixture
-    feature_cache.use_feature_cache(parts, made, torch.device('cpu'), progress=False)
-    return parts, plain, made
+    setup = build_setup(made, progress=False)
+    adapt(setup.model, made.adaptation, torch.float32)
+    plain = setup.mixture
+    feature_cache.use_feature_cache(setup, made, torch.device('cpu'), progress=False)
+    return setup, plain, made
 
 
 @pytest.mark.parametrize('precision', ['fp32', 'bf16'])
 def test_training_with_the_cache_gives_the_losses_and_weights_without(
     dataset, tmp_path, precision
 ):
-    same = [f'speed.precision={precision}', 'save.validate_every=2']
+    same = [f'compute.precision={precision}', 'save.validate_every=2']
     slow = train.run(config(dataset, tmp_path / 'slow', *FROZEN, *same))
     fast = train.run(config(dataset, tmp_path / 'fast', *CACHED, *same))
     tolerance = 2e-6 if precision == 'fp32' else 2e-3  # a batch's size changes the rounding
@@ -62,23 +62,23 @@ def test_training_with_the_cache_gives_the_losses_and_weights_without(
 
 
 def test_cached_tokens_are_what_the_network_computes(dataset, tmp_path):
-    parts, plain, _ = cached_parts(dataset, tmp_path)
+    setup, plain, _ = cached_setup(dataset, tmp_path)
     which, indices = np.zeros(5, np.int64), np.array([0, 30, 7, 59, 31])
-    fast = parts.maker.make(parts.mixture.batch(which, indices), torch.device('cpu'), True)
-    slow = parts.maker.make(plain.batch(which, indices), torch.device('cpu'), True)
+    fast = setup.collate(setup.mixture.batch(which, indices), torch.device('cpu'), True)
+    slow = setup.collate(plain.batch(which, indices), torch.device('cpu'), True)
     assert 'pixel_values' not in fast
     with torch.no_grad():
-        wanted = parts.model.visual_tokens(slow['pixel_values'], slow['pixel_values'])
+        wanted = setup.model.visual_tokens(slow['pixel_values'], slow['pixel_values'])
         torch.testing.assert_close(fast['visual_tokens'], wanted, atol=1e-6, rtol=1e-5)
         moved = wanted.roll(1, dims=0)
         assert float((moved - wanted).abs().max()) > 1e-3  # frames differ, so order is checked
-        loss = parts.model.eval().compute_loss(fast)[0]
-        torch.testing.assert_close(loss, parts.model.compute_loss(slow)[0], atol=1e-6, rtol=1e-5)
+        loss = setup.model.eval().compute_loss(fast)[0]
+        torch.testing.assert_close(loss, setup.model.compute_loss(slow)[0], atol=1e-6, rtol=1e-5)
 
 
 def test_a_second_run_reads_the_cache_and_does_not_run_the_towers(dataset, tmp_path, monkeypatch):
     train.run(config(dataset, tmp_path / 'a', *CACHED))
-    folder = f'speed.feature_folder={tmp_path / "a" / "features"}'
+    folder = f'compute.feature_folder={tmp_path / "a" / "features"}'
     monkeypatch.setattr(feature_cache, '_fill', None)
     train.run(config(dataset, tmp_path / 'b', *CACHED, folder))
     assert losses(tmp_path / 'b') == losses(tmp_path / 'a')
@@ -86,49 +86,49 @@ def test_a_second_run_reads_the_cache_and_does_not_run_the_towers(dataset, tmp_p
 
 
 @pytest.mark.parametrize('change', [
-    'seed=8', 'speed.precision=bf16', 'processing={images: {crop_area: 0.7}}', 'dataset',
+    'seed=8', 'compute.precision=bf16', 'processing={images: {crop_area: 0.7}}', 'dataset',
 ])
 def test_another_weight_dataset_or_preprocessing_makes_a_new_cache(dataset, tmp_path, change):
-    cached_parts(dataset, tmp_path / 'run')
-    cached_parts(dataset, tmp_path / 'run')
+    cached_setup(dataset, tmp_path / 'run')
+    cached_setup(dataset, tmp_path / 'run')
     assert len(caches(tmp_path / 'run')) == 1
     if change == 'dataset':
         other = shutil.copytree(make_dataset(tmp_path / 'pick', 5), tmp_path / 'other' / 'pick')
-        cached_parts(other, tmp_path / 'run')
+        cached_setup(other, tmp_path / 'run')
     else:
-        cached_parts(dataset, tmp_path / 'run', change)
+        cached_setup(dataset, tmp_path / 'run', change)
     assert len(caches(tmp_path / 'run')) == 2
 
 
 def test_one_changed_number_of_the_weights_changes_the_key(dataset, tmp_path):
-    parts, _, made = cached_parts(dataset, tmp_path)
-    data = assemble(made, progress=False).mixture.datasets[0]
-    layout = feature_cache.layout_of(parts, data, made)
-    before = feature_cache.cache_key(parts, data, layout)
+    setup, _, made = cached_setup(dataset, tmp_path)
+    data = build_setup(made, progress=False).mixture.datasets[0]
+    layout = feature_cache.layout_of(setup, data, made)
+    before = feature_cache.cache_key(setup, data, layout)
     assert before == caches(tmp_path)[0].name
     with torch.no_grad():
-        parts.model.projector.fc2.bias[3] += 1e-3
-    assert feature_cache.cache_key(parts, data, layout) != before
+        setup.model.projector.fc2.bias[3] += 1e-3
+    assert feature_cache.cache_key(setup, data, layout) != before
 
 
 def test_an_interrupted_build_goes_on_where_it_was_safe(dataset, tmp_path, monkeypatch):
-    cached_parts(dataset, tmp_path / 'whole')
+    cached_setup(dataset, tmp_path / 'whole')
     tokens, seen = feature_cache._tokens, []
 
-    def counting(parts, data, rows, made):
+    def counting(setup, data, rows, made):
         if len(seen) == 7:
             raise KeyboardInterrupt
         seen.append(rows)
-        return tokens(parts, data, rows, made)
+        return tokens(setup, data, rows, made)
 
     monkeypatch.setattr(feature_cache, '_tokens', counting)
     monkeypatch.setattr(feature_cache, 'FLUSH_EVERY', 3)
     with pytest.raises(KeyboardInterrupt):
-        cached_parts(dataset, tmp_path / 'cut')
+        cached_setup(dataset, tmp_path / 'cut')
     assert not caches(tmp_path / 'cut')
     seen.clear()
     monkeypatch.setattr(feature_cache, '_tokens', lambda *a: seen.append(a[2]) or tokens(*a))
-    cached_parts(dataset, tmp_path / 'cut')
+    cached_setup(dataset, tmp_path / 'cut')
     assert seen[0][0] == 6 * 4  # two flushes of three batches of four frames
     whole, cut = (caches(tmp_path / n)[0] / 'tokens.bin' for n in ('whole', 'cut'))
     assert whole.read_bytes() == cut.read_bytes()
@@ -138,7 +138,7 @@ def test_a_full_disk_is_refused_before_and_named_during_the_build(dataset, tmp_p
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, 'disk_usage', lambda path: usage._replace(free=1000))
     with pytest.raises(VLAAdapterError, match=r'the feature cache needs 0\.00 GB more'):
-        cached_parts(dataset, tmp_path / 'a')
+        cached_setup(dataset, tmp_path / 'a')
     monkeypatch.undo()
 
     def full(*_):
@@ -146,7 +146,7 @@ def test_a_full_disk_is_refused_before_and_named_during_the_build(dataset, tmp_p
 
     monkeypatch.setattr(feature_cache, '_tokens', full)
     with pytest.raises(VLAAdapterError, match='disk full; frames computed so far stay'):
-        cached_parts(dataset, tmp_path / 'b')
+        cached_setup(dataset, tmp_path / 'b')
 
 
 @pytest.mark.parametrize(('more', 'reason'), [
@@ -156,20 +156,20 @@ def test_a_full_disk_is_refused_before_and_named_during_the_build(dataset, tmp_p
     ([*FROZEN, 'model.use_film=true'], 'because with FiLM'),
 ])
 def test_the_cache_is_refused_where_tokens_change(dataset, tmp_path, capsys, more, reason):
-    arguments = settings(dataset, tmp_path, *more, 'speed.feature_cache=true')
+    arguments = settings(dataset, tmp_path, *more, 'compute.feature_cache=true')
     for flags in ([], ['--dry-run']):
         assert train.main([*arguments, *flags]) == 1
         error = capsys.readouterr().err.strip().splitlines()[-1]
-        assert error.startswith('error: speed.feature_cache: got True, expected false')
+        assert error.startswith('error: compute.feature_cache: got True, expected false')
         assert reason in error
 
 
 def test_a_damaged_cache_is_named(dataset, tmp_path):
-    cached_parts(dataset, tmp_path)
+    cached_setup(dataset, tmp_path)
     tokens = caches(tmp_path)[0] / 'tokens.bin'
     tokens.write_bytes(tokens.read_bytes()[:1000])
     with pytest.raises(VLAAdapterError, match=r'tokens\.bin: damaged .*; remove'):
-        cached_parts(dataset, tmp_path)
+        cached_setup(dataset, tmp_path)
 
 
 def test_the_dry_run_tells_the_size_of_the_cache(dataset, tmp_path, capsys):
@@ -181,7 +181,7 @@ def test_the_dry_run_tells_the_size_of_the_cache(dataset, tmp_path, capsys):
     train.run(config(dataset, tmp_path, *CACHED))
     assert (caches(tmp_path)[0] / 'tokens.bin').stat().st_size == 80 * 32 * 32 * 4
     assert train.main([*arguments, '--dry-run']) == 0
-    assert 'there already' in capsys.readouterr().out
+    assert 'already built' in capsys.readouterr().out
 
 
 def test_the_benchmark_compares_with_and_without_the_cache(dataset, tmp_path, capsys):

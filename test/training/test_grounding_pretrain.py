@@ -16,14 +16,14 @@ from vla_adapter_ros.model import VLAAdapter
 from vla_adapter_ros.training.config import load_config
 from vla_adapter_ros.training.experiments.grounding.loss import (
     WEIGHTS,
-    found,
     grounding_loss,
     load_grounded,
+    point_accuracy,
     point_mass,
 )
 from vla_adapter_ros.training.experiments.grounding.pretrain import (
     Grounder,
-    GroundSettings,
+    GroundingSettings,
     ground,
     main,
 )
@@ -42,33 +42,34 @@ def test_the_mass_of_a_point_lies_at_the_point():
 
 
 def test_the_loss_asks_for_points_in_sight_only():
-    points = torch.tensor([[[[0.25, 0.25, 1.0], [0.9, 0.9, 0.0]]]])  # one picture, one camera
+    points = torch.tensor([[[[0.25, 0.25, 1.0], [0.9, 0.9, 0.0]]]])  # one image, one camera
     scores = torch.zeros(1, 4, 4, 4)
     at, elsewhere = scores.clone(), scores.clone()
     at[0, 0, 0:2, 0:2] = 5.0
     elsewhere[0, 1, 0, 0] = 5.0
     assert grounding_loss([at], points) < grounding_loss([scores], points)
     assert grounding_loss([elsewhere], points) == grounding_loss([scores], points)
-    right = found([at], points)
+    right = point_accuracy([at], points)
     assert torch.isnan(right[0, 0, 1])
 
 
 def test_a_named_colour_is_found_after_a_few_steps():
-    grounder = Grounder(load_config(None, SMALL), squares(200), GroundSettings(steps=60, lr=5e-3))
-    before = grounder.judge()
+    settings = GroundingSettings(steps=60, lr=5e-3)
+    grounder = Grounder(load_config(None, SMALL), squares(200), settings)
+    before = grounder.evaluate()
     losses = [loss for _, loss in grounder.train()]
-    after = grounder.judge()
+    after = grounder.evaluate()
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:5])
     assert after['object_found'] > 0.9 > before['object_found']
 
 
 def test_training_begins_with_grounded_encoders(tmp_path):
     config = load_config(None, SMALL)
-    ground(config, squares(40), tmp_path, GroundSettings(steps=4, every=2))
+    ground(config, squares(40), tmp_path, GroundingSettings(steps=4, every=2))
     lines = [json.loads(line) for line in (tmp_path / 'grounding.jsonl').read_text().splitlines()]
     assert [line['step'] for line in lines] == [2, 4]
     assert not (tmp_path / 'checkpoints').exists()
-    grounder = Grounder(config, squares(40), GroundSettings())
+    grounder = Grounder(config, squares(40), GroundingSettings())
     sizes = {'num_images': 2, 'vocab_size': grounder.batches.tokenizer.vocab_size}
     model = VLAAdapter.from_config(network_config(config.model, **sizes))
     before = model.vision_backbone.featurizer.keypoint.maps.weight.clone()
@@ -80,7 +81,7 @@ def test_training_begins_with_grounded_encoders(tmp_path):
 
 
 def test_an_interrupted_grounding_goes_on_to_the_same_weights(tmp_path, monkeypatch):
-    config, settings = load_config(None, SMALL), GroundSettings(steps=4, every=2)
+    config, settings = load_config(None, SMALL), GroundingSettings(steps=4, every=2)
     ground(config, squares(40), tmp_path / 'whole', settings)
     train = Grounder.train
 
@@ -105,13 +106,13 @@ def test_an_interrupted_grounding_goes_on_to_the_same_weights(tmp_path, monkeypa
 def test_bad_input_is_refused_in_one_line(tmp_path, capsys):
     with pytest.raises(ConfigError, match='keypoints'):
         few = load_config(None, (*SMALL, 'model.vision.keypoints=1'))
-        Grounder(few, squares(4), GroundSettings())
+        Grounder(few, squares(4), GroundingSettings())
     larger = load_config(None, (*SMALL, 'model.vision.image_size=64'))
     with pytest.raises(VLAAdapterError, match='expects'):
-        Grounder(larger, squares(4), GroundSettings()).judge()
+        Grounder(larger, squares(4), GroundingSettings()).evaluate()
     with pytest.raises(CheckpointError, match=WEIGHTS):
         load_grounded(torch.nn.Module(), tmp_path)
     with pytest.raises(VLAAdapterError, match=r'start\.grounded'):
-        load_config(None, ('start.kind=ours', 'start.path=x', 'start.grounded=y'))
+        load_config(None, ('start.kind=checkpoint', 'start.path=x', 'start.grounded=y'))
     assert main(['--scenes', str(tmp_path), '--out', str(tmp_path / 'out')]) == 1
-    assert 'no pictures' in capsys.readouterr().err
+    assert 'no images' in capsys.readouterr().err

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Pictures with instructions and where in them their things are."""
+"""Images with instructions and where in them their things are."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from vla_adapter_ros.simulation.attention_points import (
 from vla_adapter_ros.simulation.goals import Move, Place, Reach, Sequence, Stack, scene_state
 from vla_adapter_ros.simulation.instructions import parse_instruction
 from vla_adapter_ros.simulation.layout import COLOURS, PLATE_NAME, SceneOptions
-from vla_adapter_ros.training.experiments.grounding import render_scenes as ground_scenes
+from vla_adapter_ros.training.experiments.grounding import render_scenes
 from vla_adapter_ros.training.experiments.grounding.render_scenes import (
-    Photographer,
     SceneJob,
+    SceneSampler,
     any_goal,
     check_cameras,
     main,
@@ -38,29 +38,29 @@ def simulation():
 
 
 @pytest.fixture(scope='module')
-def photographer(tmp_path_factory):
+def sampler(tmp_path_factory):
     job = SceneJob(str(tmp_path_factory.mktemp('scenes')), 'alicia_d_sim', 96, 5_000_000)
-    photographer = Photographer(job)
-    yield photographer
-    photographer._simulation.close()
+    sampler = SceneSampler(job)
+    yield sampler
+    sampler._simulation.close()
 
 
-def hue(picture: np.ndarray, u: float, v: float) -> np.ndarray:
+def hue(image: np.ndarray, u: float, v: float) -> np.ndarray:
     """Return the mean colour of 3 x 3 pixels at shares of width and height."""
-    row, column = int(v * picture.shape[0]), int(u * picture.shape[1])
-    return picture[row - 1 : row + 2, column - 1 : column + 2].reshape(-1, 3).mean(0)
+    row, column = int(v * image.shape[0]), int(u * image.shape[1])
+    return image[row - 1 : row + 2, column - 1 : column + 2].reshape(-1, 3).mean(0)
 
 
 @pytest.mark.parametrize('camera', ['third_person', 'wrist'])
-def test_a_point_in_sight_is_where_the_picture_has_its_object(simulation, camera):
-    picture = simulation.render(camera, 240, 320)
+def test_a_point_in_sight_is_where_the_image_has_its_object(simulation, camera):
+    image = simulation.render(camera, 240, 320)
     seen = 0
     for name in ('red block', 'green block', 'blue block'):
         u, v, visible = project(simulation, camera, simulation.object_pose(name).position, 4 / 3)
         if visible:
             seen += 1
             colour = np.array(COLOURS[name.split()[0]])
-            assert np.argmax(hue(picture, u, v)) == np.argmax(colour)
+            assert np.argmax(hue(image, u, v)) == np.argmax(colour)
     assert seen >= 1
 
 
@@ -106,19 +106,19 @@ def test_every_kind_of_goal_is_asked_and_can_be_said(simulation):
     assert kinds == {Reach, Move, Place, Stack, Sequence}
 
 
-def test_pictures_of_an_episode_have_instructions_that_the_scene_can_do(photographer):
-    made = list(photographer.episode(5_000_000))
-    assert 1 < len(made) <= ground_scenes.PICTURES_OF_EPISODE
+def test_images_of_an_episode_have_instructions_that_the_scene_can_do(sampler):
+    made = list(sampler.episode(5_000_000))
+    assert 1 < len(made) <= render_scenes.SAMPLES_PER_EPISODE
     images, points, texts = made[-1]
     assert images.shape == (2, 96, 96, 3) and images.dtype == np.uint8
     assert points.shape == (len(texts), 2, 2, 3)
-    names = photographer._simulation.object_names
+    names = sampler._simulation.object_names
     assert all(parse_instruction(text, names) for text in texts)
     assert points[:, 0, 0, 2].any()
 
 
-def test_the_same_seed_gives_the_same_pictures(photographer):
-    first, again = (list(photographer.episode(5_000_007)) for _ in range(2))
+def test_the_same_seed_gives_the_same_images(sampler):
+    first, again = (list(sampler.episode(5_000_007)) for _ in range(2))
     for one, other in zip(first, again, strict=True):
         np.testing.assert_array_equal(one[0], other[0])
         np.testing.assert_array_equal(one[1], other[1])
@@ -126,11 +126,11 @@ def test_the_same_seed_gives_the_same_pictures(photographer):
 
 
 def test_shards_are_made_once_and_read_together(tmp_path, monkeypatch):
-    monkeypatch.setattr(ground_scenes, 'PICTURES_OF_SHARD', 4)
+    monkeypatch.setattr(render_scenes, 'SAMPLES_PER_SHARD', 4)
     job = SceneJob(str(tmp_path), 'alicia_d_sim', 32, 5_000_000)
-    ground_scenes._start_worker(job)
+    render_scenes._start_worker(job)
     for shard in range(2):
-        ground_scenes._work(shard)
+        render_scenes._work(shard)
     assert make_scenes(job, 8, 1) == 0
     scenes = load_scenes(tmp_path)
     assert len(scenes.images) == len(scenes.points) == len(scenes.instructions) > 4
@@ -138,12 +138,12 @@ def test_shards_are_made_once_and_read_together(tmp_path, monkeypatch):
 
 
 def test_bad_input_is_refused_in_one_line(tmp_path, capsys):
-    with pytest.raises(DatasetError, match='no pictures'):
+    with pytest.raises(DatasetError, match='no images'):
         load_scenes(tmp_path)
     contract = resolve_contract('alicia_d_sim')
     turned = replace(contract.cameras['wrist'], rotate=90)
     with pytest.raises(VLAAdapterError, match='camera wrist'):
         check_cameras(replace(contract, cameras={**contract.cameras, 'wrist': turned}))
     (tmp_path / 'scenes.json').write_text('{"robot": "other"}')
-    assert main([str(tmp_path), '--pictures', '4']) == 1
+    assert main([str(tmp_path), '--images', '4']) == 1
     assert 'other settings' in capsys.readouterr().err

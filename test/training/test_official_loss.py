@@ -60,7 +60,7 @@ def parts(batch: dict, size: int) -> list[dict]:
 def trained_gradients(model, micro_batches: list[dict], tmp_path) -> tuple[float, dict]:
     """One optimiser step of the trainer: its mean loss, and the gradients AdamW would get."""
     settings = [f'output_dir={tmp_path}', 'steps=1', f'accumulate={len(micro_batches)}',
-                'speed.device=cpu', 'speed.precision=fp32', 'adaptation.mode=full',
+                'compute.device=cpu', 'compute.precision=fp32', 'adaptation.mode=full',
                 'optimizer.clip_norm=0', 'log.tensorboard=false']  # fmt: skip
     config = load_config(None, settings)
     batches = SimpleNamespace(

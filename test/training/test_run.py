@@ -66,8 +66,8 @@ def test_the_loss_falls(dataset, tmp_path):
 
 
 def test_mixed_precision_with_lora_trains_validates_and_saves_everything(dataset, tmp_path):
-    more = ['speed.precision=bf16', 'adaptation.mode=lora', 'adaptation.rank=4', 'ema=0.9',
-            'save.validate_every=2', 'speed.gradient_checkpointing=true', 'data.augment=false',
+    more = ['compute.precision=bf16', 'adaptation.mode=lora', 'adaptation.rank=4', 'ema=0.9',
+            'save.validate_every=2', 'compute.gradient_checkpointing=true', 'data.augment=false',
             'model.policy={kind: dit}', 'latent_noise=false', 'steps=2']  # fmt: skip
     last = train.run(config(dataset, tmp_path, *more))
     stored = load_file(last / 'model.safetensors')
@@ -188,7 +188,7 @@ def test_a_run_of_an_older_release_resumes_although_settings_were_added(dataset,
     path = last / 'vla_adapter.json'
     about = json.loads(path.read_text())
     before = about['training']['config']
-    del before['ema'], before['data']['end_weight'], before['speed']['feature_cache']
+    del before['ema'], before['data']['episode_end_weight'], before['compute']['feature_cache']
     path.write_text(json.dumps(about))
     train.check_resumable(last, to_dict(config(dataset, tmp_path, 'steps=4')))
     with pytest.raises(VLAAdapterError, match=r'ema was 0\.0, now is 0\.5'):
@@ -197,7 +197,7 @@ def test_a_run_of_an_older_release_resumes_although_settings_were_added(dataset,
 
 def test_training_goes_on_from_our_own_checkpoint(dataset, tmp_path):
     first = train.run(config(dataset, tmp_path / 'a'))
-    more = ['start.kind=ours', f'start.path={first}', 'optimizer.lr=1e-9', 'ema=0']
+    more = ['start.kind=checkpoint', f'start.path={first}', 'optimizer.lr=1e-9', 'ema=0']
     second = train.run(config(dataset, tmp_path / 'b', *more))
     for name, value in weights(first).items():
         np.testing.assert_allclose(weights(second)[name], value, atol=1e-6)
@@ -289,7 +289,7 @@ def test_a_full_disk_while_logging_names_the_last_good_checkpoint(
     (['data.datasets=[]'], 'data.datasets'),
     (['data.datasets=[/no/such/folder]'], '/no/such/folder'),
     (['data.contract=alicia_d_sim'], 'contract'),
-    (['start.kind=ours', 'start.path=/no/such/checkpoint'], '/no/such/checkpoint'),
+    (['start.kind=checkpoint', 'start.path=/no/such/checkpoint'], '/no/such/checkpoint'),
     (['model={preset: huge}'], 'huge'),
     (['processing={images: {size: 64}}'], 'size 64'),
     (['processing={cameras: [wrist]}'], "the policy sees ['wrist']"),
@@ -305,15 +305,15 @@ def test_settings_that_do_not_fit_are_refused_in_one_line(dataset, tmp_path, cap
 
 def test_the_memory_of_a_batch_follows_from_that_of_one_and_two_samples(dataset, tmp_path):
     from vla_adapter_ros.training.adaptation import adapt
-    from vla_adapter_ros.training.assembly import assemble
+    from vla_adapter_ros.training.assembly import build_setup
     from vla_adapter_ros.training.dry_run import _saved_bytes, activation_memory_gb
 
-    made = config(dataset, tmp_path, 'batch_size=6', 'speed.precision=bf16')
-    parts = assemble(made, progress=False)
-    adapt(parts.model, made.adaptation, torch.bfloat16)
-    wanted = _saved_bytes(parts, made, 6)
-    assert activation_memory_gb(parts, made) == pytest.approx(wanted / 1e9, rel=0.02)
-    assert _saved_bytes(parts, made, 1) > wanted / 6 * 1.1  # part of it does not grow
+    made = config(dataset, tmp_path, 'batch_size=6', 'compute.precision=bf16')
+    setup = build_setup(made, progress=False)
+    adapt(setup.model, made.adaptation, torch.bfloat16)
+    wanted = _saved_bytes(setup, made, 6)
+    assert activation_memory_gb(setup, made) == pytest.approx(wanted / 1e9, rel=0.02)
+    assert _saved_bytes(setup, made, 1) > wanted / 6 * 1.1  # part of it does not grow
 
 
 def test_dry_run_tells_what_would_happen(dataset, tmp_path, capsys):
@@ -381,7 +381,7 @@ def test_the_success_rate_in_simulation_is_logged(tmp_path):
 def test_compiled_blocks_train_to_the_same_weights_under_the_same_names(dataset, tmp_path):
     same = ['steps=2', 'data.augment=false']
     plain = weights(train.run(config(dataset, tmp_path / 'a', *same)))
-    compiled = weights(train.run(config(dataset, tmp_path / 'b', *same, 'speed.compile=true')))
+    compiled = weights(train.run(config(dataset, tmp_path / 'b', *same, 'compute.compile=true')))
     assert plain.keys() == compiled.keys()
     for name, value in plain.items():
         np.testing.assert_allclose(compiled[name], value, atol=2e-5, err_msg=name)
@@ -406,12 +406,12 @@ def test_what_is_cheap_to_check_is_checked_before_the_data_are_decoded(
 def test_a_diffusion_policy_can_say_the_largest_action_of_the_data(
     dataset, tmp_path, normalisation, above
 ):
-    from vla_adapter_ros.training.assembly import assemble
+    from vla_adapter_ros.training.assembly import build_setup
 
     more = ['model.policy={kind: dit}', f'processing={{normalisation: {normalisation}}}']
-    parts = assemble(config(dataset, tmp_path, *more), progress=False)
-    limit = parts.model.config.policy.action_limit
-    every = parts.mixture.datasets[0]
-    actions = parts.maker.actions.normalise(every.chunks(np.arange(len(every)))[0])
+    setup = build_setup(config(dataset, tmp_path, *more), progress=False)
+    limit = setup.model.config.policy.action_limit
+    every = setup.mixture.datasets[0]
+    actions = setup.collate.actions.normalise(every.chunks(np.arange(len(every)))[0])
     assert limit >= np.abs(actions).max() - 1e-3
     assert (limit > 1.0) == above

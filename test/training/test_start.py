@@ -108,7 +108,7 @@ def test_a_released_policy_is_tuned_on_its_own_kind_of_data(tmp_path, tokenizer)
 
 def test_our_checkpoint_without_statistics_is_refused(dataset, tmp_path, tokenizer, capsys):
     VLAAdapter.from_config(VLAAdapterConfig.tiny()).save_pretrained(tmp_path / 'bare')
-    start = ['start.kind=ours', f'start.path={tmp_path / "bare"}', f'tokenizer={tokenizer}']
+    start = ['start.kind=checkpoint', f'start.path={tmp_path / "bare"}', f'tokenizer={tokenizer}']
     assert train.main(values(dataset, tmp_path / 'run', *start)) == 1
     assert 'no preprocessing or no statistics' in capsys.readouterr().err
 

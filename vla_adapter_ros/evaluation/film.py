@@ -45,13 +45,13 @@ def write_gif(path: Path, frames: Sequence[np.ndarray], frames_per_second: float
     # One palette for the whole film: per-frame palettes flicker and double the size.
     samples = frames[:: max(1, len(frames) // _PALETTE_FRAMES)]
     palette = Image.fromarray(np.concatenate(samples)).quantize(_COLOURS)
-    pictures = [
+    quantised = [
         Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
         for frame in frames
     ]
     temporary = path.with_suffix('.tmp.gif')
-    pictures[0].save(
-        temporary, save_all=True, append_images=pictures[1:], loop=0,
+    quantised[0].save(
+        temporary, save_all=True, append_images=quantised[1:], loop=0,
         duration=round(1000 / frames_per_second), optimize=False,
     )
     os.replace(temporary, path)

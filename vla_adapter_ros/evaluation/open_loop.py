@@ -152,7 +152,7 @@ def plot_chunks(
         predicted: (T, K, A) chunks of the policy.
         names: A names.
         path: PNG to write.
-        title: above the picture.
+        title: above the image.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Policies that can be judged in simulation: checkpoints, the expert, and baselines.
+"""Policies that can be evaluated in simulation: checkpoints, the expert, and baselines.
 
 expert         scripted, from the true object poses
 zero           stays where it is
@@ -33,12 +33,12 @@ CHUNK_SIZE = 8
 RANDOM_STEP = 0.05  # standard deviation of a joint's change in one step [rad]
 
 
-class JudgedPolicy(Protocol):
-    """A policy that is told when an episode begins.
+class EvaluatedPolicy(Protocol):
+    """A policy with a notification at the start of each episode.
 
     Attributes:
-        contract: what it observes and what its actions mean.
-        needs_images: whether its observations must have pictures.
+        contract: defines its observations and actions.
+        needs_images: whether its observations must have images.
     """
 
     contract: RobotContract
@@ -184,7 +184,7 @@ class Checkpoint:
 
 def make_policy(
     name: str, contract: RobotContract, settings: PolicySettings | None = None
-) -> JudgedPolicy:
+) -> EvaluatedPolicy:
     """Return a policy by name: a baseline, `replay:FOLDER`, `shipped`, or a checkpoint's folder.
 
     Args:

@@ -137,7 +137,7 @@ def replay_in_simulation(replay: EpisodeReplay, latency: float = 0.0) -> ReplayR
         replay: the episode.
         latency: simulated time from observation to chunk [s].
     """
-    from vla_adapter_ros.evaluation.simulated_node import ControlSettings, VirtualNode
+    from vla_adapter_ros.evaluation.simulated_node import ControlSettings, SimulatedNode
     from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
     from vla_adapter_ros.simulation.layout import SceneOptions
 
@@ -150,7 +150,7 @@ def replay_in_simulation(replay: EpisodeReplay, latency: float = 0.0) -> ReplayR
             start_gripper=float(np.clip(replay.state[0, -1], 0.0, 1.0)),
         )
         simulation.reset(0, options, layout)
-        node = VirtualNode(
+        node = SimulatedNode(
             simulation, replay, replay.contract, ControlSettings(latency=latency), False,
             replay.instruction,
         )  # fmt: skip

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""What an evaluation says: tables for people, JSON for programs."""
+"""Reports of evaluations: Markdown tables and JSON data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vla_adapter_ros.evaluation.statistics import Rate, format_table
 
 
 def chance(results: Sequence[EpisodeResult]) -> float:
-    """Return the rate at which a named object is hit by acting on any object at random."""
+    """Return the rate at which acting on a random object hits a named one."""
     return float(np.mean([len(r.named) / r.objects for r in results])) if results else float('nan')
 
 
@@ -31,8 +31,8 @@ def task_summary(results: Sequence[EpisodeResult]) -> dict[str, Any]:
     acted = [r for r in results if r.acted_on is not None]
     return {
         'success': Rate.of(r.success for r in results).to_dict(),
-        'named_object': Rate.of(r.listened for r in results).to_dict(),
-        'named_object_when_acting': Rate.of(r.listened for r in acted).to_dict(),
+        'named_object': Rate.of(r.followed_instruction for r in results).to_dict(),
+        'named_object_when_acting': Rate.of(r.followed_instruction for r in acted).to_dict(),
         'named_object_by_chance': chance(results),
         'seconds_to_success_mean': float(np.mean(solved)) if solved else None,
         'inference_seconds_mean': float(np.mean([r.inference for r in results])),
@@ -41,10 +41,10 @@ def task_summary(results: Sequence[EpisodeResult]) -> dict[str, Any]:
     }
 
 
-def success_table(judged: dict[str, Sequence[EpisodeResult]]) -> str:
-    """Return the table of success: one row a task and policy."""
+def success_table(evaluated: dict[str, Sequence[EpisodeResult]]) -> str:
+    """Return the table of success rates: one row per task and policy."""
     rows = []
-    for policy, results in judged.items():
+    for policy, results in evaluated.items():
         for task, episodes in by_task(results).items():
             summary = task_summary(episodes)
             seconds = summary['seconds_to_success_mean']
@@ -53,7 +53,7 @@ def success_table(judged: dict[str, Sequence[EpisodeResult]]) -> str:
                     policy,
                     task,
                     str(Rate.of(r.success for r in episodes)),
-                    str(Rate.of(r.listened for r in episodes)),
+                    str(Rate.of(r.followed_instruction for r in episodes)),
                     f'{100 * chance(episodes):.0f} %',
                     '-' if seconds is None else f'{seconds:.1f}',
                     f'{1e3 * summary["inference_seconds_mean"]:.0f}',
@@ -64,10 +64,10 @@ def success_table(judged: dict[str, Sequence[EpisodeResult]]) -> str:
     return format_table(header, rows)
 
 
-def listening_table(judged: dict[str, Sequence[EpisodeResult]]) -> str:
-    """Return the table of 'does it listen': the same scenes, each object named in turn."""
+def instruction_check_table(evaluated: dict[str, Sequence[EpisodeResult]]) -> str:
+    """Return the table of the instruction check: the same scenes, each object named in turn."""
     rows = []
-    for policy, results in judged.items():
+    for policy, results in evaluated.items():
         for task, episodes in by_task(results).items():
             acted = [r for r in episodes if r.acted_on is not None]
             rows.append(
@@ -75,8 +75,8 @@ def listening_table(judged: dict[str, Sequence[EpisodeResult]]) -> str:
                     policy,
                     task,
                     str(len({r.seed for r in episodes})),
-                    str(Rate.of(r.listened for r in episodes)),
-                    str(Rate.of(r.listened for r in acted)),
+                    str(Rate.of(r.followed_instruction for r in episodes)),
+                    str(Rate.of(r.followed_instruction for r in acted)),
                     f'{100 * chance(episodes):.0f} %',
                 ]
             )
@@ -86,10 +86,10 @@ def listening_table(judged: dict[str, Sequence[EpisodeResult]]) -> str:
 
 def report_data(
     settings: dict[str, Any],
-    judged: dict[str, Sequence[EpisodeResult]],
-    listening: dict[str, Sequence[EpisodeResult]],
+    evaluated: dict[str, Sequence[EpisodeResult]],
+    instruction_check: dict[str, Sequence[EpisodeResult]],
 ) -> dict[str, Any]:
-    """Return the whole evaluation as JSON data."""
+    """Return the complete evaluation as JSON data."""
 
     def described(groups: dict[str, Sequence[EpisodeResult]]) -> dict[str, Any]:
         return {
@@ -100,4 +100,8 @@ def report_data(
             for policy, results in groups.items()
         }
 
-    return {'settings': settings, 'policies': described(judged), 'listening': described(listening)}
+    return {
+        'settings': settings,
+        'policies': described(evaluated),
+        'instruction_check': described(instruction_check),
+    }

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""One judged episode in simulation: the referee, and the judge that plays it in process."""
+"""One evaluated episode in simulation: the referee, and its runner in process."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.evaluation.policies import JudgedPolicy
-from vla_adapter_ros.evaluation.simulated_node import ControlSettings, VirtualNode
+from vla_adapter_ros.evaluation.policies import EvaluatedPolicy
+from vla_adapter_ros.evaluation.simulated_node import ControlSettings, SimulatedNode
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
 from vla_adapter_ros.simulation.goals import acted_on, manipulated, scene_state
 from vla_adapter_ros.simulation.retarget import retargeted
@@ -30,7 +30,7 @@ class EpisodeJob:
     Attributes:
         task: name of the task.
         seed: of the episode.
-        target: name the instruction shall give instead of the task's own object; None: its own.
+        target: object to name in the instruction instead of the task's own; None: its own.
         film: whether to record a film.
     """
 
@@ -47,8 +47,8 @@ class EpisodeResult:
     Attributes:
         task: name of the task.
         seed: of the episode.
-        instruction: what the policy was told.
-        named: the objects the instruction asks to act on.
+        instruction: given to the policy.
+        named: the objects that the instruction names to act on.
         acted_on: the object that was reached or moved most, or None.
         objects: how many objects there were to choose from.
         success: whether the task was done and stayed done.
@@ -73,17 +73,17 @@ class EpisodeResult:
     inference: float
 
     @property
-    def listened(self) -> bool:
+    def followed_instruction(self) -> bool:
         """Whether the object that was acted on (most) is a named one."""
         return self.acted_on in self.named
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON data."""
-        return {**asdict(self), 'listened': self.listened}
+        return {**asdict(self), 'followed_instruction': self.followed_instruction}
 
 
 class Referee:
-    """Sets up one episode and says when it is over, by the simulation's own clock.
+    """Sets up one episode and decides when it is over, by the simulation's own clock.
 
     The one place where success is decided, in process and through ROS.
 
@@ -107,7 +107,7 @@ class Referee:
         self.start()
 
     def start(self) -> None:
-        """Let the time limit count from now on."""
+        """Start the time limit now."""
         self._begin = self._simulation.time
         self._checks = 0
         self.over = False
@@ -129,7 +129,7 @@ class Referee:
         return self.over
 
     def end(self) -> None:
-        """Write down how the scene looks now: what happens later does not count."""
+        """Record the scene as it is now: later changes do not count."""
         goal = self.task.goal
         assert goal is not None
         self.over = True
@@ -161,7 +161,7 @@ class Referee:
 class _Timed:
     """A policy with the wall time of its answers."""
 
-    def __init__(self, policy: JudgedPolicy) -> None:
+    def __init__(self, policy: EvaluatedPolicy) -> None:
         self._policy = policy
         self.seconds: list[float] = []
 
@@ -172,17 +172,17 @@ class _Timed:
         return chunk
 
 
-class Judge:
+class EpisodeRunner:
     """Runs episodes of one policy.
 
     Args:
-        policy: to be judged.
+        policy: to be evaluated.
         settings: how its chunks become motion.
         options: how the tasks vary.
     """
 
     def __init__(
-        self, policy: JudgedPolicy, settings: ControlSettings, options: TaskOptions
+        self, policy: EvaluatedPolicy, settings: ControlSettings, options: TaskOptions
     ) -> None:
         self._policy = policy
         self._settings = settings
@@ -201,11 +201,11 @@ class Judge:
         return tuple(item.name for item in self._simulation.scene_objects())
 
     def run(self, job: EpisodeJob) -> EpisodeResult:
-        """Run one episode; `film` then holds its pictures if the job asks for them."""
+        """Run one episode; `film` then holds its images if the job asks for them."""
         referee = Referee(self._simulation, job, self._options)
         self._policy.begin(self._simulation, job.task, job.seed)
         timed = _Timed(self._policy)
-        node = VirtualNode(
+        node = SimulatedNode(
             self._simulation, timed, self._policy.contract, self._settings,
             self._policy.needs_images, referee.task.instruction, self._kinematics,
         )  # fmt: skip
@@ -213,13 +213,13 @@ class Judge:
         inference = float(np.mean(timed.seconds)) if timed.seconds else 0.0
         return referee.result(node.chunks, node.refused, failure, inference)
 
-    def _play(self, referee: Referee, node: VirtualNode, film: bool) -> str:
+    def _play(self, referee: Referee, node: SimulatedNode, film: bool) -> str:
         """Run until the referee ends it; returns why it ended early, or ''."""
         self.film = []
         next_frame = 0.0
         while not referee.look():
             if film and self._simulation.time >= next_frame - 1e-9:
-                self.film.append(self._picture())
+                self.film.append(self._image())
                 next_frame += FILM_PERIOD
             try:
                 node.step()
@@ -229,6 +229,6 @@ class Judge:
                 return f'tripped: {node.safety.trip_reason}'
         return ''
 
-    def _picture(self) -> np.ndarray:
+    def _image(self) -> np.ndarray:
         views = [self._simulation.render(n, *FILM_SIZE) for n in self._simulation.camera_names]
         return np.concatenate(views, axis=1)

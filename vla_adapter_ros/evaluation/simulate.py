@@ -29,8 +29,8 @@ from vla_adapter_ros.evaluation.policies import (
     ReplayPolicy,
     make_policy,
 )
-from vla_adapter_ros.evaluation.report import listening_table, report_data, success_table
-from vla_adapter_ros.evaluation.rollout import EpisodeJob, EpisodeResult, Judge
+from vla_adapter_ros.evaluation.report import instruction_check_table, report_data, success_table
+from vla_adapter_ros.evaluation.rollout import EpisodeJob, EpisodeResult, EpisodeRunner
 from vla_adapter_ros.evaluation.simulated_node import ControlSettings
 from vla_adapter_ros.robot.contract import resolve_contract
 from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, TaskOptions
@@ -43,7 +43,7 @@ ROS_STOP_TIMEOUT = 90.0
 
 @dataclass(frozen=True)
 class EvaluationSettings:
-    """What all processes need to know; plain data.
+    """Settings of all processes; plain data.
 
     Attributes:
         policy: name, see `policies.make_policy`.
@@ -51,8 +51,7 @@ class EvaluationSettings:
         control: how chunks become motion.
         options: how the tasks vary.
         model: how a checkpoint runs.
-        sim_time_rate: through ROS, simulated seconds a second at most, the nodes then living on
-            /clock; 0: real time.
+        sim_time_rate: through ROS, maximum simulated seconds per second, on /clock; 0: real time.
     """
 
     policy: str
@@ -70,30 +69,30 @@ class EvaluationSettings:
             **{key: parts[key](**value) if key in parts else value for key, value in data.items()}
         )
 
-    def judge(self) -> Judge:
-        """Load the policy and return its judge."""
+    def runner(self) -> EpisodeRunner:
+        """Load the policy and return its episode runner."""
         policy = make_policy(self.policy, resolve_contract(self.robot), self.model)
-        return Judge(policy, self.control, self.options)
+        return EpisodeRunner(policy, self.control, self.options)
 
 
 Outcome = tuple[EpisodeJob, EpisodeResult, list[Any]]
-_judge: Judge | None = None
+_runner: EpisodeRunner | None = None
 
 
 def _start_worker(settings: EvaluationSettings) -> None:
-    global _judge
-    _judge = settings.judge()
+    global _runner
+    _runner = settings.runner()
 
 
 def _work(job: EpisodeJob) -> Outcome:
-    assert _judge is not None
-    return _run(_judge, job)
+    assert _runner is not None
+    return _run(_runner, job)
 
 
-def _run(judge: Judge, job: EpisodeJob) -> Outcome:
-    result = judge.run(job)
+def _run(runner: EpisodeRunner, job: EpisodeJob) -> Outcome:
+    result = runner.run(job)
     # Films of successes are not kept; sending them between processes is not free.
-    return job, result, [] if result.success else judge.film
+    return job, result, [] if result.success else runner.film
 
 
 def run_jobs(
@@ -101,11 +100,11 @@ def run_jobs(
 ) -> Iterator[Outcome]:
     """Run episodes, in order, in one process or several."""
     if workers == 1:
-        judge = settings.judge()
+        runner = settings.runner()
         try:
-            yield from (_run(judge, job) for job in jobs)
+            yield from (_run(runner, job) for job in jobs)
         finally:
-            judge.close()
+            runner.close()
         return
     context = multiprocessing.get_context('spawn')
     with context.Pool(workers, _start_worker, (settings,)) as pool:
@@ -119,21 +118,21 @@ def success_jobs(
     return [EpisodeJob(task, seed, film=films) for task in tasks for seed in seeds[task]]
 
 
-def listening_jobs(
+def instruction_check_jobs(
     settings: EvaluationSettings, tasks: Sequence[str], seeds: Sequence[int]
 ) -> list[EpisodeJob]:
     """Return for every scene one episode for each object on it, named in turn."""
-    judge = Judge(make_policy('zero', resolve_contract(settings.robot)), settings.control,
+    runner = EpisodeRunner(make_policy('zero', resolve_contract(settings.robot)), settings.control,
                   settings.options)  # fmt: skip
     try:
         return [
             EpisodeJob(task, seed, target=name)
             for task in tasks
             for seed in seeds
-            for name in judge.scene_names(task, seed)
+            for name in runner.scene_names(task, seed)
         ]
     finally:
-        judge.close()
+        runner.close()
 
 
 def evaluate(
@@ -168,8 +167,8 @@ def run_ros_jobs(
 ) -> Iterator[Outcome]:
     """Run episodes through the real nodes, in a process of its own.
 
-    Layers import downward only, so the nodes are asked by command: `nodes.ros_evaluation` reads
-    one JSON line (settings and jobs) and answers one JSON line an episode.
+    Layers import downward only, so the nodes run as a command: `ros_evaluation` reads one JSON
+    line (settings and jobs) and answers with one JSON line per episode.
 
     Raises:
         VLAAdapterError: ROS, the policy or a node is missing, or a node was lost.
@@ -192,7 +191,7 @@ def run_ros_jobs(
             yield job, _ros_result(process), []
         process.wait(ROS_STOP_TIMEOUT)
     finally:
-        # Also when the caller stops early: the nodes must not live on.
+        # Also when the caller stops early: the nodes must end.
         process.terminate()
         process.wait()
 
@@ -206,7 +205,7 @@ def _ros_result(process: subprocess.Popen[str]) -> EpisodeResult:
     if 'error' in data:
         raise VLAAdapterError(f'--ros: {data["error"]}')
     data['named'] = tuple(data['named'])
-    del data['listened']
+    del data['followed_instruction']
     return EpisodeResult(**data)
 
 
@@ -215,7 +214,7 @@ def _write_film(folder: Path, label: str, result: EpisodeResult, film: list[Any]
 
     acted = result.acted_on or 'nothing'
     caption = f'"{result.instruction}"  acted on: {acted}  {result.failure}'[:110]
-    frames = [side_by_side([picture], caption) for picture in film]
+    frames = [side_by_side([image], caption) for image in film]
     path = folder / 'failures' / f'{Path(label).name}-{result.task}-{result.seed}.gif'
     path.parent.mkdir(parents=True, exist_ok=True)
     write_gif(path, frames, FILM_RATE)
@@ -225,8 +224,8 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the command line of this module."""
     parser = argparse.ArgumentParser(
         prog='python -m vla_adapter_ros.evaluation.simulate',
-        description='Judge policies on the simulated tasks: success with 95 % Wilson intervals, '
-        'whether the named object is the one acted on, films of failures.',
+        description='Evaluate policies on the simulated tasks: success rates with 95 % Wilson '
+        'intervals, whether the named object is the one acted on, films of failures.',
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
@@ -241,12 +240,12 @@ def make_parser() -> argparse.ArgumentParser:
         action='append',
         dest='tasks',
         choices=list(EVALUATED_TASKS),
-        help='task to judge on; may be given several times (default: all)',
+        help='task to evaluate on; repeatable (default: all)',
     )
     add('--episodes', type=int, default=20, help='episodes of each task')
     add('--seed', type=int, default=0, help='seed of the first episode')
     add(
-        '--listen',
+        '--instruction-check',
         type=int,
         default=0,
         metavar='SCENES',
@@ -266,23 +265,23 @@ def make_parser() -> argparse.ArgumentParser:
         '--latency',
         type=float,
         default=ControlSettings.latency,
-        help='simulated time from observation to chunk [s]; with --ros it is what it is, and with '
-        '--ros-sim-time an inference takes at most this',
+        help='simulated time from observation to chunk [s]; with --ros the real one, and with '
+        '--ros-sim-time the maximum of an inference',
     )
     add(
         '--ros',
         action='store_true',
         help='through the real nodes (sim_arm, policy node, DDS) instead of in process; in real '
-        'time, so let nothing else run; one process, no films',
+        'time, so run nothing else; one process, no films',
     )
     add(
         '--ros-sim-time',
         type=float,
         default=0.0,
         metavar='RATE',
-        help='with --ros: the nodes live on /clock, at most RATE simulated seconds a second; a '
-        'busy machine or a slow model then slows the simulation (see --latency) instead of '
-        'changing what happens (0: real time)',
+        help='with --ros: use /clock, at most RATE simulated seconds per second; a busy machine '
+        'or a slow model then slows the simulation (see --latency) instead of changing the '
+        'result (0: real time)',
     )
     add('--robot', default='alicia_d_sim', help='robot contract of the baselines')
     add('--device', default='auto', help='of checkpoints: auto, cpu, cuda, …')
@@ -319,7 +318,7 @@ def settings_from(arguments: argparse.Namespace, policy: str) -> EvaluationSetti
 
 
 def _seeds(policy: str, tasks: Sequence[str], arguments: Any) -> dict[str, Sequence[int]]:
-    """Return task → seeds; a replay is judged on the seeds it has recorded."""
+    """Return task → seeds; a replay is evaluated on its recorded seeds."""
     usual = range(arguments.seed, arguments.seed + arguments.episodes)
     if not policy.startswith('replay:'):
         return dict.fromkeys(tasks, usual)
@@ -327,28 +326,29 @@ def _seeds(policy: str, tasks: Sequence[str], arguments: Any) -> dict[str, Seque
     return {task: replay.seeds(task)[: arguments.episodes] for task in tasks}
 
 
-def _judge_all(arguments: Any, tasks: Sequence[str]) -> dict[str, Any]:
-    judged: dict[str, Sequence[EpisodeResult]] = {}
-    listening: dict[str, Sequence[EpisodeResult]] = {}
+def _evaluate_all(arguments: Any, tasks: Sequence[str]) -> dict[str, Any]:
+    evaluated: dict[str, Sequence[EpisodeResult]] = {}
+    checked: dict[str, Sequence[EpisodeResult]] = {}
     films = arguments.films if arguments.out and not arguments.ros else 0
     for policy in arguments.policies:
         settings = settings_from(arguments, policy)
         jobs = success_jobs(tasks, _seeds(policy, tasks, arguments), films > 0)
-        judged[policy] = evaluate(
+        evaluated[policy] = evaluate(
             settings, jobs, arguments.workers, films, arguments.out, policy, arguments.ros
         )
-        if arguments.listen:
-            seeds = range(arguments.seed, arguments.seed + arguments.listen)
-            scenes = listening_jobs(settings, tasks, seeds)
-            listening[policy] = evaluate(
-                settings, scenes, arguments.workers, 0, None, f'{policy} (listens?)',
+        if arguments.instruction_check:
+            seeds = range(arguments.seed, arguments.seed + arguments.instruction_check)
+            scenes = instruction_check_jobs(settings, tasks, seeds)
+            checked[policy] = evaluate(
+                settings, scenes, arguments.workers, 0, None, f'{policy} (instruction check)',
                 arguments.ros,
             )  # fmt: skip
-    text = success_table(judged)
-    if listening:
-        text += '\n\nThe same scenes, each object named in turn:\n\n' + listening_table(listening)
+    text = success_table(evaluated)
+    if checked:
+        text += '\n\nThe same scenes, each object named in turn:\n\n'
+        text += instruction_check_table(checked)
     plain = {key: str(v) if isinstance(v, Path) else v for key, v in vars(arguments).items()}
-    return {'text': text, 'data': report_data(plain, judged, listening)}
+    return {'text': text, 'data': report_data(plain, evaluated, checked)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -366,7 +366,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f'--ros-sim-time: got {options.ros_sim_time:g}, expected 0.01 to 100, with --ros'
         )
     try:
-        report = _judge_all(options, options.tasks or list(EVALUATED_TASKS))
+        report = _evaluate_all(options, options.tasks or list(EVALUATED_TASKS))
     except VLAAdapterError as error:
         print(f'simulate: {error}', file=sys.stderr)
         return 1

@@ -46,7 +46,7 @@ class ControlSettings:
     latency: float = 0.05
 
 
-class VirtualNode:
+class SimulatedNode:
     """Runs a policy on a simulation, step by step of 20 ms.
 
     Args:
@@ -54,7 +54,7 @@ class VirtualNode:
         policy: answers with chunks in the contract's action space.
         contract: of the policy.
         settings: how chunks become motion.
-        images: whether observations have pictures.
+        images: whether observations have images.
         instruction: what to do.
     """
 

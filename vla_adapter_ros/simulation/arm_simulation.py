@@ -226,7 +226,7 @@ class ArmSimulation:
     def render(
         self, camera: str, height: int, width: int, out: np.ndarray | None = None
     ) -> np.ndarray:
-        """Return the (height, width, 3) uint8 RGB picture of `third_person` or `wrist`.
+        """Return the (height, width, 3) uint8 RGB image of `third_person` or `wrist`.
 
         Raises:
             RenderingError: no OpenGL here, an unknown camera, or a size that is not allowed.

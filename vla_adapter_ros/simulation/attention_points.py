@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Where in the pictures are the things that an instruction is about.
+"""Where in the images are the things that an instruction is about.
 
 Two points per instruction: the object to act on now, and where it is to go. They are what a
 small network is taught to look at before it is taught to act (`training/experiments/grounding`).
@@ -60,10 +60,10 @@ def project(
         simulation: the scene; its kinematics must be up to date (as after `observe`).
         camera: name of the camera.
         point: (3,) [m] in the base frame.
-        aspect: width over height of the picture.
+        aspect: width over height of the image.
 
     Returns:
-        0 to 1 from the left, 0 to 1 from the top, and False if the point is outside the picture
+        0 to 1 from the left, 0 to 1 from the top, and False if the point is outside the image
         or behind something.
     """
     model, data = simulation.model, simulation.data

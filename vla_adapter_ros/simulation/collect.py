@@ -46,7 +46,7 @@ class CollectionJob:
     options: TaskOptions
     disturbance: Disturbance
     tail: int
-    student: str = ''
+    takeover: str = ''
 
 
 def episode_key(task: str, seed: int) -> str:
@@ -60,7 +60,7 @@ class Collector:
     def __init__(self, job: CollectionJob) -> None:
         from vla_adapter_ros.data.lerobot.writer import DatasetWriter
         from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
-        from vla_adapter_ros.simulation.takeover import Student
+        from vla_adapter_ros.simulation.takeover import TakeoverPolicy
 
         self._job = job
         contract = resolve_contract(job.robot)
@@ -71,7 +71,7 @@ class Collector:
         self._cameras = contract.cameras
         self._simulation = ArmSimulation()
         self._expert = ExpertPolicy(self._simulation.object_poses)
-        self._student = Student.load(job.student, contract) if job.student else None
+        self._takeover = TakeoverPolicy.load(job.takeover, contract) if job.takeover else None
 
     def collect(self, task: str, seed: int) -> tuple[str, Counter[str]]:
         """Add the episode, or series of episodes, of a seed; return task and counts."""
@@ -81,7 +81,7 @@ class Collector:
         session = TaskSession(self._simulation, make_task(task, job.options), self._cameras)
         arguments = (job.disturbance, job.tail)
         if session.task.spec.draw_goal is not None:
-            records = [demonstrate(session, self._expert, seed, *arguments, self._student)]
+            records = [demonstrate(session, self._expert, seed, *arguments, self._takeover)]
         else:
             records = demonstrate_in_turn(
                 session, self._expert, seed, INSTRUCTIONS_IN_TURN, *arguments
@@ -107,7 +107,7 @@ class Collector:
             'success': True,
             'disturbed_steps': record.disturbed,
             'options': asdict(self._job.options),
-            'student': self._job.student,
+            'takeover': self._job.takeover,
         }
         self.writer.add_episode(
             record.observations,
@@ -242,7 +242,7 @@ def make_parser() -> argparse.ArgumentParser:
         help='share of the episodes that start with the gripper closed',
     )
     add(
-        '--student',
+        '--takeover',
         default='',
         metavar='CHECKPOINT',
         help='let this policy drive first in every episode, for a random time; the expert takes '
@@ -273,7 +273,7 @@ def job_from(arguments: argparse.Namespace) -> CollectionJob:
         ),
         disturbance=Disturbance(chance=arguments.disturb, size=arguments.noise),
         tail=arguments.tail,
-        student=arguments.student,
+        takeover=arguments.takeover,
     )
 
 
@@ -293,8 +293,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options: Any = parser.parse_args(arguments)
     if options.episodes < 1 or options.workers < 1 or options.tail < 1:
         parser.error('--episodes, --workers and --tail must be at least 1')
-    if options.student and 'tabletop' in (options.tasks or ()):
-        parser.error('--student: not with --task tabletop')
+    if options.takeover and 'tabletop' in (options.tasks or ()):
+        parser.error('--takeover: not with --task tabletop')
     try:
         counts = collect(
             job_from(options), options.tasks or list(EVALUATED_TASKS), options.episodes,

@@ -12,7 +12,7 @@ from vla_adapter_ros.simulation.expert.expert import ExpertPolicy
 from vla_adapter_ros.simulation.goals import scene_state
 from vla_adapter_ros.simulation.instructions import describe
 from vla_adapter_ros.simulation.session import ACTION_LOWER, ACTION_UPPER, TaskSession
-from vla_adapter_ros.simulation.takeover import Student
+from vla_adapter_ros.simulation.takeover import TakeoverPolicy
 from vla_adapter_ros.simulation.tasks import random_goal
 
 
@@ -51,7 +51,7 @@ class Demonstration:
 
 
 class NoiseBursts:
-    """Draws when and how the arm is pushed off its way in one episode."""
+    """Draws when and how the arm is pushed off its path in one episode."""
 
     def __init__(self, disturbance: Disturbance, rng: np.random.Generator, horizon: int) -> None:
         self._offsets: dict[int, np.ndarray] = {}
@@ -64,8 +64,8 @@ class NoiseBursts:
             offset = rng.normal(0.0, disturbance.size, 6)
             for step in range(length):
                 # Swells and fades, so that no joint jumps.
-                share = np.sin(np.pi * (step + 1) / (length + 1))
-                self._offsets[first + step] = share * offset
+                scale = np.sin(np.pi * (step + 1) / (length + 1))
+                self._offsets[first + step] = scale * offset
 
     def apply(self, action: np.ndarray, step: int) -> np.ndarray | None:
         """Return the disturbed (7,) action of a step, or None if it is left alone."""
@@ -83,17 +83,17 @@ def demonstrate(
     seed: int,
     disturbance: Disturbance | None = None,
     tail: int = 4,
-    student: Student | None = None,
+    takeover: TakeoverPolicy | None = None,
 ) -> Demonstration:
     """Let the expert do the episode of a seed.
 
     Args:
-        session: the task; with image sizes, the observations have pictures.
+        session: the task; with image sizes, the observations have images.
         expert: reads the object poses of the session's simulation.
         seed: of table, start pose, instruction and disturbances.
         disturbance: None leaves the expert alone.
-        tail: further steps after success, so that a policy sees what to do then: stay.
-        student: drives first, for a random part of the time limit; recorded is what follows.
+        tail: further steps after success, so that a policy learns to stay then.
+        takeover: drives first, for a random part of the time limit; only the rest is recorded.
 
     Returns:
         The episode; without success it ends at the time limit.
@@ -102,8 +102,8 @@ def demonstrate(
     rng = np.random.default_rng((seed, 1))
     expert.reset()
     observation = session.reset(seed)
-    if student is not None:
-        observation = _student_first(session, expert, student, observation, rng)
+    if takeover is not None:
+        observation = _policy_first(session, expert, takeover, observation, rng)
     return _follow(session, expert, observation, rng, disturbance, tail)
 
 
@@ -139,24 +139,24 @@ def demonstrate_in_turn(
     return records
 
 
-def _student_first(
+def _policy_first(
     session: TaskSession,
     expert: ExpertPolicy,
-    student: Student,
+    takeover: TakeoverPolicy,
     observation: Observation,
     rng: np.random.Generator,
 ) -> Observation:
-    """Let the student drive for a while and return what it led to."""
-    student.begin()
+    """Let the takeover policy drive for a while and return the observation it leads to."""
+    takeover.begin()
     steps = int(rng.integers(1, session.task.horizon // 2))
     for _ in range(steps):
         expert.act(observation)  # it must know the scene as it was, and where it left the arm
         target = np.clip(
-            student.act(observation, int(rng.integers(3, 9))), ACTION_LOWER, ACTION_UPPER
+            takeover.act(observation, int(rng.integers(3, 9))), ACTION_LOWER, ACTION_UPPER
         )
         expert.executed(target)
         session.step(target)
-        observation = session.observe(images=student.looks)
+        observation = session.observe(images=takeover.needs_images)
     session.steps = 0
     return session.observe()
 

@@ -37,7 +37,7 @@ class AliciaEnv(gymnasium.Env):
 
     Args:
         task: name of the task (`tasks.TASKS`).
-        image_size: side of the square pictures [px].
+        image_size: side of the square images [px].
         options: how episodes vary.
         render_mode: `rgb_array` or None.
         render_size: (height, width) [px] of `render()`.
@@ -62,10 +62,10 @@ class AliciaEnv(gymnasium.Env):
             make_task(task, options),
             dict.fromkeys(CAMERA_NAMES, CameraSpec(image_size, image_size, 0, 'fixed')),
         )
-        picture = spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
+        image = spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
         self.action_space = spaces.Box(ACTION_LOWER, ACTION_UPPER, dtype=np.float64)
         self.observation_space = spaces.Dict({
-            'images': spaces.Dict(dict.fromkeys(CAMERA_NAMES, picture)),
+            'images': spaces.Dict(dict.fromkeys(CAMERA_NAMES, image)),
             # Servos may overshoot their limits by a hair, so the space is unbounded.
             'proprioception': spaces.Box(-np.inf, np.inf, (7,), np.float64),
             'instruction': spaces.Text(MAX_INSTRUCTION, min_length=0, charset=_CHARACTERS),
@@ -93,7 +93,7 @@ class AliciaEnv(gymnasium.Env):
         return observation, float(done), done, truncated, self._info(done)
 
     def render(self) -> np.ndarray | None:
-        """Return the third-person picture, (height, width, 3) uint8 RGB."""
+        """Return the third-person image, (height, width, 3) uint8 RGB."""
         if self.render_mode is None:
             return None
         return self._session.simulation.render(THIRD_PERSON, *self._render_size)

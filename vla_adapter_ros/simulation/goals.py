@@ -1,8 +1,8 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""What an instruction asks for, and whether the scene shows it done.
+"""Goals of instructions, and whether the scene shows them reached.
 
-Predicates look at the scene only (a `SceneState`), so the same ones judge an expert, a policy in
-process, and a policy through ROS. "left" and "right" are those of the third-person picture:
+Predicates look at the scene only (a `SceneState`), so the same ones evaluate an expert, a policy
+in process, and a policy through ROS. "left" and "right" are those of the third-person image:
 left is -y of the base frame.
 """
 
@@ -63,7 +63,7 @@ def _horizontal(a: np.ndarray, b: np.ndarray) -> float:
 
 
 class Goal(Protocol):
-    """Something to be done with named objects."""
+    """A goal state of named objects."""
 
     @property
     def target(self) -> str:
@@ -186,14 +186,14 @@ class Sequence:
 
 
 def manipulated(goal: Goal) -> tuple[str, ...]:
-    """Return the objects a goal asks to act on (not those things are put on)."""
+    """Return the objects that a goal manipulates (without those that carry them)."""
     if isinstance(goal, Sequence):
         return tuple(dict.fromkeys(part.target for part in goal.goals))
     return (goal.target,)
 
 
 def acted_on(state: SceneState, start: SceneState, goal: Goal) -> str | None:
-    """Return the object that was acted on: what a listening policy does to the named one.
+    """Return the object that was acted on; following the instruction means the named one.
 
     For `Reach` the object nearest below the tool (none if the tool is not over one within 4 cm);
     otherwise the object that was moved furthest (none if nothing moved by more than 1.5 cm).

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Offscreen pictures of the scene: on a GPU or a CPU (llvmpipe), with or without a display."""
+"""Offscreen images of the scene: on a GPU or a CPU (llvmpipe), with or without a display."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LIBRARIES = {'egl': ('libEGL.so.1',), 'osmesa': ('libOSMesa.so.8', 'libOSMesa.s
 
 
 class RenderingError(VLAAdapterError):
-    """No picture can be rendered here; the message says what to install or set."""
+    """No image can be rendered here; the message says what to install or set."""
 
 
 def choose_gl() -> tuple[str, ...]:
@@ -80,13 +80,13 @@ def create_context(model: mujoco.MjModel) -> tuple[Any, mujoco.MjrContext]:
             reasons.append(f'{name}: {str(error).splitlines()[0] if str(error) else error!r}')
     tried = '; '.join(reasons) or 'no EGL or OSMesa library found'
     raise RenderingError(
-        f'no OpenGL for offscreen pictures ({tried}): install libegl1 and libgl1-mesa-dri '
+        f'no OpenGL for offscreen images ({tried}): install libegl1 and libgl1-mesa-dri '
         '(or libosmesa6), or set MUJOCO_GL to egl, osmesa or glfw'
     )
 
 
 class OffscreenRenderer:
-    """One GL context and one scene, reused for every camera and picture size.
+    """One GL context and one scene, reused for every camera and image size.
 
     A GL context belongs to the thread that made it: render and close in that thread.
     """
@@ -113,9 +113,9 @@ class OffscreenRenderer:
         width: int,
         out: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Return the (height, width, 3) uint8 RGB picture of a camera, C-contiguous.
+        """Return the (height, width, 3) uint8 RGB image of a camera, C-contiguous.
 
-        `out` receives the picture if given (same shape); otherwise a new array is returned.
+        `out` receives the image if given (same shape); otherwise a new array is returned.
 
         Raises:
             RenderingError: unknown camera, a size outside 1…MAX, or the renderer is closed.
@@ -124,7 +124,7 @@ class OffscreenRenderer:
             raise RenderingError('the renderer is closed')
         if not (1 <= height <= MAX_HEIGHT and 1 <= width <= MAX_WIDTH):
             raise RenderingError(
-                f'picture size {width}x{height}: expected up to {MAX_WIDTH}x{MAX_HEIGHT}'
+                f'image size {width}x{height}: expected up to {MAX_WIDTH}x{MAX_HEIGHT}'
             )
         self._camera.fixedcamid = mujoco.mj_name2id(
             self._model, mujoco.mjtObj.mjOBJ_CAMERA, camera
@@ -142,9 +142,9 @@ class OffscreenRenderer:
         )  # fmt: skip
         mujoco.mjr_render(viewport, self._scene, self._gpu)
         mujoco.mjr_readPixels(buffer, None, viewport, self._gpu)
-        picture = np.empty_like(buffer) if out is None else out
-        picture[...] = buffer[::-1]  # OpenGL's first row is the lowest
-        return picture
+        image = np.empty_like(buffer) if out is None else out
+        image[...] = buffer[::-1]  # OpenGL's first row is the lowest
+        return image
 
     def close(self) -> None:
         """Free the GL context; calling it again does nothing."""

@@ -22,7 +22,7 @@ THIRD_PERSON_TARGET: Vector = (0.245, 0.005, 0.055)
 THIRD_PERSON_FIELD = 32  # vertical field of view [degrees]
 WRIST_TILT = 0.5  # of the view from straight down [rad]
 WRIST_FIELD = 74
-# Largest picture that can be rendered (the offscreen frame buffer) [px].
+# Largest image that can be rendered (the offscreen frame buffer) [px].
 MAX_WIDTH, MAX_HEIGHT = 1280, 960
 
 # Position servos: stiffness [N m/rad], damping [N m s/rad], torque limit [N m].
@@ -70,7 +70,7 @@ def _wrist_camera() -> str:
     """Return the camera over the fingers, looking at the table below them.
 
     Mounted so that with the gripper down the image's right is the base frame's +y, as in the
-    third-person view: a direction word means the same direction in both pictures.
+    third-person view: a direction word means the same direction in both images.
     """
     position = np.array([-0.075, 0.0, -0.05])
     back = np.array([-np.sin(WRIST_TILT), 0.0, np.cos(WRIST_TILT)])
@@ -150,7 +150,7 @@ def _actuators() -> str:
 def scene_xml() -> str:
     """Return the MJCF of the whole scene; every object stands in the parking place."""
     camera_axes = look_at(THIRD_PERSON_POSITION, THIRD_PERSON_TARGET).T
-    # Shadows and multisampling cost 5 to 8 times the rest of a picture on a CPU.
+    # Shadows and multisampling cost 5 to 8 times the rest of an image on a CPU.
     return f"""
 <mujoco model="alicia_d_table">
   <compiler angle="radian" eulerseq="XYZ" autolimits="true"/>

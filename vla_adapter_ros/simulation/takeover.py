@@ -1,9 +1,9 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""A policy that begins an episode for the expert to finish.
+"""A policy that begins an episode which the expert finishes.
 
-What a policy does wrong leads it to places that no demonstration shows. Letting it drive for a
-while and recording how the expert goes on from there (as a person takes over in HG-DAgger,
-arXiv 1810.02890) adds just those places. Only the expert's part is recorded, so every recorded
+Mistakes lead a policy to states that no demonstration contains. Letting it drive for a while and
+recording how the expert continues from there (as a person takes over in HG-DAgger, arXiv
+1810.02890) adds exactly those states. Only the expert's part is recorded, so every recorded
 chunk is one that the expert carried out itself.
 """
 
@@ -21,7 +21,7 @@ from vla_adapter_ros.robot.contract import RobotContract
 from vla_adapter_ros.simulation.tool_kinematics import arm_kinematics
 
 
-class Student:
+class TakeoverPolicy:
     """Drives step by step with the chunks of a policy.
 
     Args:
@@ -35,8 +35,8 @@ class Student:
         self._targets: list[np.ndarray] = []
 
     @staticmethod
-    def load(folder: str | Path, contract: RobotContract) -> Student:
-        """Load a checkpoint as a student for data of a contract.
+    def load(folder: str | Path, contract: RobotContract) -> TakeoverPolicy:
+        """Load a checkpoint for data of a contract.
 
         Raises:
             CheckpointError: it cannot be loaded.
@@ -46,17 +46,19 @@ class Student:
 
         policy = Policy.from_pretrained(folder, device='cpu', threads=1)
         if policy.contract is None:
-            raise VLAAdapterError(f'student {folder}: no robot contract; it cannot act here')
+            raise VLAAdapterError(
+                f'takeover policy {folder}: no robot contract; it cannot act here'
+            )
         if found := policy.contract.differences(contract):
-            raise VLAAdapterError(f'student {folder}: another robot: {"; ".join(found)}')
-        return Student(policy, contract)
+            raise VLAAdapterError(f'takeover policy {folder}: another robot: {"; ".join(found)}')
+        return TakeoverPolicy(policy, contract)
 
     def begin(self) -> None:
         """Forget the last episode."""
         self._targets = []
 
     @property
-    def looks(self) -> bool:
+    def needs_images(self) -> bool:
         """Whether the next step needs images."""
         return not self._targets
 
@@ -64,7 +66,7 @@ class Student:
         """Return the (7,) target of the next step.
 
         Args:
-            observation: what is seen now, with images if it `looks`.
+            observation: the present one, with images if `needs_images`.
             steps: of a chunk to carry out before the next one is asked for.
         """
         if not self._targets:

@@ -68,7 +68,7 @@ class TaskOptions:
 
 @dataclass(frozen=True)
 class TaskSpec:
-    """What makes a task.
+    """Definition of a task.
 
     Attributes:
         name: as given on command lines.
@@ -129,9 +129,9 @@ EVALUATED_TASKS = tuple(name for name, spec in TASKS.items() if spec.draw_goal i
 
 
 def random_goal(state: SceneState, rng: np.random.Generator) -> Goal:
-    """Return something that can be asked of a scene of blocks and is not done already.
+    """Return a goal that a scene of blocks allows and that is not yet reached.
 
-    A user asks one thing after another; this draws the next one for the table as it is.
+    It stands for the next request of a user, on the table as it is.
     """
     blocks = [name for name in state.objects if name.endswith('block')]
     while True:
@@ -193,7 +193,7 @@ class Task:
         return self.instruction
 
     def set_instruction(self, simulation: ArmSimulation, text: str) -> Goal:
-        """Take a new instruction; success is judged against the scene as it is now.
+        """Accept a new instruction; success is relative to the present scene.
 
         Raises:
             InstructionError: the scene cannot do that; the message lists what it can.
@@ -214,7 +214,7 @@ class Task:
     def settled(self, simulation: ArmSimulation) -> bool:
         """Return whether success has lasted; ask once per control step.
 
-        Passing over an object on the way elsewhere, or a stack about to fall, is no success.
+        Passing over an object on the way elsewhere, or a stack about to fall, is not success.
         """
         self._settled = self._settled + 1 if self.success(simulation) else 0
         return self._settled >= SETTLE_STEPS

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Builds what a configuration names: datasets, network, pipeline."""
+"""Builds the datasets, network and pipeline of a training configuration."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from vla_adapter_ros.processing.pipeline import InputPipeline, ProcessingConfig
 from vla_adapter_ros.processing.statistics import Normaliser, Statistics
 from vla_adapter_ros.processing.tokenizer import Tokenizer
 from vla_adapter_ros.robot.contract import RobotContract, resolve_contract
-from vla_adapter_ros.training.batches import BatchMaker
+from vla_adapter_ros.training.batches import Collator
 from vla_adapter_ros.training.config import TrainConfig
 from vla_adapter_ros.training.experiments.grounding.batches import SceneBatches
 from vla_adapter_ros.training.experiments.grounding.loss import check_keypoints, load_grounded
-from vla_adapter_ros.training.experiments.grounding.scenes import GroundScenes, load_scenes
+from vla_adapter_ros.training.experiments.grounding.scenes import GroundingScenes, load_scenes
 from vla_adapter_ros.training.model_setup import network_config
 
 
 @dataclass
-class Parts:
-    """Everything a run is made of, before it is placed on a device.
+class TrainingSetup:
+    """Everything a run needs, before it is placed on a device.
 
     Attributes:
         model: the network in float32, not yet adapted.
-        pipeline: from observations to its inputs.
-        statistics: of the training part of the datasets.
-        contract: the robot the data were recorded with, with the action space trained on.
+        pipeline: turns observations into its inputs.
+        statistics: of the training episodes.
+        contract: of the robot that recorded the data, with the action space of training.
         mixture: the training episodes.
-        validation: the held-out episodes of each dataset that has some.
-        maker: makes batches.
+        validation: the held-out episodes of each dataset that has any.
+        collate: turns samples into batches.
     """
 
     model: VLAAdapter
@@ -51,10 +51,10 @@ class Parts:
     contract: RobotContract | None
     mixture: Mixture
     validation: list[Dataset]
-    maker: BatchMaker
+    collate: Collator
 
     def save(self, directory: Path, weights: dict[str, torch.Tensor], recipe: Any) -> None:
-        """Write a self-describing checkpoint, as `Policy` and the node load it."""
+        """Write a self-describing checkpoint for `inference.policy.Policy` and the node."""
         self.model.save_pretrained(
             directory,
             state_dict=weights,
@@ -66,7 +66,7 @@ class Parts:
         self.pipeline.tokenizer.save(directory)
 
 
-def assemble(config: TrainConfig, progress: bool) -> Parts:
+def build_setup(config: TrainConfig, progress: bool) -> TrainingSetup:
     """Open the datasets and build the network.
 
     Raises:
@@ -76,7 +76,7 @@ def assemble(config: TrainConfig, progress: bool) -> Parts:
     """
     if not config.data.datasets:
         raise ConfigError('data.datasets: got none, expected at least one dataset folder')
-    # What is cheap comes first: decoding a large data set takes an hour.
+    # Cheap checks come first: decoding a large dataset takes an hour.
     start = config.start
     if start.path and start.kind != 'random' and not Path(start.path).exists():
         raise CheckpointError(f'start.path: {start.path}: no such file or folder')
@@ -94,9 +94,9 @@ def assemble(config: TrainConfig, progress: bool) -> Parts:
     statistics = mixture.joint_statistics(Path(config.data.datasets[0]).name)
     tokenizer = known or Tokenizer.from_texts(_instructions(datasets))
     validation = [held for _, held in parts if held is not None]
-    if config.data.only:
-        mixture = Mixture(_only(mixture.datasets, config.data.only))
-        validation = _only(validation, config.data.only)
+    if config.data.instruction_pattern:
+        mixture = Mixture(_matching(mixture.datasets, config.data.instruction_pattern))
+        validation = _matching(validation, config.data.instruction_pattern)
     sizes = {
         'num_images': len(processing.cameras),
         'proprio_dim': statistics.proprio.size,
@@ -112,16 +112,16 @@ def assemble(config: TrainConfig, progress: bool) -> Parts:
     _check_sizes(model.config, sizes, config)
     pipeline = InputPipeline(processing, tokenizer, statistics)
     changes = AugmentConfig(crop_area=processing.images.crop_area)
-    maker = BatchMaker(
+    collate = Collator(
         pipeline, statistics, changes if config.data.augment else None,
         [d.name for d in mixture.datasets], None if config.latent_noise else _zero_latent(model),
         None if scenes is None else _scene_batches(scenes, model, pipeline),
         config.grounding.batch_size,
     )
-    return Parts(model, pipeline, statistics, contract, mixture, validation, maker)
+    return TrainingSetup(model, pipeline, statistics, contract, mixture, validation, collate)
 
 
-def _only(datasets: Sequence[Dataset], pattern: str) -> list[Dataset]:
+def _matching(datasets: Sequence[Dataset], pattern: str) -> list[Dataset]:
     """Return the datasets with the episodes whose instruction matches, without empty ones.
 
     Raises:
@@ -130,7 +130,9 @@ def _only(datasets: Sequence[Dataset], pattern: str) -> list[Dataset]:
     try:
         wanted = re.compile(pattern)
     except re.error as error:
-        raise ConfigError(f'data.only: {pattern!r} is no regular expression: {error}') from error
+        raise ConfigError(
+            f'data.instruction_pattern: {pattern!r} is not a regular expression: {error}'
+        ) from error
     kept = []
     for dataset in datasets:
         episodes = dataset.store.episodes
@@ -138,14 +140,16 @@ def _only(datasets: Sequence[Dataset], pattern: str) -> list[Dataset]:
         if chosen:
             kept.append(dataset.with_episodes(chosen))
     if datasets and not kept:
-        raise ConfigError(f'data.only: {pattern!r} is found in no instruction of the datasets')
+        raise ConfigError(
+            f'data.instruction_pattern: {pattern!r} matches no instruction of the datasets'
+        )
     return kept
 
 
 def _with_action_limit(
     network: VLAAdapterConfig, statistics: Statistics, normalisation: str
 ) -> VLAAdapterConfig:
-    """Tell a diffusion policy how large normalised actions get, unless the recipe does."""
+    """Set a diffusion policy's range of normalised actions, unless the recipe sets it."""
     policy = network.policy
     if policy.kind != 'dit' or normalisation != 'normal' or policy.action_limit != 1.0:
         return network
@@ -160,19 +164,19 @@ def _with_action_limit(
 def _zero_latent(model: VLAAdapter) -> torch.Tensor | None:
     config = model.config
     if config.policy.kind == 'dit':
-        return None  # what it starts from is the noise of diffusion, and no choice
+        return None  # a diffusion policy starts from noise
     return torch.zeros(config.chunk_size, config.policy_width * config.action_dim)
 
 
 def _scene_batches(
-    scenes: GroundScenes, model: VLAAdapter, pipeline: InputPipeline
+    scenes: GroundingScenes, model: VLAAdapter, pipeline: InputPipeline
 ) -> SceneBatches:
-    """Return the pictures that go with training; ConfigError if they do not fit the network."""
+    """Return the images of the grounding loss; ConfigError if they do not fit the network."""
     size, cameras = pipeline.config.images.size, len(pipeline.config.cameras)
     if scenes.images.shape[1:3] != (cameras, size):
         count, side = scenes.images.shape[1:3]
         raise ConfigError(
-            f'grounding.scenes: pictures of {count} cameras, {side} px wide; '
+            f'grounding.scenes: images of {count} cameras, {side} px wide; '
             f'the network has {cameras} cameras and {size} px'
         )
     check_keypoints(model, scenes.points.shape[3])
@@ -180,7 +184,7 @@ def _scene_batches(
 
 
 def _start_metadata(config: TrainConfig) -> Any:
-    if config.start.kind not in ('official', 'ours'):
+    if config.start.kind not in ('official', 'checkpoint'):
         return None
     from vla_adapter_ros.weights.directory import read_checkpoint_metadata
 
@@ -194,18 +198,18 @@ def _start_network(config: TrainConfig, metadata: Any) -> VLAAdapterConfig:
 def processing_config(
     config: TrainConfig, metadata: Any, network: VLAAdapterConfig
 ) -> ProcessingConfig:
-    """Return how a recipe's images and prompts are made; the cameras are the data's to name.
+    """Return the image and prompt settings of a recipe; the data name the cameras.
 
     Args:
         config: the recipe.
-        metadata: of the checkpoint that training starts from; None: it starts from none of ours.
-        network: what the images must fit.
+        metadata: of the checkpoint that training starts from; None: no checkpoint.
+        network: the images must fit it.
     """
-    if config.start.kind == 'ours':
+    if config.start.kind == 'checkpoint':
         if not metadata.preprocessing or not metadata.statistics:
             raise CheckpointError(
                 f'checkpoint {config.start.path}: no preprocessing or no statistics; it is not a '
-                'whole checkpoint of this trainer; start.kind=base takes its VLM alone'
+                'complete checkpoint of this trainer; start.kind=base takes its VLM alone'
             )
         base = dict(metadata.preprocessing)
     elif config.start.kind == 'official':
@@ -226,7 +230,7 @@ def _cameras(
     processing: ProcessingConfig, cameras: tuple[str, ...], contract: RobotContract | None,
     config: TrainConfig,
 ) -> ProcessingConfig:
-    """Take the data's cameras, and how the robot must turn them: the data are upright already."""
+    """Take the data's cameras and the robot's rotations: the data are upright already."""
     if config.start.kind in ('random', 'base') and 'cameras' not in config.processing:
         processing = replace(processing, cameras=tuple(cameras))
     if contract is not None and config.start.kind in ('random', 'base'):
@@ -265,7 +269,7 @@ def _instructions(datasets: list[Dataset]) -> list[str]:
 
 
 def _known_tokenizer(config: TrainConfig) -> Tokenizer | None:
-    """Return the tokenizer, or None if it is to be made of the instructions."""
+    """Return the tokenizer, or None if it is built from the instructions."""
     if folder := config.tokenizer or config.start.grounded:
         return Tokenizer.from_directory(folder)
     if config.start.kind == 'random':
@@ -305,5 +309,5 @@ def _check_sizes(network: VLAAdapterConfig, sizes: dict[str, int], config: Train
             raise DatasetError(
                 f'{config.data.datasets[0]}: {name} is {wanted}, the weights of '
                 f'{config.start.path} have {getattr(network, name)}; start.kind=base takes '
-                'their VLM and a fresh policy'
+                'their VLM and a new policy'
             )

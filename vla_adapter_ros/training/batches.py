@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vla_adapter_ros.training.experiments.grounding.batches import SceneBatches
 
 
-class BatchMaker:
+class Collator:
     """Turns samples into network inputs and normalised targets, through the robot's own pipeline.
 
     Args:
@@ -33,25 +33,25 @@ class BatchMaker:
         augmentation: random changes of training images; None: none.
         names: of the datasets, for messages.
         latent: (K, D·A) initial latent given to the policy; None: its own (noise in training).
-        scenes: pictures with points that come with training batches; None: none.
-        pictures: how many of them.
+        scenes: images with points that come with training batches; None: none.
+        scene_count: how many of them.
     """
 
     def __init__(
         self, pipeline: InputPipeline, statistics: Statistics,
         augmentation: AugmentConfig | None, names: list[str], latent: torch.Tensor | None = None,
-        scenes: SceneBatches | None = None, pictures: int = 0,
+        scenes: SceneBatches | None = None, scene_count: int = 0,
     ) -> None:
-        self._latent, self._scenes, self._pictures = latent, scenes, pictures
+        self._latent, self._scenes, self._scene_count = latent, scenes, scene_count
         self.pipeline, self._augmentation, self._names = pipeline, augmentation, names
         mode = pipeline.config.normalisation
         self.actions = Normaliser(statistics.action, mode, zero_constant=True)
 
-    def make(self, samples: Samples, device: torch.device, training: bool) -> Batch:
+    def __call__(self, samples: Samples, device: torch.device, training: bool) -> Batch:
         """Return the tensors of `VLAAdapter.compute_loss`; the images are (B, 3·T·n, S, S).
 
         Images from a feature cache are visual tokens already, (B, V, D). Training batches have
-        `scenes` too if there are pictures with points (`SceneBatches.draw`).
+        `scenes` too if there are images with points (`SceneBatches.draw`).
         """
         self._check(samples)
         ids, mask = self._prompts(samples.instructions)
@@ -71,7 +71,7 @@ class BatchMaker:
         if self._latent is not None:
             batch['initial_latent'] = self._latent.to(device)
         if training and self._scenes is not None:
-            batch['scenes'] = self._scenes.draw(self._pictures, device)
+            batch['scenes'] = self._scenes.draw(self._scene_count, device)
         return batch
 
     def _check(self, samples: Samples) -> None:
@@ -118,12 +118,12 @@ class TrainingBatches:
     """The endless, resumable stream of one process (see `data/training/mixture.py`)."""
 
     def __init__(
-        self, config: TrainConfig, mixture: Mixture, maker: BatchMaker, rank: int, world: int
+        self, config: TrainConfig, mixture: Mixture, collate: Collator, rank: int, world: int
     ) -> None:
-        self._config, self._mixture, self._maker = config, mixture, maker
+        self._config, self._mixture, self._collate = config, mixture, collate
         self.order = BatchOrder(
             mixture, config.batch_size, rank=rank, world=world, seed=config.seed,
-            end_weight=config.data.end_weight,
+            end_weight=config.data.episode_end_weight,
         )  # fmt: skip
 
     def training(self, first_step: int) -> Iterator[Samples]:
@@ -137,14 +137,14 @@ class TrainingBatches:
 
     def prepare(self, samples: Samples, device: torch.device) -> Batch:
         """Augment and normalise on the device."""
-        return self._maker.make(samples, device, training=True)
+        return self._collate(samples, device, training=True)
 
 
 def validation_inputs(
-    maker: BatchMaker, datasets: list[Dataset], config: TrainConfig, device: torch.device
+    collate: Collator, datasets: list[Dataset], config: TrainConfig, device: torch.device
 ) -> Iterator[tuple[Samples, Batch]]:
     """Yield the same held-out samples every time, with their inputs."""
     most = max(1, config.save.validation_batches // len(datasets))
     for dataset in datasets:
         for samples in validation_batches(dataset, config.batch_size, most):
-            yield samples, maker.make(samples, device, training=False)
+            yield samples, collate(samples, device, training=False)

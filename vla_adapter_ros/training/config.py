@@ -24,19 +24,19 @@ from vla_adapter_ros.training.config_loader import (
 class StartConfig:
     """Where the weights come from."""
 
-    kind: Literal['random', 'base', 'official', 'ours'] = option(
+    kind: Literal['random', 'base', 'official', 'checkpoint'] = option(
         'random',
         'random; base (a Prismatic VLM, no policy); official (a released VLA-Adapter folder); '
-        'ours (a checkpoint of this trainer)',
+        'checkpoint (of this trainer)',
     )
     path: str | None = option(None, 'folder of the weights; needed unless kind is random')
     vision_weights: dict[str, str] = option(
         {}, 'base: files of the towers (featurizer, fused_featurizer; timm names) where the base '
-        'VLM does not hold them',
+        'VLM does not contain them',
     )
     grounded: str | None = option(
-        None, 'random: folder of training.ground; encoders, word embeddings and tokenizer are '
-        'taken from there',
+        None, 'random: folder of experiments.grounding.pretrain; encoders, word embeddings and '
+        'tokenizer are taken from it',
     )
 
 
@@ -52,36 +52,36 @@ class AdaptationConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What is trained on."""
+    """Datasets and loading."""
 
     datasets: list[str] = option([], 'dataset folders (LeRobot), all of one robot contract')
     contract: str | None = option(
         None, 'robot contract (name or path) the datasets must agree with; none: their own'
     )
     action_space: Literal['joint_position', 'joint_delta', 'ee_delta'] | None = option(
-        None, 'what an action is; none: the contract says'
+        None, 'meaning of an action; none: as in the contract'
     )
-    validation_fraction: float = option(0.05, 'share of the episodes held out, by episode')
+    validation_fraction: float = option(0.05, 'fraction of the episodes held out')
     cache: str | None = option(None, 'folder of the decoded training cache; none: beside the data')
     workers: int = option(4, 'loader threads per training process; 0 loads in the loop')
     prefetch: int = option(4, 'batches each loader thread prepares ahead')
-    only: str = option(
-        '', 'regular expression: train on episodes whose instruction has it (a curriculum); '
+    instruction_pattern: str = option(
+        '', 'regular expression: train on the episodes whose instruction matches (a curriculum); '
         'statistics and vocabulary stay those of all episodes'
     )
     augment: bool = option(True, 'crop and colour changes on training images')
-    end_weight: float = option(
+    episode_end_weight: float = option(
         1.0, 'sampling weight of the frames in the last chunk of an episode (arm almost at rest)'
     )
 
 
 @dataclass(frozen=True)
 class GroundingConfig:
-    """Pictures that keep small encoders at finding what is named while the policy trains."""
+    """Auxiliary loss that preserves the grounding of small encoders while the policy trains."""
 
-    scenes: list[str] = option([], 'folders of simulation.ground_scenes; none: off')
-    weight: float = option(0.05, 'of the grounding loss beside that of the actions')
-    batch_size: int = option(16, 'pictures per process and micro-step')
+    scenes: list[str] = option([], 'folders of experiments.grounding.render_scenes; none: off')
+    weight: float = option(0.05, 'weight of the grounding loss relative to the action loss')
+    batch_size: int = option(16, 'images per process and micro-step')
 
 
 @dataclass(frozen=True)
@@ -93,9 +93,10 @@ class OptimizerConfig:
     betas: tuple[float, float] = option((0.9, 0.999), 'AdamW betas')
     weight_decay: float = option(0.01, 'AdamW weight decay on matrices')
     decay_all: bool = option(
-        True, 'decay biases, norms and embeddings too, as torch does by default and the official'
+        True, 'also decay biases, norms and embeddings '
+        "(PyTorch's default and the official setting)",
     )
-    clip_norm: float = option(1.0, 'largest gradient norm; 0: no clipping')
+    clip_norm: float = option(1.0, 'maximum gradient norm; 0: no clipping')
 
 
 @dataclass(frozen=True)
@@ -103,14 +104,14 @@ class ScheduleConfig:
     """Learning rate over the steps."""
 
     kind: Literal['cosine', 'constant', 'step'] = option('cosine', 'shape after the warm-up')
-    warmup: float = option(0.1, 'share of the steps in which the rate rises linearly from 0')
-    floor: float = option(0.0, 'cosine: lowest rate as a share of the peak')
-    decay_at: float = option(1.0, 'step: share of the steps after which the rate is a tenth')
+    warmup: float = option(0.1, 'fraction of the steps in which the rate rises linearly from 0')
+    floor: float = option(0.0, 'cosine: lowest rate as a fraction of the peak')
+    decay_at: float = option(1.0, 'step: fraction of the steps after which the rate is a tenth')
 
 
 @dataclass(frozen=True)
-class SpeedConfig:
-    """Speed and memory."""
+class ComputeConfig:
+    """Device, precision, speed and memory."""
 
     device: str = option('auto', 'auto, cpu, cuda')
     precision: Literal['bf16', 'fp32'] = option(
@@ -122,8 +123,7 @@ class SpeedConfig:
     fused_optimizer: bool = option(True, 'fused AdamW kernel')
     feature_cache: bool = option(
         False, 'fast mode: compute the visual tokens of each frame once and keep them on disk; '
-        'only with adaptation.mode=frozen and data.augment=false, and so not the recipe of the '
-        'paper',
+        "requires adaptation.mode=frozen and data.augment=false, so it is not the paper's recipe",
     )
     feature_folder: str | None = option(
         None, 'folder of the feature caches; none: features in output_dir'
@@ -132,7 +132,7 @@ class SpeedConfig:
 
 @dataclass(frozen=True)
 class LogConfig:
-    """What is written, and how often [optimiser steps]."""
+    """Logging; intervals in optimiser steps."""
 
     every: int = option(20, 'steps between two log lines')
     tensorboard: bool = option(True, 'write TensorBoard events')
@@ -144,12 +144,12 @@ class LogConfig:
 
 @dataclass(frozen=True)
 class SaveConfig:
-    """Checkpoints and validation [optimiser steps]."""
+    """Checkpoints and validation; intervals in optimiser steps."""
 
     every: int = option(1000, 'steps between two checkpoints')
-    keep_last: int = option(3, 'how many of the last checkpoints stay; best stays too')
+    keep_last: int = option(3, 'number of latest checkpoints to keep; the best one is always kept')
     validate_every: int = option(1000, 'steps between two validations; 0: never')
-    validation_batches: int = option(50, 'most batches of one validation')
+    validation_batches: int = option(50, 'maximum batches of one validation')
     plots: int = option(3, 'open-loop plots per validation')
     resume: bool = option(True, 'continue from the last checkpoint in output_dir if there is one')
 
@@ -193,10 +193,10 @@ class TrainConfig:
     start: StartConfig = section(StartConfig, 'initial weights')
     adaptation: AdaptationConfig = section(AdaptationConfig, 'what trains')
     data: DataConfig = section(DataConfig, 'datasets and loading')
-    grounding: GroundingConfig = section(GroundingConfig, 'finding what is named, meanwhile')
+    grounding: GroundingConfig = section(GroundingConfig, 'auxiliary grounding loss')
     optimizer: OptimizerConfig = section(OptimizerConfig, 'AdamW')
     schedule: ScheduleConfig = section(ScheduleConfig, 'learning rate')
-    speed: SpeedConfig = section(SpeedConfig, 'speed and memory')
+    compute: ComputeConfig = section(ComputeConfig, 'device, precision, speed and memory')
     log: LogConfig = section(LogConfig, 'logging')
     save: SaveConfig = section(SaveConfig, 'checkpoints and validation')
     simulation: SimulationConfig = section(SimulationConfig, 'success rate while training')
@@ -234,17 +234,18 @@ class TrainConfig:
             ('data.validation_fraction', 0 <= data.validation_fraction < 1, 'in [0, 1)'),
             ('data.workers', data.workers >= 0, 'at least 0'),
             ('data.prefetch', data.prefetch > 0, 'at least 1'),
-            ('data.end_weight', 0 < data.end_weight <= 1, 'a number in (0, 1]'),
+            ('data.episode_end_weight', 0 < data.episode_end_weight <= 1, 'a number in (0, 1]'),
             ('grounding.scenes', self.adaptation.mode != 'frozen' or not self.grounding.scenes,
              'none, because adaptation.mode is frozen: the encoders do not train'),
             ('grounding.weight', self.grounding.weight > 0, 'above 0'),
             ('grounding.batch_size', self.grounding.batch_size > 0, 'at least 1'),
             ('optimizer.lr', opt.lr > 0, 'above 0'),
             ('optimizer.clip_norm', opt.clip_norm >= 0, 'at least 0'),
-            ('schedule.warmup', 0 <= plan.warmup < 1, 'a share in [0, 1)'),
-            ('schedule.floor', 0 <= plan.floor <= 1, 'a share in [0, 1]'),
-            ('schedule.decay_at', 0 < plan.decay_at <= 1, 'a share in (0, 1]'),
-            ('speed.feature_cache', not self.speed.feature_cache or not self._moving_features(),
+            ('schedule.warmup', 0 <= plan.warmup < 1, 'a fraction in [0, 1)'),
+            ('schedule.floor', 0 <= plan.floor <= 1, 'a fraction in [0, 1]'),
+            ('schedule.decay_at', 0 < plan.decay_at <= 1, 'a fraction in (0, 1]'),
+            ('compute.feature_cache',
+             not self.compute.feature_cache or not self._moving_features(),
              f'false, because {self._moving_features()}'),
             ('log.every', self.log.every > 0, 'at least 1'),
             ('save.every', self.save.every > 0, 'at least 1'),

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from vla_adapter_ros.training.adaptation import adapt, count_by_module
-from vla_adapter_ros.training.assembly import Parts, assemble
+from vla_adapter_ros.training.assembly import TrainingSetup, build_setup
 from vla_adapter_ros.training.batches import TrainingBatches
 from vla_adapter_ros.training.config import TrainConfig
 
@@ -36,30 +36,30 @@ def weight_memory_gb(model: nn.Module, ema: bool) -> float:
     return total / 1e9
 
 
-def activation_memory_gb(parts: Parts, config: TrainConfig) -> float:
+def activation_memory_gb(setup: TrainingSetup, config: TrainConfig) -> float:
     """Return what one micro-batch keeps for its backward pass [GB].
 
     Measured on one sample and on two: part of it does not grow with the batch, such as the
     bfloat16 copies that autocast makes of float32 weights (half a gigabyte at the released size).
     """
-    one = _saved_bytes(parts, config, 1)
+    one = _saved_bytes(setup, config, 1)
     if config.batch_size == 1:
         return one / 1e9
-    each = _saved_bytes(parts, config, 2) - one
+    each = _saved_bytes(setup, config, 2) - one
     return (one + each * (config.batch_size - 1)) / 1e9
 
 
-def _saved_bytes(parts: Parts, config: TrainConfig, size: int) -> int:
+def _saved_bytes(setup: TrainingSetup, config: TrainConfig, size: int) -> int:
     """Return what autograd keeps of a forward pass over `size` samples [bytes]."""
-    samples = parts.mixture.datasets[0].batch([0] * size)
-    device = parts.model.device
-    batch = parts.maker.make(samples, device, training=True)
-    counter = _SavedBytes({p.untyped_storage().data_ptr() for p in parts.model.parameters()})
-    mixed = config.speed.precision == 'bf16'
-    parts.model.set_gradient_checkpointing(config.speed.gradient_checkpointing)
+    samples = setup.mixture.datasets[0].batch([0] * size)
+    device = setup.model.device
+    batch = setup.collate(samples, device, training=True)
+    counter = _SavedBytes({p.untyped_storage().data_ptr() for p in setup.model.parameters()})
+    mixed = config.compute.precision == 'bf16'
+    setup.model.set_gradient_checkpointing(config.compute.gradient_checkpointing)
     with torch.autograd.graph.saved_tensors_hooks(counter.pack, lambda tensor: tensor):
         with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
-            parts.model.train().compute_loss(batch)
+            setup.model.train().compute_loss(batch)
     return counter.total
 
 
@@ -69,29 +69,29 @@ def dry_run(config: TrainConfig, world: int = 1) -> str:
     Raises:
         VLAAdapterError: whatever the run itself would refuse before its first step.
     """
-    parts = assemble(config, progress=True)
-    frozen = torch.bfloat16 if config.speed.precision == 'bf16' else torch.float32
-    adapt(parts.model, config.adaptation, frozen)
+    setup = build_setup(config, progress=True)
+    frozen = torch.bfloat16 if config.compute.precision == 'bf16' else torch.float32
+    adapt(setup.model, config.adaptation, frozen)
     features: list[str] = []
-    if config.speed.feature_cache:
+    if config.compute.feature_cache:
         from vla_adapter_ros.training.feature_cache import describe_cache
 
-        features = describe_cache(parts, config)
-    batches = TrainingBatches(config, parts.mixture, parts.maker, 0, world)
+        features = describe_cache(setup, config)
+    batches = TrainingBatches(config, setup.mixture, setup.collate, 0, world)
     samples = next(batches.training(0))
     batch = batches.prepare(samples, torch.device('cpu'))
-    fixed, moving = weight_memory_gb(parts.model, config.ema > 0), activation_memory_gb(
-        parts, config)  # fmt: skip
+    fixed, moving = weight_memory_gb(setup.model, config.ema > 0), activation_memory_gb(
+        setup, config)  # fmt: skip
     per_step = config.batch_size * config.accumulate * world
     epochs = config.steps * config.accumulate / batches.order.steps_per_epoch
-    held = sum(len(d.selected) for d in parts.validation)
-    shown = sum(len(d.selected) for d in parts.mixture.datasets)
+    held = sum(len(d.selected) for d in setup.validation)
+    shown = sum(len(d.selected) for d in setup.mixture.datasets)
     lines = [
         'parameters                        train       frozen',
-        *(f'  {n:<24}{a:>15,}{b:>13,}' for n, (a, b) in count_by_module(parts.model).items()),
+        *(f'  {n:<24}{a:>15,}{b:>13,}' for n, (a, b) in count_by_module(setup.model).items()),
         f'memory (estimate)   {fixed:.2f} GB weights, gradients and AdamW + {moving:.2f} GB '
         f'activations = {fixed + moving:.2f} GB, and what the libraries take',
-        f'data                {len(parts.mixture)} observations of {shown} episodes, '
+        f'data                {len(setup.mixture)} observations of {shown} episodes, '
         f'{held} episodes held out',
         f'steps               {config.steps} of {per_step} samples = {epochs:.1f} epochs',
         *features,

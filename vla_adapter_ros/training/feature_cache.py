@@ -3,7 +3,7 @@
 
 With frozen towers and projector and no augmentation, what the projector gives for a frame never
 changes. It is stored as the network would compute it in this run (bf16 under autocast, else
-float32), so nothing is rounded. The language model runs as ever: its states depend on the
+float32), without rounding. The language model runs as usual: its states depend on the
 ActionQueries, which train.
 
 It is not the paper's recipe: a frozen VLM without augmentation reached 86.4 % there, against 95 %.
@@ -11,7 +11,7 @@ It is not the paper's recipe: a frozen VLM without augmentation reached 86.4 % t
     FOLDER/<key>/tokens.bin      frame after frame, (V, D) each     FOLDER/<key>/about.json
 
 The key is a hash of weights, data, preprocessing, shapes and precision: another of these is
-another cache, and a stale one is never read. An interrupted build goes on where it stopped.
+another cache, and a stale one is never read. An interrupted build continues where it stopped.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from vla_adapter_ros.data.files import storage_errors
 from vla_adapter_ros.data.training.dataset import Dataset, FrameStore
 from vla_adapter_ros.data.training.mixture import Mixture
 from vla_adapter_ros.errors import ConfigError, DatasetError
-from vla_adapter_ros.training.assembly import Parts
+from vla_adapter_ros.training.assembly import TrainingSetup
 from vla_adapter_ros.training.config import TrainConfig
 from vla_adapter_ros.weights.files import write_json
 
@@ -48,7 +48,7 @@ FLUSH_EVERY = 64  # batches between two points an interrupted build can go on fr
 
 @dataclass(frozen=True)
 class Layout:
-    """How the tokens of one data set are stored.
+    """How the tokens of one dataset are stored.
 
     Attributes:
         frames, tokens, width: N, V and D.
@@ -77,7 +77,7 @@ class Layout:
 
 
 class FeatureFrames:
-    """A data set's frames whose images are visual tokens (see `data.frames.FrameStore`).
+    """A dataset's frames whose images are visual tokens (see `data.frames.FrameStore`).
 
     Args:
         store: the frames the tokens were made of.
@@ -101,49 +101,49 @@ class FeatureFrames:
         return found.reshape(len(found), self._layout.tokens, self._layout.width)
 
 
-def check_cacheable(parts: Parts, config: TrainConfig) -> None:
+def check_cacheable(setup: TrainingSetup, config: TrainConfig) -> None:
     """Refuse the cache where a frame's tokens are not constant.
 
     Raises:
         ConfigError: naming why. (Adaptation and augmentation: see `TrainConfig`.)
     """
-    if parts.model.config.use_film:
+    if setup.model.config.use_film:
         raise ConfigError(
-            'speed.feature_cache: got True, expected false, because with FiLM '
+            'compute.feature_cache: got True, expected false, because with FiLM '
             '(model.use_film) the vision towers see the instruction'
         )
-    if any(p.requires_grad for p in _vision(parts)):
+    if any(p.requires_grad for p in _vision(setup)):
         raise ConfigError(
-            'speed.feature_cache: got True, expected false, because towers or projector train'
+            'compute.feature_cache: got True, expected false, because towers or projector train'
         )
 
 
-def layout_of(parts: Parts, dataset: Dataset, config: TrainConfig) -> Layout:
-    """Return how the tokens of a data set are stored in this run."""
-    network = parts.model.config
-    dtype = 'bfloat16' if config.speed.precision == 'bf16' else 'float32'
+def layout_of(setup: TrainingSetup, dataset: Dataset, config: TrainConfig) -> Layout:
+    """Return how the tokens of a dataset are stored in this run."""
+    network = setup.model.config
+    dtype = 'bfloat16' if config.compute.precision == 'bf16' else 'float32'
     frames = len(dataset.store.state)
     return Layout(frames, network.visual_tokens, network.language.hidden, dtype)
 
 
 def cache_folder(config: TrainConfig) -> Path:
     """Return the folder of this run's caches."""
-    return Path(config.speed.feature_folder or Path(config.output_dir) / 'features')
+    return Path(config.compute.feature_folder or Path(config.output_dir) / 'features')
 
 
-def cache_key(parts: Parts, dataset: Dataset, layout: Layout) -> str:
+def cache_key(setup: TrainingSetup, dataset: Dataset, layout: Layout) -> str:
     """Return the name of a cache: a hash of everything its numbers depend on."""
     digest = hashlib.sha256()
     about = {
         'version': VERSION,
         'layout': asdict(layout),
-        'images': parts.pipeline.config.images.to_dict(),
-        'vision': [asdict(tower) for tower in parts.model.config.vision],
+        'images': setup.pipeline.config.images.to_dict(),
+        'vision': [asdict(tower) for tower in setup.model.config.vision],
         'cameras': list(dataset.cameras),
         'prepared': getattr(getattr(dataset.store, 'path', None), 'name', None),
     }
     digest.update(json.dumps(about, sort_keys=True).encode())
-    for part in (parts.model.vision_backbone, parts.model.projector):
+    for part in (setup.model.vision_backbone, setup.model.projector):
         for name, value in part.state_dict().items():
             digest.update(f'{name} {value.dtype}'.encode())
             digest.update(value.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
@@ -156,12 +156,12 @@ def cache_key(parts: Parts, dataset: Dataset, layout: Layout) -> str:
 
 
 def use_feature_cache(
-    parts: Parts, config: TrainConfig, device: torch.device, progress: bool
+    setup: TrainingSetup, config: TrainConfig, device: torch.device, progress: bool
 ) -> None:
-    """Make `parts.mixture` give visual tokens for images; builds what is not there yet.
+    """Make `setup.mixture` give visual tokens for images; builds what is not there yet.
 
     Args:
-        parts: of the run, adapted; its model is moved to `device`.
+        setup: of the run, adapted; its model is moved to `device`.
         config: of the run.
         device: where to compute.
         progress: show a progress bar.
@@ -170,27 +170,27 @@ def use_feature_cache(
         ConfigError: the tokens of a frame are not constant in this run.
         DatasetError: no room on the disk; what is computed stays for the next attempt.
     """
-    check_cacheable(parts, config)
-    parts.model.to(device)
+    check_cacheable(setup, config)
+    setup.model.to(device)
     made = []
-    for dataset in parts.mixture.datasets:
-        layout = layout_of(parts, dataset, config)
-        target = cache_folder(config) / cache_key(parts, dataset, layout)
-        _ensure(target, parts, dataset, layout, config, progress)
+    for dataset in setup.mixture.datasets:
+        layout = layout_of(setup, dataset, config)
+        target = cache_folder(config) / cache_key(setup, dataset, layout)
+        _ensure(target, setup, dataset, layout, config, progress)
         cached = copy.copy(dataset)
         cached.store = FeatureFrames(dataset.store, target, layout)
         made.append(cached)
-    parts.mixture = Mixture(made, parts.mixture.weights)
+    setup.mixture = Mixture(made, setup.mixture.weights)
 
 
-def describe_cache(parts: Parts, config: TrainConfig) -> list[str]:
+def describe_cache(setup: TrainingSetup, config: TrainConfig) -> list[str]:
     """Return lines for `--dry-run`: size and place of each cache, and whether it is there."""
-    check_cacheable(parts, config)
+    check_cacheable(setup, config)
     lines = []
-    for dataset in parts.mixture.datasets:
-        layout = layout_of(parts, dataset, config)
-        target = cache_folder(config) / cache_key(parts, dataset, layout)
-        state = 'there already' if (target / ABOUT).is_file() else 'to be built'
+    for dataset in setup.mixture.datasets:
+        layout = layout_of(setup, dataset, config)
+        target = cache_folder(config) / cache_key(setup, dataset, layout)
+        state = 'already built' if (target / ABOUT).is_file() else 'to be built'
         shape = f'{layout.tokens} x {layout.width} {layout.dtype}'
         lines.append(
             f'feature cache       {layout.total_bytes / 1e9:.3f} GB for {layout.frames} frames of '
@@ -199,13 +199,13 @@ def describe_cache(parts: Parts, config: TrainConfig) -> list[str]:
     return lines
 
 
-def _vision(parts: Parts) -> Iterator[torch.nn.Parameter]:
-    yield from parts.model.vision_backbone.parameters()
-    yield from parts.model.projector.parameters()
+def _vision(setup: TrainingSetup) -> Iterator[torch.nn.Parameter]:
+    yield from setup.model.vision_backbone.parameters()
+    yield from setup.model.projector.parameters()
 
 
 def _ensure(
-    target: Path, parts: Parts, dataset: Dataset, layout: Layout, config: TrainConfig,
+    target: Path, setup: TrainingSetup, dataset: Dataset, layout: Layout, config: TrainConfig,
     progress: bool,
 ) -> None:
     """Build one cache unless it is there."""
@@ -219,7 +219,7 @@ def _ensure(
             partial.mkdir(exist_ok=True)
             first = _resume_point(partial, layout)
             _check_room(partial, layout, first)
-            _fill(partial, parts, dataset, layout, config, first, progress)
+            _fill(partial, setup, dataset, layout, config, first, progress)
             write_json(partial / ABOUT, asdict(layout) | {'dataset': dataset.name})
             (partial / PROGRESS).unlink(missing_ok=True)
             shutil.rmtree(target, ignore_errors=True)
@@ -253,13 +253,13 @@ def _check_room(partial: Path, layout: Layout, first: int) -> None:
     if wanted > free:
         raise DatasetError(
             f'{partial.parent}: the feature cache needs {wanted / 1e9:.2f} GB more, the disk has '
-            f'{free / 1e9:.2f} GB; choose another speed.feature_folder, '
-            'or speed.feature_cache=false'
+            f'{free / 1e9:.2f} GB; choose another compute.feature_folder, '
+            'or compute.feature_cache=false'
         )
 
 
 def _fill(
-    partial: Path, parts: Parts, dataset: Dataset, layout: Layout, config: TrainConfig,
+    partial: Path, setup: TrainingSetup, dataset: Dataset, layout: Layout, config: TrainConfig,
     first: int, progress: bool,
 ) -> None:
     """Compute the tokens of the frames from `first` on and append them to the file."""
@@ -274,7 +274,7 @@ def _fill(
         with bar:
             for number, start in enumerate(steps):
                 rows = np.arange(start, min(start + config.batch_size, layout.frames))
-                file.write(_tokens(parts, dataset, rows, config))
+                file.write(_tokens(setup, dataset, rows, config))
                 bar.update(len(rows))
                 if (number + 1) % FLUSH_EVERY == 0:
                     _record(file, partial, int(rows[-1]) + 1)
@@ -288,11 +288,13 @@ def _record(file: Any, partial: Path, frames: int) -> None:
 
 
 @torch.no_grad()
-def _tokens(parts: Parts, dataset: Dataset, rows: np.ndarray, config: TrainConfig) -> bytes:
+def _tokens(
+    setup: TrainingSetup, dataset: Dataset, rows: np.ndarray, config: TrainConfig
+) -> bytes:
     """Return the bytes of the visual tokens of some frames, as training would compute them."""
-    model = parts.model
-    pixels = parts.maker.pixels(dataset.store.images(rows), model.device)
-    mixed = config.speed.precision == 'bf16'
+    model = setup.model
+    pixels = setup.collate.pixels(dataset.store.images(rows), model.device)
+    mixed = config.compute.precision == 'bf16'
     with torch.autocast(model.device.type, torch.bfloat16, enabled=mixed):
         # Without FiLM the towers see no language; the embeddings are not looked at.
         tokens = model.visual_tokens(pixels, pixels.new_zeros(0))

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Success rate in simulation while training: the weights as they are, judged as a checkpoint."""
+"""Success rate in simulation while training, of the current weights as a checkpoint."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vla_adapter_ros.evaluation.simulated_node import ControlSettings
 from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, TaskOptions
 from vla_adapter_ros.training.config import SimulationConfig
 
-# Not the seeds from 0 on: they are for the final judgement, and nothing is to be chosen on them.
+# Apart from the seeds of the final evaluation (from 0), on which nothing may be selected.
 FIRST_SEED = 500_000
 
 
@@ -27,10 +27,10 @@ def check_tasks(config: SimulationConfig) -> None:
             )
 
 
-def judgement(
+def evaluation_jobs(
     checkpoint: Path, tasks: Sequence[str], episodes: int, execute_steps: int, device: str
 ) -> tuple[EvaluationSettings, list[EpisodeJob]]:
-    """Return how a checkpoint is judged while something may still be chosen by the result."""
+    """Return settings and episodes of evaluations whose results may select a checkpoint."""
     settings = EvaluationSettings(
         policy=str(checkpoint),
         robot='alicia_d_sim',  # of baselines only; a checkpoint has its own
@@ -44,7 +44,7 @@ def judgement(
 
 def success_rates(checkpoint: Path, config: SimulationConfig, device: str) -> dict[str, float]:
     """Return task → success rate of a checkpoint, and `mean` over the tasks."""
-    settings, jobs = judgement(
+    settings, jobs = evaluation_jobs(
         checkpoint, config.tasks, config.episodes, config.execute_steps, device
     )
     results = [result for _, result, _ in run_jobs(settings, jobs, workers=1)]

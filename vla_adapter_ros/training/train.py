@@ -19,9 +19,9 @@ from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.training.config import TrainConfig, load_config
 from vla_adapter_ros.training.config_loader import build, describe, to_dict
 
-# Settings that may change when a run is resumed: they do not touch what is learned.
-_FREE = ('output_dir', 'log', 'save', 'simulation', 'speed')
-_FREE_DATA = ('workers', 'prefetch', 'cache')
+# Settings that may change when a run is resumed: they do not affect what is learned.
+RESUMABLE_CHANGES = ('output_dir', 'log', 'save', 'simulation', 'compute')
+RESUMABLE_DATA_CHANGES = ('workers', 'prefetch', 'cache')
 
 
 def run(config: TrainConfig) -> Path:
@@ -37,7 +37,7 @@ def run(config: TrainConfig) -> Path:
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise out_of_memory(config, _last(config)) from error
     except RuntimeError as error:
-        if "can't allocate memory" not in str(error):  # what torch says on a CPU
+        if "can't allocate memory" not in str(error):  # the message of torch on a CPU
             raise
         raise out_of_memory(config, _last(config)) from error
 
@@ -52,7 +52,7 @@ def _run(config: TrainConfig) -> Path:
     import torch
 
     from vla_adapter_ros.training.adaptation import adapt
-    from vla_adapter_ros.training.assembly import assemble
+    from vla_adapter_ros.training.assembly import build_setup
     from vla_adapter_ros.training.batches import TrainingBatches
     from vla_adapter_ros.training.lora import merged_state_dict
     from vla_adapter_ros.training.metrics import RunLog
@@ -62,30 +62,30 @@ def _run(config: TrainConfig) -> Path:
     accelerator = make_accelerator(config)
     main = accelerator.is_main_process
     with accelerator.main_process_first():  # the first process builds the cache
-        parts = assemble(config, progress=main)
-    frozen = torch.bfloat16 if config.speed.precision == 'bf16' else torch.float32
-    backbone = adapt(parts.model, config.adaptation, frozen)
-    prepare_speed(parts.model, config)
-    if config.speed.feature_cache:
+        setup = build_setup(config, progress=main)
+    frozen = torch.bfloat16 if config.compute.precision == 'bf16' else torch.float32
+    backbone = adapt(setup.model, config.adaptation, frozen)
+    apply_compute_settings(setup.model, config)
+    if config.compute.feature_cache:
         from vla_adapter_ros.training.feature_cache import use_feature_cache
 
         with accelerator.main_process_first():
-            use_feature_cache(parts, config, accelerator.device, main)
+            use_feature_cache(setup, config, accelerator.device, main)
     batches = TrainingBatches(
-        config, parts.mixture, parts.maker, accelerator.process_index, accelerator.num_processes
+        config, setup.mixture, setup.collate, accelerator.process_index, accelerator.num_processes
     )
     recipe = to_dict(config)
 
     def write(folder: Path, step: int) -> None:
         results = {'config': recipe, 'step': step, 'processes': accelerator.num_processes}
-        parts.save(folder, merged_state_dict(parts.model), results)
+        setup.save(folder, merged_state_dict(setup.model), results)
 
     device = accelerator.device
-    validate = validation_hook(parts, config, device, main) if parts.validation else None
+    validate = validation_hook(setup, config, device, main) if setup.validation else None
     if not config.save.validate_every:
         validate = None
     hooks = Hooks(write, validate, simulation_hook(config, write, device.type))
-    trainer = Trainer(config, parts.model, batches, hooks, accelerator, backbone)
+    trainer = Trainer(config, setup.model, batches, hooks, accelerator, backbone)
     last = trainer.folder.last() if config.save.resume else None
     if last is not None:
         check_resumable(last, recipe)
@@ -107,7 +107,7 @@ def make_accelerator(config: TrainConfig) -> Any:
     """Return the accelerator: device, mixed precision, and whatever torchrun started.
 
     Raises:
-        ConfigError: a device that is not here.
+        ConfigError: the device does not exist here.
     """
     import torch
     from accelerate import Accelerator
@@ -115,27 +115,27 @@ def make_accelerator(config: TrainConfig) -> Any:
 
     from vla_adapter_ros.errors import ConfigError
 
-    speed = config.speed
-    if speed.device not in ('auto', 'cpu', 'cuda'):
-        raise ConfigError(f'speed.device: got {speed.device!r}, expected auto, cpu or cuda')
-    if speed.device == 'cuda' and not torch.cuda.is_available():
-        raise ConfigError('speed.device: got cuda, but torch sees no GPU here; use cpu or auto')
-    if speed.threads:
-        torch.set_num_threads(speed.threads)
+    compute = config.compute
+    if compute.device not in ('auto', 'cpu', 'cuda'):
+        raise ConfigError(f'compute.device: got {compute.device!r}, expected auto, cpu or cuda')
+    if compute.device == 'cuda' and not torch.cuda.is_available():
+        raise ConfigError('compute.device: got cuda, but torch sees no GPU here; use cpu or auto')
+    if compute.threads:
+        torch.set_num_threads(compute.threads)
     if torch.cuda.is_available():
         torch.backends.cuda.matmul.allow_tf32 = True
     # accelerate remembers the first precision of a process; a notebook may train twice.
     AcceleratorState._reset_state()
     return Accelerator(
-        cpu=speed.device == 'cpu' or not torch.cuda.is_available(),
-        mixed_precision='bf16' if speed.precision == 'bf16' else 'no',
+        cpu=compute.device == 'cpu' or not torch.cuda.is_available(),
+        mixed_precision='bf16' if compute.precision == 'bf16' else 'no',
     )
 
 
-def prepare_speed(model: Any, config: TrainConfig) -> None:
+def apply_compute_settings(model: Any, config: TrainConfig) -> None:
     """Switch on gradient checkpointing and the compilation of the repeated blocks."""
-    model.set_gradient_checkpointing(config.speed.gradient_checkpointing)
-    if config.speed.compile:
+    model.set_gradient_checkpointing(config.compute.gradient_checkpointing)
+    if config.compute.compile:
         for block in model.repeated_blocks:
             block.compile()  # in place: parameter names stay
 
@@ -152,16 +152,16 @@ def simulation_hook(
 
     check_tasks(config.simulation)
 
-    def judge(step: int) -> dict[str, float]:
+    def evaluate(step: int) -> dict[str, float]:
         with tempfile.TemporaryDirectory() as folder:
             write(Path(folder), step)
             return success_rates(Path(folder), config.simulation, device)
 
-    return judge
+    return evaluate
 
 
 def check_resumable(checkpoint: Path, recipe: dict[str, Any]) -> None:
-    """Refuse to continue a run whose recipe differs in what is learned.
+    """Refuse to continue a run under a recipe that would change the result.
 
     Raises:
         TrainingError: naming the first difference.
@@ -170,23 +170,24 @@ def check_resumable(checkpoint: Path, recipe: dict[str, Any]) -> None:
     from vla_adapter_ros.weights.directory import read_checkpoint_metadata
 
     before = read_checkpoint_metadata(checkpoint).training.get('config', {})
-    found = differences(fixed_part(before), fixed_part(recipe))
+    found = differences(*map(settings_that_affect_learning, (before, recipe)))
     if found:
         raise TrainingError(
-            f'resume {checkpoint}: {found[0]}; to train on with other settings use another '
-            f'output_dir with start.kind=ours start.path={checkpoint}'
+            f'resume {checkpoint}: {found[0]}; to continue training with other settings use '
+            f'another output_dir with start.kind=checkpoint start.path={checkpoint}'
         )
 
 
-def fixed_part(recipe: dict[str, Any]) -> dict[str, Any]:
-    """Return the settings of a recipe that decide what is learned.
+def settings_that_affect_learning(recipe: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings of a recipe that affect the result.
 
-    A setting that an older release did not have counts as its default.
+    A setting unknown to an older release counts as its default.
     """
     with contextlib.suppress(VLAAdapterError):  # a recipe this release cannot read stays as it is
         recipe = to_dict(build(TrainConfig, recipe))
-    kept = {k: v for k, v in recipe.items() if k not in _FREE}
-    kept['data'] = {k: v for k, v in recipe.get('data', {}).items() if k not in _FREE_DATA}
+    kept = {k: v for k, v in recipe.items() if k not in RESUMABLE_CHANGES}
+    data = recipe.get('data', {})
+    kept['data'] = {k: v for k, v in data.items() if k not in RESUMABLE_DATA_CHANGES}
     return kept
 
 
@@ -208,7 +209,7 @@ def out_of_memory(config: TrainConfig, last: Path | None) -> VLAAdapterError:
 
     from vla_adapter_ros.training.trainer import TrainingError
 
-    gpu = torch.cuda.is_available() and config.speed.device != 'cpu'
+    gpu = torch.cuda.is_available() and config.compute.device != 'cpu'
     total = torch.cuda.mem_get_info()[1] / 1e9 if gpu else 0.0
     # A card of "24 GB" has a little more or less than that many gigabytes.
     sizes = [size for size in (80, 40, 24, 10) if size <= total * 1.05] or [10]
@@ -216,7 +217,7 @@ def out_of_memory(config: TrainConfig, last: Path | None) -> VLAAdapterError:
     return TrainingError(
         f'out of memory with batch_size={config.batch_size} {where}: use '
         f'config/train/small_memory_{sizes[0]}gb.yaml, or halve batch_size and double accumulate'
-        f', or set speed.gradient_checkpointing=true; last checkpoint: {last or "none"}'
+        f', or set compute.gradient_checkpointing=true; last checkpoint: {last or "none"}'
     )
 
 

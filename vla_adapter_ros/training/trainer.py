@@ -1,7 +1,7 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """The training loop. One process or many: accelerate places, wraps and synchronises the model.
 
-Everything random in a step (noise, dropout, augmentation, pictures) is seeded by (seed, step,
+Everything random in a step (noise, dropout, augmentation, images) is seeded by (seed, step,
 micro-step), and the order of samples is a function of (seed, step) too. A resumed run therefore
 needs no saved generator state and repeats exactly what an uninterrupted one does.
 """
@@ -120,7 +120,7 @@ class Trainer:
         self.step = 0
         self.named = trainable(model)
         groups = parameter_groups(self.named, config.optimizer, backbone_names or [])
-        optimizer = make_adamw(groups, config.optimizer, config.speed.fused_optimizer)
+        optimizer = make_adamw(groups, config.optimizer, config.compute.fused_optimizer)
         loss = LossModule(model, config.grounding.weight)
         self._loss_module, self.optimizer = accelerator.prepare(loss, optimizer)
         self.average = WeightAverage(self.named, config.ema) if config.ema else None
@@ -272,7 +272,7 @@ class Trainer:
         self.accelerator.wait_for_everyone()
 
     def _check_weights(self) -> None:
-        """Refuse to judge or save weights that are not finite: a finite loss may hide them."""
+        """Refuse to evaluate or save weights that are not finite: a finite loss may hide them."""
         bad = next((name for name, p in self.named if not bool(p.isfinite().all())), None)
         if bad is not None:
             raise TrainingError(

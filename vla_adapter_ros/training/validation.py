@@ -11,70 +11,72 @@ import torch
 
 from vla_adapter_ros.evaluation.open_loop import action_names
 from vla_adapter_ros.processing.statistics import Normaliser
-from vla_adapter_ros.training.assembly import Parts
+from vla_adapter_ros.training.assembly import TrainingSetup
 from vla_adapter_ros.training.batches import validation_inputs
 from vla_adapter_ros.training.config import TrainConfig
 from vla_adapter_ros.training.trainer import Batch
 
 
 @torch.no_grad()
-def validate(parts: Parts, config: TrainConfig, device: torch.device) -> dict[str, float]:
+def validate(setup: TrainingSetup, config: TrainConfig, device: torch.device) -> dict[str, float]:
     """Return mean absolute errors: `l1` (normalised), and per joint in physical units.
 
     Chunk steps after the end of an episode are left out of the physical figures.
     """
-    parts.model.eval()
-    actions = Normaliser(parts.statistics.action, parts.pipeline.config.normalisation)
+    setup.model.eval()
+    actions = Normaliser(setup.statistics.action, setup.pipeline.config.normalisation)
     normalised: list[float] = []
     physical: list[np.ndarray] = []
-    for samples, batch in validation_inputs(parts.maker, parts.validation, config, device):
-        predicted = _predict(parts, config, batch)
+    for samples, batch in validation_inputs(setup.collate, setup.validation, config, device):
+        predicted = _predict(setup, config, batch)
         normalised.append((predicted - batch['actions'].float()).abs().mean().item())
         error = np.abs(actions.denormalise(predicted.cpu().numpy()) - samples.actions)
         physical.append(error[~samples.is_pad])
     joint = np.concatenate(physical).mean(axis=0)
-    names = action_names(parts.contract, parts.statistics.action.size)
+    names = action_names(setup.contract, setup.statistics.action.size)
     errors = {'l1': float(np.mean(normalised))}
     return errors | {f'l1_{n}': float(e) for n, e in zip(names, joint, strict=True)}
 
 
-def _predict(parts: Parts, config: TrainConfig, batch: Batch) -> torch.Tensor:
+def _predict(setup: TrainingSetup, config: TrainConfig, batch: Batch) -> torch.Tensor:
     """Return normalised actions, computed in the precision of training."""
-    mixed = config.speed.precision == 'bf16'
+    mixed = config.compute.precision == 'bf16'
     with torch.autocast(batch['proprio'].device.type, torch.bfloat16, enabled=mixed):
-        return parts.model.predict(
+        return setup.model.predict(
             batch['pixel_values'], batch['input_ids'], batch['proprio'],
             attention_mask=batch['attention_mask'],
         )  # fmt: skip
 
 
 def validation_hook(
-    parts: Parts, config: TrainConfig, device: torch.device, plot: bool
+    setup: TrainingSetup, config: TrainConfig, device: torch.device, plot: bool
 ) -> Callable[[int], dict[str, float]]:
     """Return the trainer's validation: errors, and on the first process plots as PNG."""
 
     def run(step: int) -> dict[str, float]:
-        errors = validate(parts, config, device)
+        errors = validate(setup, config, device)
         if plot and config.save.plots:
-            _plot_episodes(parts, config, device, step)
+            _plot_episodes(setup, config, device, step)
         return errors
 
     return run
 
 
-def _plot_episodes(parts: Parts, config: TrainConfig, device: torch.device, step: int) -> None:
+def _plot_episodes(
+    setup: TrainingSetup, config: TrainConfig, device: torch.device, step: int
+) -> None:
     from vla_adapter_ros.evaluation.open_loop import plot_chunks, with_units
 
     names = with_units(
-        action_names(parts.contract, parts.statistics.action.size), parts.contract
+        action_names(setup.contract, setup.statistics.action.size), setup.contract
     )
-    dataset = parts.validation[0]
-    actions = Normaliser(parts.statistics.action, parts.pipeline.config.normalisation)
+    dataset = setup.validation[0]
+    actions = Normaliser(setup.statistics.action, setup.pipeline.config.normalisation)
     folder = Path(config.output_dir) / 'plots'
     for episode in dataset.selected[: config.save.plots]:
         samples = dataset.batch(np.array(dataset.indices_of(episode)))
-        batch = parts.maker.make(samples, device, training=False)
-        predicted = _predict(parts, config, batch)
+        batch = setup.collate(samples, device, training=False)
+        predicted = _predict(setup, config, batch)
         plot_chunks(
             samples.actions, actions.denormalise(predicted.cpu().numpy()), names,
             folder / f'step-{step:08d}-episode-{episode:05d}.png', samples.instructions[0],

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Judged episodes on the real nodes: `sim_arm` in this process, the policy node in its own.
+"""Evaluated episodes on the real nodes: `sim_arm` in this process, the policy node in its own.
 
 Everything between them is real: DDS, the executable with its parameters, lifecycle, services. The
 simulated arm lives here so that the referee sees the true scene after every physics step, as it

@@ -284,7 +284,7 @@ class SimArmNode(Node):
             try:
                 self.task.set_instruction(self.simulation, message.data)
             except VLAAdapterError as error:
-                self.get_logger().warning(f'success is not judged: {error}')
+                self.get_logger().warning(f'success is not evaluated: {error}')
             self._success = False
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:

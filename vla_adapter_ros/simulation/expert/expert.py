@@ -19,7 +19,7 @@ from vla_adapter_ros.inference.chunk import ActionChunk
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.simulation.arm_simulation import Pose
 from vla_adapter_ros.simulation.expert.motion import STEP_PERIOD, HandCommand, HandMotion
-from vla_adapter_ros.simulation.expert.prediction import imagine
+from vla_adapter_ros.simulation.expert.prediction import predict_hand
 from vla_adapter_ros.simulation.expert.waypoints import HOLD_FRACTION, Hand, next_aim
 from vla_adapter_ros.simulation.goals import Goal, SceneState
 from vla_adapter_ros.simulation.instructions import parse_instruction
@@ -28,7 +28,7 @@ CHUNK_SIZE = 8
 # Measured joints this far [rad] from the command: something else moved the arm.
 RESYNC_DISTANCE = 0.06
 # Steps by which the measured arm may be ahead of the observation's stamp (that of its oldest
-# picture), or behind it (the motion was slowed), in the order in which they are tried.
+# image), or behind it (the motion was slowed), in the order in which they are tried.
 _SHIFTS = (*np.arange(0.0, 1.5, 0.25), *np.arange(-0.25, -6.25, -0.25))
 # Fingers are this near to their command unless something is between them [open fraction].
 _FINGER_LAG = 0.15
@@ -81,7 +81,7 @@ class ExpertPolicy:
             command = self._motion.step(command, next_aim(hand, self._goal, self._start))
             # Fingers take time to start and to stop: the arm must not leave with the object before
             # they hold it, nor before they have let go.
-            hand = imagine(hand, replace(command, gripper=before.gripper), self._goal)
+            hand = predict_hand(hand, replace(command, gripper=before.gripper), self._goal)
             plan.append(command)
         self._plan, self._plan_stamp = [begin, *plan], observation.stamp
         return ActionChunk(
@@ -121,7 +121,7 @@ class ExpertPolicy:
         return self._scene()
 
     def _follow(self, observation: Observation, objects: Objects) -> None:
-        """Take up a new instruction; it is judged against the scene at this moment."""
+        """Accept a new instruction; its success is relative to the present scene."""
         if observation.instruction == self._instruction:
             return
         self._goal = parse_instruction(observation.instruction, tuple(objects))

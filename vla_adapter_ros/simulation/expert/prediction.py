@@ -25,7 +25,7 @@ GRIPPED_FRACTION = {'block': 0.62, 'cylinder': 0.58, 'ball': 0.66}
 _PRESS = 0.25
 
 
-def imagine(hand: Hand, command: HandCommand, goal: Goal) -> Hand:
+def predict_hand(hand: Hand, command: HandCommand, goal: Goal) -> Hand:
     """Return the scene after the arm has carried out `command`.
 
     The arm is expected exactly where it is told to be; fingers stop at what is between them and

@@ -1,13 +1,13 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-r"""Train the paper's variants under one budget on one dataset, and judge each in simulation.
+r"""Train the paper's variants under one budget on one dataset, and evaluate each in simulation.
 
     python -m vla_adapter_ros.training.experiments.ablation --config tiny_sim --out runs/ablation \
         --steps 2000 --task reach --episodes 100 data.datasets=[datasets/tiny_sim]
 
 Every variant is the recipe with another `model` entry (--list shows them). Run the same command
-again after an interruption: finished trainings are kept, an unfinished one goes on from its last
-checkpoint. --training-seeds trains each network several times, and goes on from a folder of fewer.
-report.md, report.json and report.png are renewed after each training.
+again after an interruption: finished trainings are kept, an unfinished one continues from its last
+checkpoint. --training-seeds trains each network several times and can extend an existing folder.
+report.md, report.json and report.png are rewritten after each training.
 """
 
 from __future__ import annotations
@@ -24,58 +24,57 @@ from vla_adapter_ros.training.config import TrainConfig, load_config
 from vla_adapter_ros.training.experiments.ablation_report import Result, combined, markdown
 from vla_adapter_ros.training.experiments.ablation_run import (
     RESULT,
-    Judging,
+    Evaluation,
     Trial,
-    fixed_settings,
     make_trials,
     read_result,
+    result_settings,
     run_trial,
 )
 from vla_adapter_ros.training.experiments.ablation_variants import (
+    DEFAULT_GROUPS,
     GROUPS,
-    USUAL,
     Variant,
+    baseline_run,
     make_variants,
-    usual_run,
 )
 
 
 def run_all(
-    base: TrainConfig, variants: Sequence[Variant], judging: Judging, folder: Path,
+    base: TrainConfig, variants: Sequence[Variant], evaluation: Evaluation, folder: Path,
     seeds: int,
 ) -> dict[str, Result]:
-    """Train and judge what is not finished; return run → figures. Renews the report as it goes.
+    """Train and evaluate unfinished trials, updating the report; return run → figures.
 
-    A training that fails is reported as failed, tried again by the next call, and does not stop
-    the others.
+    A failed training is reported, retried by the next call, and does not stop the others.
     """
     from vla_adapter_ros.weights.files import write_json
 
     trials = make_trials(base, variants, seeds, folder)
-    settings = [fixed_settings(trial.plan, judging) for trial in trials]
+    settings = [result_settings(trial.config, evaluation) for trial in trials]
     found: dict[str, dict[int, Result]] = {}
     todo = []
     for trial, made in zip(trials, settings, strict=True):
         if (known := read_result(trial.folder / RESULT, made)) is not None:
-            found.setdefault(trial.variant.run, {})[trial.plan.seed] = known
+            found.setdefault(trial.variant.run, {})[trial.config.seed] = known
         else:
             todo.append((trial, made))
     began = time.monotonic()
     for number, (trial, made) in enumerate(todo):
         _announce(trial, len(trials), number, len(todo), began)
         try:
-            result = run_trial(trial.plan, judging)
+            result = run_trial(trial.config, evaluation)
             trial.folder.mkdir(parents=True, exist_ok=True)
             write_json(trial.folder / RESULT, {'settings': made, 'result': result})
         except VLAAdapterError as error:
             print(f'{trial.folder.name}: {error}', file=sys.stderr)
             result = {'error': str(error)}
-        except Exception as error:  # a night of other networks shall not be lost
+        except Exception as error:  # one failure must not lose the other trainings
             traceback.print_exc()
             result = {'error': f'{type(error).__name__}: {error}'}
-        found.setdefault(trial.variant.run, {})[trial.plan.seed] = result
-        write_report(base, variants, judging, folder, found, seeds)
-    return write_report(base, variants, judging, folder, found, seeds)
+        found.setdefault(trial.variant.run, {})[trial.config.seed] = result
+        write_report(base, variants, evaluation, folder, found, seeds)
+    return write_report(base, variants, evaluation, folder, found, seeds)
 
 
 def _announce(trial: Trial, total: int, number: int, left: int, began: float) -> None:
@@ -87,17 +86,17 @@ def _announce(trial: Trial, total: int, number: int, left: int, began: float) ->
 
 
 def write_report(
-    base: TrainConfig, variants: Sequence[Variant], judging: Judging, folder: Path,
+    base: TrainConfig, variants: Sequence[Variant], evaluation: Evaluation, folder: Path,
     found: Mapping[str, Mapping[int, Result]], seeds: int,
 ) -> dict[str, Result]:
     """Write report.md, report.json and, from two comparable variants on, report.png.
 
     Args:
-        base: what all share.
-        variants: the networks asked for.
-        judging: how they were judged.
+        base: the common recipe.
+        variants: the networks to compare.
+        evaluation: how they were evaluated.
         folder: of the report.
-        found: run → training seed → figures, of what is finished or failed.
+        found: run → training seed → figures of finished and failed trainings.
         seeds: trainings of each network.
 
     Returns:
@@ -115,15 +114,15 @@ def write_report(
         'encoders': 'grounded, the same for all' if base.start.grounded else 'from nothing',
         'training seeds': ', '.join(map(str, range(base.seed, base.seed + seeds))),
         'trainings finished': f'{finished} of {seeds * len(variants)}',
-        'judged on': f'{judging.episodes} episodes of each of {", ".join(judging.tasks)}, '
-                     f'seeds from {FIRST_SEED}',
+        'evaluated on': f'{evaluation.episodes} episodes each of {", ".join(evaluation.tasks)}, '
+                        f'seeds from {FIRST_SEED}',
     }  # fmt: skip
-    reference = usual_run(variants, base.model)
+    reference = baseline_run(variants, base.model)
     results = {run: combined(runs) for run, runs in found.items()}
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / 'report.md', markdown(budget, variants, results, reference))
     plot(variants, results, reference, folder / 'report.png')
-    names = {v.run: [list(place) for place in v.places] for v in variants}
+    names = {v.run: [list(place) for place in v.listed_in] for v in variants}
     write_json(
         folder / 'report.json',
         {'budget': budget, 'reference': reference, 'names': names, 'results': results},
@@ -141,8 +140,8 @@ def list_variants(base: TrainConfig, variants: Sequence[Variant]) -> str:
         # The vocabulary and the vectors' sizes come with the data; all variants share them.
         network = VLAAdapter.from_config(network_config(variant.model), device='meta')
         count = sum(parameter.numel() for parameter in network.parameters())
-        places = '; '.join(f'{group}: {name}' for group, name in variant.places)
-        lines.append(f'{variant.run:<28}{count:>12,}  {places}')
+        groups = '; '.join(f'{group}: {name}' for group, name in variant.listed_in)
+        lines.append(f'{variant.run:<28}{count:>12,}  {groups}')
     return '\n'.join(lines)
 
 
@@ -158,11 +157,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add('--out', type=Path, required=True, help='folder of the runs and of the report')
     add('--steps', type=int, help="steps of each variant (the recipe's)")
     add('--group', action='append', dest='groups', choices=list(GROUPS),
-        help=f'group to compare; may be given several times ({", ".join(USUAL)})')  # fmt: skip
+        help=f'group to compare; repeatable ({", ".join(DEFAULT_GROUPS)})')  # fmt: skip
     add('--only', action='append', metavar='RUN',
-        help='only this network (first column of --list); may be given several times')  # fmt: skip
-    add('--task', action='append', dest='tasks', help='simulated task to judge on; may be given '
-        'several times (reach)')  # fmt: skip
+        help='only this network (first column of --list); repeatable')  # fmt: skip
+    add('--task', action='append', dest='tasks',
+        help='simulated task to evaluate on; repeatable (reach)')  # fmt: skip
     add('--episodes', type=int, default=50, help='episodes of each task (50)')
     add('--training-seeds', type=int, default=1, help='trainings of each network, from the '
         "recipe's seed on (1)")  # fmt: skip
@@ -173,7 +172,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def chosen(variants: Sequence[Variant], only: Sequence[str] | None) -> list[Variant]:
-    """Return the variants asked for. Raises ConfigError for an unknown one."""
+    """Return the selected variants. Raises ConfigError for an unknown one."""
     runs = [variant.run for variant in variants]
     for name in only or ():
         if name not in runs:
@@ -181,16 +180,16 @@ def chosen(variants: Sequence[Variant], only: Sequence[str] | None) -> list[Vari
     return [variant for variant in variants if not only or variant.run in only]
 
 
-def check_judging(judging: Judging) -> None:
+def check_evaluation(evaluation: Evaluation) -> None:
     """Raise ConfigError for a task that does not exist, before hours of training."""
     from vla_adapter_ros.training.config import SimulationConfig
     from vla_adapter_ros.training.simulation_check import check_tasks
 
-    check_tasks(SimulationConfig(tasks=list(judging.tasks)))
-    if judging.episodes < 1 or not 1 <= judging.execute_steps <= 8:
+    check_tasks(SimulationConfig(tasks=list(evaluation.tasks)))
+    if evaluation.episodes < 1 or not 1 <= evaluation.execute_steps <= 8:
         raise ConfigError(
-            f'--episodes {judging.episodes}, --execute-steps {judging.execute_steps}: expected '
-            'at least 1 episode and 1 to 8 steps'
+            f'--episodes {evaluation.episodes}, --execute-steps {evaluation.execute_steps}: '
+            'expected at least 1 episode and 1 to 8 steps'
         )
 
 
@@ -200,17 +199,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     more = [] if options.steps is None else [f'steps={options.steps}']
     try:
         base = load_config(options.config, [*options.overrides, *more])
-        variants = chosen(make_variants(base.model, options.groups or USUAL), options.only)
+        variants = make_variants(base.model, options.groups or DEFAULT_GROUPS)
+        variants = chosen(variants, options.only)
         if options.list:
             print(list_variants(base, variants))
             return 0
-        judging = Judging(
+        evaluation = Evaluation(
             tuple(options.tasks or ('reach',)), options.episodes, options.execute_steps
         )
-        check_judging(judging)
+        check_evaluation(evaluation)
         if options.training_seeds < 1:
             raise ConfigError(f'--training-seeds {options.training_seeds}: expected at least 1')
-        results = run_all(base, variants, judging, options.out, options.training_seeds)
+        results = run_all(base, variants, evaluation, options.out, options.training_seeds)
     except VLAAdapterError as error:
         print(f'error: {error}', file=sys.stderr)
         return 1

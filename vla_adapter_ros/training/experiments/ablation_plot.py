@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""The ablation as a picture: success of each variant with its interval, one panel a comparison."""
+"""Plot of an ablation: success rate and interval of each variant, one panel per comparison."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vla_adapter_ros.training.experiments.ablation_report import (
 )
 from vla_adapter_ros.training.experiments.ablation_variants import GROUPS, Variant
 
-_USUAL, _OTHER = '#c2571a', '#4c72b0'
+_BASELINE, _OTHER = '#c2571a', '#4c72b0'
 
 
 def bars(
@@ -32,8 +32,8 @@ def bars(
 def plot(
     variants: Sequence[Variant], results: Mapping[str, Result], reference: str | None, path: Path
 ) -> bool:
-    """Draw the finished comparisons; return False if there is none of two variants or more."""
-    groups = dict.fromkeys(group for v in variants for group, _ in v.places)
+    """Draw comparisons with two or more finished variants; return False if there are none."""
+    groups = dict.fromkeys(group for v in variants for group, _ in v.listed_in)
     panels = {group: bars(group, variants, results) for group in groups}
     panels = {group: found for group, found in panels.items() if len(found) > 1}
     if not panels:
@@ -54,7 +54,7 @@ def plot(
             error = [[100 * (rate.value - low)], [100 * (high - rate.value)]]
             axis.barh(
                 row, 100 * rate.value, xerr=error, capsize=3,
-                color=_USUAL if run == reference else _OTHER,
+                color=_BASELINE if run == reference else _OTHER,
             )  # fmt: skip
             if len(rates := seed_rates(results[run])) > 1:
                 axis.plot([100 * r.value for r in rates], [row] * len(rates), 'ko', markersize=3)

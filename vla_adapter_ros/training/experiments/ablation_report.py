@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""What an ablation says: one table a group, with intervals and a test against the reference."""
+"""Ablation report: one table per group, with intervals and a test against the reference."""
 
 from __future__ import annotations
 
@@ -15,13 +15,12 @@ Result = Mapping[str, Any]
 
 READING = """\
 How to read this. Every network was trained on the same data, for the same number of
-steps, with the same order of samples, and judged on the same episodes. Brackets are 95 % Wilson
-intervals of the episodes; they do not contain the luck of the training seed, which "by training
+steps, with the same order of samples, and evaluated on the same episodes. Brackets are 95 % Wilson
+intervals over the episodes; they exclude the variation between training seeds, which "by training
 seed" shows where there are several. "p" is the two-sided exact sign test of the episodes that this
 network and the reference (marked *), trained from the same seed, did not both solve or both fail.
-It knows nothing of other training seeds, and with many rows some fall below 0.05 by chance. A
-small budget favours what learns fast, and says nothing about pre-trained backbones of the paper's
-size.
+It ignores other training seeds, and with many rows some fall below 0.05 by chance. A small budget
+favours networks that learn fast, and says nothing about pre-trained backbones of the paper's size.
 """
 
 
@@ -37,8 +36,8 @@ def sign_test(first: Sequence[bool], second: Sequence[bool]) -> float:
 def combined(runs: Mapping[int, Result]) -> dict[str, Any]:
     """Return one network's result over its trainings (training seed → result).
 
-    The episodes of all are put together and bear their training seed; figures are averaged. If a
-    training failed, the result is its error.
+    Episodes of all trainings are pooled, labelled with their training seed; figures are averaged.
+    If a training failed, the result is its error.
     """
     for seed, result in runs.items():
         if 'error' in result:
@@ -84,7 +83,7 @@ def against(result: Result, reference: Result | None) -> str:
 
 def group_runs(group: str, variants: Sequence[Variant]) -> dict[str, str]:
     """Return name → run of the variants that a group has among these, in the group's order."""
-    runs = {name: v.run for v in variants for g, name in v.places if g == group}
+    runs = {name: v.run for v in variants for g, name in v.listed_in if g == group}
     return {name: runs[name] for name in GROUPS[group][1] if name in runs}
 
 
@@ -129,7 +128,7 @@ def _figures(
         '-' if error is None else f'{error:.4f}',
         *map(str, by_task),
         *together,
-        str(Rate.of(outcomes(result, 'listened').values())),
+        str(Rate.of(outcomes(result, 'followed_instruction').values())),
         against(result, reference if reference and 'error' not in reference else None),
     ]
 
@@ -138,8 +137,8 @@ def markdown(
     budget: Mapping[str, Any], variants: Sequence[Variant], results: Mapping[str, Result],
     reference: str | None,
 ) -> str:
-    """Return the whole report."""
-    groups = list(dict.fromkeys(group for v in variants for group, _ in v.places))
+    """Return the complete report."""
+    groups = list(dict.fromkeys(group for v in variants for group, _ in v.listed_in))
     shared = [f'* {name}: {value}' for name, value in budget.items()]
     lines = ['# Ablation', '', *shared, '', READING]
     for group in groups:

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""One training of an ablation: a network, a training seed, its folder, its judgement."""
+"""One training of an ablation: a network, a training seed, its folder, its evaluation."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ RESULT = 'result.json'
 
 
 @dataclass(frozen=True)
-class Judging:
-    """How a trained network is judged.
+class Evaluation:
+    """How a trained network is evaluated.
 
     Attributes:
         tasks: names of simulated tasks.
@@ -39,16 +39,16 @@ class Trial:
 
     Attributes:
         variant: the network.
-        plan: its run; the folder says network and seed.
+        config: its run; the folder names network and seed.
     """
 
     variant: Variant
-    plan: TrainConfig
+    config: TrainConfig
 
     @property
     def folder(self) -> Path:
         """Folder of the run and its result."""
-        return Path(self.plan.output_dir)
+        return Path(self.config.output_dir)
 
 
 def make_trials(
@@ -79,8 +79,8 @@ def trial_config(base: TrainConfig, variant: Variant, seed: int, folder: Path) -
     )  # fmt: skip
 
 
-def run_trial(config: TrainConfig, judging: Judging) -> dict[str, Any]:
-    """Train and judge one network; return its figures as JSON data.
+def run_trial(config: TrainConfig, evaluation: Evaluation) -> dict[str, Any]:
+    """Train and evaluate one network; return its figures as JSON data.
 
     Raises:
         VLAAdapterError: it cannot be trained, e.g. it diverged.
@@ -88,7 +88,7 @@ def run_trial(config: TrainConfig, judging: Judging) -> dict[str, Any]:
     from vla_adapter_ros.training.train import run
 
     checkpoint = run(config)
-    episodes = judge(checkpoint, judging, config.speed.device)
+    episodes = evaluate_checkpoint(checkpoint, evaluation, config.compute.device)
     return {
         'checkpoint': checkpoint.name,
         'parameters': count_parameters(checkpoint),
@@ -97,15 +97,17 @@ def run_trial(config: TrainConfig, judging: Judging) -> dict[str, Any]:
     }
 
 
-def judge(checkpoint: Path, judging: Judging, device: str) -> list[dict[str, Any]]:
+def evaluate_checkpoint(
+    checkpoint: Path, evaluation: Evaluation, device: str
+) -> list[dict[str, Any]]:
     """Return the episodes of a checkpoint; the same ones for every network."""
     from vla_adapter_ros.evaluation.simulate import evaluate
-    from vla_adapter_ros.training.simulation_check import judgement
+    from vla_adapter_ros.training.simulation_check import evaluation_jobs
 
-    settings, jobs = judgement(
-        checkpoint, judging.tasks, judging.episodes, judging.execute_steps, device
+    settings, jobs = evaluation_jobs(
+        checkpoint, evaluation.tasks, evaluation.episodes, evaluation.execute_steps, device
     )
-    results = evaluate(settings, jobs, 1, 0, None, f'judging {checkpoint.parent.parent.name}')
+    results = evaluate(settings, jobs, 1, 0, None, f'evaluating {checkpoint.parent.parent.name}')
     return [result.to_dict() for result in results]
 
 
@@ -131,19 +133,19 @@ def training_figures(folder: Path) -> dict[str, Any]:
     }
 
 
-def fixed_settings(config: TrainConfig, judging: Judging) -> dict[str, Any]:
-    """Return what a finished result must have been made with to be kept."""
-    from vla_adapter_ros.training.train import fixed_part
+def result_settings(config: TrainConfig, evaluation: Evaluation) -> dict[str, Any]:
+    """Return the settings that a finished result must share to be kept."""
+    from vla_adapter_ros.training.train import settings_that_affect_learning
 
-    settings = {'training': fixed_part(to_dict(config)), 'judging': asdict(judging)}
-    return json.loads(json.dumps(settings))
+    training = settings_that_affect_learning(to_dict(config))
+    return json.loads(json.dumps({'training': training, 'evaluation': asdict(evaluation)}))
 
 
 def read_result(path: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return a finished result made with the same settings, or None.
 
     Raises:
-        ConfigError: the folder holds a variant trained otherwise; the message names the setting.
+        ConfigError: the folder holds a variant trained with other settings; names the first.
     """
     from vla_adapter_ros.training.train import differences
 
@@ -153,9 +155,9 @@ def read_result(path: Path, settings: Mapping[str, Any]) -> dict[str, Any] | Non
         found = json.loads(path.read_text())
         before, result = found['settings'], found['result']
     except (ValueError, KeyError) as error:
-        raise ConfigError(f'{path}: damaged; remove it to judge this variant again') from error
+        raise ConfigError(f'{path}: damaged; remove it to evaluate this variant again') from error
     other = differences(before['training'], settings['training'])
     if other:
         raise ConfigError(f'{path.parent}: {other[0]}; use another --out')
-    # Judged on other episodes: the training is kept, the judging is not.
-    return result if before['judging'] == settings['judging'] else None
+    # Other episodes: the training is kept, the evaluation is not.
+    return result if before['evaluation'] == settings['evaluation'] else None

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""What the paper compares, as changes to a recipe's `model` entry; nothing else differs."""
+"""The paper's comparisons as changes to a recipe's `model` entry; nothing else differs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def _policy(**changes: Any) -> Changes:
     return {'policy': changes}
 
 
-# Where each comparison stands in the paper, and its variants.
+# Reference in the paper and variants of each comparison.
 GROUPS: dict[str, tuple[str, dict[str, Changes]]] = {
     'conditions': (
         'What the policy reads (Table 2): raw features, ActionQuery features, both',
@@ -59,7 +59,7 @@ GROUPS: dict[str, tuple[str, dict[str, Changes]]] = {
         },
     ),
 }
-USUAL = ('conditions', 'layers', 'policies', 'queries', 'injection')
+DEFAULT_GROUPS = ('conditions', 'layers', 'policies', 'queries', 'injection')
 
 
 @dataclass(frozen=True)
@@ -68,12 +68,12 @@ class Variant:
 
     Attributes:
         run: name of its folder.
-        places: (group, name) pairs; a network that several groups contain is trained once.
+        listed_in: (group, name) pairs; a network that several groups contain is trained once.
         model: the recipe's `model` entry.
     """
 
     run: str
-    places: tuple[tuple[str, str], ...]
+    listed_in: tuple[tuple[str, str], ...]
     model: Changes
 
 
@@ -93,12 +93,12 @@ def make_variants(recipe: Mapping[str, Any], groups: Sequence[str]) -> list[Vari
             raise ConfigError(f'groups: got {group!r}, expected some of {list(GROUPS)}')
         for name, changes in GROUPS[group][1].items():
             model = merged(recipe, changes)
-            # A network is what it is built from, whatever the entry looks like.
+            # Networks are equal if they are built from the same configuration.
             key = json.dumps(network_config(model).to_dict(), sort_keys=True)
             place = (group, name)
             if key in found:
                 known = found[key]
-                found[key] = Variant(known.run, (*known.places, place), known.model)
+                found[key] = Variant(known.run, (*known.listed_in, place), known.model)
             else:
                 run = f'{group}-{name}'.replace(', ', '-').replace(' ', '_')
                 found[key] = Variant(run, (place,), model)
@@ -115,7 +115,7 @@ def merged(recipe: Mapping[str, Any], changes: Changes) -> Changes:
     return model
 
 
-def usual_run(variants: Sequence[Variant], recipe: Mapping[str, Any]) -> str | None:
+def baseline_run(variants: Sequence[Variant], recipe: Mapping[str, Any]) -> str | None:
     """Return the run of the recipe's own network among the variants, or None."""
     own = network_config(recipe)
     return next((v.run for v in variants if network_config(v.model) == own), None)

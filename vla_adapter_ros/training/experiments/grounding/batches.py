@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Pictures with instructions and points (`scenes.py`) as inputs of a network."""
+"""Images with instructions and points (`scenes.py`) as inputs of a network."""
 
 from __future__ import annotations
 
@@ -12,58 +12,58 @@ from vla_adapter_ros.processing.augment import normalise_pixels
 from vla_adapter_ros.processing.pipeline import ProcessingConfig, padded_prompts
 from vla_adapter_ros.processing.prompt import build_prompt, clean_instruction
 from vla_adapter_ros.processing.tokenizer import Tokenizer
-from vla_adapter_ros.training.experiments.grounding.scenes import GroundScenes
+from vla_adapter_ros.training.experiments.grounding.scenes import GroundingScenes
 from vla_adapter_ros.training.trainer import Batch
 
-HELD_OUT = 0.04  # share of the pictures: the last ones, whole episodes
+HELD_OUT = 0.04  # fraction of the images: the last ones, complete episodes
 
 
 class SceneBatches:
-    """Makes batches of pictures, one instruction each.
+    """Makes batches of images, one instruction each.
 
     Args:
-        scenes: the pictures.
+        scenes: the images.
         tokenizer: of the network.
-        processing: how its images and prompts are made.
+        processing: its image and prompt settings.
 
     Attributes:
-        training: the number of pictures to learn from; those after them are held out.
+        training: number of training images; the rest is held out.
     """
 
     def __init__(
-        self, scenes: GroundScenes, tokenizer: Tokenizer, processing: ProcessingConfig
+        self, scenes: GroundingScenes, tokenizer: Tokenizer, processing: ProcessingConfig
     ) -> None:
         self.scenes, self.tokenizer, self._processing = scenes, tokenizer, processing
         self.training = len(scenes.images) - max(1, round(HELD_OUT * len(scenes.images)))
 
     def make(
-        self, pictures: np.ndarray, which: Sequence[int] | np.ndarray, device: torch.device
+        self, rows: np.ndarray, which: Sequence[int] | np.ndarray, device: torch.device
     ) -> Batch:
-        """Return what `grounding.scene_scores` takes, and `points` (B, n, P, 3).
+        """Return the inputs of `loss.scene_scores`, and `points` (B, n, P, 3).
 
         Args:
-            pictures: (B,) numbers of pictures.
-            which: (B,) of each picture's instructions the one to use.
+            rows: (B,) indices of images.
+            which: (B,) index of the instruction of each image.
             device: of the tensors.
         """
         scenes = self.scenes
-        texts = [scenes.instructions[p][w] for p, w in zip(pictures, which, strict=True)]
+        texts = [scenes.instructions[p][w] for p, w in zip(rows, which, strict=True)]
         ids, mask = padded_prompts([self._prompt(t) for t in texts], self.tokenizer.pad_id)
-        images = torch.from_numpy(scenes.images[pictures]).to(device)
+        images = torch.from_numpy(scenes.images[rows]).to(device)
         flat = images.flatten(0, 1).permute(0, 3, 1, 2)
         pixels = normalise_pixels(flat, self._processing.images)
         return {
-            'pixel_values': pixels.reshape(len(pictures), -1, *pixels.shape[2:]),
+            'pixel_values': pixels.reshape(len(rows), -1, *pixels.shape[2:]),
             'input_ids': ids.to(device),
             'attention_mask': mask.to(device),
-            'points': torch.from_numpy(scenes.points[pictures, which]).to(device),
+            'points': torch.from_numpy(scenes.points[rows, which]).to(device),
         }
 
     def draw(self, count: int, device: torch.device) -> Batch:
-        """Return a batch of training pictures, drawn with torch's generator."""
-        pictures = torch.randint(self.training, (count,)).numpy()
+        """Return a batch of training images, drawn with torch's generator."""
+        rows = torch.randint(self.training, (count,)).numpy()
         which = torch.randint(self.scenes.points.shape[1], (count,)).numpy()
-        return self.make(pictures, which, device)
+        return self.make(rows, which, device)
 
     def _prompt(self, text: str) -> list[int]:
         prompt = build_prompt(clean_instruction(text), self._processing.prompt_format)

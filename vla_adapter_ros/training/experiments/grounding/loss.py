@@ -1,12 +1,12 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Teaches small towers where the things are that an instruction names.
+"""Grounding loss: small towers learn to locate the objects that an instruction names.
 
-The paper's towers and language model come pre-trained on pictures and words. A network from
-nothing has to find out from demonstrations alone which object a sentence is about, and a wrong
-arm movement says little about that: our tiny networks needed thousands of steps, or did not get
-there. Told where the named things are, they learn it in minutes. The loss reads the
-scores of the keypoint maps (`model/small/stem.py`): the first map of each tower is to peak at the
-object to act on, the second where that is to go.
+The paper's towers and language model come pre-trained on images and words. A network
+trained from scratch would have to infer from demonstrations alone which object a sentence refers
+to, and wrong arm movements carry little information about that: our tiny networks needed thousands
+of steps, or failed. With the positions as targets they learn it in minutes. The loss reads the
+scores of the keypoint maps (`model/small/stem.py`): the first map of each tower should peak at the
+object to act on, the second at its destination.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def check_keypoints(model: VLAAdapter, points: int) -> None:
 
 @contextlib.contextmanager
 def keypoint_scores(model: VLAAdapter) -> Iterator[list[Tensor]]:
-    """Give a list that receives each tower's scores (B·n, keypoints, h, w) in every forward."""
+    """Yield a list that receives each tower's scores (B·n, keypoints, h, w) in every forward."""
     caught: list[Tensor] = []
     handles = [
         tower.keypoint.maps.register_forward_hook(lambda _, __, scores: caught.append(scores))
@@ -57,23 +57,24 @@ def keypoint_scores(model: VLAAdapter) -> Iterator[list[Tensor]]:
 def point_mass(points: Tensor, height: int, width: int) -> Tensor:
     """Return maps (…, height, width) of sum one whose centre of mass is the point (…, 2).
 
-    Points are shares of width and height. The mass lies on the four cells around the point, so
-    that the position a map gives is finer than its cells.
+    Points are fractions of width and height. The mass lies on the four cells around the point, so
+    that the position of a map is finer than its cells.
     """
 
-    def along(share: Tensor, cells: int) -> Tensor:
-        place = (share * cells - 0.5).clamp(0, cells - 1)
-        return (1 - (place[..., None] - torch.arange(cells, device=share.device)).abs()).clamp(0)
+    def along(fraction: Tensor, cells: int) -> Tensor:
+        place = (fraction * cells - 0.5).clamp(0, cells - 1)
+        centres = torch.arange(cells, device=place.device)
+        return (1 - (place[..., None] - centres).abs()).clamp(0)
 
     return along(points[..., 1], height)[..., :, None] * along(points[..., 0], width)[..., None, :]
 
 
 def grounding_loss(scores: list[Tensor], points: Tensor) -> Tensor:
-    """Return the mean cross-entropy of the first maps with the points that are in sight.
+    """Return the mean cross-entropy of the first maps with the visible points.
 
     Args:
         scores: of each tower (B·n, keypoints, h, w).
-        points: (B, n, P, 3) share of width, share of height, 1 if in sight.
+        points: (B, n, P, 3) fraction of width, fraction of height, 1 if visible.
     """
     places, seen = points[..., :2].flatten(0, 1), points[..., 2].flatten(0, 1)
     losses = []
@@ -86,7 +87,7 @@ def grounding_loss(scores: list[Tensor], points: Tensor) -> Tensor:
 
 
 def scene_scores(model: VLAAdapter, batch: dict[str, Any]) -> list[Tensor]:
-    """Return each tower's scores for a batch of `scene_batches.py`; only the towers run."""
+    """Return each tower's scores for a batch of `batches.py`; only the towers run."""
     model.check_pixels(batch['pixel_values'])
     with keypoint_scores(model) as scores:
         embedded = model.decoder.embed_tokens(batch['input_ids'])
@@ -94,8 +95,8 @@ def scene_scores(model: VLAAdapter, batch: dict[str, Any]) -> list[Tensor]:
     return scores
 
 
-def found(scores: list[Tensor], points: Tensor, distance: float = 0.06) -> Tensor:
-    """Return (B, n, P): 1 where the peak of the towers' mean is at the point, NaN if unseen."""
+def point_accuracy(scores: list[Tensor], points: Tensor, distance: float = 0.06) -> Tensor:
+    """Return (B, n, P): 1 where the peak of the towers' mean is at the point, NaN if hidden."""
     mean = torch.stack(scores).mean(0)
     height, width = mean.shape[-2:]
     peak = mean[:, : points.shape[2]].flatten(2).argmax(-1).unflatten(0, points.shape[:2])
@@ -104,7 +105,7 @@ def found(scores: list[Tensor], points: Tensor, distance: float = 0.06) -> Tenso
     return torch.where(points[..., 2] > 0, (off < distance).float(), torch.nan)
 
 
-def grounded_part(model: VLAAdapter) -> dict[str, Tensor]:
+def grounded_tensors(model: VLAAdapter) -> dict[str, Tensor]:
     """Return towers and word embeddings by name; they share memory with the network."""
     return {
         name: value
@@ -116,7 +117,7 @@ def grounded_part(model: VLAAdapter) -> dict[str, Tensor]:
 def save_grounded(model: VLAAdapter, folder: Path) -> None:
     """Write towers and word embeddings; `start.grounded` of training reads them."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_safetensors(folder / WEIGHTS, grounded_part(model), {})
+    save_safetensors(folder / WEIGHTS, grounded_tensors(model), {})
 
 
 @torch.no_grad()
@@ -128,8 +129,9 @@ def load_grounded(model: VLAAdapter, folder: str | Path) -> None:
     """
     path = Path(folder) / WEIGHTS
     if not path.is_file():
-        raise CheckpointError(f'start.grounded: {path}: no such file; training.ground makes it')
-    stored, mine = open_safetensors(path), grounded_part(model)
+        raise CheckpointError(f'start.grounded: {path}: no such file; make it with '
+                              'experiments.grounding.pretrain')
+    stored, mine = open_safetensors(path), grounded_tensors(model)
     check_names(
         {name: tuple(value.shape) for name, value in mine.items()},
         {name: lazy.shape for name, lazy in stored.items()},

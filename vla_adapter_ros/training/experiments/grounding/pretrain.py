@@ -1,13 +1,13 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Teach the encoders of a small network to find what an instruction names.
+"""Train the encoders of a small network to find what an instruction names.
 
 python -m vla_adapter_ros.training.experiments.grounding.render_scenes datasets/scenes
 python -m vla_adapter_ros.training.experiments.grounding.pretrain --config tiny_sim \
         --scenes datasets/scenes --out runs/g
 python -m vla_adapter_ros.training.train --config tiny_sim start.grounded=runs/g …
 
-What the pre-trained vision-language model is to the paper's network, this is to one that begins
-from nothing; `loss.py` says why.
+This replaces the pre-trained vision-language model for a network trained from scratch; `loss.py`
+explains why it is needed.
 """
 
 from __future__ import annotations
@@ -33,31 +33,31 @@ from vla_adapter_ros.training.config import ScheduleConfig, TrainConfig, load_co
 from vla_adapter_ros.training.experiments.grounding.batches import SceneBatches
 from vla_adapter_ros.training.experiments.grounding.loss import (
     check_keypoints,
-    found,
     grounding_loss,
+    point_accuracy,
     save_grounded,
     scene_scores,
 )
-from vla_adapter_ros.training.experiments.grounding.scenes import GroundScenes, load_scenes
+from vla_adapter_ros.training.experiments.grounding.scenes import GroundingScenes, load_scenes
 from vla_adapter_ros.training.model_setup import network_config
 from vla_adapter_ros.training.progress import ProgressBar
 from vla_adapter_ros.training.run_folder import RunFolder
 from vla_adapter_ros.training.schedule import rate_factor
 from vla_adapter_ros.weights.files import write_text
 
-JUDGED = 100  # pictures at a time
+EVALUATION_BATCH = 100  # images at a time
 METRICS, STATE = 'grounding.jsonl', 'grounding_state.pt'
 
 
 @dataclass(frozen=True)
-class GroundSettings:
-    """How to ground; the network, the seed and the threads are the recipe's.
+class GroundingSettings:
+    """Settings of the pre-training; network, seed and threads come from the recipe.
 
     Attributes:
         steps: optimiser steps.
-        batch_size: pictures in a step, one instruction each.
+        batch_size: images in a step, one instruction each.
         lr: peak learning rate.
-        every: steps between two judgements, at which the state is saved.
+        every: steps between two evaluations, at which the state is saved.
     """
 
     steps: int = 3000
@@ -67,11 +67,11 @@ class GroundSettings:
 
 
 class Grounder:
-    """Trains the encoders and word embeddings of a network on pictures with points.
+    """Trains the encoders and word embeddings of a network on images with points.
 
     Args:
         config: the recipe; its network and seed are used.
-        scenes: the pictures.
+        scenes: the images.
         settings: how to train.
 
     Raises:
@@ -80,7 +80,7 @@ class Grounder:
     """
 
     def __init__(
-        self, config: TrainConfig, scenes: GroundScenes, settings: GroundSettings
+        self, config: TrainConfig, scenes: GroundingScenes, settings: GroundingSettings
     ) -> None:
         self.settings, self._seed = settings, config.seed
         texts = {text for group in scenes.instructions for text in group}
@@ -99,9 +99,9 @@ class Grounder:
         ]
         self.optimizer = torch.optim.AdamW(self.parameters, lr=settings.lr, fused=True)
 
-    def scores(self, pictures: np.ndarray, which: np.ndarray) -> tuple[list[Tensor], Tensor]:
-        """Return the towers' scores and the points (B, n, P, 3) of pictures, one text each."""
-        batch = self.batches.make(pictures, which, torch.device('cpu'))
+    def scores(self, rows: np.ndarray, which: np.ndarray) -> tuple[list[Tensor], Tensor]:
+        """Return the towers' scores and the points (B, n, P, 3) of images, one text each."""
+        batch = self.batches.make(rows, which, torch.device('cpu'))
         return scene_scores(self.model, batch), batch['points']
 
     def train(self, first: int = 0) -> Iterator[tuple[int, float]]:
@@ -110,12 +110,12 @@ class Grounder:
         count, texts = self.batches.training, self.batches.scenes.points.shape[1]
         self.model.train()
         for step in range(first, settings.steps):
-            # What is drawn is a function of the step: a resumed run repeats it.
+            # The samples are a function of the step: a resumed run repeats them.
             rng = np.random.default_rng((self._seed, step))
             rate = settings.lr * rate_factor(step, settings.steps, plan)
             self.optimizer.param_groups[0]['lr'] = rate
-            pictures = rng.integers(0, count, settings.batch_size)
-            loss = grounding_loss(*self.scores(pictures, rng.integers(0, texts, len(pictures))))
+            rows = rng.integers(0, count, settings.batch_size)
+            loss = grounding_loss(*self.scores(rows, rng.integers(0, texts, len(rows))))
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(self.parameters, 1.0)
@@ -123,38 +123,40 @@ class Grounder:
             yield step + 1, float(loss.detach())
 
     @torch.no_grad()
-    def judge(self) -> dict[str, float]:
-        """Return loss and share of points found on the pictures held out."""
+    def evaluate(self) -> dict[str, float]:
+        """Return loss and point accuracy on the held-out images."""
         self.model.eval()
         scenes = self.batches.scenes
         total, texts = len(scenes.images), scenes.points.shape[1]
         losses, right = [], []
-        for first in range(self.batches.training, total, JUDGED):
-            pictures = np.arange(first, min(total, first + JUDGED))
-            scores, points = self.scores(pictures, pictures % texts)
+        for first in range(self.batches.training, total, EVALUATION_BATCH):
+            rows = np.arange(first, min(total, first + EVALUATION_BATCH))
+            scores, points = self.scores(rows, rows % texts)
             losses.append(float(grounding_loss(scores, points)))
-            right.append(found(scores, points))
+            right.append(point_accuracy(scores, points))
         self.model.train()
-        shares = torch.nanmean(torch.cat(right), dim=(0, 1)).tolist()
+        accuracy = torch.nanmean(torch.cat(right), dim=(0, 1)).tolist()
         names = ('object_found', 'goal_found')
-        return {'held_out_loss': float(np.mean(losses)), **dict(zip(names, shares, strict=True))}
+        return {'held_out_loss': float(np.mean(losses)), **dict(zip(names, accuracy, strict=True))}
 
 
-def ground(config: TrainConfig, scenes: GroundScenes, out: Path, settings: GroundSettings) -> None:
+def ground(
+    config: TrainConfig, scenes: GroundingScenes, out: Path, settings: GroundingSettings
+) -> None:
     """Ground the encoders of a recipe and write them with tokenizer and log.
 
-    An interrupted run is carried on by the same call.
+    The same call resumes an interrupted run.
 
     Raises:
         VLAAdapterError: the recipe does not fit, or `out` holds another grounding.
     """
-    if config.speed.threads:
-        torch.set_num_threads(config.speed.threads)
+    if config.compute.threads:
+        torch.set_num_threads(config.compute.threads)
     if (out / METRICS).is_file():
         raise ConfigError(f'--out {out}: holds a finished grounding; choose another folder')
     grounder = Grounder(config, scenes, settings)
     folder = RunFolder(out, keep_last=1)
-    fixed = {'model': config.model, 'seed': config.seed, 'pictures': len(scenes.images)}
+    fixed = {'model': config.model, 'seed': config.seed, 'images': len(scenes.images)}
     fixed |= asdict(settings)
     first, lines = _resume(grounder, folder.last(), fixed)
     losses: list[float] = []
@@ -163,7 +165,7 @@ def ground(config: TrainConfig, scenes: GroundScenes, out: Path, settings: Groun
             losses.append(loss)
             bar.advance()
             if step % settings.every == 0 or step == settings.steps:
-                figures = {'step': step, 'loss': float(np.mean(losses)), **grounder.judge()}
+                figures = {'step': step, 'loss': float(np.mean(losses)), **grounder.evaluate()}
                 lines.append(figures)
                 bar.show(figures['loss'], len(losses) * settings.batch_size / bar.lap())
                 print('  '.join(f'{k} {v:.4g}' for k, v in figures.items()), file=sys.stderr)
@@ -176,7 +178,7 @@ def ground(config: TrainConfig, scenes: GroundScenes, out: Path, settings: Groun
                 folder.save(step, lambda place, state=state: torch.save(state, place / STATE))
     save_grounded(grounder.model, out)
     grounder.batches.tokenizer.save(out)
-    # Last, as it tells that the rest is there.
+    # Last: its presence marks a finished run.
     write_text(out / METRICS, ''.join(json.dumps(line) + '\n' for line in lines))
     shutil.rmtree(folder.checkpoints)
 
@@ -201,7 +203,7 @@ def _resume(
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
-    defaults = GroundSettings()
+    defaults = GroundingSettings()
     parser = argparse.ArgumentParser(
         prog='python -m vla_adapter_ros.training.experiments.grounding.pretrain',
         description=__doc__,
@@ -209,11 +211,11 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     add = parser.add_argument
     add('--config', default='tiny_sim', help='recipe whose network is grounded (tiny_sim)')
-    add('--scenes', type=Path, required=True, help='folder of simulation.ground_scenes')
+    add('--scenes', type=Path, required=True, help='folder of render_scenes')
     add('--out', type=Path, required=True, help='folder for encoders, tokenizer and log')
     add('--steps', type=int, default=defaults.steps, help=f'steps ({defaults.steps})')
     add('--batch-size', type=int, default=defaults.batch_size,
-        help=f'pictures in a step ({defaults.batch_size})')  # fmt: skip
+        help=f'images in a step ({defaults.batch_size})')  # fmt: skip
     add('--lr', type=float, default=defaults.lr, help=f'peak learning rate ({defaults.lr:g})')
     add('overrides', nargs='*', metavar='key=value', help='settings of the recipe')
     return parser.parse_args(arguments)
@@ -222,7 +224,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
     options: Any = parse(arguments)
-    settings = GroundSettings(options.steps, options.batch_size, options.lr)
+    settings = GroundingSettings(options.steps, options.batch_size, options.lr)
     try:
         config = load_config(options.config, options.overrides)
         ground(config, load_scenes(options.scenes), options.out, settings)

@@ -1,9 +1,9 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Pictures of the table, each with several instructions and where in it their things are.
+"""Images of the table, each with several instructions and the positions of the named objects.
 
-    python -m vla_adapter_ros.training.experiments.grounding.render_scenes OUT --pictures 16000
+    python -m vla_adapter_ros.training.experiments.grounding.render_scenes OUT --images 16000
 
-What a small network learns to look with before it learns to act: see `pretrain.py`.
+Training data of `pretrain.py`.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from vla_adapter_ros.simulation.layout import PLATE_NAME
 from vla_adapter_ros.simulation.session import TaskSession
 from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, TaskOptions, make_task
 from vla_adapter_ros.training.experiments.grounding.scenes import (
-    GroundScenes,
+    GroundingScenes,
     save_shard,
     shard_path,
 )
@@ -56,19 +56,19 @@ from vla_adapter_ros.weights.files import write_json
 DEFAULT_ROBOT = 'alicia_d_sim'
 # Apart from the seeds of evaluation (from 0) and of demonstrations (from 1,000,000).
 FIRST_SEED = 5_000_000
-# Of each episode of the expert this many pictures, at random times, so that the arm is where it
-# is at work and things are held and half done as well.
-PICTURES_OF_EPISODE = 4
-# Each picture comes with its episode's instruction and with others.
+# Images per episode of the expert, at random times, so that they include the arm at work and
+# objects held or half placed.
+SAMPLES_PER_EPISODE = 4
+# Instructions per image: the episode's own and others.
 INSTRUCTIONS = 4
-PICTURES_OF_SHARD = 400
+SAMPLES_PER_SHARD = 400
 OPTIONS = TaskOptions(start_spread=0.06, closed_start=0.1)
 DESCRIPTION = 'scenes.json'
 
 
 @dataclass(frozen=True)
 class SceneJob:
-    """What every worker needs to know."""
+    """Settings of every worker."""
 
     output: str
     robot: str
@@ -78,7 +78,7 @@ class SceneJob:
 
 
 def any_goal(state: SceneState, rng: np.random.Generator) -> Goal:
-    """Return something that can be asked of a scene with objects of any shape."""
+    """Return a random goal for a scene with objects of any shape."""
     movable = [name for name in state.objects if name != PLATE_NAME]
     target, other = (movable[int(i)] for i in rng.permutation(len(movable))[:2])
     choices: list[Goal] = [Reach(target)]
@@ -91,8 +91,8 @@ def any_goal(state: SceneState, rng: np.random.Generator) -> Goal:
     return choices[int(rng.integers(len(choices)))]
 
 
-class Photographer:
-    """Makes pictures in one process."""
+class SceneSampler:
+    """Samples images in one process."""
 
     def __init__(self, job: SceneJob) -> None:
         self._job = job
@@ -102,12 +102,12 @@ class Photographer:
         self._expert = ExpertPolicy(self._simulation.object_poses)
 
     def shard(self, number: int) -> int:
-        """Make one shard and return its number of pictures; it appears at once, complete."""
-        episodes = PICTURES_OF_SHARD // PICTURES_OF_EPISODE
+        """Make one shard and return its number of images; it appears only once complete."""
+        episodes = SAMPLES_PER_SHARD // SAMPLES_PER_EPISODE
         first = self._job.first_seed + number * episodes
         made = [part for i in range(episodes) for part in self.episode(first + i)]
         images, points, texts = zip(*made, strict=True)
-        scenes = GroundScenes(np.stack(images), np.stack(points), texts)
+        scenes = GroundingScenes(np.stack(images), np.stack(points), texts)
         save_shard(Path(self._job.output), number, scenes)
         return len(made)
 
@@ -120,13 +120,13 @@ class Photographer:
         session.reset(seed)
         self._expert.reset()
         # The expert needs about half of the time limit.
-        moments = {0, *rng.integers(1, task.horizon // 2, PICTURES_OF_EPISODE - 1).tolist()}
+        moments = {0, *rng.integers(1, task.horizon // 2, SAMPLES_PER_EPISODE - 1).tolist()}
         for step in range(max(moments) + 1):
             if step in moments:
-                yield self._picture(session, rng)
+                yield self._sample(session, rng)
             session.step(self._expert.act(session.observe(images=False)))
 
-    def _picture(
+    def _sample(
         self, session: TaskSession, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray, list[str]]:
         assert session.task.goal is not None
@@ -149,12 +149,12 @@ class Photographer:
 
 
 def check_cameras(contract: RobotContract) -> None:
-    """Refuse cameras whose pictures are cut or turned: points are not."""
+    """Refuse cameras whose images are cropped or rotated: points are not."""
     for name, camera in contract.cameras.items():
         if camera.crop is not None or camera.rotate:
             raise VLAAdapterError(
                 f'{contract.name}: camera {name}: got crop {camera.crop} and rotate '
-                f'{camera.rotate}, pictures with points need whole, upright ones'
+                f'{camera.rotate}, images with points must be uncropped and upright'
             )
 
 
@@ -162,63 +162,63 @@ def _images(size: int) -> ImageConfig:
     return ImageConfig(size=size, resize=OWN_IMAGES.resize, jpeg_round_trip=False)
 
 
-_photographer: Photographer | None = None
+_sampler: SceneSampler | None = None
 
 
 def _start_worker(job: SceneJob) -> None:
-    global _photographer
-    _photographer = Photographer(job)
+    global _sampler
+    _sampler = SceneSampler(job)
 
 
 def _work(shard: int) -> int:
-    assert _photographer is not None
-    return _photographer.shard(shard)
+    assert _sampler is not None
+    return _sampler.shard(shard)
 
 
-def make_scenes(job: SceneJob, pictures: int, workers: int) -> int:
-    """Make about `pictures` pictures; those that are there already are kept.
+def make_scenes(job: SceneJob, count: int, workers: int) -> int:
+    """Make about `count` images; existing shards are kept.
 
     Returns:
-        The number of pictures made now.
+        The number of images made now.
 
     Raises:
-        VLAAdapterError: the contract does not fit, or the folder holds pictures of other settings.
+        VLAAdapterError: the contract does not fit, or the folder holds images of other settings.
     """
     from tqdm import tqdm
 
     output = Path(job.output)
     check_cameras(resolve_contract(job.robot))
     settings = {'robot': job.robot, 'image_size': job.image_size, 'first_seed': job.first_seed}
-    if job.tasks != EVALUATED_TASKS:  # folders made before tasks could be chosen name none
+    if job.tasks != EVALUATED_TASKS:
         settings['tasks'] = list(job.tasks)
     if (output / DESCRIPTION).is_file() and read_json(output / DESCRIPTION) != settings:
-        raise DatasetError(f'{output}: holds pictures of other settings; choose another folder')
+        raise DatasetError(f'{output}: holds images of other settings; choose another folder')
     output.mkdir(parents=True, exist_ok=True)
     write_json(output / DESCRIPTION, settings)
-    # Two moments of an episode may be the same one: some give fewer pictures, none gives more.
-    shards = range(-(-pictures // PICTURES_OF_SHARD))
+    # Moments of an episode may coincide: an episode may give fewer images, never more.
+    shards = range(-(-count // SAMPLES_PER_SHARD))
     missing = [shard for shard in shards if not shard_path(output, shard).is_dir()]
     if not missing:
         return 0
     context = multiprocessing.get_context('spawn')
     with context.Pool(min(workers, len(missing)), _start_worker, (job,)) as pool:
         made = pool.imap_unordered(_work, missing)
-        return sum(tqdm(made, total=len(missing), unit='shard', desc='pictures'))
+        return sum(tqdm(made, total=len(missing), unit='shard', desc='images'))
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the command line of this module."""
     parser = argparse.ArgumentParser(
         prog='python -m vla_adapter_ros.training.experiments.grounding.render_scenes',
-        description='Pictures of the simulated table, each with instructions and where in it the '
-        'things are that they are about. Run the same command again to carry on.',
+        description='Images of the simulated table, each with instructions and the positions '
+        'of the named objects. Run the same command again to resume.',
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add('output', type=Path, help='folder of the pictures')
+    add('output', type=Path, help='folder of the images')
     add('--task', action='append', choices=EVALUATED_TASKS, default=argparse.SUPPRESS,
-        help='task whose expert is photographed; may be given several times (default: all)')
-    add('--pictures', type=int, default=16_000, help='about how many pictures of both cameras')
+        help='task whose expert is shown; repeatable (default: all)')
+    add('--images', type=int, default=16_000, help='approximate number, of both cameras each')
     add('--workers', type=int, default=os.cpu_count() or 1, help='processes')
     add('--seed', type=int, default=FIRST_SEED, help='seed of the first episode')
     add('--robot', default=DEFAULT_ROBOT, help='robot contract: a name that ships, or a path')
@@ -230,19 +230,19 @@ def main(arguments: Several[str] | None = None) -> int:
     """Run the command line."""
     parser = make_parser()
     options: Any = parser.parse_args(arguments)
-    if options.pictures < 1 or options.workers < 1:
-        parser.error('--pictures and --workers must be at least 1')
+    if options.images < 1 or options.workers < 1:
+        parser.error('--images and --workers must be at least 1')
     tasks = tuple(getattr(options, 'task', EVALUATED_TASKS))
     job = SceneJob(str(options.output), options.robot, options.image_size, options.seed, tasks)
     try:
-        made = make_scenes(job, options.pictures, options.workers)
+        made = make_scenes(job, options.images, options.workers)
     except VLAAdapterError as error:
-        print(f'ground_scenes: {error}', file=sys.stderr)
+        print(f'render_scenes: {error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print('ground_scenes: interrupted; run the same command to carry on', file=sys.stderr)
+        print('render_scenes: interrupted; run the same command again to resume', file=sys.stderr)
         return 130
-    print(f'{made} pictures made in {options.output}')
+    print(f'{made} images made in {options.output}')
     return 0
 
 

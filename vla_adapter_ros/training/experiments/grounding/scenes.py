@@ -1,7 +1,7 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Files of pictures with instructions and where in them their things are.
+"""Files of images with instructions and the image positions of the named objects.
 
-One folder a shard, which appears at once, complete:
+One folder per shard, which appears only once it is complete:
 
     shard-00000/images.npy   points.npy   instructions.json
 
@@ -22,13 +22,13 @@ from vla_adapter_ros.errors import DatasetError
 
 
 @dataclass(frozen=True)
-class GroundScenes:
-    """Pictures and what to look for in them.
+class GroundingScenes:
+    """Images, and the positions to find in them.
 
     Attributes:
         images: (N, C, S, S, 3) uint8 RGB at the model's size.
         points: (N, G, C, 2, 3) float32: for each instruction and camera the object to act on
-            and where it is to go: share of width, share of height, 1 if it is in sight.
+            and its destination: fraction of width, fraction of height, 1 if visible.
         instructions: N lists of G texts.
     """
 
@@ -42,7 +42,7 @@ def shard_path(output: Path, shard: int) -> Path:
     return output / f'shard-{shard:05d}'
 
 
-def save_shard(output: Path, shard: int, scenes: GroundScenes) -> None:
+def save_shard(output: Path, shard: int, scenes: GroundingScenes) -> None:
     """Write one shard."""
     with new_folder(shard_path(output, shard)) as folder:
         np.save(folder / 'images.npy', scenes.images)
@@ -50,17 +50,17 @@ def save_shard(output: Path, shard: int, scenes: GroundScenes) -> None:
         (folder / 'instructions.json').write_text(json.dumps(scenes.instructions))
 
 
-def load_scenes(*paths: str | Path) -> GroundScenes:
-    """Read all pictures of folders into memory.
+def load_scenes(*paths: str | Path) -> GroundingScenes:
+    """Read all images of folders into memory.
 
     Raises:
-        DatasetError: there are none, a file is damaged, or the folders do not go together.
+        DatasetError: there are none, a file is damaged, or the folders do not match.
     """
     folders = []
     for path in paths:
         shards = sorted(Path(path).glob('shard-*'))
         if not shards:
-            raise DatasetError(f'{path}: no pictures; make them with simulation.ground_scenes')
+            raise DatasetError(f'{path}: no images; make them with grounding.render_scenes')
         folders += shards
     try:
         images = np.concatenate([np.load(folder / 'images.npy') for folder in folders])
@@ -69,4 +69,4 @@ def load_scenes(*paths: str | Path) -> GroundScenes:
         where = ', '.join(str(path) for path in paths)
         raise DatasetError(f'{where}: cannot be read: {error}') from error
     texts = [text for folder in folders for text in read_json(folder / 'instructions.json')]
-    return GroundScenes(images, points, texts)
+    return GroundingScenes(images, points, texts)
