@@ -101,7 +101,7 @@ def test_a_policy_that_repeats_the_data_has_no_error(dataset, checkpoint):
 @pytest.mark.parametrize('rotate', [0, 90, 180])
 def test_training_and_open_loop_see_the_same_predictions(tmp_path, rotate):
     from vla_adapter_ros.inference.policy import Policy
-    from vla_adapter_ros.training.assembly import assemble
+    from vla_adapter_ros.training.assembly import build_setup
 
     dataset = make_dataset(tmp_path / 'turned', rotate=rotate)
     checkpoint = train.run(config(dataset, tmp_path / 'run', 'steps=1'))
@@ -109,16 +109,16 @@ def test_training_and_open_loop_see_the_same_predictions(tmp_path, rotate):
     opened = open_loop.open_for_policy(dataset, policy)
     direct = open_loop.predict_episode(policy, opened, 2).predicted
     more = ['start.kind=checkpoint', f'start.path={checkpoint}', 'data.augment=false']
-    parts = assemble(config(dataset, checkpoint, *more), progress=False)
+    setup = build_setup(config(dataset, checkpoint, *more), progress=False)
     samples = opened.batch(np.array(opened.indices_of(2)))
-    batch = parts.maker.make(samples, parts.model.device, training=False)
-    predicted = parts.model.predict(
+    batch = setup.collate(samples, setup.model.device, training=False)
+    predicted = setup.model.predict(
         batch['pixel_values'], batch['input_ids'], batch['proprio'],
         attention_mask=batch['attention_mask'],
     )  # fmt: skip
-    physical = parts.maker.actions.denormalise(predicted.numpy())
+    physical = setup.collate.actions.denormalise(predicted.numpy())
     # The statistics are those of the checkpoint's own training episodes in both.
-    assert parts.statistics.to_dict() == policy.statistics.to_dict()
+    assert setup.statistics.to_dict() == policy.statistics.to_dict()
     np.testing.assert_allclose(physical, direct, atol=1e-5)
 
 

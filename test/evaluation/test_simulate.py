@@ -11,14 +11,19 @@ from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.evaluation import simulate
 from vla_adapter_ros.evaluation.policies import ReplayPolicy, make_policy
 from vla_adapter_ros.evaluation.report import chance, success_table
-from vla_adapter_ros.evaluation.rollout import EpisodeJob, EpisodeResult, EpisodeRunner
+from vla_adapter_ros.evaluation.rollout import (
+    EpisodeJob,
+    EpisodeResult,
+    EpisodeRunner,
+    retargeted,
+    swapped,
+)
 from vla_adapter_ros.evaluation.simulated_node import ControlSettings, SimulatedNode
 from vla_adapter_ros.inference.chunk import ActionChunk
 from vla_adapter_ros.robot.contract import resolve_contract
 from vla_adapter_ros.simulation import collect
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
 from vla_adapter_ros.simulation.goals import Move, Place, Sequence, Stack
-from vla_adapter_ros.simulation.retarget import retargeted, swapped
 from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, TaskOptions, make_task
 
 

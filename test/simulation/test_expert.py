@@ -10,13 +10,17 @@ from vla_adapter_ros.errors import InstructionError, VLAAdapterError
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.robot.contract import builtin_contract_path, load_contract
 from vla_adapter_ros.simulation.alicia_d import ARM_JOINTS
-from vla_adapter_ros.simulation.arm_simulation import READY_JOINTS, ArmSimulation
+from vla_adapter_ros.simulation.arm_simulation import (
+    READY_JOINTS,
+    ArmSimulation,
+    arm_kinematics,
+    gripper_down,
+)
 from vla_adapter_ros.simulation.expert.expert import ExpertPolicy
 from vla_adapter_ros.simulation.expert.waypoints import TRAVEL_HEIGHT
 from vla_adapter_ros.simulation.layout import WORKSPACE_X, WORKSPACE_Y, in_workspace
 from vla_adapter_ros.simulation.session import TaskSession
 from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, TASKS, make_task
-from vla_adapter_ros.simulation.tool_kinematics import arm_kinematics, gripper_down
 
 
 @pytest.fixture(scope='module')

@@ -10,10 +10,9 @@ from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.robot.action_space import ActionConverter
 from vla_adapter_ros.robot.contract import builtin_contract_path, load_contract
-from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
+from vla_adapter_ros.simulation.arm_simulation import ArmSimulation, arm_kinematics
 from vla_adapter_ros.simulation.expert.chunks import ExpertChunks
 from vla_adapter_ros.simulation.tasks import make_task
-from vla_adapter_ros.simulation.tool_kinematics import arm_kinematics
 
 
 @pytest.fixture(scope='module')

@@ -8,7 +8,12 @@ import pytest
 
 from vla_adapter_ros.errors import InstructionError, VLAAdapterError
 from vla_adapter_ros.robot.camera_spec import CameraSpec
-from vla_adapter_ros.simulation.arm_simulation import ArmSimulation, Pose
+from vla_adapter_ros.simulation.arm_simulation import (
+    ArmSimulation,
+    Pose,
+    arm_kinematics,
+    gripper_down,
+)
 from vla_adapter_ros.simulation.goals import (
     Move,
     Place,
@@ -27,7 +32,6 @@ from vla_adapter_ros.simulation.tasks import (
     TaskOptions,
     make_task,
 )
-from vla_adapter_ros.simulation.tool_kinematics import arm_kinematics, gripper_down
 
 
 @pytest.fixture(scope='module')

@@ -168,14 +168,17 @@ def test_averaged_weights_follow_and_are_swapped_in_and_out(model):
     with torch.no_grad():
         for _, parameter in named:
             parameter += 1.0
-    average.update(named)  # the first update has decay 2/11
+    average.update()  # the first update has decay 2/11
     name, parameter = named[0]
     expected = first[name] + 9 / 11
-    torch.testing.assert_close(average.shadow[name], expected)
-    with average.swapped(named):
+    torch.testing.assert_close(average.model.module[0].detach(), expected)
+    with average.swapped():
         torch.testing.assert_close(parameter.detach(), expected)
     torch.testing.assert_close(parameter.detach(), first[name] + 1.0)
     other = WeightAverage(named, decay=0.5)
-    other.load_state_dict(average.state_dict())
-    torch.testing.assert_close(other.shadow[name], expected)
-    assert other.updates == 1
+    other.model.load_state_dict(average.model.state_dict())
+    torch.testing.assert_close(other.model.module[0].detach(), expected)
+    # Not one update behind: the next one has decay 3/12.
+    other.update()
+    later = expected + (parameter.detach() - expected) * 9 / 12
+    torch.testing.assert_close(other.model.module[0].detach(), later)

@@ -20,7 +20,7 @@ from typing import Protocol
 import numpy as np
 
 from vla_adapter_ros.errors import DatasetError, VLAAdapterError
-from vla_adapter_ros.inference.chunk import ActionChunk
+from vla_adapter_ros.inference.chunk import CHUNK_SIZE, ActionChunk
 from vla_adapter_ros.inference.simple_policies import HoldPolicy, shipped_checkpoint
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.robot.contract import RobotContract
@@ -29,7 +29,6 @@ from vla_adapter_ros.simulation.expert.chunks import ExpertChunks
 
 BASELINES = ('expert', 'zero', 'random', 'replay:FOLDER')
 SHIPPED = 'shipped'
-CHUNK_SIZE = 8
 RANDOM_STEP = 0.05  # standard deviation of a joint's change in one step [rad]
 
 
@@ -116,7 +115,7 @@ class RandomPolicy:
 
 
 class ReplayPolicy:
-    """Plays recorded actions back by time, blindly.
+    """Plays recorded actions back by time, open loop.
 
     On an episode's own seed this measures what the control stack loses; on other seeds it cannot
     know where the objects are.
@@ -144,19 +143,17 @@ class ReplayPolicy:
 
     def begin(self, simulation: ArmSimulation, task: str, seed: int) -> None:
         """Begin an episode: its own recording if there is one, else one of the same task."""
+        from vla_adapter_ros.evaluation.replay import EpisodeReplay
+
         seeds = self.seeds(task)
         if not seeds:
             raise DatasetError(f'{self._source.path}: no episode of task {task}')
         chosen = seed if seed in seeds else seeds[seed % len(seeds)]
-        self._actions = self._source.states_actions(self._index[task, chosen]).actions
-        self._per_step = round(self._source.fps * self.contract.step_period)
+        self._replay = EpisodeReplay(self._source, self._index[task, chosen])
 
     def predict(self, observation: Observation) -> ActionChunk:
         """Return the recorded targets that follow the observation's time."""
-        first = round(observation.stamp / self.contract.step_period)
-        steps = (first + 1 + np.arange(CHUNK_SIZE)) * self._per_step - 1
-        actions = self._actions[np.minimum(steps, len(self._actions) - 1)]
-        return _chunk(np.asarray(actions, float), observation, self.contract, 'replay')
+        return self._replay.predict(observation)
 
 
 class Checkpoint:

@@ -3,8 +3,8 @@
 
     python -m vla_adapter_ros.evaluation.replay datasets/pick --episode 3 --output replayed/
 
-What differs between the recording and the replay is what scheduler, safety filter, controllers
-and the arm make of the actions: before a policy is blamed, replay its data.
+The difference between recording and replay is the effect of scheduler, safety filter, controllers
+and arm: replay the data before you blame the policy.
 """
 
 from __future__ import annotations
@@ -20,19 +20,18 @@ import numpy as np
 from vla_adapter_ros.data.episodes import EpisodeSource
 from vla_adapter_ros.data.sources import open_source
 from vla_adapter_ros.errors import DatasetError, VLAAdapterError
-from vla_adapter_ros.inference.chunk import ActionChunk
+from vla_adapter_ros.inference.chunk import CHUNK_SIZE, ActionChunk
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.robot.contract import RobotContract
 
-CHUNK_SIZE = 8
-LARGEST_LAG = 1.0
-# A spline through targets peaks above their differences, and only what is left of the limits lets
-# the arm catch up: above this share of a limit it falls behind.
+MAX_LAG = 1.0  # [s]
+# A spline through targets peaks above their differences, and the arm catches up only with the rest
+# of the limits: above this fraction of a limit it falls behind.
 FULL_DEMAND = 0.7
 
 
 class EpisodeReplay:
-    """A policy that answers with the recorded targets of one episode, by time.
+    """A policy that returns the recorded targets of one episode, by time.
 
     The episode begins with the first observation. After its end the last target is held.
 
@@ -50,7 +49,7 @@ class EpisodeReplay:
             raise DatasetError(f'{source.path}: its actions are not joint targets of a robot')
         if not 0 <= episode < len(source.episodes):
             raise DatasetError(f'episode {episode}: expected 0 to {len(source.episodes) - 1}')
-        # Targets are absolute; what a network would predict of them does not matter here.
+        # Targets are absolute; the network's own action space does not matter here.
         self.contract = replace(source.contract, action_space='joint_position')
         self.instruction = source.episodes[episode].instruction
         self.state, self.actions = (v.astype(float) for v in source.states_actions(episode))
@@ -64,15 +63,15 @@ class EpisodeReplay:
 
     @property
     def demand(self) -> tuple[float, float]:
-        """Largest velocity and acceleration of the arm's targets, as shares of the limits."""
+        """Largest velocity and acceleration of the arm's targets, as fractions of the limits."""
         contract = self.contract
         velocity = np.diff(self.actions[:, :-1], axis=0) * self._fps
         acceleration = np.diff(velocity, axis=0) * self._fps
-        shares = (
+        fractions = (
             np.abs(velocity) / contract.max_velocity[:-1],
             np.abs(acceleration) / contract.max_acceleration[:-1],
         )
-        fast, sharp = (float(share.max(initial=0.0)) for share in shares)
+        fast, sharp = (float(value.max(initial=0.0)) for value in fractions)
         return fast, sharp
 
     def target_at(self, time: float) -> np.ndarray:
@@ -99,7 +98,7 @@ class EpisodeReplay:
 
 @dataclass(frozen=True)
 class ReplayResult:
-    """What came of a replay.
+    """Result of a replay.
 
     Attributes:
         times: (N,) since the start [s].
@@ -107,7 +106,7 @@ class ReplayResult:
         recorded: (N, J + 1) state recorded at these times.
         targets: (N, J + 1) recorded targets due at these times.
         refused: chunks that the scheduler or the safety filter refused.
-        chunks: chunks in all.
+        chunks: number of all chunks.
     """
 
     times: np.ndarray
@@ -119,9 +118,9 @@ class ReplayResult:
 
     @property
     def lag(self) -> float:
-        """How much later the arm joints do what was recorded [s]: the shift that fits best."""
+        """Delay of the arm behind the recording [s]: the shift that fits best."""
         step = float(self.times[1] - self.times[0])
-        most = min(round(LARGEST_LAG / step), len(self.times) // 2)
+        most = min(round(MAX_LAG / step), len(self.times) // 2)
         arm, recorded = self.measured[:, :-1], self.recorded[:, :-1]
         errors = [
             np.abs(arm[shift:] - recorded[: len(recorded) - shift]).mean()
@@ -198,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog='python -m vla_adapter_ros.evaluation.replay',
         description='Replay recorded episodes through scheduler, safety filter, controllers and '
-        'the simulated arm, and tell how far the motion is from the recording.',
+        'the simulated arm, and report the difference from the recording.',
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument('dataset', help='demonstrations with joint targets: LeRobot or bags')

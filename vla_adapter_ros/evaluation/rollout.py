@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,11 +12,9 @@ import numpy as np
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.evaluation.policies import EvaluatedPolicy
 from vla_adapter_ros.evaluation.simulated_node import ControlSettings, SimulatedNode
-from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
-from vla_adapter_ros.simulation.goals import acted_on, manipulated, scene_state
-from vla_adapter_ros.simulation.retarget import retargeted
-from vla_adapter_ros.simulation.tasks import TaskOptions, make_task
-from vla_adapter_ros.simulation.tool_kinematics import arm_kinematics
+from vla_adapter_ros.simulation.arm_simulation import ArmSimulation, arm_kinematics
+from vla_adapter_ros.simulation.goals import Goal, Sequence, acted_on, manipulated, scene_state
+from vla_adapter_ros.simulation.tasks import Task, TaskOptions, make_task
 
 CHECK_PERIOD = 0.1
 FILM_SIZE = (240, 320)
@@ -80,6 +78,35 @@ class EpisodeResult:
     def to_dict(self) -> dict[str, Any]:
         """Return JSON data."""
         return {**asdict(self), 'followed_instruction': self.followed_instruction}
+
+
+def swapped(goal: Goal, old: str, new: str) -> Goal:
+    """Return the goal with the objects `old` and `new` exchanged wherever they are named."""
+    if isinstance(goal, Sequence):
+        return Sequence(tuple(swapped(part, old, new) for part in goal.goals))
+    exchange = {old: new, new: old}
+    named = {key: exchange.get(value, value) for key, value in vars(goal).items()}
+    return replace(goal, **named)
+
+
+def retargeted(task: Task, simulation: ArmSimulation, target: str) -> str:
+    """Give the task's instruction another object to act on; return the new instruction.
+
+    Nothing else changes: scene, start pose and wording stay.
+
+    Raises:
+        VLAAdapterError: the object is not on the table, or the task has no instruction.
+    """
+    names = [item.name for item in simulation.scene_objects()]
+    if task.goal is None or target not in names:
+        raise VLAAdapterError(f'object {target!r} cannot be named; on the table: {names}')
+    old = task.goal.target
+    goal = swapped(task.goal, old, target)
+    words = task.instruction.replace(old, '\0').replace(target, old).replace('\0', target)
+    parsed = task.set_instruction(simulation, words)
+    if parsed != goal:
+        raise VLAAdapterError(f'instruction {words!r} means {parsed}, expected {goal}')
+    return words
 
 
 class Referee:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import multiprocessing
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +33,7 @@ from vla_adapter_ros.evaluation.rollout import EpisodeJob, EpisodeResult, Episod
 from vla_adapter_ros.evaluation.simulated_node import ControlSettings
 from vla_adapter_ros.robot.contract import resolve_contract
 from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, TaskOptions
+from vla_adapter_ros.simulation.workers import run_in_workers
 
 FILM_RATE = 5.0
 ROS_MODULE = 'vla_adapter_ros.nodes.simulation.ros_evaluation'
@@ -76,19 +76,6 @@ class EvaluationSettings:
 
 
 Outcome = tuple[EpisodeJob, EpisodeResult, list[Any]]
-_runner: EpisodeRunner | None = None
-
-
-def _start_worker(settings: EvaluationSettings) -> None:
-    global _runner
-    _runner = settings.runner()
-
-
-def _work(job: EpisodeJob) -> Outcome:
-    assert _runner is not None
-    return _run(_runner, job)
-
-
 def _run(runner: EpisodeRunner, job: EpisodeJob) -> Outcome:
     result = runner.run(job)
     # Films of successes are not kept; sending them between processes is not free.
@@ -99,16 +86,7 @@ def run_jobs(
     settings: EvaluationSettings, jobs: Sequence[EpisodeJob], workers: int
 ) -> Iterator[Outcome]:
     """Run episodes, in order, in one process or several."""
-    if workers == 1:
-        runner = settings.runner()
-        try:
-            yield from (_run(runner, job) for job in jobs)
-        finally:
-            runner.close()
-        return
-    context = multiprocessing.get_context('spawn')
-    with context.Pool(workers, _start_worker, (settings,)) as pool:
-        yield from pool.imap(_work, jobs)
+    return run_in_workers(EvaluationSettings.runner, settings, _run, jobs, workers)
 
 
 def success_jobs(

@@ -19,9 +19,8 @@ from vla_adapter_ros.motion.scheduler import ChunkScheduler
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.robot.contract import RobotContract
 from vla_adapter_ros.robot.kinematics import Kinematics
-from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
+from vla_adapter_ros.simulation.arm_simulation import ArmSimulation, arm_kinematics
 from vla_adapter_ros.simulation.session import render_views
-from vla_adapter_ros.simulation.tool_kinematics import arm_kinematics
 from vla_adapter_ros.simulation.trajectory_controller import (
     JointTrajectoryController,
     Trajectory,

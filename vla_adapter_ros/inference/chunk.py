@@ -9,7 +9,10 @@ from typing import Protocol
 
 import numpy as np
 
+from vla_adapter_ros.architecture.config import VLAAdapterConfig
 from vla_adapter_ros.processing.observation import Observation
+
+CHUNK_SIZE = VLAAdapterConfig.chunk_size  # actions in a chunk, where no network decides it
 
 
 @dataclass(frozen=True)

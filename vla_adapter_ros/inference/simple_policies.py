@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vla_adapter_ros.inference.chunk import ActionChunk
+from vla_adapter_ros.inference.chunk import CHUNK_SIZE, ActionChunk
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.robot.contract import RobotContract
 
-CHUNK_SIZE = 8
 SHIPPED_CHECKPOINT = 'tiny_sim'
 # Farther than this from where it was held, the arm was moved by someone [rad, open fraction].
 MOVED = 0.1

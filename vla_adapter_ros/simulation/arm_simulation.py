@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import mujoco
 import numpy as np
@@ -24,6 +25,10 @@ from vla_adapter_ros.simulation.layout import (
 from vla_adapter_ros.simulation.rendering import OffscreenRenderer
 from vla_adapter_ros.simulation.scene import CAMERA_NAMES, PARKING_HEIGHT, SERVOS, scene_xml
 
+if TYPE_CHECKING:
+    from vla_adapter_ros.robot.kinematics import Kinematics
+
+STEP_PERIOD = 0.1  # control period of the simulated arm's contract [s]
 # Gripper straight down, tool at (0.235, 0, 0.13) m: the pose before every task.
 READY_JOINTS = (-0.0015, -0.0073, 0.4404, 0.0, -1.2184, 0.0015)
 FINGER_DAMPING_TIME = 120 / 4000  # kv / kp of the gripper servo [s]
@@ -40,6 +45,26 @@ class Pose:
     def yaw(self) -> float:
         """Angle [rad] of the x axis about the vertical."""
         return float(np.arctan2(self.rotation[1, 0], self.rotation[0, 0]))
+
+
+def gripper_down(yaw: float) -> np.ndarray:
+    """Return the rotation (3, 3) of `tool0` for a gripper straight down, turned by `yaw` [rad].
+
+    The fingers close along y turned by `yaw`. The z axis of `tool0` points back to the wrist,
+    so it is the vertical: a plain turn about z. In the ready pose `yaw` is pi.
+    """
+    c, s = np.cos(yaw), np.sin(yaw)
+    return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
+
+
+def arm_kinematics() -> Kinematics:
+    """Return kinematics of the arm, from its contract; not thread-safe: one for each user."""
+    from vla_adapter_ros.robot.contract import builtin_contract_path, load_contract
+    from vla_adapter_ros.robot.kinematics import Kinematics
+
+    path = builtin_contract_path('alicia_d')
+    contract = load_contract(path)
+    return Kinematics(contract, path.parent / contract.kinematics.urdf)
 
 
 class ArmSimulation:

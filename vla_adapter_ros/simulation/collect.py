@@ -7,11 +7,10 @@ python -m vla_adapter_ros.simulation.collect --task reach --episodes 500 --worke
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from vla_adapter_ros.simulation.demonstration import (
 )
 from vla_adapter_ros.simulation.expert.expert import ExpertPolicy
 from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, TASKS, TaskOptions, make_task
+from vla_adapter_ros.simulation.workers import run_in_workers
 
 DEFAULT_ROBOT = 'alicia_d_sim'
 # Evaluation uses seeds from 0 on; demonstrations must not share them.
@@ -122,17 +122,8 @@ class Collector:
         self._simulation.close()
 
 
-_collector: Collector | None = None
-
-
-def _start_worker(job: CollectionJob) -> None:
-    global _collector
-    _collector = Collector(job)
-
-
-def _work(item: tuple[str, int]) -> tuple[str, Counter[str]]:
-    assert _collector is not None
-    return _collector.collect(*item)
+def _collect(collector: Collector, item: tuple[str, int]) -> tuple[str, Counter[str]]:
+    return collector.collect(*item)
 
 
 def collect(
@@ -167,28 +158,12 @@ def collect(
                 counts[task]['there'] += 1
             else:
                 items.append((task, seed))
-    results = _results(job, items, workers)
+    workers = workers if len(items) > 1 else 1
+    results = run_in_workers(Collector, job, _collect, items, workers)
     for task, made in tqdm(results, total=len(items), unit='episode', desc='collect'):
         counts[task] += made
     writer.finalize()
     return counts
-
-
-def _results(
-    job: CollectionJob, items: list[tuple[str, int]], workers: int
-) -> Iterator[tuple[str, Counter[str]]]:
-    if workers == 1 or len(items) < 2:
-        collector = Collector(job)
-        try:
-            for item in items:
-                yield collector.collect(*item)
-        finally:
-            collector.close()
-        return
-    # Fresh processes: a GL context does not survive a fork.
-    context = multiprocessing.get_context('spawn')
-    with context.Pool(workers, _start_worker, (job,)) as pool:
-        yield from pool.imap_unordered(_work, items, chunksize=4)
 
 
 def make_parser() -> argparse.ArgumentParser:

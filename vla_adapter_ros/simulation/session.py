@@ -12,10 +12,9 @@ from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.robot.camera_spec import CameraSpec
 from vla_adapter_ros.robot.camera_view import camera_view
 from vla_adapter_ros.simulation.alicia_d import ARM_JOINTS, FINGER_STROKE
-from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
+from vla_adapter_ros.simulation.arm_simulation import STEP_PERIOD, ArmSimulation
 from vla_adapter_ros.simulation.tasks import Task
 
-STEP_PERIOD = 0.1
 ACTION_LOWER = np.array([*(row.lower for row in ARM_JOINTS), 0.0])
 ACTION_UPPER = np.array([*(row.upper for row in ARM_JOINTS), 1.0])
 

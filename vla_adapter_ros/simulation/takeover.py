@@ -18,7 +18,7 @@ from vla_adapter_ros.inference.chunk import ChunkPolicy
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.robot.action_space import ActionConverter
 from vla_adapter_ros.robot.contract import RobotContract
-from vla_adapter_ros.simulation.tool_kinematics import arm_kinematics
+from vla_adapter_ros.simulation.arm_simulation import arm_kinematics
 
 
 class TakeoverPolicy:

@@ -8,13 +8,21 @@ place, move left or right, stack, and long horizon, after reaching as the easies
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
+from vla_adapter_ros.robot.kinematics import Kinematics
+from vla_adapter_ros.simulation.arm_simulation import (
+    READY_JOINTS,
+    ArmSimulation,
+    arm_kinematics,
+    gripper_down,
+)
 from vla_adapter_ros.simulation.goals import (
     DIRECTIONS,
     Goal,
@@ -34,11 +42,13 @@ from vla_adapter_ros.simulation.layout import (
     draw_names,
     sample_layout,
 )
-from vla_adapter_ros.simulation.start_pose import random_start
 
 ALL_SHAPES = ('block', 'cylinder', 'ball')
 # Where a pushed object goes, and where the fingers come down to push it [m along y].
 PUSH_LENGTH, PUSH_APPROACH = 0.09, 0.05
+# Random start poses of the tool: around this position [m], turned by up to this angle [rad].
+READY_TOOL = (0.235, 0.0, 0.13)
+MAX_START_YAW = 0.25
 # Control steps for which success must last.
 SETTLE_STEPS = 4
 
@@ -143,6 +153,28 @@ def random_goal(state: SceneState, rng: np.random.Generator) -> Goal:
         goal = choices[int(rng.integers(len(choices)))]
         if not goal.done(state, state):
             return goal
+
+
+@lru_cache(maxsize=1)
+def _kinematics() -> Kinematics:
+    return arm_kinematics()
+
+
+def random_start(rng: np.random.Generator, spread: float) -> tuple[float, ...]:
+    """Return (6,) joint positions [rad] with the tool within `spread` [m] of the ready pose.
+
+    The height varies by at most 3 cm downward and not upward (the wrist's limit is near), the
+    gripper's turn in proportion to the spread. `spread` 0 returns the ready pose.
+    """
+    draw = rng.uniform(-1.0, 1.0, 4)
+    if spread == 0.0:
+        return READY_JOINTS
+    offset = spread * draw[:3] * (1.0, 1.5, 0.4) - (0.0, 0.0, 0.4 * spread)
+    yaw = math.pi + MAX_START_YAW * draw[3] * min(1.0, spread / 0.04)
+    joints, _ = _kinematics().solve(
+        np.array(READY_TOOL) + offset, gripper_down(yaw), np.array(READY_JOINTS)
+    )
+    return tuple(float(angle) for angle in joints)
 
 
 class Task:

@@ -77,11 +77,6 @@ class JointTrajectoryController:
         self._allow_moving_end = allow_nonzero_velocity_at_end
         self.hold(positions)
 
-    @property
-    def end_time(self) -> float:
-        """Time [s] at which the current trajectory ends; -inf while holding from the start."""
-        return float(self._times[-1])
-
     def hold(self, positions: Sequence[float]) -> None:
         """Drop the trajectory and hold (J,) positions."""
         count = len(self.joint_names)

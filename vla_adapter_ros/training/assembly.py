@@ -25,6 +25,7 @@ from vla_adapter_ros.processing.tokenizer import Tokenizer
 from vla_adapter_ros.robot.contract import RobotContract, resolve_contract
 from vla_adapter_ros.training.batches import Collator
 from vla_adapter_ros.training.config import TrainConfig
+from vla_adapter_ros.training.config_loader import merged
 from vla_adapter_ros.training.experiments.grounding.batches import SceneBatches
 from vla_adapter_ros.training.experiments.grounding.loss import check_keypoints, load_grounded
 from vla_adapter_ros.training.experiments.grounding.scenes import GroundingScenes, load_scenes
@@ -220,10 +221,7 @@ def processing_config(
         base['images']['normalisations'] = base['images']['normalisations'][-len(network.vision):]
         if config.start.kind == 'random':
             base['prompt_format'] = 'plain'
-    for key, value in config.processing.items():
-        nested = isinstance(value, dict) and isinstance(base.get(key), dict)
-        base[key] = {**base[key], **value} if nested else value
-    return ProcessingConfig.from_dict(base)
+    return ProcessingConfig.from_dict(merged(base, config.processing))
 
 
 def _cameras(

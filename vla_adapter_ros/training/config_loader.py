@@ -94,6 +94,15 @@ def _set(target: dict[str, Any], keys: list[str], value: Any, text: str) -> None
     target[keys[-1]] = value
 
 
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with `changes`; a mapping is merged into a mapping, one level deep."""
+    result = copy.deepcopy(dict(base))
+    for key, value in changes.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = {**result[key], **value} if both else copy.deepcopy(value)
+    return result
+
+
 def build(cls: type[T], values: Any, place: str = '') -> T:
     """Return the dataclass `cls` from a nested mapping.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from vla_adapter_ros.errors import ConfigError
 from vla_adapter_ros.model import PolicyConfig, VLAAdapterConfig
+from vla_adapter_ros.training.config_loader import merged
 
 PRESETS = ('pro', 'original', 'dit', 'tiny')
 
@@ -37,9 +38,7 @@ def network_config(entry: Mapping[str, Any], **forced: Any) -> VLAAdapterConfig:
     if isinstance(towers, Mapping):
         changes['vision'] = [{**tower, **towers} for tower in data['vision']]
     vocabulary = forced.pop('vocab_size', None)
-    for key, value in changes.items():
-        nested = isinstance(data.get(key), dict) and isinstance(value, Mapping)
-        data[key] = {**data[key], **value} if nested else value
+    data = merged(data, changes)
     if vocabulary is not None:
         data['language']['vocab_size'] = vocabulary
     return VLAAdapterConfig.from_dict({**data, **forced})

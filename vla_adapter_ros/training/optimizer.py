@@ -10,10 +10,12 @@ rank 64, the ActionQueries and the policy are about a quarter of the model.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from vla_adapter_ros.training.config import OptimizerConfig
 
@@ -55,11 +57,10 @@ def make_adamw(
     return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=fused)
 
 
-def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> float:
-    """Set every group's rate to `factor` times its peak; return the first group's rate."""
+def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:
+    """Set every group's rate to `factor` times its peak."""
     for group in optimizer.param_groups:
         group['lr'] = group['peak_lr'] * factor
-    return float(optimizer.param_groups[0]['lr'])
 
 
 class WeightAverage:
@@ -69,44 +70,28 @@ class WeightAverage:
     """
 
     def __init__(self, named: NamedParameters, decay: float) -> None:
-        self.decay = decay
-        self.updates = 0
-        self.shadow = {n: p.detach().float().clone() for n, p in named}
+        def lerp(mean: list[Tensor], weights: list[Tensor], count: Tensor | int) -> None:
+            warm = (1 + int(count)) / (10 + int(count))
+            torch._foreach_lerp_(mean, weights, 1 - min(decay, warm))
 
-    @torch.no_grad()
-    def update(self, named: NamedParameters) -> None:
+        self._trained = nn.ParameterList(parameter for _, parameter in named)
+        self.model = AveragedModel(self._trained, multi_avg_fn=lerp)
+        self.update()  # the first update copies
+
+    def update(self) -> None:
         """Move the average towards the present weights."""
-        self.updates += 1
-        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
-        shadow = [self.shadow[n] for n, _ in named]
-        torch._foreach_lerp_(shadow, [p.detach().float() for _, p in named], 1 - decay)
+        self.model.update_parameters(self._trained)
 
-    def swapped(self, named: NamedParameters) -> _Swapped:
-        """Return a context in which the model holds the averaged weights."""
-        return _Swapped(self.shadow, named)
-
-    def state_dict(self) -> dict[str, object]:
-        """Return what `load_state_dict` needs."""
-        return {'updates': self.updates, 'shadow': self.shadow}
-
-    def load_state_dict(self, state: dict[str, object]) -> None:
-        """Restore a saved average."""
-        self.updates = int(state['updates'])  # type: ignore[call-overload]
-        for name, value in state['shadow'].items():  # type: ignore[attr-defined]
-            self.shadow[name].copy_(value)
-
-
-class _Swapped:
-    def __init__(self, shadow: dict[str, torch.Tensor], named: NamedParameters) -> None:
-        self._shadow, self._named = shadow, named
+    @contextlib.contextmanager
+    def swapped(self) -> Iterator[None]:
+        """Return a context in which the network holds the averaged weights."""
+        kept = [parameter.detach().clone() for parameter in self._trained]
+        try:
+            self._assign(list(self.model.module))
+            yield
+        finally:
+            self._assign(kept)
 
     @torch.no_grad()
-    def __enter__(self) -> None:
-        self._kept = [p.detach().clone() for _, p in self._named]
-        for name, parameter in self._named:
-            parameter.copy_(self._shadow[name])
-
-    @torch.no_grad()
-    def __exit__(self, *_: object) -> None:
-        for (_, parameter), kept in zip(self._named, self._kept, strict=True):
-            parameter.copy_(kept)
+    def _assign(self, values: list[Tensor]) -> None:
+        torch._foreach_copy_(list(self._trained), values)

@@ -136,7 +136,7 @@ class Trainer:
 
     def averaged(self) -> contextlib.AbstractContextManager[Any]:
         """Return a context in which the model holds the weights to be used (averaged if any)."""
-        return self.average.swapped(self.named) if self.average else contextlib.nullcontext()
+        return self.average.swapped() if self.average else contextlib.nullcontext()
 
     def train(self, log: RunLog) -> None:
         """Run until `config.steps`.
@@ -173,7 +173,7 @@ class Trainer:
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         if self.average is not None:
-            self.average.update(self.named)
+            self.average.update()
         self._timer.end('optimiser')
         window.steps += 1
 
@@ -298,7 +298,7 @@ class Trainer:
             'step': self.step,
             'trained': {name: p.detach() for name, p in self.named},
             'optimizer': self.optimizer.state_dict(),
-            'average': self.average.state_dict() if self.average else None,
+            'average': self.average.model.state_dict() if self.average else None,
         }
 
     def resume(self, checkpoint: Path) -> None:
@@ -320,7 +320,7 @@ class Trainer:
                 parameter.copy_(state['trained'][name])
         self.optimizer.load_state_dict(state['optimizer'])
         if self.average is not None and state['average'] is not None:
-            self.average.load_state_dict(state['average'])
+            self.average.model.load_state_dict(state['average'])
         self.step = int(state['step'])
         if self.is_main:
             print(f'resuming from {checkpoint} at step {self.step}', file=sys.stderr)

@@ -30,11 +30,11 @@ from vla_adapter_ros.data.training.actions import (
     contract_kinematics,
 )
 from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.inference.chunk import CHUNK_SIZE
 from vla_adapter_ros.processing.images import OWN_IMAGES, ImageConfig, resize_for_model
 from vla_adapter_ros.processing.statistics import Statistics, VectorStatistics
 from vla_adapter_ros.robot.contract import RobotContract
 
-CHUNK_SIZE = 8
 # Chunks the statistics are computed from; above, evenly spread ones (quantiles of 16 M values
 # are exact to four digits, and memory stays bounded).
 STATISTICS_CHUNKS = 2_000_000

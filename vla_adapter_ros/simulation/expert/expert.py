@@ -15,16 +15,15 @@ from dataclasses import replace
 import numpy as np
 
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.inference.chunk import ActionChunk
+from vla_adapter_ros.inference.chunk import CHUNK_SIZE, ActionChunk
 from vla_adapter_ros.processing.observation import Observation
-from vla_adapter_ros.simulation.arm_simulation import Pose
-from vla_adapter_ros.simulation.expert.motion import STEP_PERIOD, HandCommand, HandMotion
+from vla_adapter_ros.simulation.arm_simulation import STEP_PERIOD, Pose
+from vla_adapter_ros.simulation.expert.motion import HandCommand, HandMotion
 from vla_adapter_ros.simulation.expert.prediction import predict_hand
 from vla_adapter_ros.simulation.expert.waypoints import HOLD_FRACTION, Hand, next_aim
 from vla_adapter_ros.simulation.goals import Goal, SceneState
 from vla_adapter_ros.simulation.instructions import parse_instruction
 
-CHUNK_SIZE = 8
 # Measured joints this far [rad] from the command: something else moved the arm.
 RESYNC_DISTANCE = 0.06
 # Steps by which the measured arm may be ahead of the observation's stamp (that of its oldest

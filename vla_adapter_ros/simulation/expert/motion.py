@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vla_adapter_ros.simulation.arm_simulation import STEP_PERIOD, arm_kinematics, gripper_down
 from vla_adapter_ros.simulation.expert.waypoints import Aim
-from vla_adapter_ros.simulation.tool_kinematics import arm_kinematics, gripper_down
 
-STEP_PERIOD = 0.1
 MAX_SPEED = 0.22  # of the tool [m/s]
 MAX_ACCELERATION = 1.2  # [m/s²]
 BRAKING = 0.8  # of the acceleration is used to brake, so that waypoints are not overshot

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from vla_adapter_ros.errors import ConfigError
+from vla_adapter_ros.training.config_loader import merged
 from vla_adapter_ros.training.model_setup import network_config
 
 Changes = dict[str, Any]
@@ -103,16 +103,6 @@ def make_variants(recipe: Mapping[str, Any], groups: Sequence[str]) -> list[Vari
                 run = f'{group}-{name}'.replace(', ', '-').replace(' ', '_')
                 found[key] = Variant(run, (place,), model)
     return list(found.values())
-
-
-def merged(recipe: Mapping[str, Any], changes: Changes) -> Changes:
-    """Return a `model` entry with changes; sections are merged, not replaced."""
-    model = copy.deepcopy(dict(recipe))
-    for key, value in changes.items():
-        old = model.get(key)
-        both = isinstance(old, Mapping) and isinstance(value, Mapping)
-        model[key] = {**old, **value} if both else value
-    return model
 
 
 def baseline_run(variants: Sequence[Variant], recipe: Mapping[str, Any]) -> str | None:

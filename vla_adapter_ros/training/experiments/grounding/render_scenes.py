@@ -9,7 +9,6 @@ Training data of `pretrain.py`.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import sys
 from collections.abc import Iterator
@@ -46,6 +45,7 @@ from vla_adapter_ros.simulation.instructions import describe
 from vla_adapter_ros.simulation.layout import PLATE_NAME
 from vla_adapter_ros.simulation.session import TaskSession
 from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, TaskOptions, make_task
+from vla_adapter_ros.simulation.workers import run_in_workers
 from vla_adapter_ros.training.experiments.grounding.scenes import (
     GroundingScenes,
     save_shard,
@@ -100,6 +100,10 @@ class SceneSampler:
         self._config = _images(job.image_size)
         self._simulation = ArmSimulation()
         self._expert = ExpertPolicy(self._simulation.object_poses)
+
+    def close(self) -> None:
+        """Free the renderer."""
+        self._simulation.close()
 
     def shard(self, number: int) -> int:
         """Make one shard and return its number of images; it appears only once complete."""
@@ -162,19 +166,6 @@ def _images(size: int) -> ImageConfig:
     return ImageConfig(size=size, resize=OWN_IMAGES.resize, jpeg_round_trip=False)
 
 
-_sampler: SceneSampler | None = None
-
-
-def _start_worker(job: SceneJob) -> None:
-    global _sampler
-    _sampler = SceneSampler(job)
-
-
-def _work(shard: int) -> int:
-    assert _sampler is not None
-    return _sampler.shard(shard)
-
-
 def make_scenes(job: SceneJob, count: int, workers: int) -> int:
     """Make about `count` images; existing shards are kept.
 
@@ -200,10 +191,9 @@ def make_scenes(job: SceneJob, count: int, workers: int) -> int:
     missing = [shard for shard in shards if not shard_path(output, shard).is_dir()]
     if not missing:
         return 0
-    context = multiprocessing.get_context('spawn')
-    with context.Pool(min(workers, len(missing)), _start_worker, (job,)) as pool:
-        made = pool.imap_unordered(_work, missing)
-        return sum(tqdm(made, total=len(missing), unit='shard', desc='images'))
+    workers = min(workers, len(missing))
+    made = run_in_workers(SceneSampler, job, SceneSampler.shard, missing, workers)
+    return sum(tqdm(made, total=len(missing), unit='shard', desc='images'))
 
 
 def make_parser() -> argparse.ArgumentParser:
