@@ -33,8 +33,8 @@ def test_yaml_file_then_overrides(tmp_path):
 @pytest.mark.parametrize(('override', 'parts'), [
     ('optimizer.l=1', ['optimizer.l', "did you mean 'lr'"]),
     ('optimzer.lr=1', ['optimzer', "did you mean 'optimizer'"]),
-    ('steps=yes', ['steps', 'True', 'whole number']),
-    ('steps=1.5', ['steps', '1.5', 'whole number']),
+    ('steps=yes', ['steps', 'True', 'integer']),
+    ('steps=1.5', ['steps', '1.5', 'integer']),
     ('steps=0', ['steps', '0', 'at least 1']),
     ('optimizer.lr=fast', ['optimizer.lr', "'fast'", 'finite number']),
     ('optimizer.lr=.inf', ['optimizer.lr', 'finite number']),
@@ -62,6 +62,31 @@ def test_bad_files_are_refused(tmp_path, text, part):
     path.write_text(text)
     with pytest.raises(ConfigError, match=part):
         load_config(path)
+
+
+def test_a_base_gives_the_keys_that_a_recipe_leaves_out(tmp_path):
+    (tmp_path / 'base.yaml').write_text('steps: 7\nsave: {every: 3, keep_last: 9}\n')
+    path = tmp_path / 'recipe.yaml'
+    path.write_text('base: base.yaml\nsave: {every: 4}\n')
+    config = load_config(path, ['steps=8'])
+    assert (config.steps, config.save.every, config.save.keep_last) == (8, 4, 9)
+    (tmp_path / 'base.yaml').write_text('base: recipe.yaml\n')
+    with pytest.raises(ConfigError, match=r'recipe\.yaml: base base\.yaml has a base itself'):
+        load_config(path)
+    path.write_text('base: none.yaml\n')
+    with pytest.raises(ConfigError, match=r'none\.yaml: cannot be read'):
+        load_config(path)
+
+
+def test_settings_may_be_written_as_options():
+    from vla_adapter_ros.training.train import parse
+
+    options = parse(['--config', 'paper', '--optimizer.lr=3e-4', 'steps=5', '--dry-run'])
+    assert options.config == 'paper' and options.dry_run
+    config = load_config(options.config, options.overrides)
+    assert (config.optimizer.lr, config.steps) == (3e-4, 5)
+    with pytest.raises(ConfigError, match="override '--steps': expected key=value"):
+        load_config(None, parse(['--steps']).overrides)
 
 
 def test_missing_file_is_named(tmp_path):

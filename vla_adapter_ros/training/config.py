@@ -14,6 +14,7 @@ from vla_adapter_ros.robot.contract import config_folders
 from vla_adapter_ros.training.config_loader import (
     apply_overrides,
     build,
+    merged,
     option,
     read_yaml,
     section,
@@ -282,5 +283,21 @@ def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Train
     Raises:
         ConfigError: a file, key or value is not what is allowed; the message names it.
     """
-    values = read_yaml(find_recipe(path)) if path is not None else {}
+    values = read_recipe(find_recipe(path)) if path is not None else {}
     return build(TrainConfig, apply_overrides(values, overrides))
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """Return the mapping of a recipe; `base: FILE` (beside it) gives the keys it leaves out.
+
+    Raises:
+        ConfigError: a file cannot be read, or the base has a base itself.
+    """
+    values = read_yaml(path)
+    name = values.pop('base', None)
+    if name is None:
+        return values
+    base = read_yaml(path.parent / str(name))
+    if 'base' in base:
+        raise ConfigError(f'config {path}: base {name} has a base itself, expected one without')
+    return merged(base, values)

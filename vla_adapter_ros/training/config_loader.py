@@ -1,8 +1,10 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """Strict reading of YAML and `key=value` overrides into typed dataclasses.
 
-Knows nothing of training: it turns nested mappings into nested dataclasses, refuses unknown keys
-and wrong types with one line that names the key, and prints every key for `--help`.
+Independent of training: turns nested mappings into nested dataclasses, refuses unknown keys (with
+the nearest one as a hint) and wrong types in one line, and describes every key for `--help`.
+jsonargparse was tried: wrapped so that it keeps these messages, integers like 2e3 and the refusal of
+infinite numbers, it needs as many lines as this module.
 """
 
 from __future__ import annotations
@@ -58,14 +60,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """Return `values` with `section.key=value` strings applied; values are read as YAML.
+    """Return `values` with `section.key=value` (or `--section.key=value`) applied, read as YAML.
 
     Raises:
         ConfigError: an override has no `=`, or its path runs through something not a mapping.
     """
     result = copy.deepcopy(values)
     for text in overrides:
-        path, equals, raw = text.partition('=')
+        path, equals, raw = text.removeprefix('--').partition('=')
         if not equals or not path:
             raise ConfigError(f'override {text!r}: expected key=value, e.g. optimizer.lr=1e-4')
         try:
@@ -79,7 +81,7 @@ def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[st
 def _yaml_value(raw: str) -> Any:
     value = yaml.safe_load(raw)
     if isinstance(value, str):
-        try:  # YAML 1.1 reads 1e-4 (no dot) as text; people write it for numbers
+        try:  # YAML 1.1 reads 1e-4 (no dot) as text
             return float(value) if not value[:1].isalpha() else value
         except ValueError:
             return value
@@ -181,7 +183,7 @@ def _convert_scalar(hint: Any, value: Any, place: str) -> Any:
         return float(value)
     if hint in (str, bool) and isinstance(value, hint):
         return value
-    names = {int: 'a whole number', float: 'a finite number', str: 'text', bool: 'true or false'}
+    names = {int: 'an integer', float: 'a finite number', str: 'text', bool: 'true or false'}
     raise ConfigError(f'{place}: got {value!r}, expected {names.get(hint, hint)}')
 
 

@@ -227,7 +227,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog='python -m vla_adapter_ros.training.train',
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog='settings (key=value):\n' + '\n'.join(describe(TrainConfig)),
+        epilog='settings (key=value or --key=value):\n' + '\n'.join(describe(TrainConfig)),
     )
     parser.add_argument('--config', help='recipe: a YAML file, or the name of one that ships')
     parser.add_argument(
@@ -235,7 +235,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help='print parameters per module, memory estimate, steps and the shapes of one batch',
     )  # fmt: skip
     parser.add_argument('overrides', nargs='*', metavar='key=value', help='settings; see below')
-    return parser.parse_args(arguments)
+    # `--key=value` is accepted for `key=value`.
+    options, settings = parser.parse_known_args(arguments)
+    options.overrides += settings
+    return options
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
