@@ -3,8 +3,8 @@
 
 Independent of training: turns nested mappings into nested dataclasses, refuses unknown keys (with
 the nearest one as a hint) and wrong types in one line, and describes every key for `--help`.
-jsonargparse was tried: wrapped so that it keeps these messages, integers like 2e3 and the refusal of
-infinite numbers, it needs as many lines as this module.
+jsonargparse was tried: wrapped so that these messages, integers like 2e3 and the refusal of
+infinite numbers remain, it needs as many lines as this module.
 """
 
 from __future__ import annotations
