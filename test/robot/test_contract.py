@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import yaml
 
+import vla_adapter_ros
 from vla_adapter_ros.errors import ContractError
 from vla_adapter_ros.robot.contract import (
     RobotContract,
@@ -76,6 +80,87 @@ def test_missing_file_and_broken_yaml_are_one_line(tmp_path):
     path.write_text('joints: [1,\nname: {')
     with pytest.raises(ContractError, match='not valid YAML at line'):
         load_contract(path)
+
+
+@pytest.mark.parametrize(
+    ('name', 'changes'),
+    [
+        (
+            'alicia_d_sim',
+            {
+                'action_space': 'joint_delta',
+                'cameras': {
+                    'third_person': dict(width=320, height=240, rotate=0, mount='fixed'),
+                    'wrist': dict(width=320, height=240, rotate=0, mount='wrist'),
+                },
+            },
+        ),
+        (
+            'alicia_d_standalone',
+            {
+                'front_end': {
+                    'kind': 'joint_commands',
+                    'arm_topic': '/joint_commands',
+                    'gripper_topic': '',
+                    'gripper_open_command': 1000.0,
+                    'gripper_closed_command': 0.0,
+                    'rate': 50.0,
+                },
+            },
+        ),
+    ],
+)
+def test_shipped_variants_differ_from_alicia_d_in_these_keys_only(name, changes):
+    expected = {**resolve_contract('alicia_d').to_dict(), 'name': name, **changes}
+    assert resolve_contract(name).to_dict() == expected
+
+
+def test_the_shipped_checkpoint_holds_the_resolved_contract():
+    folder = Path(vla_adapter_ros.__file__).parent / 'checkpoints' / 'tiny_sim'
+    stored = json.loads((folder / 'vla_adapter.json').read_text())['robot']
+    assert stored == json.loads(json.dumps(resolve_contract('alicia_d_sim').to_dict()))
+
+
+def test_extends_merges_mappings_replaces_values_and_null_removes(tmp_path):
+    (tmp_path / 'left.yaml').write_text(
+        'extends: alicia_d\nname: left\nworkspace: null\n'
+        'cameras: {wrist: null, third_person: {width: 1280}, gripper: {width: 64, height: 48}}\n'
+    )
+    (tmp_path / 'slow.yaml').write_text('extends: left\nname: slow\nstep_period: 0.2\n')
+    slow, base = load_contract(tmp_path / 'slow.yaml'), resolve_contract('alicia_d')
+    assert (slow.name, slow.step_period, slow.workspace) == ('slow', 0.2, None)
+    assert slow.joints == base.joints and slow.front_end == base.front_end
+    assert list(slow.cameras) == ['third_person', 'gripper']
+    assert slow.cameras['third_person'] == replace(base.cameras['third_person'], width=1280)
+    assert 'extends' not in slow.to_dict()
+    assert RobotContract.from_dict(slow.to_dict()) == slow
+
+
+@pytest.mark.parametrize(
+    ('files', 'error'),
+    [
+        ({'a': 'extends: panda'}, "a.yaml.extends: got 'panda', but robot 'panda' is unknown"),
+        ({'a': 'extends: ./b.yaml'}, "a.yaml.extends: got './b.yaml', but .*b.yaml does not exis"),
+        ({'a': 'extends: [b]'}, 'a.yaml.extends: got .*, expected the name or file of another'),
+        ({'a': 'extends: a'}, "a.yaml.extends: got 'a', which extends a.yaml itself"),
+        (
+            {'a': 'extends: b', 'b': 'extends: ./a.yaml'},
+            "b.yaml.extends: got './a.yaml', which extends b.yaml itself",
+        ),
+        ({'a': 'extends: alicia_d\njionts: 1'}, r"a.yaml \(extends alicia_d.yaml\): unknown key"),
+        (
+            {'a': 'extends: alicia_d\ncameras: {wrist: {rotate: 45}}'},
+            r'a.yaml \(extends alicia_d.yaml\).cameras.wrist.rotate: got 45, expected 0, 90',
+        ),
+        ({'a': 'extends: b', 'b': '[1]'}, 'expected a mapping'),
+    ],
+)
+def test_mistakes_around_extends_name_file_and_key(tmp_path, files, error):
+    for name, text in files.items():
+        (tmp_path / f'{name}.yaml').write_text(text)
+    with pytest.raises(ContractError, match=error) as caught:
+        load_contract(tmp_path / 'a.yaml')
+    assert '\n' not in str(caught.value)
 
 
 def test_unknown_robot_lists_the_known_ones():

@@ -109,6 +109,13 @@ def test_contract_without_kinematics_has_none():
     assert Kinematics.of(robot('generic_jtc'), ROBOTS) is None
 
 
+def test_contract_elsewhere_that_extends_a_shipped_one_keeps_its_urdf(arm, tmp_path):
+    other = Kinematics.of(robot(), tmp_path)
+    assert other.tool_positions(np.zeros((1, 6))) == pytest.approx(
+        arm.tool_positions(np.zeros((1, 6)))
+    )
+
+
 def test_missing_library_is_said_with_the_remedy(monkeypatch):
     real = builtins.__import__
 

@@ -313,21 +313,68 @@ def _parse_contract(section: Section) -> RobotContract:
 
 
 def load_contract(path: str | Path) -> RobotContract:
-    """Read and validate a contract YAML file.
+    """Read and validate a contract YAML file, merged with the contract that it extends.
 
     Raises:
         ContractError: the file is missing, is not YAML, or a value is not allowed.
     """
     path = Path(path)
+    data, files = _read_resolved(path, ())
+    bases = f' (extends {", ".join(files[1:])})' if len(files) > 1 else ''
+    return RobotContract.from_dict(data, source=f'{files[0]}{bases}')
+
+
+def _read_resolved(path: Path, extending: tuple[Path, ...]) -> tuple[Any, list[str]]:
+    """Return a file's data without `extends`, and the names of the files it was merged from."""
+    data = _read_yaml(path)
+    if not isinstance(data, Mapping) or 'extends' not in data:
+        return data, [path.name]
+    name = data['extends']
+    place = f'{path.name}.extends: got {name!r}'
+    if not isinstance(name, str) or not name:
+        raise ContractError(f'{place}, expected the name or file of another contract')
+    base = _base_path(path, name, place)
+    chain = (*extending, path.resolve())
+    if base.resolve() in chain:
+        raise ContractError(f'{place}, which extends {path.name} itself')
+    base_data, files = _read_resolved(base, chain)
+    if not isinstance(base_data, Mapping):
+        raise ContractError(f'contract {base}: expected a mapping, got {base_data!r}')
+    own = {key: value for key, value in data.items() if key != 'extends'}
+    return _merged(base_data, own), [path.name, *files]
+
+
+def _base_path(path: Path, name: str, place: str) -> Path:
+    """Return the file that `extends: name` means: beside the contract, or one that ships."""
+    is_path = _is_path(name)
+    base = path.parent / (name if is_path else f'{name}.yaml')
+    if base.is_file():
+        return base
+    if is_path:
+        raise ContractError(f'{place}, but {base} does not exist')
     try:
-        data = yaml.safe_load(path.read_text())
+        return builtin_contract_path(name)
+    except ContractError as error:
+        raise ContractError(f'{place}, but {error}') from None
+
+
+def _merged(base: Any, own: Any) -> Any:
+    """Return `own` over `base`: mappings merge, other values replace, None removes a key."""
+    if not isinstance(base, Mapping) or not isinstance(own, Mapping):
+        return own
+    result = {**base, **{key: _merged(base.get(key), value) for key, value in own.items()}}
+    return {key: value for key, value in result.items() if own.get(key, value) is not None}
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text())
     except OSError as error:
         raise ContractError(f'contract {path}: cannot be read: {error.strerror}') from error
     except yaml.YAMLError as error:
         place = getattr(error, 'problem_mark', None)
         where = f' at line {place.line + 1}' if place else ''
         raise ContractError(f'contract {path}: not valid YAML{where}') from error
-    return RobotContract.from_dict(data, source=path.name)
 
 
 def builtin_contract_path(name: str) -> Path:
@@ -354,8 +401,11 @@ def config_folders() -> list[Path]:
 
 def contract_path(name_or_path: str) -> Path:
     """Return the file of a contract: the name of one that ships, or the path of a YAML file."""
-    is_path = '/' in name_or_path or name_or_path.endswith(('.yaml', '.yml'))
-    return Path(name_or_path) if is_path else builtin_contract_path(name_or_path)
+    return Path(name_or_path) if _is_path(name_or_path) else builtin_contract_path(name_or_path)
+
+
+def _is_path(name: str) -> bool:
+    return '/' in name or name.endswith(('.yaml', '.yml'))
 
 
 def resolve_contract(name_or_path: str) -> RobotContract:

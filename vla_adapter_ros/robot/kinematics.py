@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.robot.contract import RobotContract
+from vla_adapter_ros.robot.contract import RobotContract, config_folders
 
 _MAX_ITERATIONS = 60
 _POSITION_TOLERANCE = 1e-5
@@ -62,10 +62,17 @@ class Kinematics:
 
     @staticmethod
     def of(contract: RobotContract, contract_folder: Path) -> Kinematics | None:
-        """Return the kinematics of a contract, or None if it names no URDF."""
+        """Return the kinematics of a contract, or None if it names no URDF.
+
+        The URDF lies beside the contract file, or is one that ships: a contract in a user's
+        folder that extends a shipped one keeps its URDF.
+        """
         if contract.kinematics is None:
             return None
-        return Kinematics(contract, contract_folder / contract.kinematics.urdf)
+        name = contract.kinematics.urdf
+        shipped = (folder / 'robots' / name for folder in config_folders())
+        beside = contract_folder / name
+        return Kinematics(contract, next(filter(Path.is_file, (beside, *shipped)), beside))
 
     def tool_positions(self, joints: np.ndarray) -> np.ndarray:
         """Return the tool's positions (N, 3) [m] in the base frame for joints (N, J) [rad]."""
