@@ -52,9 +52,9 @@ def test_rate_and_jitter_are_measured():
     for i in range(60):
         image.receive(i, i / 30.0, i / 30.0 + rng.normal(0.0, 0.002))
     report = image.report(59 / 30.0)
-    assert report.received == pytest.approx(30.0, rel=0.03)
+    assert report.rate == pytest.approx(30.0, rel=0.03)
     assert 0.001 < report.jitter < 0.006
-    assert report.expected == 30.0 and report.count == 60 and report.lost < 0.05
+    assert report.expected_rate == 30.0 and image.count == 60 and report.lost < 0.05
 
 
 def test_lost_frames_show_although_the_publisher_states_no_rate():
@@ -64,8 +64,8 @@ def test_lost_frames_show_although_the_publisher_states_no_rate():
         if rng.random() < 0.6:
             image.receive(i, i / 30.0, i / 30.0 + 0.004)
     report = image.report(4.0)
-    assert report.expected == pytest.approx(30.0, rel=0.02)
-    assert report.received == pytest.approx(18.0, rel=0.2)
+    assert report.expected_rate == pytest.approx(30.0, rel=0.02)
+    assert report.rate == pytest.approx(18.0, rel=0.2)
     assert report.lost == pytest.approx(0.4, abs=0.15)
 
 
@@ -73,13 +73,13 @@ def test_rate_falls_while_nothing_comes():
     image = camera(rate=30.0)
     for i in range(60):
         image.receive(i, i / 30.0, i / 30.0)
-    rates = [image.report(2.0 + silence).received for silence in (0.0, 1.0, 2.0, 4.0)]
+    rates = [image.report(2.0 + silence).rate for silence in (0.0, 1.0, 2.0, 4.0)]
     assert rates[0] > rates[1] > rates[2] > rates[3] == 0.0
 
 
 def test_unknown_input_reports_minus_one():
     report = camera().report(3.0)
-    assert report.age == -1.0 and report.received == 0.0 and report.lost == 0.0
+    assert report.age == -1.0 and report.rate == 0.0 and report.lost == 0.0
 
 
 def test_clock_that_goes_back_does_not_spoil_the_rate():
@@ -88,7 +88,7 @@ def test_clock_that_goes_back_does_not_spoil_the_rate():
         image.receive(i, 100 + i / 30.0, 100 + i / 30.0)
     for i in range(30):
         image.receive(i, i / 30.0, i / 30.0)
-    assert image.report(29 / 30.0).received == pytest.approx(30.0, rel=0.05)
+    assert image.report(29 / 30.0).rate == pytest.approx(30.0, rel=0.05)
 
 
 def monitor():

@@ -75,7 +75,7 @@ def test_joint_far_outside_its_range_is_not_believed():
 
 def test_jump_no_arm_can_make_is_not_believed():
     jumped = HOME + np.array([0, 0, 0, 1.5, 0, 0, 0])
-    assert 'Joint4 measured to jump by 1.50 rad' in feed(monitor(), [HOME, jumped])[1]
+    assert 'measured position of Joint4 jumped by 1.50 rad' in feed(monitor(), [HOME, jumped])[1]
 
 
 def test_refresh_slower_than_the_messages_is_no_jump():

@@ -26,7 +26,7 @@ GOOD = line_from(HOME, slow_step())
 
 def test_good_targets_pass_unchanged():
     verdict = SafetyFilter(robot()).check_targets(GOOD, HOME)
-    assert verdict.state == OK and not verdict.reasons and verdict.speed == 1.0
+    assert verdict.state == OK and not verdict.reasons and verdict.velocity_scale == 1.0
     assert verdict.targets == pytest.approx(GOOD)
 
 
@@ -56,7 +56,7 @@ def test_far_first_target_is_approached_slowly():
     safety = SafetyFilter(robot())
     goals = GOOD + np.array([1.0, 0, 0, 0, 0, 0, 0])
     verdict = safety.check_targets(goals, HOME)
-    assert verdict.state == CLAMPED and verdict.speed == pytest.approx(0.2)
+    assert verdict.state == CLAMPED and verdict.velocity_scale == pytest.approx(0.2)
     assert 'approaching at 20% speed' in verdict.reasons[0]
     scheduler = ready(safety=SafetyFilter(robot()))
     plan = scheduler.accept(chunk_to(goals, 0.0), 0.0, HOME)

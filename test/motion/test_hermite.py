@@ -7,6 +7,7 @@ from hypothesis.extra.numpy import arrays
 
 from vla_adapter_ros.motion.hermite import (
     MAX_SWING,
+    JointLimits,
     knot_velocities,
     monotone_velocities,
     position_bounds,
@@ -15,9 +16,8 @@ from vla_adapter_ros.motion.hermite import (
     stretch_to_limits,
 )
 from vla_adapter_ros.motion.plan import JointPlan
-from vla_adapter_ros.robot.limits import Limits
 
-LIMITS = Limits(np.full(3, -2.0), np.full(3, 2.0), np.full(3, 1.0), np.full(3, 8.0))
+LIMITS = JointLimits(np.full(3, -2.0), np.full(3, 2.0), np.full(3, 1.0), np.full(3, 8.0))
 knots = arrays(float, (5, 3), elements=st.floats(-2.0, 2.0))
 speeds = arrays(float, (5, 3), elements=st.floats(-3.0, 3.0))
 durations = arrays(float, 4, elements=st.floats(0.02, 2.0))

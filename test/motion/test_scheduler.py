@@ -130,7 +130,7 @@ def test_slow_gripper_does_not_slow_the_arm():
 @pytest.mark.parametrize(
     ('now', 'stamp', 'reason', 'text'),
     [
-        (1.0, 0.05, 'late', 'all 8 steps were passed'),
+        (1.0, 0.05, 'late', 'all 8 steps had passed'),
         (4.0, 1.0, 'stale', '3.00 s old > 2.00 s'),
         (1.0, 6.0, 'future', '5.00 s in the future'),
         (1.0, float('nan'), 'future', 'clock'),
@@ -294,7 +294,7 @@ def test_hold_brakes_at_the_limit_and_stays():
     speed = np.abs(before[1]).max()
     assert plan.arm.times[-1] == pytest.approx(max(speed / 8.0, 0.05), rel=1e-3)
     assert not scheduler.commanded(plan.end)[1].any()
-    assert scheduler.executing(plan.end).way == 'hold'
+    assert scheduler.executing(plan.end).kind == 'hold'
     assert scheduler.dropped['held'] == 4
 
 
@@ -338,7 +338,7 @@ def test_instruction_change_flushes_when_asked():
     scheduler.set_instruction('stack', 0.0)
     scheduler.accept(chunk_to(line_from(HOME, STEP), 0.0, 'stack'), 0.0, HOME)
     plan = scheduler.set_instruction('sort', 0.3)
-    assert plan is not None and plan.way == 'hold'
+    assert plan is not None and plan.kind == 'hold'
     assert scheduler.dropped['instruction changed'] == 6
     late = scheduler.accept(chunk_to(line_from(HOME, STEP), 0.25, 'stack'), 0.4, HOME)
     assert late is None and "'stack'" in scheduler.last_refusal

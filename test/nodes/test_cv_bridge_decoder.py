@@ -19,8 +19,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from vla_adapter_ros.errors import ObservationError
 from vla_adapter_ros.nodes.policy import cv_bridge_decoder
 from vla_adapter_ros.nodes.policy.cv_bridge_decoder import BridgeDecoder, choose_decoder
+from vla_adapter_ros.robot.camera_spec import ENCODINGS
 from vla_adapter_ros.robot.camera_view import decode_message
-from vla_adapter_ros.robot.encodings import ENCODINGS
 
 SOUND = '''
 from vla_adapter_ros.robot.camera_view import decode_message

@@ -146,7 +146,7 @@ def test_a_second_commander_and_the_wrong_gripper_are_refused(make):
     large = String(data='<param name="gripper_type">100mm</param>')
     described = rig.client.node.create_publisher(String, '/robot_description', LATCHED)
     described.publish(large)
-    rig.refused('set gripper_type of the driver or closed_position right')
+    rig.refused('correct gripper_type of the driver or closed_position')
 
 
 def test_enable_at_activation_waits_and_tells_the_trap_in_its_status(make):

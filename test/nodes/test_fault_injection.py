@@ -193,10 +193,10 @@ def test_half_second_stalls_are_bridged_smoothly(rig):
 def test_three_second_stall_is_caught_by_the_watchdog(rig):
     rig = rig('ThreeSecondStall')
     rig.inject()
-    rig.node.wait_for_log('inference runs for more than 1.00 s', 20)
+    rig.node.wait_for_log('inference has exceeded watchdog_timeout (1.00 s)', 20)
     rig.assert_rest()
     rig.heal()
-    rig.node.wait_for_log('inference answers again', 20)
+    rig.node.wait_for_log('inference recovered', 20)
     rig.wait_for_motion()
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vla_adapter_ros.preflight.checks import FAIL, PASS
-from vla_adapter_ros.preflight.robot_checks import judge_small_motion
+from vla_adapter_ros.preflight.driver_checks import check_small_motion
 from vla_adapter_ros.robot.contract import builtin_contract_path, load_contract
 
 CONTRACT = load_contract(builtin_contract_path('alicia_d'))
@@ -35,7 +35,7 @@ def test_motion_is_judged_by_what_moved(index, asked, moved, verdict, words):
     after = BEFORE.copy()
     for joint, change in moved.items():
         after[joint] += change
-    check = judge_small_motion(index, BEFORE[index] + asked, BEFORE, after, CONTRACT)
+    check = check_small_motion(index, BEFORE[index] + asked, BEFORE, after, CONTRACT)
     assert check.verdict == verdict
     assert words in check.detail
 

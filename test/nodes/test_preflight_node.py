@@ -76,7 +76,7 @@ def test_empty_graph_fails_in_words(bench):
     assert code == 1
     assert 'nobody publishes /third_person/image' in checks['third_person camera']['detail']
     assert 'nobody publishes /joint_states' in checks['joint states']['detail']
-    assert 'nobody listens on /Alicia_controller' in checks['driver']['detail']
+    assert 'no node listens on /Alicia_controller' in checks['driver']['detail']
 
 
 def test_wrong_firmware_shows_as_zeros(bench):

@@ -167,7 +167,7 @@ def test_leader_arm_is_followed_and_its_loss_lets_go(bench):
     assert teacher.said[-1] == 'engaged'
     lead(1.0, 0.3)
     wait_until(rests, 10, 'rest in the pose of the leader')
-    teacher.wait_for_words('leader arm is silent')
+    teacher.wait_for_words('leader arm has been silent')
     teacher.wait_for_words('not engaged; the arm holds')
 
 
@@ -333,7 +333,7 @@ def test_terminal_keys_reach_the_node(bench):
     shown = b''
     while b'connected' not in shown:
         shown += os.read(master, 4096)
-    assert b'take the arm over' in shown
+    assert b'engage / release the arm' in shown
     os.write(master, b'p')
     wait_until(lambda: teacher.said[-1:] == ['engaged'], 10, 'engaged')
     os.write(master, b'qq')

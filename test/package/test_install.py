@@ -124,6 +124,13 @@ def test_pip_installs_the_shipped_robots(pip_target):
     assert Path(path).is_relative_to(pip_target)
 
 
+def test_preflight_knows_the_requirements_after_pip(pip_target):
+    code = 'from vla_adapter_ros.preflight.files import required_packages as r; print(sorted(r()))'
+    lines = (ROOT / 'requirements' / 'core.txt').read_text().splitlines()
+    names = [line.split('>=')[0] for line in lines if line and not line.startswith('#')]
+    assert python_with(pip_target, code) == str(sorted(names))
+
+
 def test_pip_installs_every_data_file(pip_target):
     code_suffixes = {'.py', '.pyc'}
     for folder, target in ((ROOT / PACKAGE, PACKAGE), (ROOT / 'config', f'{PACKAGE}/config')):

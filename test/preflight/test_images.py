@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""A live image is told from what the policy was trained on, by number."""
+"""A live image is compared numerically with the training data."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import pytest
 
 from vla_adapter_ros.preflight.checks import FAIL, PASS, WARN
 from vla_adapter_ros.preflight.image_check import (
+    check_image,
     compare,
     dataset_references,
-    judge,
-    picture_sheet,
+    image_sheet,
     reference_of,
 )
 
@@ -35,7 +35,7 @@ def reference():
 
 
 def test_same_view_passes_with_figures(reference):
-    check = judge('wrist', scene(99, shift=37), reference)
+    check = check_image('wrist', scene(99, shift=37), reference)
     assert check.verdict == PASS
     assert 'similarity 0.9' in check.detail
     assert 'brightness' in check.detail
@@ -45,35 +45,35 @@ def test_same_view_passes_with_figures(reference):
 @pytest.mark.parametrize(
     ('change', 'words'),
     [
-        (lambda image: np.rot90(image, 2), 'turned by 180°'),
-        (lambda image: cv2.resize(np.rot90(image, 1), (640, 480)), 'turned by 90° clockwise'),
+        (lambda image: np.rot90(image, 2), 'rotated by 180°'),
+        (lambda image: cv2.resize(np.rot90(image, 1), (640, 480)), 'rotated by 90° clockwise'),
         (lambda image: image[:, ::-1], 'mirrored left to right'),
-        (lambda image: image[..., ::-1], 'red and blue are exchanged'),
+        (lambda image: image[..., ::-1], 'red and blue are swapped'),
         (lambda image: (image * 0.4).astype(np.uint8), 'darker than the data'),
         (lambda image: np.clip(image * 1.6, 0, 255).astype(np.uint8), 'brighter than the data'),
     ],
 )
 def test_changed_view_is_named(reference, change, words):
-    check = judge('wrist', np.ascontiguousarray(change(scene(99))), reference)
+    check = check_image('wrist', np.ascontiguousarray(change(scene(99))), reference)
     assert check.verdict == WARN
     assert words in check.detail
 
 
 def test_only_what_is_wrong_is_said(reference):
-    detail = judge('wrist', (scene(99) * 0.4).astype(np.uint8), reference).detail
+    detail = check_image('wrist', (scene(99) * 0.4).astype(np.uint8), reference).detail
     assert 'turned' not in detail
-    assert 'exchanged' not in detail
-    assert 'another scene' not in detail
+    assert 'swapped' not in detail
+    assert 'scene or view differ' not in detail
 
 
 def test_other_scene_is_noticed(reference):
     random = np.random.default_rng(3).integers(0, 255, (12, 16, 3)).astype(np.uint8)
     other = cv2.resize(random, (640, 480), interpolation=cv2.INTER_CUBIC)
-    assert judge('wrist', other, reference).verdict == WARN
+    assert check_image('wrist', other, reference).verdict == WARN
 
 
 def test_blank_image_fails_even_without_a_reference():
-    check = judge('wrist', np.full((480, 640, 3), 8, np.uint8), None)
+    check = check_image('wrist', np.full((480, 640, 3), 8, np.uint8), None)
     assert check.verdict == FAIL
     assert 'lens cap' in check.detail
 
@@ -82,8 +82,8 @@ def test_brightness_may_vary_as_much_as_the_data(reference):
     lights = (0.6, 0.8, 1.0, 1.2, 1.4)
     lit = reference_of([scene(s, light=light) for s, light in enumerate(lights)])
     darker = (scene(99) * 0.75).astype(np.uint8)
-    assert 'darker' in judge('wrist', darker, reference).detail
-    assert 'darker' not in judge('wrist', darker, lit).detail
+    assert 'darker' in check_image('wrist', darker, reference).detail
+    assert 'darker' not in check_image('wrist', darker, lit).detail
 
 
 def test_size_of_the_data_does_not_matter(reference):
@@ -128,14 +128,14 @@ def test_reference_of_a_recorded_data_set_fits_its_own_camera(tmp_path):
     found = dataset_references(open_source(tmp_path / 'set'))
     assert set(found) == {'third_person', 'wrist'}
     assert found['wrist'].frames == 40
-    assert judge('third_person', image(0, 10), found['third_person']).verdict == PASS
+    assert check_image('third_person', image(0, 10), found['third_person']).verdict == PASS
     # The wrist camera sees another picture: exchanged cables are noticed.
-    assert judge('third_person', image(3, 10), found['third_person']).verdict == WARN
+    assert check_image('third_person', image(3, 10), found['third_person']).verdict == WARN
 
 
 def test_sheet_shows_live_beside_mean(tmp_path, reference):
     path = tmp_path / 'sheet.png'
-    picture_sheet({'wrist': scene(1), 'third_person': scene(2)}, {'wrist': reference}, path)
+    image_sheet({'wrist': scene(1), 'third_person': scene(2)}, {'wrist': reference}, path)
     sheet = cv2.imread(str(path))
     assert sheet.shape == (720, 968, 3)
     left, right = sheet[60:360, :480], sheet[60:360, 488:]

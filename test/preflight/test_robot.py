@@ -9,18 +9,17 @@ import numpy as np
 import pytest
 
 from vla_adapter_ros.preflight.checks import FAIL, PASS, SKIP, WARN
-from vla_adapter_ros.preflight.robot_checks import (
+from vla_adapter_ros.preflight.driver_checks import check_driver, check_driver_settings
+from vla_adapter_ros.preflight.input_checks import (
     TopicRecord,
     check_camera,
     check_clock,
-    check_driver,
-    check_driver_settings,
+    check_gripper_answer,
     check_gripper_range,
     check_joint_states,
     check_pose,
-    judge_gripper_answer,
-    read_description,
 )
+from vla_adapter_ros.robot.alicia_d import read_description
 from vla_adapter_ros.robot.contract import CameraSpec, builtin_contract_path, load_contract
 
 CONTRACT = load_contract(builtin_contract_path('alicia_d'))
@@ -69,7 +68,7 @@ def test_image_is_turned_as_the_policy_gets_it():
         ({'age': 0.5}, FAIL, 'stamps are 0.50 s old'),
         ({'age': -3.0}, FAIL, 'stamps are 3.00 s in the future'),
         ({'publishers': ('a', 'b')}, FAIL, '2 nodes publish it (a, b): stop all but one'),
-        ({'distinct': 1}, WARN, 'every image is the same'),
+        ({'distinct': 1}, WARN, 'all images are identical'),
     ],
 )
 def test_camera_fault_is_named(changes, verdict, words):
@@ -81,7 +80,7 @@ def test_camera_fault_is_named(changes, verdict, words):
 def test_silent_camera_is_told_from_a_missing_one():
     offered = check_camera('wrist', TopicRecord('/t', ['node']), CAMERA, 0.1)[0]
     missing = check_camera('wrist', TopicRecord('/t'), CAMERA, 0.1)[0]
-    assert 'node offers /t but sends nothing' in offered.detail
+    assert 'node publishes /t but nothing arrives' in offered.detail
     assert 'nobody publishes /t; start its camera node' in missing.detail
     assert offered.verdict == missing.verdict == FAIL
 
@@ -155,30 +154,36 @@ def test_gripper_of_another_stroke_is_noticed():
     ],
 )
 def test_inverted_gripper_is_found_by_asking(fraction, answer, verdict):
-    check = judge_gripper_answer(fraction, answer)
+    check = check_gripper_answer(fraction, answer)
     assert check.verdict == verdict
     if verdict == FAIL:
         assert 'exchange open_position and closed_position' in check.detail
 
 
+def driver_check(contract, listeners, commanders):
+    return check_driver(
+        contract, lambda topic: listeners.get(topic, []), lambda topic: commanders.get(topic, [])
+    )
+
+
 def test_driver_that_listens_passes():
     listeners = {ARM_TOPIC: ['controller'], GRIPPER_TOPIC: ['controller']}
-    check = check_driver(CONTRACT, listeners, {ARM_TOPIC: ['vla_adapter']})
+    check = driver_check(CONTRACT, listeners, {ARM_TOPIC: ['vla_adapter']})
     assert check.verdict == PASS
 
 
 def test_missing_driver_and_other_front_end_are_told_apart():
-    assert 'start the driver' in check_driver(CONTRACT, {}, {}).detail
-    other = check_driver(CONTRACT, {'/joint_commands': ['alicia_d_driver_node']}, {})
+    assert 'start the driver' in driver_check(CONTRACT, {}, {}).detail
+    other = driver_check(CONTRACT, {'/joint_commands': ['alicia_d_driver_node']}, {})
     assert other.verdict == FAIL
     assert 'use robot:=alicia_d_standalone' in other.detail
-    reverse = check_driver(STANDALONE, {ARM_TOPIC: ['controller_manager']}, {})
+    reverse = driver_check(STANDALONE, {ARM_TOPIC: ['controller_manager']}, {})
     assert 'use robot:=alicia_d' in reverse.detail
 
 
 def test_second_commander_fails():
     listeners = {ARM_TOPIC: ['controller'], GRIPPER_TOPIC: ['controller']}
-    check = check_driver(CONTRACT, listeners, {ARM_TOPIC: ['vla_adapter', 'move_group']})
+    check = driver_check(CONTRACT, listeners, {ARM_TOPIC: ['vla_adapter', 'move_group']})
     assert check.verdict == FAIL
     assert 'also commanded by move_group; stop it' in check.detail
 

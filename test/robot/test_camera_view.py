@@ -12,7 +12,7 @@ import simplejpeg
 
 from vla_adapter_ros.errors import ObservationError
 from vla_adapter_ros.robot.camera_spec import CameraSpec
-from vla_adapter_ros.robot.camera_view import camera_picture, camera_view, message_encoding
+from vla_adapter_ros.robot.camera_view import crop_to_view, message_encoding, policy_image
 
 CAMERA = CameraSpec(width=64, height=48, rotate=0, mount='wrist')
 PICTURE = np.random.default_rng(3).integers(0, 256, (48, 64, 3)).astype(np.uint8)
@@ -32,11 +32,11 @@ def jpeg(text):
 
 
 def test_without_a_crop_the_picture_passes_without_a_copy():
-    assert camera_view(PICTURE, CAMERA) is PICTURE
+    assert crop_to_view(PICTURE, CAMERA) is PICTURE
 
 
 def test_the_crop_is_x_y_width_height_of_the_cameras_image():
-    seen = camera_picture(raw('bgr8'), replace(CAMERA, crop=(8, 4, 40, 30)))
+    seen = policy_image(raw('bgr8'), replace(CAMERA, crop=(8, 4, 40, 30)))
     np.testing.assert_array_equal(seen, PICTURE[4:34, 8:48])
     assert seen.flags.c_contiguous
 
@@ -44,14 +44,14 @@ def test_the_crop_is_x_y_width_height_of_the_cameras_image():
 def test_the_size_is_that_of_the_camera_not_of_the_crop():
     cropped = replace(CAMERA, crop=(0, 0, 40, 40))
     with pytest.raises(ObservationError, match='image is 40×40 pixels, the contract says 64×48'):
-        camera_picture(raw(picture=np.ascontiguousarray(PICTURE[:40, :40])), cropped)
+        policy_image(raw(picture=np.ascontiguousarray(PICTURE[:40, :40])), cropped)
 
 
 def test_an_encoding_that_the_contract_does_not_name_is_refused_by_name():
     for camera in (CAMERA, replace(CAMERA, encoding='bgr8')):
-        np.testing.assert_array_equal(camera_picture(raw('bgr8'), camera), PICTURE)
+        np.testing.assert_array_equal(policy_image(raw('bgr8'), camera), PICTURE)
     with pytest.raises(ObservationError, match="is 'bgr8', the contract says 'rgb8'"):
-        camera_picture(raw('bgr8'), replace(CAMERA, encoding='rgb8'))
+        policy_image(raw('bgr8'), replace(CAMERA, encoding='rgb8'))
 
 
 @pytest.mark.parametrize(
@@ -63,6 +63,6 @@ def test_a_compressed_image_tells_its_encoding_if_its_format_does(text, encoding
     wanted = replace(CAMERA, encoding='rgb8')
     if encoding:
         with pytest.raises(ObservationError, match="is 'bgr8'"):
-            camera_picture(jpeg(text), wanted)
+            policy_image(jpeg(text), wanted)
     else:
-        assert camera_picture(jpeg(text), wanted).shape == (48, 64, 3)
+        assert policy_image(jpeg(text), wanted).shape == (48, 64, 3)

@@ -22,6 +22,7 @@ from vla_adapter_ros.robot.contract import (
     resolve_contract,
 )
 
+SMALL = {'width': 320, 'height': 240, 'rotate': 0}
 NAMES = sorted(p.stem for p in builtin_contract_path('alicia_d').parent.glob('*.yaml'))
 
 
@@ -56,7 +57,7 @@ def test_every_contract_that_ships_loads_and_survives_a_round_trip(name):
         (lambda d: d['cameras']['wrist'].update(crop=[0, 0, 640]), 'a list of 4 finite numbers'),
         (lambda d: d['cameras']['wrist'].update(crop=[9, 0, 640, 480]), 'within 640×480'),
         (lambda d: d['cameras']['wrist'].update(crop=[-1, 0, 64, 64]), 'within 640×480'),
-        (lambda d: d['cameras']['wrist'].update(crop=[0, 0, 64.5, 64]), 'in whole pixels'),
+        (lambda d: d['cameras']['wrist'].update(crop=[0, 0, 64.5, 64]), 'in integer pixels'),
         (lambda d: d['cameras']['wrist'].update(crop=[0, 0, 8, 64]), 'at least 16'),
         (lambda d: d['cameras'].clear(), 'expected at least one camera'),
         (lambda d: d['front_end'].update(kind='can_bus'), "got 'can_bus'"),
@@ -90,8 +91,8 @@ def test_missing_file_and_broken_yaml_are_one_line(tmp_path):
             {
                 'action_space': 'joint_delta',
                 'cameras': {
-                    'third_person': dict(width=320, height=240, rotate=0, mount='fixed'),
-                    'wrist': dict(width=320, height=240, rotate=0, mount='wrist'),
+                    'third_person': {**SMALL, 'mount': 'fixed'},
+                    'wrist': {**SMALL, 'mount': 'wrist'},
                 },
             },
         ),
@@ -201,7 +202,7 @@ def test_crop_and_grey_are_another_view_other_colour_encodings_are_not(data):
     assert cropped.cameras['wrist'].seen_size == (480, 480)
     assert RobotContract.from_dict(cropped.to_dict()) == cropped
     assert contract.differences(cropped) == [
-        "cameras.wrist.crop: 'whole image' here, [80, 0, 480, 480] there"
+        "cameras.wrist.crop: 'full image' here, [80, 0, 480, 480] there"
     ]
     data['cameras']['wrist'].update(encoding='mono8', crop=None)
     assert contract.differences(RobotContract.from_dict(data)) == [

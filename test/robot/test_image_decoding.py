@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vla_adapter_ros.errors import ObservationError
-from vla_adapter_ros.robot.encodings import ENCODINGS
+from vla_adapter_ros.robot.camera_spec import ENCODINGS
 from vla_adapter_ros.robot.image_decoding import decode_compressed, decode_image
 
 WIDTH, HEIGHT = 12, 8

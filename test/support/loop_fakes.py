@@ -74,7 +74,7 @@ class Recorder:
         self.chunks = sequence
 
     def plan(self, plan):
-        self.log.append(('plan', plan.way))
+        self.log.append(('plan', plan.kind))
 
     def instruction(self, instruction):
         self.log.append(('instruction', instruction))

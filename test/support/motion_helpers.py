@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from vla_adapter_ros.inference.chunk import ActionChunk
-from vla_adapter_ros.motion.motion_plan import MotionPlan
+from vla_adapter_ros.motion.plan import MotionPlan
 from vla_adapter_ros.motion.scheduler import ChunkScheduler
 from vla_adapter_ros.robot.contract import RobotContract, load_contract
 

@@ -1,12 +1,12 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """The driver's two front ends as plain data; a node turns it into messages.
 
-`joint_trajectory`: two joint_trajectory_controllers, sent a trajectory once per plan; any robot
-with such controllers works by its contract alone. `joint_commands`: the Alicia-D's standalone
-driver node, sent the next position at a fixed rate. It has no interpolation, limits or watchdog,
-and drives an arm joint that a message leaves out to 0 rad: all joints are always sent.
+`joint_trajectory`: two joint_trajectory_controllers get one trajectory per plan; a contract is all
+that another robot with such controllers needs. `joint_commands`: the Alicia-D's standalone driver
+node gets the next position at a fixed rate. It has no interpolation, limits or watchdog, and
+drives an arm joint that is missing in a message to 0 rad: all joints are always sent.
 
-Driver units of the gripper exist here and in the contract only.
+Driver units of the gripper exist only here and in the contract.
 """
 
 from __future__ import annotations
@@ -16,17 +16,13 @@ from typing import Protocol
 
 import numpy as np
 
-from vla_adapter_ros.motion.motion_plan import MotionPlan
-from vla_adapter_ros.motion.plan import JointPlan
+from vla_adapter_ros.motion.plan import JointPlan, MotionPlan
+from vla_adapter_ros.robot import alicia_d
 from vla_adapter_ros.robot.contract import FrontEndSpec, RobotContract
 
-# The standalone driver takes the largest |velocity| of a message as the speed of all joints. It
-# must be able to make up for lag, and it cannot go slower than 4.39 deg/s anyway.
-SPEED_MARGIN = 1.5
-MIN_SPEED = 0.2
-# A controller starts a trajectory when it arrives, some milliseconds late and not always equally.
-# Through a first segment shorter than this [s] it would jerk to make up for them.
-FIRST_POINT = 0.04
+# A controller starts a trajectory when it arrives, with a varying delay of some milliseconds.
+# Through a first segment shorter than this [s] it would jerk to catch up.
+FIRST_POINT_S = 0.04
 
 
 @dataclass(frozen=True)
@@ -51,33 +47,19 @@ class JointCommand:
 
 
 class CommandedMotion(Protocol):
-    """What a streamed front end samples: a scheduler or a plan."""
+    """A motion that a streamed front end samples: of the scheduler or of teaching."""
 
     def commanded(self, now: float) -> tuple[np.ndarray, np.ndarray]:
         """Return commanded position and velocity (J + 1,) in contract order."""
         ...
 
 
-class FrontEnd(Protocol):
+class FrontEnd:
     """How plans reach the driver.
 
     Attributes:
-        rate: how often `stream` must be called [Hz]; 0 if it need not.
+        rate: how often `stream` must be called [Hz]; 0: never.
     """
-
-    rate: float
-
-    def on_plan(self, plan: MotionPlan) -> list[TrajectoryCommand]:
-        """Return what to send when a plan starts."""
-        ...
-
-    def stream(self, motion: CommandedMotion, now: float) -> JointCommand | None:
-        """Return what to send at this tick."""
-        ...
-
-
-class TrajectoryFrontEnd:
-    """One trajectory for the arm and one for the gripper, when a plan starts."""
 
     rate = 0.0
 
@@ -85,18 +67,26 @@ class TrajectoryFrontEnd:
         self._contract = contract
 
     def on_plan(self, plan: MotionPlan) -> list[TrajectoryCommand]:
-        """Return the arm's and the gripper's trajectory."""
-        topic, names = self._contract.front_end.arm_topic, self._contract.joint_names
-        arm = TrajectoryCommand(topic, names, *plan.arm.points(FIRST_POINT))
-        return [arm, self._gripper(plan.gripper)]
+        """Return the commands to send when a plan starts."""
+        return []
 
     def stream(self, motion: CommandedMotion, now: float) -> JointCommand | None:
-        """Return nothing: the controllers interpolate."""
+        """Return the command to send at this tick."""
         return None
+
+
+class TrajectoryFrontEnd(FrontEnd):
+    """One trajectory for the arm and one for the gripper, when a plan starts."""
+
+    def on_plan(self, plan: MotionPlan) -> list[TrajectoryCommand]:
+        """Return the arm's and the gripper's trajectory."""
+        topic, names = self._contract.front_end.arm_topic, self._contract.joint_names
+        arm = TrajectoryCommand(topic, names, *plan.arm.points(FIRST_POINT_S))
+        return [arm, self._gripper(plan.gripper)]
 
     def _gripper(self, plan: JointPlan) -> TrajectoryCommand:
         spec = self._contract.front_end
-        times, fractions, rates = plan.points(FIRST_POINT)
+        times, fractions, rates = plan.points(FIRST_POINT_S)
         return TrajectoryCommand(
             spec.gripper_topic,
             (self._contract.gripper.name,),
@@ -106,26 +96,21 @@ class TrajectoryFrontEnd:
         )
 
 
-class StreamingFrontEnd:
+class StreamingFrontEnd(FrontEnd):
     """All joints in every message, at a fixed rate."""
 
     def __init__(self, contract: RobotContract) -> None:
-        self._contract = contract
+        super().__init__(contract)
         self.rate = contract.front_end.rate
         self._max_speed = contract.max_velocity[:-1]
 
-    def on_plan(self, plan: MotionPlan) -> list[TrajectoryCommand]:
-        """Return nothing: the stream follows the plan by itself."""
-        return []
-
     def stream(self, motion: CommandedMotion, now: float) -> JointCommand:
-        """Return where to be at the next tick and the speed the driver may use to get there."""
+        """Return the position of the next tick and the speed the driver may use to reach it."""
         position, velocity = motion.commanded(now + 1.0 / self.rate)
         spec = self._contract.front_end
         gripper = gripper_command(spec, position[-1:])
-        speeds = np.maximum(SPEED_MARGIN * np.abs(velocity[:-1]), MIN_SPEED)
-        speeds = np.minimum(speeds, SPEED_MARGIN * self._max_speed)
-        # The gripper has a speed of its own in the driver; zero leaves the common speed alone.
+        speeds = alicia_d.stream_speeds(velocity[:-1], self._max_speed)
+        # The gripper has its own speed in the driver; zero leaves the common speed alone.
         return JointCommand(
             spec.arm_topic,
             self._contract.names,

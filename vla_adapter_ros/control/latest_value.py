@@ -2,7 +2,7 @@
 """Latest-value inputs: age, rate, jitter, loss, and why an input keeps the robot waiting.
 
 No synchroniser: the newest value of each topic is kept, and an observation is made only if every
-value is fresh and their stamps are close. Each cycle that is skipped has one counted reason.
+value is fresh and their stamps are close. Each skipped cycle has one counted reason.
 """
 
 from __future__ import annotations
@@ -14,43 +14,44 @@ from typing import Any
 
 import numpy as np
 
+# Arrivals kept per input.
 _WINDOW = 64
-# Rates are those of this many last seconds, so that a change shows soon.
-_SPAN = 3.0
+# Rates are measured over the last seconds, so that a change shows soon.
+_SPAN_S = 3.0
 
 
 @dataclass(frozen=True)
 class InputReport:
-    """What a person wants to know of one input.
+    """Diagnostic details of one input.
 
     Attributes:
         name: of the input.
-        received: rate of arrival [Hz].
-        expected: rate at which it is published [Hz], as configured or as its stamps tell; 0 if
-            unknown. Well above `received`: messages are lost.
-        age: of the newest value [s]; −1 if there was none.
+        rate: of arrival [Hz].
+        expected_rate: of publishing [Hz], as configured or estimated from stamps; 0 if unknown.
+            Well above `rate`: messages are lost.
+        age: of the newest value [s]; −1 if none was received.
         jitter: standard deviation of the time between two arrivals [s].
-        count: values received in all.
+        problem: why the newest value cannot be used, or ''.
     """
 
     name: str
-    received: float
-    expected: float
+    rate: float
+    expected_rate: float
     age: float
     jitter: float
-    count: int
+    problem: str
 
     @property
     def lost(self) -> float:
-        """Share of messages that were published but never arrived, 0..1."""
-        if self.expected <= 0.0:
+        """Fraction of published messages that never arrived, 0..1."""
+        if self.expected_rate <= 0.0:
             return 0.0
-        return min(max(1.0 - self.received / self.expected, 0.0), 1.0)
+        return min(max(1.0 - self.rate / self.expected_rate, 0.0), 1.0)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a cycle is skipped: `text` with figures for people, `kind` to count."""
+    """Why a cycle is skipped: `text` with figures for the user, `kind` to count."""
 
     kind: str
     text: str
@@ -60,9 +61,9 @@ class LatestValue:
     """The newest value of one topic.
 
     Args:
-        name: as people call it: `wrist image`.
+        name: for messages to the user: `front image`.
         max_age: oldest value that may be used [s].
-        expected_rate: at which it is published [Hz]; 0: told from its stamps.
+        expected_rate: of publishing [Hz]; 0: estimated from stamps.
     """
 
     def __init__(self, name: str, max_age: float, expected_rate: float = 0.0) -> None:
@@ -84,7 +85,7 @@ class LatestValue:
     def receive(self, value: Any, stamp: float, now: float) -> None:
         """Keep a value stamped `stamp` that arrived at `now` [s]."""
         if now < self.received or stamp < self.stamp - 1.0:
-            # A clock went back: what is in the window is from another time.
+            # A clock went back: the window holds values of another time.
             self._filled = 0
         self.value, self.stamp, self.received = value, stamp, now
         place = self.count % _WINDOW
@@ -95,8 +96,8 @@ class LatestValue:
     def age(self, now: float) -> float:
         """Return the age of the newest value [s], by stamp or arrival, whichever is older.
 
-        Infinite if there is none. A source that repeats its last frame keeps arriving; one whose
-        stamp is missing (0) is judged by arrival alone.
+        Infinite if none was received. A source may repeat its last frame: arrival alone does not
+        show it. A missing stamp (0) leaves only the arrival.
         """
         if self.value is None:
             return math.inf
@@ -117,30 +118,30 @@ class LatestValue:
         return None
 
     def report(self, now: float) -> InputReport:
-        """Return rate, age and jitter."""
+        """Return rate, age, jitter and problem."""
         arrivals, stamps = self._recent(now)
-        received = jitter = 0.0
+        rate = jitter = 0.0
         if len(arrivals) > 1:
             intervals = np.diff(arrivals)
             silent = now - arrivals[-1]
-            # A silence longer than the usual interval counts: the rate falls while nothing comes.
+            # A silence longer than the usual interval counts: the rate falls with it.
             span = arrivals[-1] - arrivals[0] + max(silent - intervals.mean(), 0.0)
-            received = len(intervals) / span if span > 0.0 else 0.0
+            rate = len(intervals) / span if span > 0.0 else 0.0
             jitter = float(intervals.std())
         age = self.age(now)
         return InputReport(
             self.name,
-            float(received),
+            float(rate),
             self._published_rate(stamps),
             -1.0 if math.isinf(age) else age,
             jitter,
-            self.count,
+            problem.text if (problem := self.problem(now)) else '',
         )
 
     def _recent(self, now: float) -> tuple[np.ndarray, np.ndarray]:
         order = np.arange(self.count - self._filled, self.count) % _WINDOW
         arrivals, stamps = self._arrivals[order], self._stamps[order]
-        recent = arrivals >= now - _SPAN
+        recent = arrivals >= now - _SPAN_S
         return arrivals[recent], stamps[recent]
 
     def _published_rate(self, stamps: np.ndarray) -> float:
@@ -150,7 +151,7 @@ class LatestValue:
         intervals = intervals[intervals > 1e-4]
         if len(intervals) < 8:
             return 0.0
-        # A lost message doubles an interval; a low percentile is the publisher's own period.
+        # A lost message doubles an interval; a low percentile is the publisher's period.
         return float(1.0 / np.percentile(intervals, 20.0))
 
 
@@ -165,10 +166,10 @@ class InputMonitor:
         self.max_skew = max_skew
         self.inputs: dict[str, LatestValue] = {}
         self.skipped: Counter[str] = Counter()
-        self._said: dict[str, str] = {}
+        self._reported: dict[str, str] = {}
 
     def declare(self, name: str, max_age: float, expected_rate: float = 0.0) -> LatestValue:
-        """Add an input; the order is the order in which problems are named."""
+        """Add an input; problems are reported in the order of declaration."""
         self.inputs[name] = LatestValue(name, max_age, expected_rate)
         return self.inputs[name]
 
@@ -181,14 +182,14 @@ class InputMonitor:
             value.reset()
 
     def problem(self, now: float) -> Problem | None:
-        """Return the first reason why there is no observation at `now`, or None."""
+        """Return the first reason against an observation at `now`, or None."""
         for value in self.inputs.values():
             if (problem := value.problem(now)) is not None:
                 return problem
         return self._skew()
 
     def skip(self, now: float) -> Problem | None:
-        """Return the same and count it: call once per cycle that wanted an observation."""
+        """Return the same and count it; call once per cycle that needs an observation."""
         problem = self.problem(now)
         if problem is not None:
             self.skipped[problem.kind] += 1
@@ -204,14 +205,14 @@ class InputMonitor:
         for name, value in self.inputs.items():
             problem = value.problem(now)
             kind = problem.kind if problem else ''
-            before = self._said.get(name, '')
+            before = self._reported.get(name, '')
             if kind != before:
                 lines.append(problem.text if problem else f'{name} recovered')
-                self._said[name] = kind
+                self._reported[name] = kind
         return lines
 
     def reports(self, now: float) -> list[InputReport]:
-        """Return rate, age and jitter of every input."""
+        """Return the diagnostic details of every input."""
         return [value.report(now) for value in self.inputs.values()]
 
     def _skew(self) -> Problem | None:

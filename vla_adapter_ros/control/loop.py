@@ -15,13 +15,13 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
-from vla_adapter_ros.control.front_ends import FrontEnd
+from vla_adapter_ros.control.front_ends import FrontEnd, JointCommand, TrajectoryCommand
 from vla_adapter_ros.control.observation_inputs import Inputs
-from vla_adapter_ros.control.outputs import LoopOutputs, Outcome
 from vla_adapter_ros.control.safety import SafetyFilter
 from vla_adapter_ros.control.watch import (
     GO,
@@ -34,18 +34,63 @@ from vla_adapter_ros.control.watch import (
 )
 from vla_adapter_ros.control.worker import InferenceWorker, WorkerResult
 from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.inference.chunk import ActionChunk
 from vla_adapter_ros.motion.latency import LatencyMonitor
-from vla_adapter_ros.motion.motion_plan import MotionPlan
+from vla_adapter_ros.motion.plan import MotionPlan
 from vla_adapter_ros.motion.scheduler import ChunkScheduler
 from vla_adapter_ros.processing.prompt import clean_instruction
 from vla_adapter_ros.robot.contract import RobotContract
 
-NO_INSTRUCTION = 'no instruction yet; call set_instruction'
-# While motion waits to be enabled, how often the gate is asked [s]; it looks at pictures.
-GATE_PERIOD = 0.5
-# Chunks in the rate shown to people, and the time after which it is 0 [s].
+NO_INSTRUCTION = 'no instruction yet; call ~/set_instruction'
+# Period of calling the gate while motion waits to be enabled [s]; it evaluates images.
+GATE_PERIOD_S = 0.5
+# Chunks in the rate shown to the user, and the time after which it is 0 [s].
 _RATE_WINDOW = 20
-_RATE_SPAN = 5.0
+_RATE_SPAN_S = 5.0
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Answer to a request: whether it succeeded, and a message for the user."""
+
+    success: bool
+    message: str
+
+
+class LoopOutputs(Protocol):
+    """Receives the loop's results; called in the loop's thread."""
+
+    def send(self, command: TrajectoryCommand | JointCommand) -> None:
+        """Send one command to the driver."""
+        ...
+
+    def chunk(self, chunk: ActionChunk, sequence: int) -> None:
+        """Publish the unmodified chunk."""
+        ...
+
+    def plan(self, plan: MotionPlan) -> None:
+        """Show the plan that was just sent."""
+        ...
+
+    def instruction(self, instruction: str) -> None:
+        """Publish the instruction in force."""
+        ...
+
+    def info(self, text: str) -> None:
+        """Log for information."""
+        ...
+
+    def warning(self, text: str) -> None:
+        """Log a warning."""
+        ...
+
+    def error(self, text: str) -> None:
+        """Log an error."""
+        ...
+
+    def changed(self) -> None:
+        """Publish the status now: it changed."""
+        ...
 
 
 class ControlLoop:
@@ -54,11 +99,11 @@ class ControlLoop:
     Args:
         contract: the robot.
         worker: owns the policy; started.
-        scheduler: makes motion of chunks.
+        scheduler: turns chunks into motion.
         safety: the filter; its trips latch.
         inputs: the latest images and joint states.
         front_end: how plans reach the driver.
-        outputs: where results go.
+        outputs: receives the results.
         watchdog_timeout: an inference that takes longer [s] ends in hold.
         enable_gate: called with `now` before motion is enabled; returns why not, or ''.
     """
@@ -105,7 +150,7 @@ class ControlLoop:
     # -- requests ---------------------------------------------------------------------------
 
     def activate(self, now: float, instruction: str, enable: bool) -> None:
-        """Begin to listen; motion starts when inputs are good and it is (or gets) enabled."""
+        """Start to listen; motion starts once it is enabled and inputs are good."""
         self.active = True
         self.enabled = False
         self._enable_wanted = enable
@@ -122,13 +167,14 @@ class ControlLoop:
         """Hold and stop."""
         self._stop_motion(now)
         if self._braking:
-            # No tick will come: where the brake ends is all that can still be said.
-            self._outputs.send(self._front_end.stream(_Target(self.scheduler.plan), now))
+            # The last tick: send the end of the brake, where the arm will stay.
+            end = max(now, self.scheduler.plan.end)
+            self._outputs.send(self._front_end.stream(self.scheduler, end))
             self._braking = False
         self.active = False
 
     def set_instruction(self, text: str, now: float) -> Outcome:
-        """Take a new instruction, or say why not; it takes effect at the next inference."""
+        """Set the instruction of the next inference, or return why it is not accepted."""
         try:
             instruction = clean_instruction(text)
         except VLAAdapterError as error:
@@ -142,24 +188,24 @@ class ControlLoop:
         note = ''
         unknown = getattr(self._worker.policy, 'unknown_words', None)
         if unknown is not None and (words := unknown(instruction)):
-            note = f' (words the policy never learned: {", ".join(words)})'
+            note = f' (words that are unknown to the policy: {", ".join(words)})'
         when = 'at the next inference'
         if not self.enabled:
             when += ', once motion is enabled'
         return Outcome(True, f'instruction {instruction!r} takes effect {when}{note}')
 
     def set_enabled(self, on: bool, now: float) -> Outcome:
-        """Allow or forbid motion. Allowing needs good inputs, an open gate and no trip.
+        """Enable or disable motion. Enabling needs good inputs, an open gate and no trip.
 
-        What is refused stays refused: the arm must not begin to move when a camera is plugged in.
+        A refused request is not retried: the arm must not start when a camera is plugged in.
         """
         if not on:
             self._stop_motion(now)
             return Outcome(True, 'motion disabled; the arm holds its last commanded target')
         if self.enabled:
-            return Outcome(True, 'motion was enabled already')
+            return Outcome(True, 'motion is already enabled')
         if self.safety.tripped:
-            return Outcome(False, f'tripped: {self.safety.trip_reason}; call clear_trip first')
+            return Outcome(False, f'tripped: {self.safety.trip_reason}; call ~/clear_trip first')
         if problem := self._enable_problem(now):
             return Outcome(False, f'not enabled: {problem}')
         self._enable(now)
@@ -175,9 +221,9 @@ class ControlLoop:
         """Allow motion to be enabled again after a trip."""
         cleared = self.safety.clear()
         if not cleared:
-            return Outcome(True, 'nothing was tripped')
+            return Outcome(True, 'no trip to clear')
         self.inputs.plausibility.reset()
-        return Outcome(True, f'cleared: {cleared}; enable motion to go on')
+        return Outcome(True, f'cleared: {cleared}; call ~/enable to continue')
 
     def fail(self, reason: str, now: float) -> None:
         """Trip for a fault found outside the loop."""
@@ -192,14 +238,14 @@ class ControlLoop:
     def receive_joint_state(
         self, names: Sequence[str], positions: Sequence[float], stamp: float, now: float
     ) -> None:
-        """Keep the newest joint state, if it is believable."""
+        """Keep the newest joint state, if it is plausible."""
         commanded = self.scheduler.commanded(now)[0] if self.enabled else None
         self.inputs.receive_joint_state(names, positions, stamp, now, commanded)
 
     # -- the cycle --------------------------------------------------------------------------
 
     def tick(self, now: float, steady: float) -> None:
-        """Do what is due: take a result, watch, stream, start the next inference."""
+        """Run one cycle: take a result, watch, stream, start the next inference."""
         if not self.active:
             return
         before = (self.enabled, self.reason, self.safety.tripped)
@@ -212,11 +258,11 @@ class ControlLoop:
         self._watch_worker(now, steady)
         if self._enable_wanted and not self.enabled and not self.safety.tripped:
             self._enable_when_ready(now, steady)
-        sighted = self.enabled and self._watch_state(now)
+        joint_states_ok = self.enabled and self._watch_state(now)
         if self.enabled or self._braking:
             self._stream(now)
             self._braking = not self.enabled and self.scheduler.moving(now)
-        if sighted:
+        if joint_states_ok:
             self._infer_when_due(now)
         if before != (self.enabled, self.reason, self.safety.tripped):
             self._outputs.changed()
@@ -229,14 +275,14 @@ class ControlLoop:
             return
         self.reason = self._enable_problem(now)
         if self.reason:
-            self._next_gate = steady + GATE_PERIOD
+            self._next_gate = steady + GATE_PERIOD_S
             return
         self._enable(now)
 
     def _enable(self, now: float) -> None:
         state = self.inputs.state
         assert state is not None
-        # From now on "commanded" means: stay where you are held, or else where you are measured.
+        # Until the first chunk the arm is commanded to stay where it is held or measured.
         self.scheduler.resume(state, now)
         self._enable_wanted = self.enabled = True
         self.reason = ''
@@ -257,23 +303,23 @@ class ControlLoop:
         self._outputs.warning(jump)
         self._worker.discard()
         self._not_before = -math.inf
-        # Nothing that was received fits the new time. Motion goes on from the next joint state.
+        # Values received on the old time do not fit. Motion continues from the next joint state.
         self.inputs.reset()
         if self.enabled:
             self._send_plan(self.scheduler.plan)
 
     def _watch_worker(self, now: float, steady: float) -> None:
-        change = self._watchdog.became(self._worker.busy_since, steady)
+        change = self._watchdog.change(self._worker.busy_since, steady)
         if change == 'late':
             self._worker.discard()
-            self._note_error(f'{self._watchdog.complaint}: holding', now)
+            self._note_error(f'{self._watchdog.message}: holding', now)
             self._hold(now)
-        elif change == 'back':
-            self._outputs.info('inference answers again')
+        elif change == 'recovered':
+            self._outputs.info('inference recovered')
 
     def _watch_state(self, now: float) -> bool:
-        """Act on what the joint states say; returns whether motion may go on."""
-        action, why = self._states.judge(self.inputs, self.scheduler, now)
+        """Act on the joint states; returns whether motion may continue."""
+        action, why = self._states.evaluate(self.inputs, self.scheduler, now)
         if action == TRIP:
             self._trip(why, now)
         elif action == HOLD:
@@ -298,7 +344,7 @@ class ControlLoop:
     def _infer_when_due(self, now: float) -> None:
         if self._worker.busy_since is not None:
             if self._watchdog.overdue:
-                self.reason = self._watchdog.complaint
+                self.reason = self._watchdog.message
             return
         if not self.scheduler.needs_inference(now) or now < self._not_before:
             return
@@ -326,40 +372,39 @@ class ControlLoop:
         self.stages.add_all(result.chunk.latencies)
         if self.enabled and self._observed is not None:
             self._follow(result, self._observed, now)
-        # After the command: who looks on can wait.
+        # After the command, which is urgent.
         self._outputs.chunk(result.chunk, self.chunks)
 
     def _follow(self, result: WorkerResult, observed: np.ndarray, now: float) -> None:
         assert result.chunk is not None
         plan = self.scheduler.accept(result.chunk, now, observed)
         if self.scheduler.verdict.reasons and not self.safety.tripped:
-            self._outputs.warning(f'made safe: {self.scheduler.verdict.reasons[0]}')
+            self._outputs.warning(f'action clamped: {self.scheduler.verdict.reasons[0]}')
         if self.safety.tripped:
             self._trip(self.safety.trip_reason, now)
         elif plan is None:
-            self._outputs.warning(f'chunk not used: {self.scheduler.last_refusal}')
+            self._outputs.warning(f'chunk rejected: {self.scheduler.last_refusal}')
         else:
             self._send_plan(plan)
             if not self.scheduler.moving(now):
-                # Asked to stand still: look again in a step's time, not as fast as the model can.
+                # The chunk stands still: infer again after one step, not as fast as the model can.
                 self._not_before = now + self.contract.step_period
-            # What ROS, decoding, scheduling and the threads cost on top of the policy.
+            # Time of ROS, decoding, scheduling and the threads on top of the policy.
             spent = time.monotonic() - result.submitted
             self.stages.add('outside_policy', spent - result.chunk.latencies.get('total', 0.0))
 
     # -- motion -----------------------------------------------------------------------------
 
     def chunk_rate(self, now: float) -> float:
-        """Return chunks per second over the last ones."""
-        recent = [moment for moment in self._chunk_times if moment > now - _RATE_SPAN]
+        """Return the rate of the last chunks [1/s]."""
+        recent = [stamp for stamp in self._chunk_times if stamp > now - _RATE_SPAN_S]
         if len(recent) < 2:
             return 0.0
         return (len(recent) - 1) / max(now - recent[0], 1e-3)
 
     def _hold(self, now: float) -> None:
-        # Once: a hold that is repeated every cycle would never come to its end.
-        if self.enabled and self.scheduler.moving(now) and self.scheduler.plan.way != 'hold':
-            self._send_plan(self.scheduler.hold(now))
+        if self.enabled and (plan := self.scheduler.brake(now)) is not None:
+            self._send_plan(plan)
 
     def _send_plan(self, plan: MotionPlan) -> None:
         for command in self._front_end.on_plan(plan):
@@ -380,18 +425,8 @@ class ControlLoop:
         self.safety.trip(reason)
         self._stop_motion(now)
         if first:
-            self._note_error(f'tripped: {reason}; holding until clear_trip', now)
+            self._note_error(f'tripped: {reason}; holding until ~/clear_trip', now)
 
     def _note_error(self, text: str, now: float) -> None:
         self.last_error, self.last_error_stamp = text, now
         self._outputs.error(text)
-
-
-class _Target:
-    """The end of a plan, for a streamed front end: where to stay."""
-
-    def __init__(self, plan: MotionPlan) -> None:
-        self._plan = plan
-
-    def commanded(self, now: float) -> tuple[np.ndarray, np.ndarray]:
-        return self._plan.sample(max(now, self._plan.end))

@@ -1,7 +1,7 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""From the latest messages to an observation: what a policy sees at one moment.
+"""From the latest messages to the observation of a policy.
 
-Messages are kept as they came. Decoding happens in the worker's thread, once per inference, so a
+Messages are kept undecoded. Decoding happens in the worker's thread, once per inference, so a
 callback costs microseconds however large the image is.
 """
 
@@ -17,7 +17,7 @@ from vla_adapter_ros.control.latest_value import InputMonitor, InputReport, Late
 from vla_adapter_ros.control.plausibility import PlausibilityMonitor, PlausibilitySettings
 from vla_adapter_ros.errors import ObservationError
 from vla_adapter_ros.processing.observation import Observation
-from vla_adapter_ros.robot.camera_view import Decoder, camera_picture, decode_message
+from vla_adapter_ros.robot.camera_view import Decoder, decode_message, policy_image
 from vla_adapter_ros.robot.contract import CameraSpec, RobotContract
 from vla_adapter_ros.robot.joint_state import JointStateReader
 
@@ -35,14 +35,14 @@ class InputSettings:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The inputs of one observation, not decoded yet.
+    """The inputs of one observation, not yet decoded.
 
     Attributes:
         images: camera → message.
-        cameras: camera → what the contract says of it.
+        cameras: camera → its specification in the contract.
         state: (J + 1,) proprioception in contract order.
-        instruction: as cleaned.
-        stamp: the oldest input's stamp [s].
+        instruction: normalised.
+        stamp: of the oldest input [s].
         decode: from an image message to its pixels.
     """
 
@@ -55,12 +55,12 @@ class Snapshot:
 
     def observe(self) -> Observation:
         """Decode and check. Raises ObservationError naming the camera and what is wrong."""
-        pictures = {name: self._decode(name) for name in self.cameras}
-        return Observation(pictures, self.state, self.instruction, self.stamp)
+        images = {name: self._decode(name) for name in self.cameras}
+        return Observation(images, self.state, self.instruction, self.stamp)
 
     def _decode(self, name: str) -> np.ndarray:
         try:
-            return camera_picture(self.images[name], self.cameras[name], self.decode)
+            return policy_image(self.images[name], self.cameras[name], self.decode)
         except ObservationError as error:
             raise ObservationError(f'{name} {error}') from None
 
@@ -107,7 +107,7 @@ class Inputs:
         now: float,
         commanded: np.ndarray | None,
     ) -> None:
-        """Keep the newest joint state and judge it; `commanded` (J + 1,) while in motion."""
+        """Keep the newest joint state and check it; `commanded` (J + 1,) while in motion."""
         try:
             state = self._reader.read(names, positions)
         except ObservationError as error:
@@ -122,12 +122,12 @@ class Inputs:
         return self._state.value
 
     def state_gap(self, now: float) -> str:
-        """Return that joint states are missing or late, or ''; they may come back."""
+        """Return the message for missing or late joint states, or ''; they may come back."""
         problem = self._state.problem(now)
         return problem.text if problem else ''
 
     def state_fault(self, now: float) -> str:
-        """Return why joint states that do come are not to be believed, or ''."""
+        """Return why joint states that arrive are not plausible, or ''."""
         return '' if self.state_gap(now) else self.plausibility.reason(now)
 
     def state_problem(self, now: float) -> str:
@@ -135,18 +135,18 @@ class Inputs:
         return self.plausibility.reason(now) or self.state_gap(now)
 
     def gap(self, now: float) -> str:
-        """Return which input is missing or late, or ''. Not counted as a skipped cycle."""
+        """Return the message for the first missing or late input, or ''; not counted."""
         problems = (value.problem(now) for value in self._monitor.inputs.values())
         return next((problem.text for problem in problems if problem), '')
 
-    def picture(self, camera: str) -> np.ndarray:
-        """Return what the policy would see of a camera's newest message.
+    def image(self, camera: str) -> np.ndarray:
+        """Return the image that the policy would see of a camera's newest message.
 
         Raises:
-            ObservationError: encoding or size are not the contract's, or the message is damaged.
+            ObservationError: encoding or size differ from the contract, or it is damaged.
         """
         message = self._cameras[camera].value
-        return camera_picture(message, self._contract.cameras[camera], self._decode)
+        return policy_image(message, self._contract.cameras[camera], self._decode)
 
     def skip(self, now: float) -> Problem | None:
         """Return why no observation can be made now, and count it."""
@@ -161,15 +161,12 @@ class Inputs:
         """Return a line for each input that went missing or came back."""
         return self._monitor.changes(now)
 
-    def reports(self, now: float) -> list[tuple[InputReport, str]]:
-        """Return rates and ages of every input, with its problem if it has one."""
-        return [
-            (value.report(now), problem.text if (problem := value.problem(now)) else '')
-            for value in self._monitor.inputs.values()
-        ]
+    def reports(self, now: float) -> list[InputReport]:
+        """Return the diagnostic details of every input."""
+        return self._monitor.reports(now)
 
     def snapshot(self, instruction: str) -> Snapshot:
-        """Return the inputs as they are; call after `skip` returned None."""
+        """Return the current inputs; call after `skip` returned None."""
         return Snapshot(
             images={name: latest.value for name, latest in self._cameras.items()},
             cameras=dict(self._contract.cameras),

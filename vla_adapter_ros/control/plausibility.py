@@ -1,9 +1,9 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Is the joint state believable? Drivers publish fresh stamps on values nobody measured.
+"""Plausibility of joint states: drivers put fresh stamps on values that nobody measured.
 
 The Alicia-D's standalone node publishes zeros until the arm first answers and keeps stamping the
-last values when the serial line dies; a servo bus that answers all-zero raw values reads as −π.
-A header's age shows none of this.
+last values when the serial line dies; its servos may answer raw zeros (robot/alicia_d.py). The age
+of a header does not show any of this.
 """
 
 from __future__ import annotations
@@ -12,25 +12,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vla_adapter_ros.robot import alicia_d
 from vla_adapter_ros.robot.contract import RobotContract
 
-# Raw 0 of the servos, within one count (2π / 4096).
-_RAW_ZERO_TOLERANCE = 2.0e-3
-# An arm that was last seen nearer to its zero pose than this may have reached it [rad].
+# An arm that was last seen closer to its zero pose than this may have reached it [rad].
 _NEAR_ZERO = 0.05
 
 
 @dataclass(frozen=True)
 class PlausibilitySettings:
-    """When a joint state is not believed.
+    """When a joint state is not plausible.
 
     Attributes:
-        refuse_zeros_at_start: exact zeros on all joints before anything else was seen.
+        refuse_zeros_at_start: exact zeros on all joints before any other values.
         max_age: seconds since the last message was received.
         frozen_after: seconds of bit-equal values while the command moves.
         frozen_travel: how far [rad] the command must have moved meanwhile.
         range_margin: how far [rad] beyond its limits a joint may be measured.
-        max_speed: joint speed [rad/s] that no real arm exceeds between two messages.
+        max_speed: joint speed [rad/s] that a real arm never exceeds between two messages.
         max_tracking_error: distance [rad] between command and measurement …
         tracking_grace: … for longer than this [s].
     """
@@ -46,7 +45,7 @@ class PlausibilitySettings:
 
 
 class PlausibilityMonitor:
-    """Judges each joint state as it arrives; `reason` is empty while it is believed.
+    """Checks each joint state as it arrives; `reason` is empty while it is plausible.
 
     All times are receive times on the caller's clock.
     """
@@ -62,7 +61,7 @@ class PlausibilityMonitor:
         """Start over, as after a restart of the driver."""
         self._received: float | None = None
         self._state: np.ndarray | None = None
-        # The last state that was not all zero; None: there was none.
+        # The last state that was not all zero, if any.
         self._alive: np.ndarray | None = None
         self._changed_at = 0.0
         self._command_low: np.ndarray | None = None
@@ -71,12 +70,12 @@ class PlausibilityMonitor:
         self._fault = 'no joint state received yet'
 
     def observe(self, state: np.ndarray, now: float, commanded: np.ndarray | None = None) -> str:
-        """Take a joint state (J + 1,) received at `now`; returns the reason to disbelieve it.
+        """Take a joint state (J + 1,) received at `now`; returns why it is not plausible, or ''.
 
         Args:
             state: in contract order (joint_state.py has checked names and NaN).
             now: receive time [s].
-            commanded: (J + 1,) what the arm is commanded to, if it is.
+            commanded: (J + 1,) commanded position, if the arm is commanded.
         """
         arm = state[:-1]
         self._fault = (
@@ -90,7 +89,7 @@ class PlausibilityMonitor:
         return self._fault
 
     def reject(self, reason: str, now: float) -> None:
-        """Note a message that could not even be read (missing joint, NaN)."""
+        """Record a message that could not be read (missing joint, NaN)."""
         self._fault = reason
         self._received = now
 
@@ -109,9 +108,9 @@ class PlausibilityMonitor:
         elif self._alive is None and self.settings.refuse_zeros_at_start:
             return 'joint state is exactly zero on all joints: the driver has no data yet'
         elif self._alive is not None and np.abs(self._alive).max() > _NEAR_ZERO:
-            # A driver that was started again, while the arm stands elsewhere.
+            # The driver was restarted, while the arm stands elsewhere.
             return 'joint state is exactly zero on all joints: the driver lost the arm'
-        if np.all(np.abs(arm + np.pi) < _RAW_ZERO_TOLERANCE):
+        if alicia_d.servos_answer_raw_zero(arm):
             return 'joint state is −π on all joints: the servos answer raw zero'
         return ''
 
@@ -134,7 +133,8 @@ class PlausibilityMonitor:
         j = int(change.argmax())
         if change[j] <= self.settings.max_speed * gap:
             return ''
-        return f'{self._contract.joint_names[j]} measured to jump by {change[j]:.2f} rad'
+        name = self._contract.joint_names[j]
+        return f'measured position of {name} jumped by {change[j]:.2f} rad'
 
     def _frozen_fault(self, arm: np.ndarray, now: float, commanded: np.ndarray | None) -> str:
         changed = self._state is None or not np.array_equal(arm, self._state[:-1])

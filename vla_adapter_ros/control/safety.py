@@ -1,34 +1,27 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""The safety filter: what a policy asks for is made safe with a reason, or trips.
+"""The safety filter: clamps the targets of a policy with a reason, or trips.
 
 A trip latches: the caller holds the last commanded target until `clear`. Limits are those of the
-contract; velocity and acceleration are kept by the scheduler, which stretches time, and checked
-here once more on the finished plan.
+contract; the scheduler keeps velocity and acceleration by stretching time, and they are checked
+here again on the finished plan.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
 from vla_adapter_ros.motion.hermite import position_bounds, segment_peaks
-from vla_adapter_ros.motion.motion_plan import MotionPlan
-from vla_adapter_ros.motion.plan import JointPlan
+from vla_adapter_ros.motion.plan import JointPlan, MotionPlan
 from vla_adapter_ros.motion.plan_check import CLAMPED, OK, TRIP, Verdict
 from vla_adapter_ros.robot.contract import RobotContract
+from vla_adapter_ros.robot.kinematics import Kinematics
 
+# Rounding allowed in the check of a finished plan [rad, or a fraction of a limit].
 _PLAN_TOLERANCE = 1e-3
+# Tool positions checked per segment of a plan.
 _WORKSPACE_SAMPLES = 4
-
-
-class ToolPosition(Protocol):
-    """What the workspace check needs from kinematics (kinematics.py)."""
-
-    def tool_positions(self, joints: np.ndarray) -> np.ndarray:
-        """Return the tool's positions (N, 3) [m] in the base frame for joints (N, J)."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -40,8 +33,8 @@ class SafetySettings:
             three times what its velocity limit allows in a step.
         start_tolerance: a first target farther than this [rad] from the arm is approached at
             `ramp_speed` only; at least twice what its velocity limit allows in a step.
-        ramp_speed: share of the velocity limits on such an approach.
-        gross_excess: a target this far [rad] beyond a limit is a fault of the policy, not noise.
+        ramp_speed: fraction of the velocity limits on such an approach.
+        gross_excess: a target this far [rad] beyond a limit is a policy fault, not noise.
         trip_after: consecutive chunks with such targets before the filter trips; 0: never.
         workspace_margin: how far [m] a motion may leave the workspace between two targets.
     """
@@ -60,14 +53,14 @@ class SafetyFilter:
     Args:
         contract: limits and workspace.
         settings: how strict.
-        kinematics: enables the workspace box; without it the box is not checked.
+        kinematics: for the workspace box; without it the box is not checked.
     """
 
     def __init__(
         self,
         contract: RobotContract,
         settings: SafetySettings | None = None,
-        kinematics: ToolPosition | None = None,
+        kinematics: Kinematics | None = None,
     ) -> None:
         self._contract = contract
         self.settings = settings or SafetySettings()
@@ -91,18 +84,18 @@ class SafetyFilter:
 
     @property
     def trip_reason(self) -> str:
-        """Why it tripped first; later trips do not hide the cause."""
+        """Reason of the first trip; later trips do not replace it."""
         return self._trip_reason
 
     def trip(self, reason: str) -> Verdict:
-        """Latch a trip, also for causes found elsewhere (joint states, a dead worker)."""
+        """Latch a trip, also for causes found elsewhere (joint states, worker)."""
         if not self._trip_reason:
             self._trip_reason = reason
             self.trips += 1
         return Verdict(TRIP, (self._trip_reason,))
 
     def clear(self) -> str:
-        """Allow motion again; returns the reason that was cleared, '' if there was none."""
+        """Allow motion again; returns the cleared reason, '' if it was not tripped."""
         reason, self._trip_reason = self._trip_reason, ''
         self._gross_chunks = 0
         return reason
@@ -110,28 +103,29 @@ class SafetyFilter:
     # -- checks -----------------------------------------------------------------------------
 
     def check_targets(self, targets: np.ndarray, commanded: np.ndarray) -> Verdict:
-        """Make the absolute targets of a chunk safe.
+        """Clamp the absolute targets of a chunk, or trip.
 
         Args:
             targets: (K, J + 1) in contract order.
-            commanded: (J + 1,) where the arm is commanded to be.
+            commanded: (J + 1,) commanded position.
         """
         if self.tripped:
             return Verdict(TRIP, (self._trip_reason,))
         if not np.isfinite(targets).all():
-            return self.trip('the policy gave targets that are not finite')
+            return self.trip('the policy returned targets that are not finite')
         reasons: list[str] = []
         safe = self._within_limits(targets, reasons)
         if self.settings.trip_after and self._gross_chunks >= self.settings.trip_after:
-            return self.trip(f'{self._gross_chunks} chunks in a row beyond limits: {reasons[0]}')
+            chunks = f'{self._gross_chunks} consecutive chunks'
+            return self.trip(f'{chunks} beyond limits: {reasons[0]}')
         safe = self._within_steps(safe, reasons)
         safe = self._within_workspace(safe, commanded, reasons)
-        far, speed = np.abs(safe[0] - commanded)[:-1], 1.0
+        far, velocity_scale = np.abs(safe[0] - commanded)[:-1], 1.0
         if (far > self._start_tolerance).any():
-            speed = self.settings.ramp_speed
+            velocity_scale = self.settings.ramp_speed
             away = f'first target {far.max():.2f} rad away'
-            reasons.append(f'{away}: approaching at {speed:.0%} speed')
-        return Verdict(CLAMPED if reasons else OK, tuple(reasons), safe, speed)
+            reasons.append(f'{away}: approaching at {velocity_scale:.0%} speed')
+        return Verdict(CLAMPED if reasons else OK, tuple(reasons), safe, velocity_scale)
 
     def check_plan(self, plan: MotionPlan) -> str | None:
         """Return why a finished plan must not be executed, or None. A plan is never changed."""
@@ -157,7 +151,7 @@ class SafetyFilter:
         return safe
 
     def _within_steps(self, targets: np.ndarray, reasons: list[str]) -> np.ndarray:
-        # The first target is judged by the start-pose gate instead: the arm may have to travel.
+        # The first target is checked by start_tolerance instead: the arm may have to travel.
         limit = self._max_step
         steps = np.abs(np.diff(targets[:, :-1], axis=0))
         if not (steps > limit).any():
@@ -179,8 +173,9 @@ class SafetyFilter:
         if self._kinematics is None:
             return targets
         path = np.vstack((commanded[:-1], targets[:, :-1]))
-        outside = self._distance_outside(self._kinematics.tool_positions(path))
-        # An arm that is outside already (placed there by hand) may come back, not go farther.
+        tool = self._kinematics.tool_positions(path)
+        outside = self._contract.distance_outside_workspace(tool)
+        # An arm that is already outside (placed there by hand) may come back, not go farther.
         bad = outside[1:] > outside[:-1] + 1e-4
         if not bad.any():
             return targets
@@ -192,11 +187,6 @@ class SafetyFilter:
         safe = targets.copy()
         safe[first:, :-1] = path[first]
         return safe
-
-    def _distance_outside(self, points: np.ndarray) -> np.ndarray:
-        assert self._contract.workspace is not None
-        lower, upper = (np.array(corner) for corner in self._contract.workspace)
-        return np.linalg.norm(points - np.clip(points, lower, upper), axis=1)
 
     def _plan_fault(self, plan: JointPlan, joints: slice) -> str | None:
         contract = self._contract
@@ -210,15 +200,14 @@ class SafetyFilter:
             return 'plan does not end at rest'
         knots = (durations, plan.positions, plan.velocities)
         velocity, acceleration = segment_peaks(*knots)
-        share = 1.0 + _PLAN_TOLERANCE
-        for what, peak, limit in (
+        for quantity, peak, limit in (
             ('velocity', velocity, contract.max_velocity[joints]),
             ('acceleration', acceleration, contract.max_acceleration[joints]),
         ):
-            if (peak > limit * share).any():
+            if (peak > limit * (1.0 + _PLAN_TOLERANCE)).any():
                 j = int((peak / limit).max(axis=0).argmax())
                 name = contract.names[joints][j]
-                return f'{name} {what} {peak[:, j].max():.2f} > {limit[j]:.2f}'
+                return f'{name} {quantity} {peak[:, j].max():.2f} > {limit[j]:.2f}'
         return self._range_fault(knots, plan.positions[0], joints)
 
     def _range_fault(
@@ -238,13 +227,13 @@ class SafetyFilter:
     def _path_fault(self, plan: JointPlan) -> str | None:
         if self._kinematics is None:
             return None
-        moments = plan.start + np.interp(
+        times = plan.start + np.interp(
             np.arange(_WORKSPACE_SAMPLES * (len(plan.times) - 1) + 1) / _WORKSPACE_SAMPLES,
             np.arange(len(plan.times)),
             plan.times,
         )
-        points = self._kinematics.tool_positions(plan.sample_many(moments)[0])
-        outside = self._distance_outside(points)
+        points = self._kinematics.tool_positions(plan.sample_many(times)[0])
+        outside = self._contract.distance_outside_workspace(points)
         excess = float(outside.max() - outside[0])
         if excess <= self.settings.workspace_margin:
             return None

@@ -1,11 +1,13 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""What the control loop is doing and, in words, why the arm moves or does not."""
+"""State of the control loop, with a human-readable reason why the arm is or is not moving."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from vla_adapter_ros.control.latest_value import InputReport
 
 if TYPE_CHECKING:
     from vla_adapter_ros.control.loop import ControlLoop
@@ -15,20 +17,8 @@ STATES = ('INACTIVE', 'WAITING_FOR_INPUT', 'READY', 'RUNNING', 'HOLDING', 'TRIPP
 
 
 @dataclass(frozen=True)
-class InputStatus:
-    """One input: received and expected rate [Hz], age and jitter [s] (age −1: never)."""
-
-    name: str
-    rate: float
-    expected_rate: float
-    age: float
-    jitter: float
-    problem: str
-
-
-@dataclass(frozen=True)
 class LoopStatus:
-    """A snapshot for people; see msg/PolicyStatus.msg for the fields."""
+    """A snapshot for the user; see msg/PolicyStatus.msg for the fields."""
 
     state: str = 'INACTIVE'
     reason: str = 'the node is not active'
@@ -44,8 +34,8 @@ class LoopStatus:
     dropped: Mapping[str, int] = field(default_factory=dict)
     skips: Mapping[str, int] = field(default_factory=dict)
     clamps: Mapping[str, int] = field(default_factory=dict)
-    ways: Mapping[str, int] = field(default_factory=dict)
-    inputs: tuple[InputStatus, ...] = ()
+    plans_by_kind: Mapping[str, int] = field(default_factory=dict)
+    inputs: tuple[InputReport, ...] = ()
     last_error: str = ''
     last_error_stamp: float = 0.0
 
@@ -76,11 +66,8 @@ def loop_status(loop: ControlLoop | None, now: float) -> LoopStatus:
         dropped=dict(scheduler.dropped),
         skips=loop.inputs.skipped,
         clamps=dict(zip(loop.contract.names, (int(n) for n in clamps), strict=True)),
-        ways=dict(scheduler.ways),
-        inputs=tuple(
-            InputStatus(r.name, r.received, r.expected, r.age, r.jitter, problem)
-            for r, problem in loop.inputs.reports(now)
-        ),
+        plans_by_kind=dict(scheduler.plans_by_kind),
+        inputs=tuple(loop.inputs.reports(now)),
         last_error=loop.last_error,
         last_error_stamp=loop.last_error_stamp,
     )
@@ -88,15 +75,14 @@ def loop_status(loop: ControlLoop | None, now: float) -> LoopStatus:
 
 def _state(loop: ControlLoop, now: float) -> tuple[str, str]:
     if not loop.active:
-        return 'INACTIVE', 'the node is configured, but not active'
+        return 'INACTIVE', 'the node is configured but not active'
     if loop.safety.tripped:
-        return 'TRIPPED', f'{loop.safety.trip_reason}; call clear_trip, then enable'
+        return 'TRIPPED', f'{loop.safety.trip_reason}; call ~/clear_trip, then ~/enable'
     if not loop.enabled:
         if problem := loop.inputs.state_problem(now) or loop.inputs.gap(now):
             return 'WAITING_FOR_INPUT', problem
         why = f'{loop.reason}; ' if loop.reason else ''
-        return 'READY', f'{why}motion is not enabled: call enable'
+        return 'READY', f'{why}motion is disabled; call ~/enable'
     if loop.reason:
         return ('WAITING_FOR_INPUT' if not loop.chunks else 'HOLDING'), loop.reason
     return 'RUNNING', ''
-

@@ -1,9 +1,9 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""One thread that owns the policy and its device; callers hand in one job at a time.
+"""One thread that owns the policy and its device; callers submit one job at a time.
 
-The control loop never waits for the model: it submits, goes on, and takes the result when the
-thread says there is one. A job that hangs cannot be interrupted (a CUDA call cannot), so the
-caller watches `busy_since` and holds the arm; the late result is dropped by `discard`.
+The control loop never waits for the model: it submits a job and takes the result in a later tick.
+A job that hangs cannot be interrupted (a CUDA call cannot), so the caller watches `busy_since` and
+holds the arm; `discard` drops the late result.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from vla_adapter_ros.processing.observation import Observation
 
 @dataclass(frozen=True)
 class WorkerResult:
-    """The outcome of one job: a chunk, or an error in one line and its traceback.
+    """The result of one job: a chunk, or an error in one line and its traceback.
 
-    `submitted` is `time.monotonic()` when the job was handed in.
+    `submitted` is `time.monotonic()` at submission.
     """
 
     chunk: ActionChunk | None
@@ -61,7 +61,7 @@ class InferenceWorker:
         self._ready = threading.Event()
         self._failure: BaseException | None = None
         self.policy: ChunkPolicy | None = None
-        # A daemon: a model that hangs for ever must not keep the process from exiting.
+        # A daemon: a model that hangs forever must not keep the process from exiting.
         self._thread = threading.Thread(target=self._run, name='inference', daemon=True)
 
     def start(self) -> ChunkPolicy:
@@ -89,13 +89,13 @@ class InferenceWorker:
         return True
 
     def take_result(self) -> WorkerResult | None:
-        """Return the finished job's result once, or None."""
+        """Return the result of the finished job once, or None."""
         with self._wake:
             result, self._result = self._result, None
         return result
 
     def discard(self) -> None:
-        """Forget a waiting result and that of the running job: the world has changed."""
+        """Drop a waiting result and that of the running job: they are out of date."""
         with self._wake:
             self._generation += 1
             self._result = None
@@ -113,7 +113,7 @@ class InferenceWorker:
     def _run(self) -> None:
         try:
             self.policy = self._make_policy()
-        except BaseException as error:  # handed to the caller of start()
+        except BaseException as error:  # raised by start()
             self._failure = error
             return
         finally:

@@ -2,22 +2,81 @@
 """Cubic Hermite splines under velocity and acceleration limits, in closed form.
 
 A joint_trajectory_controller given positions and velocities interpolates each segment with the
-cubic that meets both ends. So do we, and because the velocity of a cubic is a parabola and its
-acceleration a line, the peaks of a segment are known exactly: limits are checked, not sampled.
+cubic that meets both ends. So does this module, and because the velocity of a cubic is a parabola
+and its acceleration a line, the peaks of a segment are known exactly: limits need no sampling.
 
 Shapes: N knots, J joints; `durations` (N - 1,), `positions` and `velocities` (N, J).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
 import numpy as np
 
-from vla_adapter_ros.robot.limits import Limits
+from vla_adapter_ros.robot.contract import RobotContract
 
-# Aim a little inside the limits so that rounding never puts a plan outside them.
+# Knots closer than this are merged [s].
+MERGE_S = 1e-4
+# Stretch a little beyond the limits' demand so that rounding never puts a plan outside them.
 _GROWTH = 1.005
 # A joint may go past the range of two neighbouring targets by this much [rad].
 MAX_SWING = 5e-3
+
+
+@dataclass(frozen=True)
+class JointLimits:
+    """Limits of J joints that move together; arrays of shape (J,)."""
+
+    lower: np.ndarray
+    upper: np.ndarray
+    velocity: np.ndarray
+    acceleration: np.ndarray
+
+    @staticmethod
+    def of_arm(contract: RobotContract) -> JointLimits:
+        """Return the limits of the arm joints."""
+        return JointLimits._slice(contract, slice(0, -1))
+
+    @staticmethod
+    def of_gripper(contract: RobotContract) -> JointLimits:
+        """Return the limits of the gripper's open fraction."""
+        return JointLimits._slice(contract, slice(-1, None))
+
+    def with_velocity_scale(self, factor: float) -> JointLimits:
+        """Return limits with scaled velocities; braking keeps its full force."""
+        return replace(self, velocity=self.velocity * factor)
+
+    def scaled(self, factor: float) -> JointLimits:
+        """Return limits with scaled velocities and accelerations."""
+        return replace(
+            self, velocity=self.velocity * factor, acceleration=self.acceleration * factor
+        )
+
+    @staticmethod
+    def _slice(contract: RobotContract, part: slice) -> JointLimits:
+        return JointLimits(
+            contract.lower[part],
+            contract.upper[part],
+            contract.max_velocity[part],
+            contract.max_acceleration[part],
+        )
+
+
+def evaluate_cubic(
+    t: float | np.ndarray,
+    h: float | np.ndarray,
+    p0: np.ndarray,
+    v0: np.ndarray,
+    p1: np.ndarray,
+    v1: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return position and velocity at time `t` of the cubic of duration `h` between two knots."""
+    slope = (p1 - p0) / h
+    a = (6.0 * slope - 4.0 * v0 - 2.0 * v1) / h
+    jerk = (-12.0 * slope + 6.0 * (v0 + v1)) / (h * h)
+    position = p0 + t * (v0 + t * (0.5 * a + t * (jerk / 6.0)))
+    return position, v0 + t * (a + t * 0.5 * jerk)
 
 
 def end_accelerations(
@@ -72,13 +131,13 @@ def monotone_velocities(
     """Return knot velocities (N, J) whose spline never leaves the range of adjacent positions.
 
     The slope of the parabola through three neighbours (exact for constant acceleration), limited
-    after Fritsch and Carlson (1980) to three times the smaller neighbouring chord slope, and zero
-    at turning points. So the arm never swings past a target. The last velocity is zero.
+    to three times the smaller neighbouring chord slope (Fritsch and Carlson, 1980), and zero at
+    turning points. So the arm never swings past a target. The last velocity is zero.
 
     Args:
         durations: (N - 1,) [s], all > 0.
         positions: (N, J).
-        start_velocity: (J,) if the start is moving already; None takes the first chord's slope.
+        start_velocity: (J,) if the start is already moving; None takes the first chord's slope.
     """
     slopes = (positions[1:] - positions[:-1]) / durations[:, None]
     velocities = np.zeros_like(positions)
@@ -97,14 +156,14 @@ def smooth_velocities(
 ) -> np.ndarray:
     """Return knot velocities (N, J) of the cubic spline with continuous acceleration.
 
-    It is the interpolant of least squared acceleration; on chunks of a smooth policy its peak
-    acceleration is half of that of the monotone one. It may swing past a turning point a little.
-    Only the last segment leaves it: the last velocity is zero, so that the motion ends at rest.
+    It minimises the integral of the squared acceleration; on chunks of a smooth policy its peak
+    acceleration is half that of the monotone one. It may swing past a turning point a little.
+    Only the last segment deviates: the last velocity is zero, so that the motion ends at rest.
 
     Args:
         durations: (N - 1,) [s], all > 0.
         positions: (N, J).
-        start_velocity: (J,) if the start is moving already; None leaves it free.
+        start_velocity: (J,) if the start is already moving; None leaves it free.
     """
     slopes = (positions[1:] - positions[:-1]) / durations[:, None]
     n = len(positions)
@@ -127,12 +186,15 @@ def smooth_velocities(
 
 
 def knot_velocities(
-    durations: np.ndarray, positions: np.ndarray, start_velocity: np.ndarray | None, limits: Limits
+    durations: np.ndarray,
+    positions: np.ndarray,
+    start_velocity: np.ndarray | None,
+    limits: JointLimits,
 ) -> np.ndarray:
-    """Return smooth velocities, drawn towards monotone ones where the arm would swing too far.
+    """Return smooth velocities, blended towards monotone ones where the arm would overshoot.
 
-    Past a target, or at a turning point, a joint may go on by `MAX_SWING`, and by nothing past a
-    limit. Inside that, joints stay smooth.
+    A joint may overshoot a target or a turning point by `MAX_SWING`, a limit not at all. Within
+    that, velocities stay smooth.
     """
     velocities = smooth_velocities(durations, positions, start_velocity)
     low, high = position_bounds(durations, positions, velocities)
@@ -141,27 +203,27 @@ def knot_velocities(
     leaves = (low < floor).any(axis=0) | (high > ceiling).any(axis=0)
     below = np.minimum(positions[:-1], positions[1:]) - low
     above = high - np.maximum(positions[:-1], positions[1:])
-    # The swing of a start that moves already is not ours to choose.
+    # The overshoot of a start that is already moving cannot be changed.
     first = 0 if start_velocity is None else 1
     swing = np.maximum(below, above)[first:].max(axis=0, initial=0.0)
     if not leaves.any() and (swing <= MAX_SWING).all():
         return velocities
-    share = np.where(leaves, 0.0, MAX_SWING / np.maximum(swing, MAX_SWING))
+    smooth_fraction = np.where(leaves, 0.0, MAX_SWING / np.maximum(swing, MAX_SWING))
     monotone = monotone_velocities(durations, positions, start_velocity)
-    return monotone + share * (velocities - monotone)
+    return monotone + smooth_fraction * (velocities - monotone)
 
 
 def stretch_to_limits(
     durations: np.ndarray,
     positions: np.ndarray,
     start_velocity: np.ndarray | None,
-    limits: Limits,
+    limits: JointLimits,
     max_rounds: int = 12,
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Lengthen segments until the spline through `positions` keeps the limits of all joints.
 
-    Each segment grows by what its own peak demands (a velocity scales with 1/duration, an
-    acceleration with 1/duration²), neighbours adapt, and the round repeats; joints stay
+    Each segment grows by the factor that its own peak demands (a velocity scales with 1/duration,
+    an acceleration with 1/duration²), its neighbours adapt, and the round repeats; joints stay
     synchronous and every position is reached exactly. A path that starts at rest or with a free
     velocity is finished by one uniform scaling, which always succeeds.
 
@@ -169,11 +231,11 @@ def stretch_to_limits(
         durations: (N - 1,) intended durations [s].
         positions: (N, J), inside the position limits from row 1 on.
         start_velocity: (J,), or None if it is free.
-        limits: to keep.
+        limits: of these joints.
         max_rounds: before uniform scaling, or before giving up; four are usual.
 
     Returns:
-        (durations, velocities), or None if a given start velocity leaves no way.
+        (durations, velocities), or None if there is no solution for a given start velocity.
     """
     durations = durations.copy()
     for _ in range(max_rounds):
@@ -190,9 +252,9 @@ def stretch_to_limits(
 
 
 def _excess(
-    durations: np.ndarray, positions: np.ndarray, velocities: np.ndarray, limits: Limits
+    durations: np.ndarray, positions: np.ndarray, velocities: np.ndarray, limits: JointLimits
 ) -> np.ndarray:
-    """Return per segment the factor by which it must grow to keep the limits (<= 1: none)."""
+    """Return the factor by which each segment must grow to keep the limits (<= 1: fits)."""
     velocity, acceleration = segment_peaks(durations, positions, velocities)
     by_velocity = (velocity / limits.velocity).max(axis=1)
     by_acceleration = np.sqrt((acceleration / limits.acceleration).max(axis=1))

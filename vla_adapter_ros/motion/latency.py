@@ -19,7 +19,7 @@ class SlidingWindow:
         self.count = 0
 
     def add(self, value: float) -> None:
-        """Add a value; NaN and infinities are refused, they would poison every percentile."""
+        """Add a value; NaN and infinities are ignored: they would spoil every percentile."""
         if not math.isfinite(value):
             return
         self._values[self._next] = value
@@ -36,18 +36,14 @@ class SlidingWindow:
         window.partition(rank)
         return float(window[rank])
 
-    def clear(self) -> None:
-        """Forget everything."""
-        self._next = self.count = 0
-
 
 class LatencyMonitor:
     """Percentiles per named stage.
 
     Args:
         size: values kept per stage.
-        skip: first values of each stage that are left out: a cold start (allocation, compilation,
-            caches) says nothing about the next inference.
+        skip: first values of each stage that are ignored: a cold start (allocation, compilation,
+            caches) does not predict the next inference.
     """
 
     def __init__(self, size: int = 200, skip: int = 0) -> None:
@@ -80,12 +76,6 @@ class LatencyMonitor:
             for stage, w in self._windows.items()
             if w.count
         }
-
-    def restart(self) -> None:
-        """Forget everything; the next measurements are a cold start again."""
-        self._seen.clear()
-        for window in self._windows.values():
-            window.clear()
 
     def _window(self, stage: str) -> SlidingWindow:
         if stage not in self._windows:

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""What the scheduler asks before a chunk becomes motion; the safety filter answers."""
+"""The checks that the scheduler calls before a chunk becomes motion (control/safety.py)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from vla_adapter_ros.motion.motion_plan import MotionPlan
+from vla_adapter_ros.motion.plan import MotionPlan
 
 OK, CLAMPED, TRIP = 'ok', 'clamped', 'trip'
 
@@ -20,21 +20,21 @@ class Verdict:
     Attributes:
         state: `ok`, `clamped` or `trip`.
         reasons: one line each; empty when ok.
-        targets: (K, J + 1) safe targets; None after a trip.
-        speed: share of the velocity limits to move with.
+        targets: (K, J + 1) targets within the limits; None after a trip.
+        velocity_scale: fraction of the velocity limits to use.
     """
 
     state: str
     reasons: tuple[str, ...] = ()
     targets: np.ndarray | None = None
-    speed: float = 1.0
+    velocity_scale: float = 1.0
 
 
 class PlanCheck(Protocol):
-    """Makes targets safe and checks finished plans (control/safety.py)."""
+    """Clamps targets and checks finished plans."""
 
     def check_targets(self, targets: np.ndarray, commanded: np.ndarray) -> Verdict:
-        """Return safe targets for (K, J + 1) targets, from where the arm is commanded to be."""
+        """Return clamped (K, J + 1) targets, given the commanded (J + 1,) position."""
         ...
 
     def check_plan(self, plan: MotionPlan) -> str | None:

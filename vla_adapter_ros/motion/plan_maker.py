@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Makes the plans of the scheduler: out of a chunk, or to stop."""
+"""Makes the scheduler's plans: from a chunk, or to stop. Hand-over from the plan before."""
 
 from __future__ import annotations
 
@@ -8,24 +8,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vla_adapter_ros.inference.chunk import ActionChunk
-from vla_adapter_ros.motion.handover import gripper_targets, prefixed, still_track
-from vla_adapter_ros.motion.motion_plan import MotionPlan, PlanHistory
-from vla_adapter_ros.motion.plan import JointPlan
-from vla_adapter_ros.motion.planning import MIN_GAP, Targets, Track, brake_track, plan_track
+from vla_adapter_ros.motion.hermite import MERGE_S, JointLimits
+from vla_adapter_ros.motion.plan import JointPlan, MotionPlan, PlanHistory
+from vla_adapter_ros.motion.track_planner import MIN_GAP, Targets, Track, brake_track, plan_track
 from vla_adapter_ros.robot.contract import RobotContract
-from vla_adapter_ros.robot.limits import Limits
 
 _EPSILON = 1e-6
-# A gripper this near to all its targets need not move [open fraction].
+# A gripper this close to all its targets need not move [open fraction].
 _STILL = 1e-4
 
 
 @dataclass(frozen=True)
 class Alignment:
-    """Where a chunk meets the motion under way.
+    """Where a chunk meets the motion in execution.
 
     Attributes:
-        old: the plan under way.
+        old: the plan in execution.
         now: time of acceptance [s].
         switch: time of the hand-over [s].
         chunk_start: progress at the observation [s].
@@ -48,12 +46,12 @@ class Alignment:
         return int(self.phase)
 
     def all_passed(self, steps: int) -> bool:
-        """Return whether nothing of a chunk of so many steps is left to do."""
+        """Return whether all steps of a chunk of so many steps have passed."""
         return self.phase >= steps - _EPSILON
 
 
 class PlanMaker:
-    """Makes plans that leave the motion under way without a jump.
+    """Makes plans that continue the motion in execution without a jump.
 
     Args:
         contract: limits.
@@ -65,14 +63,14 @@ class PlanMaker:
     def __init__(
         self, contract: RobotContract, execute_steps: int, blend_steps: int, lead: float
     ) -> None:
-        self._arm_limits = Limits.of_arm(contract)
-        self._gripper_limits = Limits.of_gripper(contract)
+        self._arm_limits = JointLimits.of_arm(contract)
+        self._gripper_limits = JointLimits.of_gripper(contract)
         self._execute_steps = execute_steps
         self._blend_steps = blend_steps
         self._lead = lead
 
     def align(self, history: PlanHistory, chunk: ActionChunk, now: float) -> Alignment:
-        """Return where a chunk meets the motion under way, by what the arm really consumed."""
+        """Return where a chunk meets the motion in execution, by the steps really consumed."""
         stamp = min(chunk.observation_stamp, now)
         origin, old, switch = history.at(stamp), history.current, now + self._lead
         chunk_start = origin.progress_at(stamp)
@@ -81,45 +79,46 @@ class PlanMaker:
         return Alignment(old, now, switch, chunk_start, consumed / chunk.step_period, *anchor)
 
     def make(
-        self, chunk: ActionChunk, targets: np.ndarray, moment: Alignment, speed: float
+        self, chunk: ActionChunk, targets: np.ndarray, alignment: Alignment, velocity_scale: float
     ) -> MotionPlan:
         """Return the plan through the steps of a chunk that are still to do.
 
         Args:
             chunk: for its timing and instruction.
             targets: (K, J + 1) joint targets within limits.
-            moment: not all passed.
-            speed: share of the arm's velocity limits.
+            alignment: not all passed.
+            velocity_scale: fraction of the arm's velocity limits to use.
         """
-        old, period = moment.old, chunk.step_period
-        arm_targets = self._blended(targets, moment, period)[:, :-1]
+        old, period = alignment.old, chunk.step_period
+        arm_targets = self._blended(targets, alignment, period)[:, :-1]
         arm = plan_track(
-            *old.arm.sample(moment.switch),
+            *old.arm.sample(alignment.switch),
             Targets(
-                np.vstack((moment.anchor[:-1], arm_targets)),
+                np.vstack((alignment.anchor[:-1], arm_targets)),
                 np.full(len(targets), period),
-                moment.anchor_velocity[:-1],
-                moment.phase,
+                alignment.anchor_velocity[:-1],
+                alignment.phase,
             ),
-            self._arm_limits.at_speed(speed),
+            self._arm_limits.with_velocity_scale(velocity_scale),
         )
-        return self._assembled(chunk, arm, self._gripper(targets, moment, period, arm), moment)
+        gripper = self._gripper(targets, alignment, period, arm)
+        return self._assembled(chunk, arm, gripper, alignment)
 
     def _gripper(
-        self, targets: np.ndarray, moment: Alignment, period: float, arm: Track
+        self, targets: np.ndarray, alignment: Alignment, period: float, arm: Track
     ) -> Track:
-        position, velocity = moment.old.gripper.sample(moment.switch)
-        ahead = targets[moment.first :, -1]
+        position, velocity = alignment.old.gripper.sample(alignment.switch)
+        ahead = targets[alignment.first :, -1]
         if not velocity.any() and np.abs(ahead - position).max() <= _STILL:
-            # Most of the time; a plan costs as much as the arm's.
-            return still_track(position, arm)
-        knots = np.vstack((moment.anchor[-1:], targets[:, -1:]))
-        goals = gripper_targets(knots, moment.anchor_velocity[-1:], period, arm)
+            # The usual case; a plan would cost as much as the arm's.
+            return constant_track(position, arm)
+        knots = np.vstack((alignment.anchor[-1:], targets[:, -1:]))
+        goals = gripper_targets(knots, alignment.anchor_velocity[-1:], period, arm)
         return plan_track(position, velocity, goals, self._gripper_limits)
 
     def brake(self, plan: MotionPlan, now: float) -> MotionPlan:
-        """Return the plan that stops at once and stays; of a hold, what is left of it."""
-        if plan.way == 'hold':
+        """Return the plan that stops immediately and stays; of a hold, the rest of it."""
+        if plan.kind == 'hold':
             shortest = self._lead or MIN_GAP
             arm = plan.arm.remaining(now, shortest)
             gripper = plan.gripper.remaining(now, shortest)
@@ -127,30 +126,30 @@ class PlanMaker:
             arm = self._stopped(plan.arm, now, self._arm_limits)
             gripper = self._stopped(plan.gripper, now, self._gripper_limits)
         progress = np.full(len(arm.times), plan.progress_at(now))
-        return MotionPlan(arm, gripper, progress, switch=now, way='hold')
+        return MotionPlan(arm, gripper, progress, switch=now, kind='hold')
 
-    def _stopped(self, plan: JointPlan, now: float, limits: Limits) -> JointPlan:
+    def _stopped(self, plan: JointPlan, now: float, limits: JointLimits) -> JointPlan:
         track = brake_track(*plan.sample(now), limits, self._lead)
         return JointPlan(now, track.times, track.positions, track.velocities)
 
     def _assembled(
-        self, chunk: ActionChunk, arm: Track, gripper: Track, moment: Alignment
+        self, chunk: ActionChunk, arm: Track, gripper: Track, alignment: Alignment
     ) -> MotionPlan:
-        old, now = moment.old, moment.now
-        arm_plan = prefixed(old.arm, arm, now, self._lead)
-        progress = moment.chunk_start + arm.phases * chunk.step_period
+        old, now = alignment.old, alignment.now
+        arm_plan = splice_after(old.arm, arm, now, self._lead)
+        progress = alignment.chunk_start + arm.phases * chunk.step_period
         ahead = len(arm_plan.times) - len(arm.times)
         before = [old.progress_at(now + t) for t in arm_plan.times[:ahead]]
         plan = MotionPlan(
             arm=arm_plan,
-            gripper=prefixed(old.gripper, gripper, now, self._lead),
+            gripper=splice_after(old.gripper, gripper, now, self._lead),
             progress=np.maximum.accumulate(np.concatenate((before, progress))),
             instruction=chunk.instruction,
-            chunk_start=moment.chunk_start,
+            chunk_start=alignment.chunk_start,
             step_period=chunk.step_period,
             steps=len(chunk.actions),
-            switch=moment.switch,
-            way=arm.way,
+            switch=alignment.switch,
+            kind=arm.kind,
             dropped=int(arm.phases[0] + _EPSILON),
         )
         return replace(plan, due=self._due(plan))
@@ -158,8 +157,8 @@ class PlanMaker:
     def _due(self, plan: MotionPlan) -> float:
         """Return when the next chunk should take over: after execute_steps, before braking.
 
-        A motion that is stretched far (a slow ramp to a distant start) does not wait for its
-        steps: the policy looks again after the time they were meant to take.
+        For a motion that is stretched far (a slow ramp to a distant start) the policy looks again
+        after the intended time of these steps, whether or not they are done.
         """
         intended = self._execute_steps * plan.step_period
         progress = plan.progress_at(plan.switch) + intended
@@ -167,17 +166,64 @@ class PlanMaker:
         due = min(plan.time_of(progress), tail, plan.switch + intended)
         return max(due, plan.switch) - self._lead
 
-    def _blended(self, targets: np.ndarray, moment: Alignment, period: float) -> np.ndarray:
-        old = moment.old
+    def _blended(self, targets: np.ndarray, alignment: Alignment, period: float) -> np.ndarray:
+        old = alignment.old
         if not self._blend_steps or not old.steps:
             return targets
         mixed = targets.copy()
         for n in range(self._blend_steps):
-            step = moment.first + n
-            progress = moment.chunk_start + (step + 1) * period
+            step = alignment.first + n
+            progress = alignment.chunk_start + (step + 1) * period
             if step >= len(targets) or progress > old.progress[-1]:
                 break
-            share = (n + 1) / (self._blend_steps + 1)
+            weight = (n + 1) / (self._blend_steps + 1)
             before = old.sample(old.time_of(progress))[0]
-            mixed[step] = share * targets[step] + (1.0 - share) * before
+            mixed[step] = weight * targets[step] + (1.0 - weight) * before
         return mixed
+
+
+def splice_after(old: JointPlan, track: Track, now: float, lead: float) -> JointPlan:
+    """Return a plan from `now` that follows `old` for `lead` seconds, then `track`.
+
+    A controller that receives it a little later is still on `old`, and the first segment it
+    interpolates leads to a point of `old`: the late arrival leaves no trace.
+    """
+    if lead <= 0.0:
+        return JointPlan(now, track.times, track.positions, track.velocities)
+    knots = old.start + old.times - now
+    inside = knots[(knots > MERGE_S) & (knots < lead - MERGE_S)]
+    times = np.concatenate(([0.0], inside))
+    positions, velocities = old.sample_many(now + times)
+    return JointPlan(
+        now,
+        np.concatenate((times, lead + track.times)),
+        np.vstack((positions, track.positions)),
+        np.vstack((velocities, track.velocities)),
+    )
+
+
+def constant_track(position: np.ndarray, arm: Track) -> Track:
+    """Return the track that stays at `position` (J,) for as long as the arm moves."""
+    still = np.tile(position, (2, 1))
+    times = np.array([0.0, max(float(arm.times[-1]), MIN_GAP)])
+    return Track(times, still, np.zeros_like(still), arm.phases[[0, -1]], 'join')
+
+
+def gripper_targets(knots: np.ndarray, velocity: np.ndarray, period: float, arm: Track) -> Targets:
+    """Return the gripper's targets, each due when the arm reaches its own.
+
+    The gripper of an arm that is slowed must not close before the arm arrives.
+
+    Args:
+        knots: (K + 1, 1) open fractions: at the observation, then one per step.
+        velocity: (1,) at the observation.
+        period: intended time between two steps [s].
+        arm: the planned motion of the arm for the same steps.
+    """
+    phase = float(arm.phases[0])
+    ahead = min(int(phase) + 1, len(knots) - 1)
+    due = np.interp(np.arange(ahead, len(knots)), arm.phases, arm.times)
+    durations = np.full(len(knots) - 1, period)
+    durations[ahead - 1] = max(due[0], MIN_GAP) / max(ahead - phase, MIN_GAP)
+    durations[ahead:] = np.maximum(np.diff(due), MIN_GAP)
+    return Targets(knots, durations, velocity, phase)

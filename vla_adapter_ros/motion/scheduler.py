@@ -5,8 +5,8 @@ A chunk is computed from an observation and arrives later. Meanwhile the arm has
 scheduler drops what the arm has consumed since the observation, measured in policy time (not
 clock time: an arm that waited or was slowed has consumed less), continues from where the arm is
 commanded to be at the hand-over with the same position and velocity, and always ends at rest, so
-that a plan that is never replaced is a stop. The next inference is asked for early enough to be
-done before the plan starts to brake.
+that a plan that is never replaced is a stop. The next inference is due early enough to be done
+before the plan starts to brake.
 
 Not thread-safe: one control loop owns it.
 """
@@ -22,18 +22,19 @@ import numpy as np
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.inference.chunk import ActionChunk
 from vla_adapter_ros.motion.latency import LatencyMonitor
-from vla_adapter_ros.motion.motion_plan import Executing, MotionPlan, PlanHistory, rest_motion
+from vla_adapter_ros.motion.plan import Executing, MotionPlan, PlanHistory, rest_motion
 from vla_adapter_ros.motion.plan_check import OK, PlanCheck, Verdict
 from vla_adapter_ros.motion.plan_maker import PlanMaker
-from vla_adapter_ros.robot.action_space import ActionConverter, ArmKinematics, MotionError
+from vla_adapter_ros.robot.action_space import ActionConverter, MotionError
 from vla_adapter_ros.robot.contract import RobotContract
+from vla_adapter_ros.robot.kinematics import Kinematics
 
 _EPSILON = 1e-6
 _STAGE = 'observation_to_command'
 
 
 class ChunkScheduler:
-    """Keeps the one motion that is being executed.
+    """Keeps the motion that is being executed.
 
     Args:
         contract: limits, step period, action space.
@@ -41,15 +42,15 @@ class ChunkScheduler:
             over; the next inference is timed for it. Capped where the chunk starts to brake.
         blend_steps: steps after the hand-over over which the new chunk's arm targets are mixed
             with the old one's; 0 (default) takes the new ones as they are.
-        flush_on_instruction_change: stop at once on a new instruction and refuse chunks of the
-            old one; otherwise the remaining steps are kept until the new chunk takes over.
+        flush_on_instruction_change: stop immediately on a new instruction and reject chunks of
+            the old one; otherwise the remaining steps run until the new chunk takes over.
         handover_lead: the new motion leaves the old one this long after `now` [s]. It covers the
-            way to the controller: what is published begins on the path the controller is on.
-        max_chunk_age: a chunk whose observation is older than this [s] is refused.
+            transport to the controller: a published plan begins on the path that it follows.
+        max_chunk_age: a chunk whose observation is older than this [s] is rejected.
         max_gap: for a streamed front end, a longer pause between two `update` [s] means that the
             arm stood still meanwhile.
         kinematics: for action space `ee_delta`.
-        safety: makes targets safe, checks finished plans, refuses all while tripped. Without it
+        safety: clamps targets, checks finished plans, rejects all while tripped. Without it
             targets are clipped to the contract's limits.
     """
 
@@ -63,7 +64,7 @@ class ChunkScheduler:
         handover_lead: float = 0.05,
         max_chunk_age: float = 2.0,
         max_gap: float = 0.25,
-        kinematics: ArmKinematics | None = None,
+        kinematics: Kinematics | None = None,
         safety: PlanCheck | None = None,
     ) -> None:
         self.contract = contract
@@ -82,7 +83,7 @@ class ChunkScheduler:
         self.accepted = 0
         self.dropped: Counter[str] = Counter()
         self.verdict = Verdict(OK)
-        self.ways: Counter[str] = Counter()
+        self.plans_by_kind: Counter[str] = Counter()
         self.clock_jumps: Counter[str] = Counter()
         self.last_refusal = ''
 
@@ -105,13 +106,13 @@ class ChunkScheduler:
         return self._history.at(now).sample(now)
 
     def executing(self, now: float) -> Executing:
-        """Return the instruction, step and kind of motion under way."""
+        """Return the instruction, step and kind of plan in execution."""
         self._require_start()
         return self._history.executing(now)
 
     @property
     def holding(self) -> bool:
-        """Whether the plan is to stop and stay, not to follow a chunk."""
+        """Whether the plan stops and stays, instead of following a chunk."""
         return self.started and not self._history.current.steps
 
     def moving(self, now: float) -> bool:
@@ -158,11 +159,11 @@ class ChunkScheduler:
         self.reset(position, now)
 
     def update(self, now: float) -> str | None:
-        """Observe the clock; call once per control cycle.
+        """Check the clock; call once per control cycle.
 
         Returns:
-            None, or one line saying how the clock jumped. After a jump the motion goes on from
-            the last commanded state on the new time and brakes to rest, without a step.
+            None, or one line saying how the clock jumped. After a jump the motion continues from
+            the last commanded state on the new time and brakes to rest.
         """
         last, self._last_now = self._last_now, now
         if last is None or not self.started:
@@ -174,10 +175,10 @@ class ChunkScheduler:
         return None
 
     def clock_jumped(self, last: float, now: float) -> str:
-        """Take note that the clock went from `last` to `now` at once; says so in one line.
+        """Handle a jump of the clock from `last` to `now`; returns one line that says so.
 
         As after a jump that `update` finds, the motion brakes to rest from where it was commanded
-        to be. A trajectory controller knows nothing of our clock: the plan must be sent to it.
+        to be. A trajectory controller does not follow this clock: the plan must be sent to it.
 
         Raises:
             MotionError: before `reset`.
@@ -189,14 +190,23 @@ class ChunkScheduler:
     def hold(self, now: float) -> MotionPlan:
         """Brake as fast as the limits allow and stay; returns the plan to send.
 
-        Calling it again does not start the brake anew: the plan is what is left of it.
+        Calling it again does not restart the brake: it returns the rest of it.
         """
         self.update(now)
         self._require_start()
         return self._stop(now, 'held')
 
+    def brake(self, now: float) -> MotionPlan | None:
+        """Hold if the arm is moving and not braking yet; returns the plan to send, else None.
+
+        For faults that persist: a hold that is sent in every cycle would never end.
+        """
+        if not self.moving(now) or self._history.current.kind == 'hold':
+            return None
+        return self.hold(now)
+
     def set_instruction(self, instruction: str, now: float) -> MotionPlan | None:
-        """Take note of a new instruction; with flushing on, returns the hold plan to send."""
+        """Set a new instruction; returns the hold plan to send if flushing is on."""
         changed = self._instruction is not None and instruction != self._instruction
         self._instruction = instruction
         if not (changed and self._flush and self.moving(now)):
@@ -212,7 +222,7 @@ class ChunkScheduler:
             observed: (J + 1,) proprioception of the chunk's observation.
 
         Returns:
-            The plan to send, or None if the chunk is refused; `last_refusal` then says why.
+            The plan to send, or None if the chunk is rejected; `last_refusal` then says why.
         """
         self.update(now)
         if not self.started:
@@ -224,21 +234,21 @@ class ChunkScheduler:
             targets = self._converter.to_targets(chunk.actions, observed)
         except VLAAdapterError as error:
             return self._refuse('invalid', str(error), chunk)
-        moment = self._maker.align(self._history, chunk, now)
-        if moment.all_passed(len(targets)):
-            text = f'all {len(targets)} steps were passed before the chunk arrived'
+        alignment = self._maker.align(self._history, chunk, now)
+        if alignment.all_passed(len(targets)):
+            text = f'all {len(targets)} steps had passed before the chunk arrived'
             return self._refuse('late', text, chunk)
-        self.verdict = self._made_safe(targets[moment.first :], moment.switch)
+        self.verdict = self._check_targets(targets[alignment.first :], alignment.switch)
         if self.verdict.targets is None:
             return self._refuse('tripped', self.verdict.reasons[0], chunk)
-        targets[moment.first :] = self.verdict.targets
-        plan = self._maker.make(chunk, targets, moment, self.verdict.speed)
+        targets[alignment.first :] = self.verdict.targets
+        plan = self._maker.make(chunk, targets, alignment, self.verdict.velocity_scale)
         if self._safety is not None and (fault := self._safety.check_plan(plan)) is not None:
             return self._refuse('unsafe', fault, chunk)
         self._drop_rest(plan.switch, 'replaced')
         self.dropped['passed'] += plan.dropped
         self.accepted += 1
-        self.ways[plan.way] += 1
+        self.plans_by_kind[plan.kind] += 1
         self.last_refusal = ''
         self._history.push(plan)
         return plan
@@ -246,23 +256,22 @@ class ChunkScheduler:
     # -- when to infer ----------------------------------------------------------------------
 
     def expected_latency(self) -> float:
-        """Return the p95 of observation to command [s], without the cold start; NaN if unknown."""
+        """Return the 95th percentile of observation to command [s]; NaN if unknown."""
         return self.latency.percentile(_STAGE, 95.0)
 
     def needs_inference(self, now: float) -> bool:
         """Return whether an inference must start now to be done when the next chunk is due."""
         if not self.started:
             return True
-        plan, usual = self._history.current, self.latency.percentile(_STAGE, 50.0)
-        if self.holding or now >= plan.end or math.isnan(usual):
+        plan, median = self._history.current, self.latency.percentile(_STAGE, 50.0)
+        if self.holding or now >= plan.end or math.isnan(median):
             return True
-        if usual * plan.pace >= (plan.steps - 1) * plan.step_period:
-            # The chunk would be consumed before it arrives. Moving on meanwhile gains nothing:
-            # look again once the arm has arrived.
+        if median * plan.pace >= (plan.steps - 1) * plan.step_period:
+            # The chunk would be consumed before it arrives: infer again once the arm has arrived.
             return False
-        # A few stalls (a busy machine) must not make every chunk be replaced as soon as it has
-        # come: the arm would execute first steps only, and hardly get anywhere.
-        patience = max(2.0 * usual, 0.5 * (plan.due - plan.switch))
+        # After a few stalls (a busy machine) every chunk would be replaced as soon as it arrives:
+        # the arm would execute first steps only, and hardly get anywhere.
+        patience = max(2.0 * median, 0.5 * (plan.due - plan.switch))
         return now + min(self.expected_latency(), patience) >= plan.due
 
     # -- inside -----------------------------------------------------------------------------
@@ -284,10 +293,11 @@ class ChunkScheduler:
         if age > self._max_age:
             return 'stale', f'observation {age:.2f} s old > {self._max_age:.2f} s'
         if self._flush and self._instruction not in (None, chunk.instruction):
-            return 'instruction changed', f'chunk is for {chunk.instruction!r}, no longer asked'
+            text = f'chunk is for the former instruction {chunk.instruction!r}'
+            return 'instruction changed', text
         return None
 
-    def _made_safe(self, targets: np.ndarray, switch: float) -> Verdict:
+    def _check_targets(self, targets: np.ndarray, switch: float) -> Verdict:
         if self._safety is not None:
             return self._safety.check_targets(targets, self.commanded(switch)[0])
         return Verdict(OK, (), np.clip(targets, self.contract.lower, self.contract.upper))

@@ -11,6 +11,7 @@ from vla_adapter_ros.errors import VLAAdapterError
 
 PASS, WARN, FAIL, SKIP = 'ok', 'warning', 'FAIL', 'skipped'
 _COLOURS = {PASS: '32', WARN: '33', FAIL: '31', SKIP: '2'}
+# Columns of the table.
 _WIDTH = 100
 
 
@@ -19,9 +20,9 @@ class Check:
     """One result.
 
     Attributes:
-        name: what was checked.
+        name: of the check.
         verdict: ok, warning, FAIL or skipped.
-        detail: what was found, with figures; and for warning and FAIL the way out.
+        detail: the finding, with figures; for warning and FAIL also the remedy.
     """
 
     name: str
@@ -34,7 +35,7 @@ class Check:
 
 
 def run_check(name: str, check: Callable[[], Check | list[Check]]) -> list[Check]:
-    """Run a check; one that breaks is a FAIL that says how, never an end of the others."""
+    """Run a check; one that raises is a FAIL with the error, and the others still run."""
     try:
         result = check()
     except VLAAdapterError as error:
@@ -46,7 +47,7 @@ def run_check(name: str, check: Callable[[], Check | list[Check]]) -> list[Check
 
 
 def table(checks: Iterable[Check], colour: bool) -> str:
-    """Return the results as text, one row a check, details wrapped."""
+    """Return the results as text, one row per check, details wrapped."""
     checks = list(checks)
     width = max((len(check.name) for check in checks), default=0)
     lines = []
@@ -63,7 +64,7 @@ def table(checks: Iterable[Check], colour: bool) -> str:
 
 
 def summary(checks: list[Check]) -> str:
-    """Return how many checks ended how, in one line."""
+    """Return the number of checks by verdict, in one line."""
     counts = {v: sum(c.verdict == v for c in checks) for v in (PASS, WARN, FAIL, SKIP)}
     text = ', '.join(f'{count} {verdict}' for verdict, count in counts.items() if count)
     return f'{text}: {"not ready" if counts[FAIL] else "ready"}'

@@ -1,10 +1,10 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Is this machine ready to run this checkpoint on this robot? What files alone can tell.
+"""Is this machine ready to run this checkpoint on this robot? The checks that need no ROS.
 
     python -m vla_adapter_ros.preflight.files --robot alicia_d --checkpoint runs/pick/best
 
-`ros2 run vla_adapter_ros preflight` does the same and then looks at the live topics. Nothing
-moves in either.
+`ros2 run vla_adapter_ros preflight` runs them too and then checks the live topics. Neither moves
+anything.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ import importlib
 import json
 import os
 import platform
+import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 import numpy as np
 
+import vla_adapter_ros
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.inference.simple_policies import shipped_checkpoint
 from vla_adapter_ros.preflight.checks import (
@@ -38,37 +40,30 @@ from vla_adapter_ros.preflight.checks import (
 from vla_adapter_ros.robot.contract import RobotContract, resolve_contract
 from vla_adapter_ros.weights.directory import read_checkpoint_metadata
 
-# Distribution → import name and least version; a test compares with requirements/core.txt.
-PACKAGES = {
-    'numpy': ('numpy', '1.23'),
-    'opencv-python-headless': ('cv2', '4.8'),
-    'pillow': ('PIL', '10'),
-    'pin': ('pinocchio', '2.7'),
-    'PyYAML': ('yaml', '5.4'),
-    'safetensors': ('safetensors', '0.4.3'),
-    'simplejpeg': ('simplejpeg', '1.7'),
-    'tokenizers': ('tokenizers', '0.20'),
-    'torch': ('torch', '2.6'),
-    'tqdm': ('tqdm', '4.60'),
-    'transformers': ('transformers', '5.20'),
+# Import name of a distribution, where they differ.
+_MODULES = {
+    'opencv-python-headless': 'cv2',
+    'pillow': 'PIL',
+    'pin': 'pinocchio',
+    'PyYAML': 'yaml',
 }
-_LEAST_PYTHON = (3, 10)
+_MIN_PYTHON = (3, 10)
 _GIB = float(1 << 30)
-# Weights in memory, activations, and what else runs on a robot's computer.
+# Weights in memory, activations, and the other programs on a robot's computer.
 _MEMORY_FACTOR = 1.5
 
 
 @dataclass(frozen=True)
 class PreflightSettings:
-    """What to check.
+    """Settings of the checks.
 
     Attributes:
         robot: contract, by name or path.
-        checkpoint: directory; '' = the one that ships.
+        checkpoint: directory; '': the one that ships.
         device: as for the policy node.
         dtype: as for the policy node.
         threads: as for the policy node.
-        model_runs: timed inferences; 0 leaves the model out.
+        model_runs: timed inferences; 0: the model is not run.
     """
 
     robot: str = 'alicia_d'
@@ -94,29 +89,45 @@ def file_checks(settings: PreflightSettings) -> list[Check]:
 
 
 def check_interpreter(running: Sequence[int] = sys.version_info) -> Check:
-    """Check the Python version, and say which Python runs: the wrong one is the usual mistake."""
+    """Check the Python version and name the interpreter: a wrong one is the usual mistake."""
     text = f'Python {".".join(map(str, running[:3]))} on {platform.machine()}, {sys.executable}'
-    if tuple(running[:2]) < _LEAST_PYTHON:
-        least = '.'.join(map(str, _LEAST_PYTHON))
-        return Check('interpreter', FAIL, f'{text}; at least {least} is needed')
+    if tuple(running[:2]) < _MIN_PYTHON:
+        minimum = '.'.join(map(str, _MIN_PYTHON))
+        return Check('interpreter', FAIL, f'{text}; at least {minimum} is required')
     return Check('interpreter', PASS, text)
 
 
-def check_packages(wanted: dict[str, tuple[str, str]] | None = None) -> list[Check]:
-    """Check that the libraries are there, new enough, and can be imported."""
+def required_packages() -> dict[str, str]:
+    """Return distribution → minimum version, as in requirements/core.txt."""
+    package = Path(vla_adapter_ros.__file__).parent
+    # Installed by colcon inside the module; in a checkout beside it; pip keeps it as metadata.
+    for folder in (package, package.parent):
+        file = folder / 'requirements' / 'core.txt'
+        if file.is_file():
+            lines: Sequence[str] = file.read_text().splitlines()
+            break
+    else:
+        lines = [line for line in requires('vla_adapter_ros') or () if 'extra ==' not in line]
+    found = (re.match(r'([\w.-]+)[^#]*?>=\s*([\d.]+)', line) for line in lines)
+    return {match[1]: match[2] for match in found if match}
+
+
+def check_packages(required: Mapping[str, str] | None = None) -> list[Check]:
+    """Check that the required libraries are present, new enough, and can be imported."""
     bad, seen = [], []
-    for name, (module, least) in (PACKAGES if wanted is None else wanted).items():
+    for name, minimum in (required_packages() if required is None else required).items():
+        module = _MODULES.get(name, name)
         try:
             importlib.import_module(module)
             found = version(name)
         except PackageNotFoundError:
-            # Debian's packages have other distribution names; imported is what counts.
+            # Debian's packages have other distribution names; that it can be imported counts.
             found = str(getattr(sys.modules[module], '__version__', '?'))
         except Exception as error:
             bad.append(f'{name} cannot be imported ({str(error).splitlines()[0]})')
             continue
-        if _numbers(found) < _numbers(least):
-            bad.append(f'{name} {found} is older than {least}')
+        if _numbers(found) < _numbers(minimum):
+            bad.append(f'{name} {found} is older than {minimum}')
         seen.append(f'{name} {found}')
     if bad:
         hint = f'run `{sys.executable} -m pip install -r requirements/core.txt`'
@@ -125,7 +136,7 @@ def check_packages(wanted: dict[str, tuple[str, str]] | None = None) -> list[Che
 
 
 def check_device(settings: PreflightSettings) -> Check:
-    """Check that the wanted device and precision exist here."""
+    """Check that the device and precision exist on this machine."""
     import torch
 
     from vla_adapter_ros.inference.engine import EngineSettings
@@ -170,7 +181,7 @@ def check_checkpoint(settings: PreflightSettings) -> list[Check]:
     if not metadata.robot:
         checks.append(
             Check('contract match', WARN,
-                  'the checkpoint names no robot (an official one): whether it fits is unknown')
+                  'the checkpoint names no robot (an official one): it cannot be compared')
         )
         return checks
     contract = resolve_contract(settings.robot)
@@ -193,7 +204,7 @@ def check_memory(settings: PreflightSettings) -> Check:
 
 
 def check_latency(settings: PreflightSettings) -> Check:
-    """Run the model on made-up observations and compare with the step period."""
+    """Run the model on generated observations and compare with the step period."""
     if settings.model_runs <= 0:
         return Check('model latency', SKIP, 'not measured (--model-runs 0)')
     from vla_adapter_ros.inference.policy import WARM_UP_INSTRUCTION, Policy
@@ -209,14 +220,14 @@ def check_latency(settings: PreflightSettings) -> Check:
         start = time.perf_counter()
         policy.predict(observation)
         times.append(time.perf_counter() - start)
-    return judge_latency(times, policy.step_period, policy.chunk_size)
+    return check_inference_times(times, policy.step_period, policy.chunk_size)
 
 
-def judge_latency(times: Sequence[float], step_period: float, chunk_size: int) -> Check:
+def check_inference_times(times: Sequence[float], step_period: float, chunk_size: int) -> Check:
     """Return the verdict on inference times [s].
 
-    A chunk's first steps are over when it arrives. Motion is continuous as long as the next one
-    arrives before the last ends, and follows what it sees the better the fewer steps are lost.
+    A chunk's first steps have passed when it arrives. Motion is continuous as long as a chunk
+    arrives before the previous one ends, and the fewer steps pass, the newer its observations.
     """
     median, p95 = np.percentile(times, [50, 95])
     lost = int(np.ceil(p95 / step_period))
@@ -227,8 +238,8 @@ def judge_latency(times: Sequence[float], step_period: float, chunk_size: int) -
     if p95 > step_period * chunk_size:
         return Check(
             'model latency', FAIL,
-            f'{text}: a chunk of {chunk_size} steps is over before the next one is ready, so the'
-            f' arm stops and goes; use a GPU, int8, or a smaller backbone',
+            f'{text}: a chunk of {chunk_size} steps ends before the next one is ready, so the arm'
+            f' stops between chunks; use a GPU, int8, or a smaller backbone',
         )
     if lost > 1:
         return Check(
@@ -249,7 +260,7 @@ def available_memory(path: Path = Path('/proc/meminfo')) -> float:
 def _directory(settings: PreflightSettings) -> Path:
     directory = settings.checkpoint or shipped_checkpoint()
     if directory is None:
-        raise VLAAdapterError('no checkpoint ships with this installation; name one: --checkpoint')
+        raise VLAAdapterError('no checkpoint ships with this installation; pass --checkpoint')
     return Path(directory)
 
 
@@ -286,7 +297,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--threads', type=int, default=0, help='CPU threads; 0: all cores but one')
     parser.add_argument(
         '--model-runs', type=int, default=default.model_runs,
-        help='timed inferences; 0 leaves the model out (%(default)s)',
+        help='timed inferences; 0: do not run the model (%(default)s)',
     )
     parser.add_argument('--json', metavar='FILE', help='also write the results to FILE')
     parser.add_argument('--no-colour', action='store_true', help='plain text')
@@ -301,7 +312,7 @@ def settings_from(arguments: argparse.Namespace) -> PreflightSettings:
 
 
 def report(checks: list[Check], arguments: argparse.Namespace) -> int:
-    """Print the table, write the JSON file if asked for, return the exit code."""
+    """Print the table, write the JSON file if requested, return the exit code."""
     print(table(checks, colour=sys.stdout.isatty() and not arguments.no_colour))
     if arguments.json:
         data = {'ready': not exit_code(checks), 'checks': [c.to_dict() for c in checks]}

@@ -1,8 +1,8 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Does the camera show what the policy was trained on? Compared by number with the mean image.
+"""Does the camera show the scene of the training data? Compared numerically with its mean image.
 
-A camera that was turned, moved, re-exposed or read with red and blue exchanged gives a policy
-inputs it never saw; nothing crashes, the arm only does nonsense.
+A camera that was rotated, moved, re-exposed or read with red and blue swapped gives a policy
+inputs that it never saw; nothing crashes, but the arm moves wrongly.
 """
 
 from __future__ import annotations
@@ -18,24 +18,27 @@ from vla_adapter_ros.data.episodes import EpisodeSource
 from vla_adapter_ros.preflight.checks import FAIL, PASS, WARN, Check
 from vla_adapter_ros.processing.captions import caption_strip
 
+# Side of the compared images [px], and frames in a mean image.
 _SIDE = 32
 _FRAMES = 60
-# Brightness may differ by what the data itself varies, and at least this much [grey levels].
+# Brightness may differ by its variation in the data, and at least by this [grey levels].
 _BRIGHTNESS = 20.0
-# Another orientation must fit this much better before it is believed.
+# Another orientation must correlate this much better to be reported.
 _TURN_MARGIN = 0.15
+# Correlation below which the scene or view is another one.
 _SIMILAR = 0.5
-# Below this the mean image has too little colour to tell red from blue [grey levels].
+# Below this the mean image has too little colour to compare [grey levels].
 _COLOUR = 3.0
+# Agreement of red minus blue below which they are swapped.
 _SWAPPED = -0.3
 # Standard deviation of an image without content (lens cap, dark room) [grey levels].
 _BLANK = 4.0
 
 _TURNS = {
     'upright': lambda image: image,
-    'turned by 90° clockwise': lambda image: np.rot90(image, -1),
-    'turned by 180°': lambda image: np.rot90(image, 2),
-    'turned by 90° counter-clockwise': lambda image: np.rot90(image, 1),
+    'rotated by 90° clockwise': lambda image: np.rot90(image, -1),
+    'rotated by 180°': lambda image: np.rot90(image, 2),
+    'rotated by 90° counter-clockwise': lambda image: np.rot90(image, 1),
     'mirrored left to right': lambda image: image[:, ::-1],
     'mirrored top to bottom': lambda image: image[::-1],
 }
@@ -43,13 +46,13 @@ _TURNS = {
 
 @dataclass(frozen=True)
 class Reference:
-    """What one camera showed during recording.
+    """Images of one camera during recording, summarised.
 
     Attributes:
         mean: (32, 32, 3) float32 mean image, RGB.
         brightness: mean grey level.
-        spread: standard deviation of the grey level from frame to frame.
-        frames: how many frames it was made of.
+        spread: standard deviation of the grey level over frames.
+        frames: number of frames.
     """
 
     mean: np.ndarray
@@ -65,8 +68,8 @@ class Comparison:
     Attributes:
         brightness: grey levels brighter than the data.
         similarity: correlation of the grey images, −1 … 1.
-        turn: the orientation in which the live image fits best.
-        turn_similarity: its correlation.
+        turn: orientation in which the live image fits best.
+        turn_similarity: correlation in that orientation.
         colour: agreement of red minus blue, −1 … 1; 0 if the data has no colour.
         contrast: standard deviation of the live image [grey levels].
     """
@@ -89,18 +92,18 @@ def reference_of(frames: list[np.ndarray]) -> Reference:
 
 
 def dataset_references(source: EpisodeSource, frames: int = _FRAMES) -> dict[str, Reference]:
-    """Return a reference for each camera from frames spread over the data set."""
+    """Return a reference for each camera from frames spread over the dataset."""
     total = len(source.episodes)
     chosen = np.unique(np.linspace(0, total - 1, min(total, frames)).astype(int))
     each = max(1, frames // len(chosen))
     found = {}
     for camera in source.cameras:
-        pictures: list[np.ndarray] = []
+        images: list[np.ndarray] = []
         for number in chosen:
             length = source.episodes[number].length
             places = np.unique(np.linspace(0, length - 1, each).astype(int))
-            pictures += source.images(int(number), camera, places.tolist())
-        found[camera] = reference_of(pictures)
+            images += source.images(int(number), camera, places.tolist())
+        found[camera] = reference_of(images)
     return found
 
 
@@ -126,13 +129,13 @@ def compare(image: np.ndarray, reference: Reference) -> Comparison:
     )
 
 
-def judge(camera: str, image: np.ndarray, reference: Reference | None) -> Check:
-    """Return the verdict on a live image; without a reference only an empty image fails."""
-    name = f'{camera} picture'
-    if text := blank(image):
+def check_image(camera: str, image: np.ndarray, reference: Reference | None) -> Check:
+    """Return the verdict on a live image; without a reference only a blank image fails."""
+    name = f'{camera} image'
+    if text := blank_problem(image):
         return Check(name, FAIL, text)
     if reference is None:
-        return Check(name, WARN, 'not compared: name the data set with --dataset')
+        return Check(name, WARN, 'not compared: pass the dataset with --dataset')
     result = compare(image, reference)
     faults = _faults(result, reference)
     figures = (
@@ -142,8 +145,8 @@ def judge(camera: str, image: np.ndarray, reference: Reference | None) -> Check:
     return Check(name, WARN if faults else PASS, '; '.join([*faults, figures]))
 
 
-def blank(image: np.ndarray) -> str:
-    """Return that an (H, W, 3) uint8 image shows nothing, or ''."""
+def blank_problem(image: np.ndarray) -> str:
+    """Return the message for an (H, W, 3) uint8 image without content, or ''."""
     contrast = float(_small(image).mean(axis=-1).std())
     if contrast >= _BLANK:
         return ''
@@ -156,14 +159,14 @@ def blank(image: np.ndarray) -> str:
 def _faults(result: Comparison, reference: Reference) -> list[str]:
     faults = []
     if result.colour < _SWAPPED:
-        faults.append('red and blue are exchanged: the encoding the camera node declares is wrong')
+        faults.append('red and blue are swapped: the camera node declares a wrong encoding')
     if result.turn_similarity > result.similarity + _TURN_MARGIN:
         faults.append(
-            f'it would fit {result.turn_similarity:.2f} if it were {result.turn}: turn the camera'
-            f' or set `rotate` in the robot contract'
+            f'similarity would be {result.turn_similarity:.2f} if it were {result.turn}: rotate'
+            f' the camera or set `rotate` in the robot contract'
         )
     elif result.similarity < _SIMILAR:
-        faults.append('another scene or view than the data: put camera and table as recorded')
+        faults.append('scene or view differ from the data: place camera and table as recorded')
     allowed = max(_BRIGHTNESS, 3.0 * reference.spread)
     if abs(result.brightness) > allowed:
         word = 'brighter' if result.brightness > 0 else 'darker'
@@ -171,7 +174,7 @@ def _faults(result: Comparison, reference: Reference) -> list[str]:
     return faults
 
 
-def picture_sheet(
+def image_sheet(
     images: Mapping[str, np.ndarray], references: Mapping[str, Reference], path: Path
 ) -> None:
     """Write the live images (left) beside the mean images of the data (right) as a PNG."""

@@ -8,24 +8,15 @@ its pose at the observation, in the base frame. The gripper is an absolute open 
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import numpy as np
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.robot.contract import RobotContract
+from vla_adapter_ros.robot.kinematics import Kinematics
 
 
 class MotionError(VLAAdapterError):
-    """A chunk cannot be turned into a motion; the message says why in one line."""
-
-
-class ArmKinematics(Protocol):
-    """What the conversion needs from kinematics (kinematics.py)."""
-
-    def solve_deltas(self, start: np.ndarray, deltas: np.ndarray) -> np.ndarray:
-        """Return joint targets (K, J) for tool offsets (K, 6) from the pose at `start` (J,)."""
-        ...
+    """A chunk cannot become a motion; the message says why in one line."""
 
 
 class ActionConverter:
@@ -39,7 +30,7 @@ class ActionConverter:
         MotionError: `ee_delta` without kinematics.
     """
 
-    def __init__(self, contract: RobotContract, kinematics: ArmKinematics | None = None) -> None:
+    def __init__(self, contract: RobotContract, kinematics: Kinematics | None = None) -> None:
         if contract.action_space == 'ee_delta' and kinematics is None:
             raise MotionError(
                 'action_space ee_delta: kinematics of the URDF are needed, got none '

@@ -1,16 +1,32 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""One camera of the robot contract: what it publishes, and what of it the policy sees."""
+"""One camera of the robot contract: its images, and the part of them that the policy sees."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from vla_adapter_ros.robot.encodings import ANY_ENCODING, ENCODINGS
 from vla_adapter_ros.robot.sections import Section
 
 # Side of the smallest image or crop [px].
-LEAST_SIDE = 16
+MIN_SIDE = 16
+# In a contract: any encoding that can be decoded.
+ANY_ENCODING = 'any'
+GREY_ENCODINGS = ('mono8', '8UC1')
+# Encoding → bytes per pixel; robot/image_decoding.py has the conversions.
+BYTES_PER_PIXEL = {
+    'rgb8': 3,
+    'bgr8': 3,
+    'rgba8': 4,
+    'bgra8': 4,
+    'mono8': 1,
+    '8UC1': 1,
+    'yuv422_yuy2': 2,
+    'yuyv': 2,
+    'yuv422': 2,
+    'uyvy': 2,
+}
+ENCODINGS = tuple(BYTES_PER_PIXEL)
 
 
 @dataclass(frozen=True)
@@ -22,10 +38,10 @@ class CameraSpec:
         height: expected height [px].
         rotate: rotation applied before the model [degrees clockwise]: 0, 90, 180 or 270.
         mount: where it is mounted (`fixed` or `wrist`); documentation that travels with data.
-        encoding: what the camera publishes, as in `sensor_msgs/Image`; others are refused.
-            `any`: whatever can be decoded.
-        crop: (x, y, width, height) [px] of what the policy sees of the camera's image, before it
-            is turned; None: all of it.
+        encoding: that the camera publishes, as in `sensor_msgs/Image`; others are refused.
+            `any`: all that can be decoded.
+        crop: (x, y, width, height) [px] of the part that the policy sees, before rotation; None:
+            the full image.
     """
 
     width: int
@@ -37,11 +53,11 @@ class CameraSpec:
 
     @property
     def seen_size(self) -> tuple[int, int]:
-        """(width, height) [px] of what the policy sees, before it is turned."""
+        """(width, height) [px] of the part that the policy sees, before rotation."""
         return (self.width, self.height) if self.crop is None else self.crop[2:]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return plain data. Defaults that came later are left out: older releases read it."""
+        """Return plain data; newer keys with default values are omitted for older releases."""
         data = asdict(self)
         if self.encoding == ANY_ENCODING:
             del data['encoding']
@@ -57,8 +73,8 @@ def parse_camera(section: Section) -> CameraSpec:
     rotate = section.integer('rotate', 0, low=0, high=270)
     if rotate % 90:
         raise section.fail('rotate', 'expected 0, 90, 180 or 270')
-    width = section.integer('width', low=LEAST_SIDE, high=8192)
-    height = section.integer('height', low=LEAST_SIDE, high=8192)
+    width = section.integer('width', low=MIN_SIDE, high=8192)
+    height = section.integer('height', low=MIN_SIDE, high=8192)
     camera = CameraSpec(
         width=width,
         height=height,
@@ -77,10 +93,10 @@ def _parse_crop(section: Section, width: int, height: int) -> tuple[int, int, in
     values = section.numbers('crop', length=4)
     x, y, w, h = (int(value) for value in values)
     inside = x >= 0 and y >= 0 and x + w <= width and y + h <= height
-    if (x, y, w, h) != values or not inside or min(w, h) < LEAST_SIDE:
+    if (x, y, w, h) != values or not inside or min(w, h) < MIN_SIDE:
         raise section.fail(
             'crop',
-            f'expected [x, y, width, height] in whole pixels within {width}×{height}, at least '
-            f'{LEAST_SIDE} on each side',
+            f'expected [x, y, width, height] in integer pixels within {width}×{height}, at least '
+            f'{MIN_SIDE} on each side',
         )
     return x, y, w, h

@@ -1,9 +1,9 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""From a camera's message to the picture that the policy sees of it.
+"""From a camera's message to the image that the policy sees.
 
 The one place where the contract's encoding, size and crop are applied: the node, preflight, the
-conversion of recordings and the simulations all get their pictures here. What follows (turning,
-resizing, normalising) is processing/images.py.
+conversion of recordings and the simulations all get their images here. The next stages (rotation,
+resizing, normalisation) are in processing/images.py.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from vla_adapter_ros.errors import ObservationError
-from vla_adapter_ros.robot.camera_spec import CameraSpec
-from vla_adapter_ros.robot.encodings import ANY_ENCODING
+from vla_adapter_ros.robot.camera_spec import ANY_ENCODING, CameraSpec
 from vla_adapter_ros.robot.image_decoding import decode_compressed, decode_image
 
 Decoder = Callable[[Any], np.ndarray]
@@ -35,38 +34,38 @@ def decode_message(message: Any) -> np.ndarray:
     return decode_compressed(message.format, message.data)
 
 
-def camera_picture(
+def policy_image(
     message: Any, camera: CameraSpec, decode: Decoder = decode_message
 ) -> np.ndarray:
-    """Return what the policy sees of a message: (H, W, 3) uint8 RGB, cropped, not yet turned.
+    """Return the image that the policy sees: (H, W, 3) uint8 RGB, cropped, not yet rotated.
 
     Raises:
-        ObservationError: it cannot be decoded, or encoding or size are not the contract's.
+        ObservationError: it cannot be decoded, or its encoding or size differ from the contract.
     """
     _check_encoding(message, camera)
-    return camera_view(decode(message), camera)
+    return crop_to_view(decode(message), camera)
 
 
-def camera_view(picture: np.ndarray, camera: CameraSpec) -> np.ndarray:
-    """Return the part of a camera's (H, W, 3) picture that the policy sees.
+def crop_to_view(image: np.ndarray, camera: CameraSpec) -> np.ndarray:
+    """Return the part of a camera's (H, W, 3) image that the policy sees.
 
     Raises:
-        ObservationError: another size. It would be scaled without complaint, and the policy would
-            see the world in other proportions than in training.
+        ObservationError: another size. Scaling it silently would show the policy the world in
+            other proportions than in training.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     if (height, width) != (camera.height, camera.width):
         raise ObservationError(
             f'image is {width}×{height} pixels, the contract says {camera.width}×{camera.height}'
         )
     if camera.crop is None:
-        return picture
+        return image
     x, y, width, height = camera.crop
-    return np.ascontiguousarray(picture[y : y + height, x : x + width])
+    return np.ascontiguousarray(image[y : y + height, x : x + width])
 
 
 def message_encoding(message: Any) -> str:
-    """Return a message's encoding; of a compressed one what its format names, else ''.
+    """Return a message's encoding; of a compressed one that in its format field, or ''.
 
     image_transport writes the camera's encoding first: `bgr8; jpeg compressed bgr8`.
     """

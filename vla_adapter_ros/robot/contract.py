@@ -1,8 +1,9 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """The robot contract: everything that must agree between robot, dataset and checkpoint.
 
-One YAML file describes the robot once (`config/robots/*.yaml`). It is validated on load, travels
-inside bags, datasets and checkpoints as a plain dict, and is compared before anything moves.
+One YAML file describes the robot (`config/robots/*.yaml`); a variant extends it. It is validated
+on load, travels inside recordings, datasets and checkpoints as a plain dict without `extends`, and
+is compared before anything moves.
 """
 
 from __future__ import annotations
@@ -17,19 +18,18 @@ import numpy as np
 import yaml
 
 from vla_adapter_ros.errors import ContractError
-from vla_adapter_ros.robot.camera_spec import CameraSpec, parse_camera
-from vla_adapter_ros.robot.encodings import GREY_ENCODINGS
+from vla_adapter_ros.robot.camera_spec import GREY_ENCODINGS, CameraSpec, parse_camera
 from vla_adapter_ros.robot.sections import Section
 
 CONTRACT_VERSION = 1
 ACTION_SPACES = ('joint_position', 'joint_delta', 'ee_delta')
 FRONT_ENDS = ('joint_trajectory', 'joint_commands')
-# Differences in these keys do not change what a policy sees or means; they are deployment.
+# Keys of the deployment: differences in them do not change what a policy sees or does.
 DEPLOYMENT_KEYS = ('front_end', 'workspace', 'kinematics', 'name')
 # Limits may be tightened on the robot without invalidating a checkpoint.
 LIMIT_KEYS = ('lower', 'upper', 'max_velocity', 'max_acceleration')
-# Motion is planned for this share of a driver's speed, so that the arm can make up for lag.
-DRIVER_SHARE = 0.9
+# Motion is planned for this fraction of a driver's speed, so that the arm can catch up.
+DRIVER_SPEED_FRACTION = 0.9
 
 
 @dataclass(frozen=True)
@@ -156,8 +156,14 @@ class RobotContract:
         joints = (j.max_acceleration for j in self.joints)
         return np.array([*joints, self.gripper.max_acceleration])
 
+    def distance_outside_workspace(self, points: np.ndarray) -> np.ndarray:
+        """Return how far [m] points (N, 3) in the base frame lie outside the workspace, (N,)."""
+        if self.workspace is None:
+            return np.zeros(len(points))
+        return np.linalg.norm(points - np.clip(points, *np.array(self.workspace)), axis=1)
+
     def slowed(self, max_velocity: float) -> RobotContract:
-        """Return the contract with no arm joint faster than `max_velocity` [rad/s]."""
+        """Return the contract with arm joints limited to `max_velocity` [rad/s]."""
         joints = (
             replace(joint, max_velocity=min(joint.max_velocity, max_velocity))
             for joint in self.joints
@@ -182,14 +188,14 @@ class RobotContract:
 
     @staticmethod
     def from_dict(data: Any, source: str = 'contract') -> RobotContract:
-        """Validate plain data. Raises ContractError naming key, value and what is allowed."""
+        """Validate plain data. Raises ContractError naming key, value and allowed values."""
         return _parse_contract(Section(data, source))
 
     def differences(self, other: RobotContract) -> list[str]:
-        """Return how `other` differs in what a policy sees or means, one line a difference.
+        """Return the differences that matter to a policy, one line each.
 
-        Deployment (topics, front end, workspace) may differ; so may limits, which the safety
-        filter enforces on the robot.
+        Deployment (topics, front end, workspace) may differ, and so may limits: the safety filter
+        enforces them on the robot.
         """
         found: list[str] = []
         _compare(_policy_view(self), _policy_view(other), '', found)
@@ -203,9 +209,9 @@ def _policy_view(contract: RobotContract) -> dict[str, Any]:
     data['joints'] = [joint['name'] for joint in data['joints']]
     data['gripper'] = {k: v for k, v in data['gripper'].items() if k not in LIMIT_KEYS}
     for camera in data['cameras'].values():
-        # Decoded, all colour encodings are alike; grey is another picture.
+        # Decoded, all colour encodings are the same; grey is another image.
         camera['encoding'] = 'grey' if camera.get('encoding') in GREY_ENCODINGS else 'colour'
-        camera.setdefault('crop', 'whole image')
+        camera.setdefault('crop', 'full image')
     return data
 
 
@@ -393,7 +399,7 @@ def builtin_contract_path(name: str) -> Path:
 
 
 def config_folders() -> list[Path]:
-    """Where config/ lies: inside the installed module (pip, colcon), or beside it (checkout)."""
+    """Return the config/ folders: inside the installed module, or beside it (checkout)."""
     package = Path(__file__).resolve().parent.parent
     candidates = [package / 'config', package.parent / 'config']
     return [folder for folder in candidates if folder.is_dir()]

@@ -1,8 +1,8 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""From image messages to (H, W, 3) uint8 RGB, at most one copy.
+"""From image messages to (H, W, 3) uint8 RGB, with at most one copy.
 
-This decides what pixels mean, in training and on the robot. The node may let cv_bridge do the work
-where it gives the same (nodes/policy/cv_bridge_decoder.py).
+This defines the meaning of pixels, in training and on the robot. The node may use cv_bridge where
+the result is the same (nodes/policy/cv_bridge_decoder.py).
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import cv2
 import numpy as np
 
 from vla_adapter_ros.errors import ObservationError
-from vla_adapter_ros.robot.encodings import BYTES_PER_PIXEL, ENCODINGS
+from vla_adapter_ros.robot.camera_spec import BYTES_PER_PIXEL, ENCODINGS
 
+# Side of the largest image [px].
 _MAX_SIDE = 16384
 
-
-# Encoding → OpenCV's conversion to RGB; none: it is RGB already.
+# Encoding → OpenCV's conversion to RGB; None: it is RGB already.
 _CONVERSIONS: dict[str, int | None] = {
     'rgb8': None,
     'bgr8': cv2.COLOR_BGR2RGB,
@@ -47,7 +47,7 @@ def decode_image(
         width: columns [px].
         step: bytes from one row to the next.
         data: buffer of `step * height` bytes.
-        is_bigendian: without meaning for 8-bit images.
+        is_bigendian: irrelevant for 8-bit images.
 
     Raises:
         ObservationError: unknown or 16-bit encoding, zero size, or `step` or `data` that do not
@@ -63,7 +63,7 @@ def decode_image(
 
 
 def check_layout(encoding: str, height: int, width: int, step: int, length: int) -> None:
-    """Refuse an image message whose fields do not fit together, or that cannot be decoded.
+    """Reject an image message whose fields are inconsistent, or that cannot be decoded.
 
     Args:
         encoding: as in sensor_msgs/Image.
@@ -102,7 +102,7 @@ def _as_pixels(rows: np.ndarray, width: int, depth: int) -> np.ndarray:
 def _refusal(encoding: str) -> str:
     allowed = ', '.join(ENCODINGS)
     if '16' in encoding or '32' in encoding or '64' in encoding:
-        return f'more than 8 bits a channel (depth?) is refused; expected one of {allowed}'
+        return f'more than 8 bits per channel (depth?) is refused; expected one of {allowed}'
     return f'expected one of {allowed}'
 
 
@@ -110,12 +110,12 @@ def decode_compressed(format_text: str, data: Any) -> np.ndarray:
     """Return the pixels of a compressed image message as (H, W, 3) uint8 RGB.
 
     Args:
-        format_text: of sensor_msgs/CompressedImage; only `compressedDepth` matters, the kind of
-            file is told by its first bytes (drivers write the field in many ways).
+        format_text: of sensor_msgs/CompressedImage; only `compressedDepth` matters: the file type
+            is detected from its first bytes, because drivers fill the field differently.
         data: a JPEG or PNG file.
 
     Raises:
-        ObservationError: not JPEG or PNG, damaged, or more than 8 bits a channel.
+        ObservationError: not JPEG or PNG, damaged, or more than 8 bits per channel.
     """
     if 'compressedDepth' in format_text:
         raise ObservationError(f'compressed image format {format_text!r}: depth is refused')
@@ -144,7 +144,7 @@ def _decode_png(content: bytes) -> np.ndarray:
         raise ObservationError(f'damaged PNG of {len(content)} bytes')
     if pixels.dtype != np.uint8:
         raise ObservationError(
-            f'PNG of type {pixels.dtype}: more than 8 bits a channel is refused'
+            f'PNG of type {pixels.dtype}: more than 8 bits per channel is refused'
         )
     channels = 1 if pixels.ndim == 2 else pixels.shape[2]
     return cv2.cvtColor(pixels, _FROM_PNG[channels])

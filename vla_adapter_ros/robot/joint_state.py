@@ -22,8 +22,8 @@ class JointStateReader:
     def read(self, names: Sequence[str], positions: Sequence[float]) -> np.ndarray:
         """Return (J + 1,) float64: arm joints [rad], then the gripper's open fraction.
 
-        Other joints in the message are ignored. The open fraction is not clipped: a state a
-        little outside [0, 1] is what the driver measured.
+        Other joints in the message are ignored. The open fraction is not clipped: drivers measure
+        values a little outside [0, 1].
 
         Raises:
             ObservationError: a joint is missing or named twice, lengths differ, or a value is

@@ -15,11 +15,12 @@ from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.robot.contract import RobotContract, config_folders
 
 _MAX_ITERATIONS = 60
+# Accuracy at which the iteration stops [m, rad].
 _POSITION_TOLERANCE = 1e-5
 _ROTATION_TOLERANCE = 1e-4
 # Levenberg-Marquardt damping: large far from the solution, vanishing close to it.
 _DAMPING = 1e-2
-# A solution farther than this from the start is another branch of the arm, not a small motion.
+# A pose that inverse kinematics misses by more than this cannot be reached [m].
 MAX_IK_ERROR = 2e-3
 
 
@@ -88,8 +89,8 @@ class Kinematics:
     ) -> tuple[np.ndarray, float]:
         """Return joints (J,) whose tool is at a pose, near `start`, and the remaining error [m].
 
-        Damped Gauss-Newton, joints kept within the contract's limits. An unreachable pose gives
-        the nearest found; rotation counts 0.1 m per radian in the error.
+        Damped Gauss-Newton, joints kept within the contract's limits. For an unreachable
+        pose it is the nearest found; rotation counts 0.1 m per radian in the error.
         """
         goal = self._pin.SE3(rotation, position)
         joints = np.clip(start, self._lower, self._upper).astype(float)
@@ -121,7 +122,7 @@ class Kinematics:
         pose at `start`, not from the offset before.
 
         Raises:
-            KinematicsError: an offset leads where the arm cannot reach.
+            KinematicsError: an offset leads out of the reach of the arm.
         """
         position, rotation = self.tool_pose(start)
         targets = np.empty((len(deltas), len(start)))
@@ -178,7 +179,7 @@ class Kinematics:
         jacobian = pin.getFrameJacobian(
             model, data, self._tip, pin.ReferenceFrame.LOCAL_WORLD_ALIGNED
         )[:, self._places]
-        turn = base.rotation.T
-        jacobian = np.vstack((turn @ jacobian[:3], turn @ jacobian[3:]))
+        to_base = base.rotation.T
+        jacobian = np.vstack((to_base @ jacobian[:3], to_base @ jacobian[3:]))
         rotation_error = pin.log3(goal.rotation @ pose.rotation.T)
         return np.concatenate((goal.translation - pose.translation, rotation_error)), jacobian

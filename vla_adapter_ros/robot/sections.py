@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Reading one mapping of a YAML file with errors that name key, value and what is allowed."""
+"""Reading one mapping of a YAML file; errors name key, value and allowed values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MISSING = object()
 
 
 class Section:
-    """A mapping at a named place; every key must be read, or `finish` refuses the rest."""
+    """A mapping at a named place; `finish` rejects the keys that were not read."""
 
     def __init__(self, values: Any, place: str) -> None:
         if not isinstance(values, Mapping):
@@ -31,11 +31,11 @@ class Section:
         return self._values[key]
 
     def has(self, key: str) -> bool:
-        """Return whether an optional key is there and not null."""
+        """Return whether an optional key is present and not null."""
         return self._get(key, None) is not None
 
     def fail(self, key: str, expected: str) -> ContractError:
-        """Return the error for a key whose value is not what is allowed."""
+        """Return the error for a key with a value that is not allowed."""
         return ContractError(f'{self._place}.{key}: got {self._values.get(key)!r}, {expected}')
 
     def number(
@@ -56,10 +56,10 @@ class Section:
         return float(value)
 
     def integer(self, key: str, default: Any = _MISSING, *, low: int, high: int) -> int:
-        """Return a whole number in [low, high]."""
+        """Return an integer in [low, high]."""
         value = self._get(key, default)
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            raise self.fail(key, f'expected a whole number in [{low}, {high}]')
+            raise self.fail(key, f'expected an integer in [{low}, {high}]')
         return value
 
     def text(self, key: str, default: Any = _MISSING, *, choices: Sequence[str] = ()) -> str:
@@ -95,7 +95,7 @@ class Section:
         return None if value is None else Section(value, f'{self._place}.{key}')
 
     def required_section(self, key: str) -> Section:
-        """Return a nested mapping that must be there."""
+        """Return a nested mapping that must be present."""
         return Section(self._get(key, _MISSING), f'{self._place}.{key}')
 
     def sections(self, key: str) -> list[Section]:
@@ -112,7 +112,7 @@ class Section:
             yield str(key), Section(value, f'{self._place}.{key}')
 
     def finish(self) -> None:
-        """Refuse keys that nobody read: a typo must not silently keep a default."""
+        """Reject keys that were not read: a typo must not silently keep a default."""
         unknown = sorted(str(k) for k in self._values if k not in self._read)
         if unknown:
             known = ', '.join(sorted(self._read))

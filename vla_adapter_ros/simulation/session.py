@@ -10,7 +10,7 @@ import numpy as np
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.robot.camera_spec import CameraSpec
-from vla_adapter_ros.robot.camera_view import camera_view
+from vla_adapter_ros.robot.camera_view import crop_to_view
 from vla_adapter_ros.simulation.alicia_d import ARM_JOINTS, FINGER_STROKE
 from vla_adapter_ros.simulation.arm_simulation import STEP_PERIOD, ArmSimulation
 from vla_adapter_ros.simulation.tasks import Task
@@ -31,7 +31,7 @@ def render_views(
 ) -> dict[str, np.ndarray]:
     """Return camera → (H, W, 3) uint8 RGB: what a policy sees of each camera, not yet turned."""
     return {
-        name: camera_view(simulation.render(name, camera.height, camera.width), camera)
+        name: crop_to_view(simulation.render(name, camera.height, camera.width), camera)
         for name, camera in cameras.items()
     }
 

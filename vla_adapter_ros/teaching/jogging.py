@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""What keys and a gamepad mean to an arm."""
+"""Keys and a gamepad as goals of an arm."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TOOL_KEYS = {
 _TURN_KEYS = {
     'I': (1, +1), 'K': (1, -1), 'J': (0, -1), 'L': (0, +1), 'U': (2, +1), 'M': (2, -1),
 }  # fmt: skip
-# Keys that the node acts on.
+# Keys that the node handles.
 ENGAGE, STOP, START_EPISODE, KEEP_EPISODE, DISCARD_EPISODE, CLEAR = 'p', ' ', 'b', 'n', 'x', 'z'
 
 HELP = f"""\
@@ -32,14 +32,14 @@ tool        i k  j l  u m                    forward back, left right, up down
 turn tool   I K  J L  U M                    about y, x and z of the base
 gripper     o open   c close   , . a little
 speed       - slower   + faster              ({', '.join(f'{s:g}' for s in _SCALES)} × a step)
-space       stop and hold                    p take the arm over, or let it go
+space       stop and hold                    p engage / release the arm
 episode     b begin   n keep   x discard     z clear a trip
 """
 
 
 @dataclass(frozen=True)
 class PadSettings:
-    """A gamepad: axis numbers, and how fast full deflection moves.
+    """Axes and buttons of a gamepad, and speeds at full deflection.
 
     Attributes:
         deadman: button that must be held.
@@ -49,7 +49,7 @@ class PadSettings:
         close_button: closes it.
         speed: tool speed at full deflection [m/s].
         turn_speed: at full deflection [rad/s].
-        dead_zone: deflections below this are none.
+        dead_zone: smaller deflections are ignored, 0..1.
     """
 
     deadman: int = 4
@@ -71,11 +71,11 @@ class KeyJogger:
 
     @property
     def scale(self) -> float:
-        """Factor of a step."""
+        """Current factor of the step sizes."""
         return _SCALES[self._scale]
 
     def press(self, key: str, now: float) -> bool:
-        """Act on a motion key; False for a key that is none.
+        """Act on a motion key; False for any other key.
 
         Raises:
             VLAAdapterError: the arm is not engaged, or cannot go there.

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""A leader arm's joint states as goals in contract order, with a smooth velocity."""
+"""A leader arm's joint states as goals in contract order, with a smoothed velocity."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from vla_adapter_ros.errors import ContractError
 from vla_adapter_ros.robot.contract import RobotContract
 from vla_adapter_ros.robot.joint_state import JointStateReader
 
-# Servos report whole counts; differences of them are noise without this smoothing [s].
-_SMOOTHING = 0.08
+# Servos report integer counts: without smoothing, their differences are noise [s].
+_SMOOTHING_S = 0.08
 
 
 class Leader:
-    """Reads the arm that a person moves.
+    """Reads the arm that is moved by hand.
 
     Args:
         contract: of the arm that follows.
         names: joints of the leader, arm then gripper; empty: those of the contract.
         open_position: the leader's gripper joint when open; with `closed_position` equal to it,
             the contract's positions are used.
-        closed_position: and when closed.
-        max_age: a leader silent for longer is gone [s].
+        closed_position: the same when closed.
+        max_age: a leader that is silent for longer cannot be followed [s].
     """
 
     def __init__(
@@ -60,11 +60,11 @@ class Leader:
         target[-1] = min(max(target[-1], 0.0), 1.0)
         gap = now - self._received if self._received is not None else 0.0
         if self.target is not None and 0.0 < gap <= self._max_age:
-            share = gap / (gap + _SMOOTHING)
-            self.velocity += share * ((target - self.target) / gap - self.velocity)
+            weight = gap / (gap + _SMOOTHING_S)
+            self.velocity += weight * ((target - self.target) / gap - self.velocity)
         else:
             self.velocity = np.zeros(len(target))
-        # The gripper opens and closes at once; to extrapolate it would overshoot.
+        # The gripper opens and closes abruptly; extrapolation would overshoot.
         self.velocity[-1] = 0.0
         self.target, self._received = target, now
 
@@ -73,4 +73,4 @@ class Leader:
         if self._received is None:
             return 'the leader arm sends no joint states'
         age = now - self._received
-        return f'the leader arm is silent for {age:.1f} s' if age > self._max_age else ''
+        return f'the leader arm has been silent for {age:.1f} s' if age > self._max_age else ''

@@ -37,7 +37,7 @@ from vla_adapter_ros.data.bags.file import INSTRUCTION, BagFile, header_stamp
 from vla_adapter_ros.data.bags.topics import ARM, GRIPPER, JOINTS, TASK, choose_topics
 from vla_adapter_ros.errors import DatasetError, ObservationError
 from vla_adapter_ros.processing.observation import Observation
-from vla_adapter_ros.robot.camera_view import camera_picture
+from vla_adapter_ros.robot.camera_view import policy_image
 from vla_adapter_ros.robot.contract import RobotContract
 from vla_adapter_ros.robot.joint_state import JointStateReader
 
@@ -302,7 +302,7 @@ class BagEpisode:
                     continue
                 try:
                     decoded = bag.decode(topic, message.data)
-                    yield place, camera_picture(decoded, self.contract.cameras[camera])
+                    yield place, policy_image(decoded, self.contract.cameras[camera])
                 except ObservationError as error:
                     at = (message.time - first) / NANOSECONDS
                     raise DatasetError(f'{self.place}: {topic}: at {at:.2f} s: {error}') from error

@@ -12,6 +12,7 @@ from typing import Any
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.bringup.launch_model import Argument, IncludedLaunch, NodeProcess
+from vla_adapter_ros.robot import alicia_d
 from vla_adapter_ros.robot.contract import CameraSpec, RobotContract
 
 CAMERA_ARGUMENTS = (
@@ -50,11 +51,6 @@ HARDWARE_ARGUMENTS = (
 )
 # The node of a camera, and its section in the parameter file, is <camera>_camera.
 CAMERA_NODE_SUFFIX = '_camera'
-_FRONT_ENDS = {'ros2_control': 'joint_trajectory', 'standalone': 'joint_commands'}
-_ROBOTS = {'ros2_control': 'alicia_d', 'standalone': 'alicia_d_standalone'}
-# The vendor's default, right for first motions.
-FIRST_SPEED_DEG_S = 20.0
-_STROKES_M = {'50mm': 0.025, '100mm': 0.05}
 
 
 def camera_processes(
@@ -96,10 +92,11 @@ def driver_launches(
     driver = arguments['driver']
     if driver == 'none':
         return []
-    if contract.front_end.kind != _FRONT_ENDS[driver]:
+    vendor = alicia_d.driver_named(driver)
+    if contract.front_end.kind != vendor.front_end:
         raise VLAAdapterError(
             f'driver:={driver} takes other commands than robot {contract.name} sends'
-            f' ({contract.front_end.kind}); use robot:={_ROBOTS[driver]}'
+            f' ({contract.front_end.kind}); use robot:={vendor.robot}'
         )
     _check_gripper(arguments['gripper_type'] if driver == 'ros2_control' else '50mm', contract)
     speed = f'{driver_speed(arguments):.1f}'
@@ -114,15 +111,16 @@ def driver_launches(
             'speed_deg_s': speed,
         }
         return [IncludedLaunch('alicia_d_moveit', 'real_robot.launch.py', given)]
-    given = {'port': arguments['port'], 'default_speed_deg_s': speed}
+    given = {'port': arguments['port'], alicia_d.SPEED_PARAMETER: speed}
     return [IncludedLaunch('alicia_d_driver', 'alicia_d_driver.launch.py', given)]
 
 
 def _check_gripper(kind: str, contract: RobotContract) -> None:
     travel = abs(contract.gripper.closed_position - contract.gripper.open_position)
-    if not math.isclose(travel, _STROKES_M[kind], rel_tol=0.02):
+    expected = alicia_d.GRIPPER_TRAVEL_M[kind]
+    if not math.isclose(travel, expected, rel_tol=0.02):
         raise VLAAdapterError(
-            f'the driver has a {kind} gripper ({_STROKES_M[kind]:g} m of travel), robot'
+            f'the driver has a {kind} gripper ({expected:g} m of travel), robot'
             f' {contract.name} one with {travel:g} m; set gripper_type or the contract right'
         )
 
@@ -131,7 +129,7 @@ def driver_speed(arguments: Mapping[str, str]) -> float:
     """Return the driver's speed [deg/s]; 0 if it is not given and no driver is started."""
     text = arguments['speed_deg_s']
     if not text:
-        return 0.0 if arguments['driver'] == 'none' else FIRST_SPEED_DEG_S
+        return 0.0 if arguments['driver'] == 'none' else alicia_d.DEFAULT_SPEED_DEG_S
     try:
         speed = float(text)
     except ValueError:

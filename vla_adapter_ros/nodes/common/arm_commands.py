@@ -8,7 +8,7 @@ from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_adapter_ros.control.front_ends import JointCommand, TrajectoryCommand, make_front_end
-from vla_adapter_ros.motion.motion_plan import MotionPlan
+from vla_adapter_ros.motion.plan import MotionPlan
 from vla_adapter_ros.nodes.common.messages import COMMAND, joint_state_message, trajectory_message
 from vla_adapter_ros.robot.contract import RobotContract
 from vla_adapter_ros.teaching.motion import TeachMotion

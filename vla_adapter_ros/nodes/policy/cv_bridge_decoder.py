@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from vla_adapter_ros.robot.camera_spec import BYTES_PER_PIXEL, ENCODINGS
 from vla_adapter_ros.robot.camera_view import Decoder, decode_message
-from vla_adapter_ros.robot.encodings import BYTES_PER_PIXEL, ENCODINGS
 from vla_adapter_ros.robot.image_decoding import check_layout
 
 _TIMEOUT = 30.0

@@ -2,7 +2,7 @@
 """What the policy node looks at before it lets the arm move: the traps that preflight finds.
 
 `~/enable` and `enable:=true` both pass here, however the node was started. The verdicts and
-sentences are those of preflight (preflight/robot_checks.py).
+sentences are those of preflight (preflight/).
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from std_msgs.msg import String
 from vla_adapter_ros.control.observation_inputs import Inputs
 from vla_adapter_ros.errors import ObservationError
 from vla_adapter_ros.nodes.common.messages import LATCHED
-from vla_adapter_ros.preflight import robot_checks
+from vla_adapter_ros.preflight import driver_checks, input_checks
 from vla_adapter_ros.preflight.checks import PASS, SKIP
-from vla_adapter_ros.preflight.image_check import blank
+from vla_adapter_ros.preflight.image_check import blank_problem
+from vla_adapter_ros.robot import alicia_d
 from vla_adapter_ros.robot.contract import RobotContract
 
 
@@ -52,12 +53,11 @@ class EnableGate:
             yield from self._camera(camera)
         yield from self._several('joint_states')
         if self._inputs.state is not None:
-            check = robot_checks.check_gripper_range(self._inputs.state, self._contract)
+            check = input_checks.check_gripper_range(self._inputs.state, self._contract)
             if check.verdict != PASS:
                 yield check.detail
-        driver = robot_checks.look_at_driver(
-            self._contract, self._node.resolve_topic_name, self._listeners, self._publishers,
-            own=(self._node.get_name(),),
+        driver = driver_checks.check_driver(
+            self._contract, self._listeners, self._publishers, own=(self._node.get_name(),)
         )
         if driver.verdict != PASS:
             yield driver.detail
@@ -66,32 +66,35 @@ class EnableGate:
     def _camera(self, camera: str) -> Iterator[str]:
         topic = self._node.resolve_topic_name(f'{camera}/image')
         try:
-            picture = self._inputs.picture(camera)
+            image = self._inputs.image(camera)
         except ObservationError as error:
             yield f'{topic}: {error}'
             return
-        if text := blank(picture):
+        if text := blank_problem(image):
             yield f'{topic}: {text}'
         yield from self._several(f'{camera}/image')
 
     def _several(self, topic: str) -> Iterator[str]:
         name = self._node.resolve_topic_name(topic)
-        # One that was killed is announced for a while beside the one that took its place.
-        if fault := robot_checks.several(sorted(set(self._publishers(name)))):
+        # A node that was killed is announced for a while beside the one that took its place.
+        publishers = sorted(set(self._publishers(topic)))
+        if fault := input_checks.multiple_publishers_problem(publishers):
             yield f'{name}: {fault}'
 
     def _settings(self) -> Iterator[str]:
         """Compare the driver's settings: one that is slower than the motion is left behind."""
-        speed, stroke = robot_checks.read_description(self._description)
-        for check in robot_checks.check_driver_settings(speed, stroke, self._contract):
+        speed, stroke = alicia_d.read_description(self._description)
+        for check in driver_checks.check_driver_settings(speed, stroke, self._contract):
             if check.verdict not in (PASS, SKIP):
                 yield check.detail
 
     def _publishers(self, topic: str) -> list[str]:
-        return [info.node_name for info in self._node.get_publishers_info_by_topic(topic)]
+        name = self._node.resolve_topic_name(topic)
+        return [info.node_name for info in self._node.get_publishers_info_by_topic(name)]
 
     def _listeners(self, topic: str) -> list[str]:
-        return [info.node_name for info in self._node.get_subscriptions_info_by_topic(topic)]
+        name = self._node.resolve_topic_name(topic)
+        return [info.node_name for info in self._node.get_subscriptions_info_by_topic(name)]
 
     def _on_description(self, message: String) -> None:
         self._description = message.data

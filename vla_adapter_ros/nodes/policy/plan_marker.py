@@ -8,8 +8,8 @@ from builtin_interfaces.msg import Duration, Time
 from geometry_msgs.msg import Point
 from visualization_msgs.msg import Marker
 
-from vla_adapter_ros.control.safety import ToolPosition
-from vla_adapter_ros.motion.motion_plan import MotionPlan
+from vla_adapter_ros.motion.plan import MotionPlan
+from vla_adapter_ros.robot.kinematics import Kinematics
 
 _SAMPLES = 24
 _WIDTH = 0.004
@@ -17,7 +17,7 @@ _LIFETIME = Duration(sec=2)
 
 
 def plan_marker(
-    plan: MotionPlan, kinematics: ToolPosition, frame_id: str, stamp: Time
+    plan: MotionPlan, kinematics: Kinematics, frame_id: str, stamp: Time
 ) -> Marker:
     """Return a line strip through the tool's positions (base frame, m) along the plan."""
     moments = np.linspace(plan.start, plan.end, _SAMPLES)

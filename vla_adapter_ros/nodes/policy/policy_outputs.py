@@ -19,10 +19,9 @@ from visualization_msgs.msg import Marker
 
 from vla_adapter_ros.control.front_ends import JointCommand, TrajectoryCommand
 from vla_adapter_ros.control.loop import ControlLoop
-from vla_adapter_ros.control.safety import ToolPosition
 from vla_adapter_ros.control.status import STATES, LoopStatus, loop_status
 from vla_adapter_ros.inference.chunk import ActionChunk
-from vla_adapter_ros.motion.motion_plan import MotionPlan
+from vla_adapter_ros.motion.plan import MotionPlan
 from vla_adapter_ros.msg import ActionChunk as ActionChunkMsg
 from vla_adapter_ros.msg import PolicyStatus
 from vla_adapter_ros.nodes.common.messages import (
@@ -35,6 +34,7 @@ from vla_adapter_ros.nodes.common.messages import (
     trajectory_message,
 )
 from vla_adapter_ros.nodes.policy.plan_marker import plan_marker
+from vla_adapter_ros.robot.kinematics import Kinematics
 
 _REPEAT_PERIOD = 1.0
 _ACKNOWLEDGE = Duration(seconds=0.3)
@@ -64,13 +64,13 @@ class PolicyOutputs:
         self._diagnostics = node.create_publisher(DiagnosticArray, '/diagnostics', EVERY)
         self._paths = node.create_publisher(Marker, '~/plan_path', COMMAND)
         self._commands: dict[str, Publisher] = {}
-        self._kinematics: ToolPosition | None = None
+        self._kinematics: Kinematics | None = None
         self._loop: ControlLoop | None = None
         self._policy = ''
         self._said: dict[str, float] = {}
 
     def attach(
-        self, loop: ControlLoop | None, policy: str = '', kinematics: ToolPosition | None = None
+        self, loop: ControlLoop | None, policy: str = '', kinematics: Kinematics | None = None
     ) -> None:
         """Publish for this loop from now on (None: unconfigured); policy is what runs."""
         self._loop, self._policy, self._kinematics = loop, policy, kinematics
@@ -239,7 +239,7 @@ def _loop_values(status: LoopStatus) -> dict[str, object]:
     values.update({f'steps dropped: {reason}': n for reason, n in status.dropped.items()})
     values.update({f'cycles skipped: {reason}': n for reason, n in status.skips.items()})
     values.update({f'clamps: {joint}': n for joint, n in status.clamps.items()})
-    values.update({f'hand-over: {way}': n for way, n in status.ways.items()})
+    values.update({f'plans: {kind}': n for kind, n in status.plans_by_kind.items()})
     return values
 
 

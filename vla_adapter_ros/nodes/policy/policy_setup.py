@@ -29,7 +29,7 @@ from vla_adapter_ros.nodes.policy.enable_gate import EnableGate
 from vla_adapter_ros.nodes.policy.policy_parameters import PolicyNodeParameters, check_policy
 from vla_adapter_ros.robot.camera_view import decode_message
 from vla_adapter_ros.robot.contract import (
-    DRIVER_SHARE,
+    DRIVER_SPEED_FRACTION,
     RobotContract,
     contract_path,
     load_contract,
@@ -64,7 +64,7 @@ class PolicySetup:
         self._contract_file = contract_path(parameters.robot)
         self.contract = load_contract(self._contract_file)
         if parameters.driver_speed_deg_s:
-            fastest = DRIVER_SHARE * math.radians(parameters.driver_speed_deg_s)
+            fastest = DRIVER_SPEED_FRACTION * math.radians(parameters.driver_speed_deg_s)
             self.contract = self.contract.slowed(fastest)
         self.policy_name = ''
         self.kinematics: Kinematics | None = None

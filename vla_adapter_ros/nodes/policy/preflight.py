@@ -31,7 +31,7 @@ from std_msgs.msg import String
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.common.dds_profile import use_shipped_profile
 from vla_adapter_ros.nodes.common.messages import LATCHED, LATEST, to_seconds
-from vla_adapter_ros.preflight import robot_checks
+from vla_adapter_ros.preflight import driver_checks, input_checks
 from vla_adapter_ros.preflight.checks import FAIL, Check, run_check
 from vla_adapter_ros.preflight.files import (
     add_arguments,
@@ -39,10 +39,10 @@ from vla_adapter_ros.preflight.files import (
     report,
     settings_from,
 )
-from vla_adapter_ros.preflight.robot_checks import TopicRecord
-from vla_adapter_ros.robot.contract import DRIVER_SHARE, RobotContract, resolve_contract
+from vla_adapter_ros.preflight.input_checks import TopicRecord
+from vla_adapter_ros.robot import alicia_d
+from vla_adapter_ros.robot.contract import DRIVER_SPEED_FRACTION, RobotContract, resolve_contract
 
-_DRIVER_NODE = '/alicia_d_driver_node'
 _POLICY_NODE = 'vla_adapter'
 _SERVICE_TIMEOUT = 1.0
 # Topics that are silent after this long are not waited for any longer [s].
@@ -98,11 +98,13 @@ class PreflightNode(Node):
 
     def publishers(self, topic: str) -> list[str]:
         """Return the nodes that publish a topic, one entry for each publisher."""
-        return [info.node_name for info in self.get_publishers_info_by_topic(topic)]
+        name = self.resolve_topic_name(topic)
+        return [info.node_name for info in self.get_publishers_info_by_topic(name)]
 
     def subscribers(self, topic: str) -> list[str]:
         """Return the nodes that subscribe to a topic."""
-        return [info.node_name for info in self.get_subscriptions_info_by_topic(topic)]
+        name = self.resolve_topic_name(topic)
+        return [info.node_name for info in self.get_subscriptions_info_by_topic(name)]
 
     def _listen(self, kind: type, record: TopicRecord) -> None:
         self.create_subscription(kind, record.topic, partial(self._on_image, record), LATEST)
@@ -139,16 +141,16 @@ def graph_checks(
     checks: list[Check] = []
     images: dict[str, np.ndarray] = {}
     for name, camera in contract.cameras.items():
-        check, image = robot_checks.check_camera(
+        check, image = input_checks.check_camera(
             name, node.cameras[name], camera, contract.step_period
         )
         checks.append(check)
         if image is not None:
             images[name] = image
-    checks += robot_checks.check_joint_states(node.joints, node.joint_messages, contract)
+    checks += input_checks.check_joint_states(node.joints, node.joint_messages, contract)
     checks.append(_driver_check(node))
     checks += _driver_settings(node, executor)
-    checks.append(robot_checks.check_clock(node.publishers('/clock'), node.simulated))
+    checks.append(input_checks.check_clock(node.publishers('/clock'), node.simulated))
     return checks, images
 
 
@@ -157,13 +159,13 @@ def image_checks(
 ) -> list[Check]:
     """Compare live images with the data set's mean images; writes them side by side."""
     from vla_adapter_ros.data.sources import open_source
-    from vla_adapter_ros.preflight.image_check import dataset_references, judge, picture_sheet
+    from vla_adapter_ros.preflight.image_check import check_image, dataset_references, image_sheet
 
     references = dataset_references(open_source(dataset)) if dataset else {}
     seen = [name for name in cameras if name in images]
-    checks = [judge(name, images[name], references.get(name)) for name in seen]
+    checks = [check_image(name, images[name], references.get(name)) for name in seen]
     if sheet and images:
-        picture_sheet(images, references, Path(sheet))
+        image_sheet(images, references, Path(sheet))
         print(f'wrote {sheet}')
     return checks
 
@@ -177,25 +179,25 @@ def ask_gripper(node: PreflightNode, read: Callable[[str], str] = input) -> Chec
     message = node.joint_messages[-1][1]
     fraction = JointStateReader(node.contract).read(message.name, message.position)[-1]
     answer = read('Look at the gripper. Is it open or closed? ')
-    return robot_checks.judge_gripper_answer(float(fraction), answer)
+    return input_checks.check_gripper_answer(float(fraction), answer)
 
 
 def _driver_check(node: PreflightNode) -> Check:
-    return robot_checks.look_at_driver(
-        node.contract, node.resolve_topic_name, node.subscribers, node.publishers
-    )
+    return driver_checks.check_driver(node.contract, node.subscribers, node.publishers)
 
 
 def _driver_settings(node: PreflightNode, executor: SingleThreadedExecutor) -> list[Check]:
     contract = node.contract
-    speed, stroke = robot_checks.read_description(node.description)
+    speed, stroke = alicia_d.read_description(node.description)
     if speed is None:
-        speed = _number_of(node, executor, _DRIVER_NODE, 'default_speed_deg_s')
+        speed = _number_of(
+            node, executor, alicia_d.STANDALONE_NODE, alicia_d.SPEED_PARAMETER
+        )
     # What the policy node was told, if it runs already, is what motion is planned for.
     told = _number_of(node, executor, _POLICY_NODE, 'driver_speed_deg_s')
     if told:
-        contract = contract.slowed(DRIVER_SHARE * math.radians(told))
-    return robot_checks.check_driver_settings(speed, stroke, contract)
+        contract = contract.slowed(DRIVER_SPEED_FRACTION * math.radians(told))
+    return driver_checks.check_driver_settings(speed, stroke, contract)
 
 
 def _number_of(
@@ -265,7 +267,7 @@ def main(words: Sequence[str] | None = None) -> None:
         found, images = graph_checks(node, executor, arguments.seconds)
         checks += found
         checks += run_check(
-            'pictures',
+            'images',
             lambda: image_checks(
                 images, list(contract.cameras), arguments.dataset, arguments.sheet
             ),

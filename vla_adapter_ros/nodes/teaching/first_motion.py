@@ -27,7 +27,7 @@ from vla_adapter_ros.nodes.common.arm_commands import ArmCommands
 from vla_adapter_ros.nodes.common.dds_profile import use_shipped_profile
 from vla_adapter_ros.nodes.common.messages import LATEST
 from vla_adapter_ros.preflight.checks import SKIP, Check, exit_code, table
-from vla_adapter_ros.preflight.robot_checks import judge_small_motion
+from vla_adapter_ros.preflight.driver_checks import check_small_motion
 from vla_adapter_ros.robot.contract import contract_path, load_contract
 from vla_adapter_ros.teaching.motion import TeachMotion
 
@@ -138,7 +138,7 @@ class FirstMotion:
         self._move(home)
         if problem := node.motion.problem(time.monotonic()):
             raise VLAAdapterError(f'{name}: {problem}; the arm holds')
-        return judge_small_motion(index, target, before, after, contract)
+        return check_small_motion(index, target, before, after, contract)
 
     def _target(self, index: int) -> float:
         """Return where a joint is sent: a little away from its nearer limit."""

@@ -31,6 +31,7 @@ from vla_adapter_ros.nodes.common.node_help import help_if_asked
 from vla_adapter_ros.nodes.common.node_main import spin_node
 from vla_adapter_ros.nodes.common.parameters import declare_parameters, read_parameters
 from vla_adapter_ros.nodes.teaching.teach_parameters import TeachParameters
+from vla_adapter_ros.robot import alicia_d
 from vla_adapter_ros.robot.contract import contract_path, load_contract
 from vla_adapter_ros.robot.kinematics import Kinematics
 from vla_adapter_ros.teaching import jogging
@@ -91,10 +92,12 @@ class TeachNode(Node):
 
     def _check_mode(self) -> None:
         front_end = self.contract.front_end.kind
-        if self.parameters.mode == 'drag' and front_end != 'joint_commands':
+        driver = alicia_d.driver_named('standalone')
+        if self.parameters.mode == 'drag' and front_end != driver.front_end:
             raise VLAAdapterError(
-                f'mode drag needs the standalone driver (its /demonstration frees the arm), robot'
-                f' {self.contract.name} has front end {front_end}; use robot:=alicia_d_standalone'
+                f'mode drag needs {driver.title} (its {alicia_d.DEMONSTRATION_TOPIC} frees the'
+                f' arm), robot {self.contract.name} has front end {front_end};'
+                f' use robot:={driver.robot}'
             )
 
     def _kinematics(self, path: Path) -> Kinematics | None:
@@ -110,7 +113,9 @@ class TeachNode(Node):
         self._instruction = self.create_publisher(String, 'vla_adapter/instruction', LATCHED)
         self._publish_instruction(self.parameters.instruction)
         if self.parameters.mode == 'drag':
-            self._demonstration = self.create_publisher(Bool, '/demonstration', EVERY)
+            self._demonstration = self.create_publisher(
+                Bool, alicia_d.DEMONSTRATION_TOPIC, EVERY
+            )
 
     def _make_inputs(self) -> None:
         self.create_subscription(JointState, 'joint_states', self._on_joint_state, LATEST)

@@ -2,17 +2,17 @@
 """From a moving start through timed targets to rest, inside velocity and acceleration limits.
 
 The targets define a reference: a spline that passes through each of them, slowed where it would
-break a limit. The arm is rarely on it when a new chunk arrives, so three ways lead onto it, tried
-in this order:
+break a limit. The arm is rarely on it when a new chunk arrives. Three kinds of track lead onto it,
+tried in this order:
 
-1. join: follow the reference at once and let the offset from it (position and velocity) decay to
-   zero by one of the next knots. The sum of two cubics is a cubic, so the knots stay where they
-   are and no time is lost. This is the everyday case: two chunks that nearly agree.
+1. join: follow the reference from now on and let the offset from it (position and velocity) decay
+   to zero by one of the next knots. The sum of two cubics is a cubic, so the knots stay where they
+   are and no time is lost. This is the usual case: two chunks that nearly agree.
 2. approach: head for the next target, taking as long as the limits demand.
 3. brake: stop each joint as fast as allowed, then go through the targets from rest. It always
-   exists, so a plan always does.
+   exists, so there always is a plan.
 
-Every candidate is accepted by its exact peaks only (hermite.py).
+A candidate is accepted only by its exact peaks (hermite.py).
 """
 
 from __future__ import annotations
@@ -22,37 +22,38 @@ from dataclasses import dataclass
 import numpy as np
 
 from vla_adapter_ros.motion.hermite import (
+    MERGE_S,
+    JointLimits,
+    evaluate_cubic,
     position_bounds,
     segment_peaks,
     stretch_to_limits,
 )
-from vla_adapter_ros.robot.limits import Limits
 
-# Plans aim at this share of the limits, which leaves room for a full brake within them.
-AIM = 0.98
+# Tracks use this fraction of the limits, which leaves room for a full brake within them.
+PLANNING_MARGIN = 0.98
 # An offset may decay over at most this many knots …
 MAX_JOIN_KNOTS = 4
-# … and takes the shortest way whose peak stays below this share of the limits.
-COMFORT = 0.6
-# When the reference uses up the limits itself, slow it to make room for the offset.
-SLOWDOWNS = (1.0, 0.85, 0.65)
-# Knots closer than this are merged [s].
+# … and takes the shortest decay whose peak stays below this fraction of the limits.
+PREFERRED_LOAD = 0.6
+# Peaks may use this fraction of the limits: the rest is for the knots that a hand-over merges.
+MAX_LOAD = 0.99
+# When the reference itself uses up the limits, slow it to make room for the offset.
+REFERENCE_SLOWDOWNS = (1.0, 0.85, 0.65)
+# Shortest time between two knots [s].
 MIN_GAP = 1e-3
-_MERGE = 1e-4
 _TOLERANCE = 1e-6
-# A hair of the limits is left for the knots that a hand-over merges.
-_FULL = 0.99
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What is asked for: K timed targets after an anchor.
+    """K timed targets after an anchor.
 
     Attributes:
-        knots: (K + 1, J); row 0 is where the motion was at the observation, row i target i.
+        knots: (K + 1, J); row 0 is the anchor (position at the observation), row i target i.
         durations: (K,) intended time between two rows [s].
         anchor_velocity: (J,) velocity at row 0.
-        phase: in [0, K): how far the motion is already, in rows.
+        phase: in [0, K): progress of the motion, in rows.
     """
 
     knots: np.ndarray
@@ -70,24 +71,24 @@ class Track:
         positions: (N, J).
         velocities: (N, J), last row zero.
         phases: (N,) progress at each knot in rows of `Targets.knots`, never decreasing.
-        way: `join`, `approach` or `brake`.
+        kind: `join`, `approach` or `brake`.
     """
 
     times: np.ndarray
     positions: np.ndarray
     velocities: np.ndarray
     phases: np.ndarray
-    way: str
+    kind: str
 
 
 def plan_track(
-    position: np.ndarray, velocity: np.ndarray, targets: Targets, limits: Limits
+    position: np.ndarray, velocity: np.ndarray, targets: Targets, limits: JointLimits
 ) -> Track:
     """Return the motion from (position, velocity) through the targets that are still ahead.
 
     Args:
-        position: (J,) where the motion is.
-        velocity: (J,) how it moves; must be stoppable within the limits.
+        position: (J,) at the start.
+        velocity: (J,) at the start; must be stoppable within the limits.
         targets: inside the position limits.
         limits: of these joints.
     """
@@ -98,7 +99,7 @@ def plan_track(
 
 
 def brake_track(
-    position: np.ndarray, velocity: np.ndarray, limits: Limits, shortest: float = MIN_GAP
+    position: np.ndarray, velocity: np.ndarray, limits: JointLimits, shortest: float = MIN_GAP
 ) -> Track:
     """Return the fastest stop: each joint decelerates at its limit until it rests.
 
@@ -110,45 +111,46 @@ def brake_track(
     return soft if inside.all() else _brake(position, velocity, limits, 0.0)
 
 
-def _brake(position: np.ndarray, velocity: np.ndarray, limits: Limits, shortest: float) -> Track:
+def _brake(
+    position: np.ndarray, velocity: np.ndarray, limits: JointLimits, shortest: float
+) -> Track:
     stop_times = np.abs(velocity) / (limits.acceleration * (1.0 - 1e-9))
     # A joint that is almost at rest must not make a segment in which rounding of its position
     # looks like an acceleration.
-    shortest = max(shortest, _MERGE)
+    shortest = max(shortest, MERGE_S)
     stop_times = np.where(stop_times > 0.0, np.maximum(stop_times, shortest), 0.0)
-    # Stops that nearly coincide share the later knot: a hair softer, never harder.
+    # Stops that nearly coincide share the later knot: slightly softer, never harder.
     knots = [max(float(stop_times.max()), shortest, MIN_GAP)]
     for i in np.argsort(-stop_times):
-        if stop_times[i] < knots[-1] - _MERGE:
+        if stop_times[i] < knots[-1] - MERGE_S:
             knots.append(float(stop_times[i]))
         if stop_times[i] > 0.0:
             stop_times[i] = knots[-1]
     times = np.array(sorted({0.0, *knots}))
     run = np.minimum(times[:, None], stop_times)
-    share = np.divide(run, stop_times, out=np.ones_like(run), where=stop_times > 0.0)
-    velocities = velocity * (1.0 - share)
-    positions = position + velocity * run * (1.0 - 0.5 * share)
+    done = np.divide(run, stop_times, out=np.ones_like(run), where=stop_times > 0.0)
+    velocities = velocity * (1.0 - done)
+    positions = position + velocity * run * (1.0 - 0.5 * done)
     return Track(times, positions, velocities, np.zeros(len(times)), 'brake')
 
 
 def _join(
-    position: np.ndarray, velocity: np.ndarray, targets: Targets, limits: Limits
+    position: np.ndarray, velocity: np.ndarray, targets: Targets, limits: JointLimits
 ) -> Track | None:
-    for slowdown in SLOWDOWNS:
-        reference = _reference(targets, limits, AIM * slowdown)
+    for slowdown in REFERENCE_SLOWDOWNS:
+        reference = _reference(targets, limits.scaled(PLANNING_MARGIN * slowdown))
         track, hopeless = _join_reference(position, velocity, targets, limits, *reference)
         if track is not None or hopeless:
             return track
     return None
 
 
-def _reference(targets: Targets, limits: Limits, share: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return (durations, velocities) of the spline through all knots within the limits."""
-    aimed = limits.aimed(share)
+def _reference(targets: Targets, limits: JointLimits) -> tuple[np.ndarray, np.ndarray]:
+    """Return (durations, velocities) of the spline through all knots within `limits`."""
     path = (targets.durations, targets.knots)
-    fit = stretch_to_limits(*path, targets.anchor_velocity, aimed, max_rounds=5)
+    fit = stretch_to_limits(*path, targets.anchor_velocity, limits, max_rounds=5)
     if fit is None:
-        fit = stretch_to_limits(*path, None, aimed)
+        fit = stretch_to_limits(*path, None, limits)
     assert fit is not None, 'a path with a free start velocity can always be stretched'
     return fit
 
@@ -157,7 +159,7 @@ def _join_reference(
     position: np.ndarray,
     velocity: np.ndarray,
     targets: Targets,
-    limits: Limits,
+    limits: JointLimits,
     durations: np.ndarray,
     reference_velocities: np.ndarray,
 ) -> tuple[Track | None, bool]:
@@ -166,24 +168,27 @@ def _join_reference(
     if ahead > len(durations):
         return None, True
     segment = ahead - 1
-    # A hair below zero where a knot was too close to count.
-    gone = (targets.phase - segment) * durations[segment]
-    on_path = _evaluate(gone, durations, targets.knots, reference_velocities, segment)
+    # Slightly below zero where a knot was too close to count.
+    elapsed = (targets.phase - segment) * durations[segment]
+    knots, ends = targets.knots, reference_velocities
+    on_path = evaluate_cubic(
+        elapsed, durations[segment], knots[segment], ends[segment], knots[ahead], ends[ahead]
+    )
     offset, drift = position - on_path[0], velocity - on_path[1]
-    times = np.concatenate(([0.0], np.cumsum(durations[segment:]) - gone))
+    times = np.concatenate(([0.0], np.cumsum(durations[segment:]) - elapsed))
     base_p = np.vstack((on_path[0], targets.knots[ahead:]))
     base_v = np.vstack((on_path[1], reference_velocities[ahead:]))
     phases = np.concatenate(([targets.phase], np.arange(ahead, len(targets.knots))))
     last = min(MAX_JOIN_KNOTS, len(times) - 1)
     if np.any(6.0 * np.abs(offset) > limits.acceleration * (times[last] + 1.0) ** 2):
         return None, True
-    best, best_load = None, _FULL
+    best, best_load = None, MAX_LOAD
     for knot in range(1, last + 1):
         p, v = _with_decay(base_p, base_v, times, offset, drift, knot)
         load = _load(times, p, v, position, limits)
         if load <= best_load:
             best, best_load = Track(times, p, v, phases, 'join'), load
-            if load <= COMFORT:
+            if load <= PREFERRED_LOAD:
                 break
     return best, False
 
@@ -194,18 +199,6 @@ def _next_knot(phase: float, durations: np.ndarray) -> int:
     if ahead <= len(durations) and (ahead - phase) * durations[ahead - 1] < MIN_GAP:
         ahead += 1
     return ahead
-
-
-def _evaluate(
-    t: float, durations: np.ndarray, knots: np.ndarray, velocities: np.ndarray, segment: int
-) -> tuple[np.ndarray, np.ndarray]:
-    h = durations[segment]
-    s = t / h
-    p0, p1 = knots[segment], knots[segment + 1]
-    m0, m1 = h * velocities[segment], h * velocities[segment + 1]
-    difference = p1 - p0
-    b, c = 3.0 * difference - 2.0 * m0 - m1, m0 + m1 - 2.0 * difference
-    return p0 + s * (m0 + s * (b + s * c)), (m0 + s * (2.0 * b + 3.0 * s * c)) / h
 
 
 def _with_decay(
@@ -226,9 +219,9 @@ def _with_decay(
 
 
 def _load(
-    times: np.ndarray, p: np.ndarray, v: np.ndarray, position: np.ndarray, limits: Limits
+    times: np.ndarray, p: np.ndarray, v: np.ndarray, position: np.ndarray, limits: JointLimits
 ) -> float:
-    """Return the largest share of a limit that a motion uses; infinite outside the range."""
+    """Return the largest fraction of a limit that a motion uses; infinite outside the range."""
     durations = np.diff(times)
     low, high = position_bounds(durations, p, v)
     floor = np.minimum(limits.lower, position) - _TOLERANCE
@@ -252,34 +245,34 @@ def _ahead(targets: Targets) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _approach(
-    position: np.ndarray, velocity: np.ndarray, targets: Targets, limits: Limits
+    position: np.ndarray, velocity: np.ndarray, targets: Targets, limits: JointLimits
 ) -> Track | None:
     goals, durations, phases = _ahead(targets)
     positions = np.vstack((position, goals))
-    fit = stretch_to_limits(durations, positions, velocity, limits.aimed(AIM))
+    fit = stretch_to_limits(durations, positions, velocity, limits.scaled(PLANNING_MARGIN))
     if fit is None:
         return None
     durations, velocities = fit
     low, high = position_bounds(durations[:1], positions[:2], velocities[:2])
     # A joint that must turn back runs on for its stopping distance; a detour much longer than
-    # that comes from waiting for another joint, and braking first is the better way.
+    # that comes from waiting for another joint, and braking first is better.
     detour = np.maximum(positions[:2].min(axis=0) - low[0], high[0] - positions[:2].max(axis=0))
     if np.any(detour > 1.5 * velocity**2 / (2.0 * limits.acceleration) + 2e-3):
         return None
     times = np.concatenate(([0.0], np.cumsum(durations)))
-    if _load(times, positions, velocities, position, limits) > _FULL:
+    if _load(times, positions, velocities, position, limits) > MAX_LOAD:
         return None
     return Track(times, positions, velocities, phases, 'approach')
 
 
 def _brake_and_go(
-    position: np.ndarray, velocity: np.ndarray, targets: Targets, limits: Limits
+    position: np.ndarray, velocity: np.ndarray, targets: Targets, limits: JointLimits
 ) -> Track:
     brake = brake_track(position, velocity, limits, 0.0)
     goals, durations, phases = _ahead(targets)
     positions = np.vstack((brake.positions[-1], goals))
     at_rest = np.zeros_like(velocity)
-    fit = stretch_to_limits(durations, positions, at_rest, limits.aimed(AIM))
+    fit = stretch_to_limits(durations, positions, at_rest, limits.scaled(PLANNING_MARGIN))
     assert fit is not None, 'a path from rest can always be stretched'
     durations, velocities = fit
     return Track(

@@ -5,11 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.motion_helpers import robot
-from vla_adapter_ros.motion.hermite import position_bounds, segment_peaks
-from vla_adapter_ros.motion.planning import Targets, brake_track, plan_track
-from vla_adapter_ros.robot.limits import Limits
+from vla_adapter_ros.motion.hermite import JointLimits, position_bounds, segment_peaks
+from vla_adapter_ros.motion.track_planner import Targets, brake_track, plan_track
 
-LIMITS = Limits.of_arm(robot())
+LIMITS = JointLimits.of_arm(robot())
 STEPS = 8
 
 
@@ -63,7 +62,7 @@ def test_chunk_that_agrees_with_the_motion_changes_nothing():
     knots = speed * time
     phase = 2.37
     track = plan_track(speed * 0.1 * phase, speed, targets(knots, phase, speed), LIMITS)
-    assert track.way == 'join'
+    assert track.kind == 'join'
     # On the way, on time: every knot at its own moment, until the final stop.
     ahead = np.arange(3, STEPS)
     assert track.times[1:-1] == pytest.approx((ahead - phase) * 0.1)
@@ -75,7 +74,7 @@ def test_small_offset_is_taken_up_without_losing_time():
     time = np.arange(STEPS + 1)[:, None] * 0.1
     speed = np.full(6, 0.5)
     track = plan_track(speed * 0.03 + 0.015, speed, targets(speed * time, 0.3, speed), LIMITS)
-    assert track.way == 'join'
+    assert track.kind == 'join'
     assert track.times[1:-1] == pytest.approx((np.arange(1, STEPS) - 0.3) * 0.1)
     # The offset is gone by the fourth knot, and no target after it is missed.
     assert track.positions[4:] == pytest.approx((speed * time)[4:])
@@ -86,14 +85,14 @@ def test_waypoint_a_hair_ahead_does_not_jerk():
     knots = speed * np.arange(STEPS + 1)[:, None] * 0.1
     phase = 2.0 - 1e-5
     track = plan_track(knots[2] + 0.01, speed, targets(knots, phase, speed), LIMITS)
-    assert track.way == 'join'
+    assert track.kind == 'join'
     assert track.times[1] > 0.09
 
 
 def test_far_target_is_approached_straight_and_in_time_given_by_the_limits():
     knots = np.tile(np.array([1.0, 0.5, 1.0, 0.0, 0.0, 0.0]), (STEPS + 1, 1))
     track = plan_track(np.zeros(6), np.zeros(6), targets(knots), LIMITS)
-    assert track.way == 'approach'
+    assert track.kind == 'approach'
     # Over 1 rad at 1 rad/s at most, from rest and almost to rest: a cubic needs 1.5 s.
     assert 1.3 < track.times[1] < 1.6
     low, high = position_bounds(np.diff(track.times), track.positions, track.velocities)
@@ -116,7 +115,7 @@ def test_fast_reference_that_fills_the_limits_still_leaves_room_to_join():
     knots = speed * np.arange(STEPS + 1)[:, None] * 0.1
     behind = knots[1] - 0.02
     track = plan_track(behind, speed, targets(knots, 1.0, speed), LIMITS)
-    assert track.way == 'join'
+    assert track.kind == 'join'
     # Catching up at the limit is impossible: the reference is slowed, not left.
     assert track.times[-1] > 0.7
 
