@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import save_file
 
 from support.model_cases import TINY_DINO, TINY_SIGLIP, formula_tensor, tiny_config
-from vla_adapter_ros.model.convert import unused_shapes
+from vla_adapter_ros.architecture.config import VLAAdapterConfig
+from vla_adapter_ros.model.convert import film_gen_zeros
 from vla_adapter_ros.model.vla import VLAAdapter
 
 TOWERS = {'vit_reftiny_dino': TINY_DINO, 'vit_reftiny_siglip': TINY_SIGLIP}
@@ -20,6 +21,19 @@ STATISTICS = {
         'proprio': {'q01': [-1.0] * 8, 'q99': [1.0] * 8},
     }
 }
+
+
+def unused_shapes(config: VLAAdapterConfig) -> dict[str, tuple[int, ...]]:
+    """Some of each kind of official tensor that no forward pass reads, by name."""
+    shapes = {n: tuple(v.shape) for n, v in film_gen_zeros(config, torch.float32).items()}
+    for key, tower in zip(('featurizer', 'fused_featurizer'), config.vision):
+        prefix, width = f'vision_backbone.{key}', tower.width
+        shapes |= {f'{prefix}.norm.{part}': (width,) for part in ('weight', 'bias')}
+        shapes[f'{prefix}.blocks.{tower.depth - 1}.attn.qkv.weight'] = (3 * width, width)
+        if not tower.class_token:
+            shapes[f'{prefix}.attn_pool.latent'] = (1, 1, width)
+            shapes[f'{prefix}.attn_pool.mlp.fc1.weight'] = (tower.mlp_hidden, width)
+    return shapes
 
 
 def official_tensors(kind: str) -> tuple[dict, dict, dict]:

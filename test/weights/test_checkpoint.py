@@ -12,11 +12,19 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from support.checkpoint_cases import STATISTICS, TOWERS, official_tensors, write_official
-from support.model_cases import relative_error, small_batch, small_config, tiny_inputs, tiny_model
+from support.model_cases import (
+    relative_error,
+    small_batch,
+    small_config,
+    tiny_config,
+    tiny_inputs,
+    tiny_model,
+)
 from vla_adapter_ros.errors import CheckpointError, ConfigError
 from vla_adapter_ros.model import VLAAdapter
 from vla_adapter_ros.model.bridge import policy_tables
 from vla_adapter_ros.weights.directory import read_checkpoint_metadata
+from vla_adapter_ros.weights.official import unused_pattern
 
 
 @pytest.mark.parametrize('kind', ['pro', 'original'])
@@ -241,17 +249,20 @@ def test_official_film_towers_replace_the_plain_ones(tmp_path):
     assert relative_error(loaded.predict(**inputs), model.predict(**inputs)) < 1e-6
 
 
-def test_dropped_unused_tensors_come_back_as_zeros_that_change_nothing(tmp_path):
+def test_of_dropped_unused_tensors_the_policys_come_back_as_zeros(tmp_path):
     from vla_adapter_ros.model.convert import to_official, to_own
 
     write_official(tmp_path / 'src', 'pro')
     to_own(tmp_path / 'src', tmp_path / 'own', towers=TOWERS, keep_unused=False)
     to_official(tmp_path / 'own', tmp_path / 'back')
     vlm, head, _ = official_tensors('pro')
+    unused = unused_pattern(tiny_config('pro'))
     back = load_file(tmp_path / 'back/model.safetensors')
-    assert {n: v.shape for n, v in back.items()} == {n: v.shape for n, v in vlm.items()}
-    stored_head = torch.load(tmp_path / 'back/action_head--checkpoint.pt')
-    assert stored_head.keys() == head.keys()
+    assert _equal(back, {n: v for n, v in vlm.items() if not unused.fullmatch(n)})
+    # The official code loads the policy strictly.
+    stored = torch.load(tmp_path / 'back/action_head--checkpoint.pt')
+    zero = {n: torch.zeros_like(v) if 'film_gen' in n else v for n, v in head.items()}
+    assert _equal(stored, zero)
     again = VLAAdapter.from_pretrained(tmp_path / 'back', vision_towers=TOWERS)
     inputs = tiny_inputs()
     assert relative_error(again.predict(**inputs), tiny_model('pro').predict(**inputs)) < 1e-6

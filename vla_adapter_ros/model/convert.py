@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Convert checkpoints between the official layout and our own, both ways, without loss."""
+"""Convert checkpoints from the official layout to our own and back, without loss."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from vla_adapter_ros.errors import CheckpointError, VLAAdapterError
 from vla_adapter_ros.model.vla import VLAAdapter
 from vla_adapter_ros.weights.files import write_json
 from vla_adapter_ros.weights.metadata import METADATA_FILE, TOKENIZER_FILES, WEIGHTS_FILE
-from vla_adapter_ros.weights.official import unused_pattern
-from vla_adapter_ros.weights.own import OpenCheckpoint, expected_shapes, open_checkpoint, save
+from vla_adapter_ros.weights.official import LANGUAGE_KEYS
+from vla_adapter_ros.weights.own import OpenCheckpoint, open_checkpoint, save
 from vla_adapter_ros.weights.tensors import (
     load_parameters,
     open_safetensors,
@@ -27,7 +27,7 @@ from vla_adapter_ros.weights.tensors import (
     save_safetensors,
 )
 
-# Official files and tensors that our format has no place for, kept for the way back.
+# Official files and tensors that our format does not need, kept for the conversion back.
 KEPT_FOLDER = 'official'
 UNUSED_FILE = 'unused.safetensors'
 KEPT_FILES = (
@@ -46,7 +46,7 @@ def to_own(
     keep_unused: bool = True,
     overrides: dict[str, Any] | None = None,
 ) -> list[str]:
-    """Convert an official directory to our format; return what was done, a line each.
+    """Convert an official directory to our format; return a log, one line per file.
 
     Weights keep their dtype. Official tensors that nothing reads go to `official/` beside our
     files (about 160 MB at the released size), unless `keep_unused` is False.
@@ -77,13 +77,14 @@ def to_own(
 
 
 def to_official(source: Path, target: Path) -> list[str]:
-    """Convert our format to an official directory; return what was done, a line each.
+    """Convert our format to an official directory; return a log, one line per file.
 
-    Official tensors that nothing reads come back from `official/unused.safetensors`; without it
-    they are written as zeros, which changes no action.
+    Official tensors that nothing reads come back from `official/unused.safetensors`. Without it
+    only `film_gen` is written, as zeros: the official code loads the policy strictly, but not the
+    VLM, whose other unused tensors it initialises itself.
 
     Raises:
-        CheckpointError: the network uses what the official code cannot express.
+        CheckpointError: the network has an option that the official code lacks.
     """
     opened = open_checkpoint(source)
     config = opened.metadata.config
@@ -97,9 +98,14 @@ def to_official(source: Path, target: Path) -> list[str]:
         raise CheckpointError(f'{source}: the official code cannot run it: ' + '; '.join(reasons))
     target.mkdir(parents=True, exist_ok=True)
     tensors = {n.removeprefix('policy.'): lazy.read(None) for n, lazy in opened.tensors.items()}
-    dead, how = _unused_tensors(source, config, tensors)
-    tensors |= dead
-    done = [how] if dead else []
+    kept = source / KEPT_FOLDER / UNUSED_FILE
+    if kept.is_file():
+        unused = {name: lazy.read(None) for name, lazy in open_safetensors(kept).items()}
+        done = [f'{len(unused)} unused tensors restored from {kept}']
+    else:
+        unused = film_gen_zeros(config, tensors['action_head.model.fc2.weight'].dtype)
+        done = [f'{len(unused)} unused tensors of the policy written as zeros'] if unused else []
+    tensors |= unused
     parts: dict[str, dict[str, Tensor]] = {'action_head': {}, 'proprio_projector': {}, 'vlm': {}}
     for name, value in tensors.items():
         head, _, rest = name.partition('.')
@@ -117,12 +123,12 @@ def to_official(source: Path, target: Path) -> list[str]:
     done += [f'{path}: copied' for path in copied]
     if target / 'config.json' not in copied:
         write_json(target / 'config.json', official_config_file(opened))
-        done.append(f'{target / "config.json"}: written anew')
+        done.append(f'{target / "config.json"}: written')
     return [f'{target}: {len(tensors)} tensors', *done]
 
 
 def inexpressible(config: VLAAdapterConfig) -> list[str]:
-    """Say in which ways a network goes beyond the official code."""
+    """Return the options of a network that the official code lacks."""
     policy, released = config.policy, VLAAdapterConfig()
     checks = [
         (policy.kind in ('original', 'pro'), f'policy kind {policy.kind}'),
@@ -145,47 +151,17 @@ def inexpressible(config: VLAAdapterConfig) -> list[str]:
     return [reason for fine, reason in checks if not fine]
 
 
-def _unused_tensors(
-    source: Path, config: VLAAdapterConfig, tensors: dict[str, Tensor]
-) -> tuple[dict[str, Tensor], str]:
-    kept = source / KEPT_FOLDER / UNUSED_FILE
-    if kept.is_file():
-        values = {name: lazy.read(None) for name, lazy in open_safetensors(kept).items()}
-        return values, f'{len(values)} unused tensors restored from {kept}'
-    values = {}
-    for name, shape in unused_shapes(config).items():
-        values[name] = torch.zeros(shape, dtype=tensors['projector.fc1.weight'].dtype)
-    return values, f'{len(values)} unused tensors written as zeros'
-
-
-def unused_shapes(config: VLAAdapterConfig) -> dict[str, tuple[int, ...]]:
-    """Shapes of the official tensors that nothing reads (without the tied LM head)."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    network = expected_shapes(VLAAdapter, config)
-    for key, tower in zip(('featurizer', 'fused_featurizer'), config.vision):
-        prefix, width = f'vision_backbone.{key}', tower.width
-        for name, shape in network.items():
-            if name.startswith(f'{prefix}.blocks.0.'):
-                shapes[name.replace('.blocks.0.', f'.blocks.{tower.depth - 1}.')] = shape
-        shapes |= {f'{prefix}.norm.{part}': (width,) for part in ('weight', 'bias')}
-        if not tower.class_token:
-            pool = {'latent': (1, 1, width), 'norm.weight': (width,), 'norm.bias': (width,)}
-            for layer, out, into in (
-                ('q', width, width),
-                ('kv', 2 * width, width),
-                ('proj', width, width),
-                ('mlp.fc1', tower.mlp_hidden, width),
-                ('mlp.fc2', width, tower.mlp_hidden),
-            ):
-                pool |= {f'{layer}.weight': (out, into), f'{layer}.bias': (out,)}
-            shapes |= {f'{prefix}.attn_pool.{name}': shape for name, shape in pool.items()}
-    if config.policy.kind == 'pro':
-        width = config.policy_width
-        for block in range(config.policy_blocks):
-            prefix = f'action_head.model.mlp_resnet_blocks.{block}.film_gen.0'
-            shapes |= {f'{prefix}.weight': (2 * width, width), f'{prefix}.bias': (2 * width,)}
-    pattern = unused_pattern(config)
-    return {name: shape for name, shape in shapes.items() if pattern.fullmatch(name)}
+def film_gen_zeros(config: VLAAdapterConfig, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Return the Pro policy's `film_gen` tensors, which its forward pass does not read."""
+    width, blocks = config.policy_width, config.policy_blocks
+    shapes = {'weight': (2 * width, width), 'bias': (2 * width,)}
+    return {
+        f'action_head.model.mlp_resnet_blocks.{block}.film_gen.0.{name}': torch.zeros(
+            shape, dtype=dtype
+        )
+        for block in range(blocks if config.policy.kind == 'pro' else 0)
+        for name, shape in shapes.items()
+    }
 
 
 def official_config_file(opened: OpenCheckpoint) -> dict[str, Any]:
@@ -211,15 +187,7 @@ def official_config_file(opened: OpenCheckpoint) -> dict[str, Any]:
         'norm_stats': opened.metadata.statistics,
         'text_config': {
             'model_type': language.family,
-            'vocab_size': language.vocab_size,
-            'hidden_size': language.hidden,
-            'num_hidden_layers': language.layers,
-            'num_attention_heads': language.heads,
-            'num_key_value_heads': language.kv_heads,
-            'intermediate_size': language.mlp_hidden,
-            'rope_theta': language.rope_theta,
-            'rms_norm_eps': language.norm_eps,
-            'max_position_embeddings': language.max_positions,
+            **{theirs: getattr(language, ours) for theirs, ours in LANGUAGE_KEYS.items()},
             'tie_word_embeddings': True,
         },
     }
@@ -247,7 +215,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument(
         '--drop-unused',
         action='store_true',
-        help='leave out official tensors that no forward pass reads (they come back as zeros)',
+        help='leave out official tensors that no forward pass reads',
     )
     result.add_argument(
         '--num-images',

@@ -1,27 +1,35 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Small text and JSON files: a crash while writing leaves the old file or the new one."""
+"""Files that are replaced atomically: a crash leaves the old file or the new one. JSON."""
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.errors import CheckpointError, VLAAdapterError
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace a text file atomically."""
+@contextmanager
+def replacement(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; what was written there then replaces `path`."""
     temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
     try:
-        with temporary.open('w', encoding='utf-8') as file:
-            file.write(text)
-            file.flush()
+        yield temporary
+        with temporary.open('rb') as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a text file atomically."""
+    with replacement(path) as temporary:
+        temporary.write_text(text, encoding='utf-8')
 
 
 def write_json(path: Path, data: Any) -> None:

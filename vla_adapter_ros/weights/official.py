@@ -34,6 +34,18 @@ KNOWN_TOWERS = {tower.name: tower for tower in (DINOV2_LARGE, SIGLIP_SO400M)}
 # ALOHA, BRIDGE. The files do not record it.
 CHUNK_LENGTHS = {(7, 8): 8, (14, 14): 25, (7, 7): 5}
 
+# Entries of `text_config` -> fields of `LanguageConfig`.
+LANGUAGE_KEYS = {
+    'vocab_size': 'vocab_size',
+    'hidden_size': 'hidden',
+    'num_hidden_layers': 'layers',
+    'num_attention_heads': 'heads',
+    'num_key_value_heads': 'kv_heads',
+    'intermediate_size': 'mlp_hidden',
+    'rope_theta': 'rope_theta',
+    'rms_norm_eps': 'norm_eps',
+    'max_position_embeddings': 'max_positions',
+}
 # By `text_config.model_type`: Qwen2.5-0.5B, and the LLaMA-2 7B of OpenVLA, which leaves the norm's
 # epsilon at the library's default, that of LLaMA 1.
 LANGUAGE_MODELS = {
@@ -71,20 +83,19 @@ def read_official_metadata(
         ConfigError: no network has a field that `overrides` names.
     """
     config_file = read_json_object(directory / 'config.json')
-    statistics_path = directory / 'dataset_statistics.json'
-    statistics = (
-        read_json_object(statistics_path)
-        if statistics_path.is_file()
-        else config_file.get('norm_stats') or {}
-    )
-    preprocessor_path = directory / 'preprocessor_config.json'
+    statistics = _optional_json(directory / 'dataset_statistics.json')
+    statistics = statistics or config_file.get('norm_stats') or {}
     return CheckpointMetadata(
         config=official_config(directory, config_file, statistics, vision_towers, overrides),
         statistics=statistics,
         source={'format': 'official', 'path': directory.name},
         dtype=str(config_file.get('torch_dtype') or 'bfloat16'),
-        preprocessor=read_json_object(preprocessor_path) if preprocessor_path.is_file() else {},
+        preprocessor=_optional_json(directory / 'preprocessor_config.json'),
     )
+
+
+def _optional_json(path: Path) -> dict[str, Any]:
+    return read_json_object(path) if path.is_file() else {}
 
 
 def official_config(
@@ -140,31 +151,20 @@ def _language(directory: Path, config_file: dict[str, Any]) -> LanguageConfig:
             f'{directory / "config.json"}: text_config.model_type {family!r}, '
             f'supported are {sorted(LANGUAGE_MODELS)}'
         )
-    keys = {
-        'vocab_size': 'vocab_size',
-        'hidden_size': 'hidden',
-        'num_hidden_layers': 'layers',
-        'num_attention_heads': 'heads',
-        'num_key_value_heads': 'kv_heads',
-        'intermediate_size': 'mlp_hidden',
-        'rope_theta': 'rope_theta',
-        'rms_norm_eps': 'norm_eps',
-        'max_position_embeddings': 'max_positions',
-    }
-    stated = {ours: text[theirs] for theirs, ours in keys.items() if text.get(theirs) is not None}
+    items = LANGUAGE_KEYS.items()
+    stated = {ours: text[theirs] for theirs, ours in items if text.get(theirs) is not None}
     return replace(LANGUAGE_MODELS[family], **stated)
 
 
 def _dimensions(statistics: dict[str, Any]) -> tuple[int, int]:
     """Sizes of action and proprioception, from the first statistics that have them."""
-    for entry in statistics.values():
-        action = (entry.get('action') or {}).get('q01') or (entry.get('action') or {}).get('min')
-        proprio = (entry.get('proprio') or {}).get('q01') or (entry.get('proprio') or {}).get(
-            'min'
-        )
-        if action:
-            return len(action), len(proprio or [0] * 8)
-    return 7, 8
+
+    def size(entry: dict[str, Any], part: str) -> int:
+        values = entry.get(part) or {}
+        return len(values.get('q01') or values.get('min') or ())
+
+    sizes = ((size(entry, 'action'), size(entry, 'proprio')) for entry in statistics.values())
+    return next(((action, proprio or 8) for action, proprio in sizes if action), (7, 8))
 
 
 def optional_file(directory: Path, kind: str) -> Path | None:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import struct
 from collections.abc import Callable, Iterable, Mapping
@@ -18,6 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vla_adapter_ros.errors import CheckpointError
+from vla_adapter_ros.weights.files import replacement
 
 SHOWN = 10  # names per kind of mismatch in an error message
 PIECE = 1 << 20  # elements converted at a time: small enough to stay in the cache
@@ -36,7 +36,7 @@ DTYPES = {
 
 @dataclass(frozen=True)
 class LazyTensor:
-    """A tensor of a file: its shape is known, `read(dtype)` reads its values (None: as stored)."""
+    """A tensor of a file: known shape, values on `read(dtype)` (None: as stored)."""
 
     shape: tuple[int, ...]
     read: Callable[[torch.dtype | None], Tensor]
@@ -138,7 +138,7 @@ def load_parameters(
     where: str,
     newly_initialised: Iterable[str] = (),
 ) -> None:
-    """Give every parameter of a model built on `meta` its value from a file, or refuse.
+    """Load every parameter of a model built on `meta` from a file, or refuse.
 
     Args:
         model: the network; its parameters are replaced, not copied into.
@@ -170,60 +170,37 @@ def check_names(
     expected: Mapping[str, tuple[int, ...]], got: Mapping[str, tuple[int, ...]], where: str
 ) -> None:
     """Compare names and shapes; raise CheckpointError listing every kind of difference."""
-    missing = sorted(set(expected) - set(got))
-    unexpected = sorted(set(got) - set(expected))
-    misshaped = [
-        f'{name}: stored {list(got[name])}, the network has {list(expected[name])}'
-        for name in sorted(set(expected) & set(got))
-        if tuple(got[name]) != tuple(expected[name])
-    ]
-    parts = [
-        _listing('missing', missing),
-        _listing('unexpected', unexpected),
-        _listing('mis-shaped', misshaped),
-    ]
-    problems = [part for part in parts if part]
-    if problems:
-        raise CheckpointError(f'{where}: does not fit the network\n' + '\n'.join(problems))
-
-
-def _listing(kind: str, names: list[str]) -> str:
-    if not names:
-        return ''
-    shown = '\n'.join(f'    {name}' for name in names[:SHOWN])
-    rest = f'\n    … and {len(names) - SHOWN} more' if len(names) > SHOWN else ''
-    return f'  {kind} ({len(names)}):\n{shown}{rest}'
+    differences = {
+        'missing': sorted(set(expected) - set(got)),
+        'unexpected': sorted(set(got) - set(expected)),
+        'mis-shaped': [
+            f'{name}: stored {list(got[name])}, the network has {list(expected[name])}'
+            for name in sorted(set(expected) & set(got))
+            if tuple(got[name]) != tuple(expected[name])
+        ],
+    }
+    lines = []
+    for kind, names in differences.items():
+        if names:
+            lines += [f'  {kind} ({len(names)}):', *(f'    {name}' for name in names[:SHOWN])]
+        if len(names) > SHOWN:
+            lines.append(f'    … and {len(names) - SHOWN} more')
+    if lines:
+        raise CheckpointError(f'{where}: does not fit the network\n' + '\n'.join(lines))
 
 
 def save_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
-    """Write a safetensors file atomically."""
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
-        save_file(
-            {name: value.detach().contiguous() for name, value in tensors.items()},
-            temporary,
-            metadata={'format': 'pt'} | metadata,
-        )
-        _flush(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Replace a safetensors file atomically."""
+    with replacement(path) as temporary:
+        save_file(_contiguous(tensors), temporary, metadata={'format': 'pt'} | metadata)
+        temporary.chmod(0o644)  # the library creates its files readable by the owner alone
 
 
 def save_pt(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Write a `.pt` file of tensors, atomically."""
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
-    try:
-        torch.save(
-            {name: value.detach().contiguous() for name, value in tensors.items()}, temporary
-        )
-        _flush(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Replace a `.pt` file of tensors atomically."""
+    with replacement(path) as temporary:
+        torch.save(_contiguous(tensors), temporary)
 
 
-def _flush(path: Path) -> None:
-    path.chmod(0o644)  # the library creates its files readable by the owner alone
-    with path.open('rb') as file:
-        os.fsync(file.fileno())
+def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().contiguous() for name, value in tensors.items()}
