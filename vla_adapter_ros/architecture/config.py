@@ -3,8 +3,8 @@
 
 The defaults are the released form: fused DINOv2-with-registers + SigLIP encoders, Qwen2.5-0.5B,
 64 ActionQueries, 24 Bridge Attention blocks, chunks of 8 actions. Everything the paper compares
-(Tables 1, 2, 3, 7, 8, Figure 8, Appendix B) is a field of these classes. What only small networks
-trained from scratch add comes last in each class and is implemented in `model/small/`.
+(Tables 1, 2, 3, 7, 8, Figure 8, Appendix B) is a field of these classes. Fields for small networks
+trained from scratch come last in each class; `model/small/` implements them.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class VisionTowerConfig:
         _divides(owner, self.width, self.heads)
         if self.depth < 2:
             raise ConfigError(
-                f'{owner}.depth: got {self.depth}, must be at least 2 (last is unused)'
+                f'{owner}.depth: got {self.depth}, must be at least 2 (the last block is unused)'
             )
         if self.image_size % self.patch:
             raise ConfigError(
@@ -177,8 +177,9 @@ class PolicyConfig:
     bfloat16, where positions above 256 are rounded. `run` follows the dtype that the network runs
     in, as the released code does; the others pin them: a policy runs as it was trained.
 
-    `action_limit` (dit only): no normalised action of the data is larger; sampling keeps to it.
-    The bounds normalisations have 1, mean and standard deviation more (training finds it).
+    `action_limit` (dit only): bound on the normalised actions of the data, to which sampling
+    clamps. It is 1 for the bounds normalisations, more for mean and standard deviation (training
+    measures it).
     """
 
     kind: str = 'pro'
@@ -311,7 +312,7 @@ class VLAAdapterConfig:
 
     @property
     def channels_per_image(self) -> int:
-        """Input channels per camera: three for each tower, each normalised its own way."""
+        """Input channels per camera: three for each tower, normalised for that tower."""
         return 3 * len(self.vision)
 
     @property
@@ -336,7 +337,7 @@ class VLAAdapterConfig:
 
     @property
     def queries_in_sequence(self) -> int:
-        """ActionQueries that the language model reads; none for a policy on raw features only."""
+        """ActionQueries that the language model reads; 0 for a policy on raw features only."""
         return 0 if self.policy.features == 'raw' else self.num_queries
 
     @property
@@ -399,7 +400,7 @@ class VLAAdapterConfig:
         return replace(self, **top)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for JSON; `from_dict` gives an equal configuration back."""
+        """Return plain data for JSON; `from_dict` restores an equal configuration."""
         return asdict(self)
 
     @classmethod

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""The action chunk a policy gives, in physical units, and the interface of a policy."""
+"""Action chunk in physical units, and the interface of a policy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CHUNK_SIZE = VLAAdapterConfig.chunk_size  # actions in a chunk, where no network
 
 @dataclass(frozen=True)
 class ActionChunk:
-    """What a policy wants done from one observation on.
+    """Actions of a policy from one observation on.
 
     Attributes:
         actions: (K, A) float64 in contract order and units. `actions[i]` is the target to be
@@ -26,7 +26,7 @@ class ActionChunk:
         step_period: time between two actions [s].
         instruction: the instruction it was computed for.
         latencies: stage name → seconds (`preprocess`, `model`, `total`, …).
-        provenance: where it comes from (checkpoint, device, dtype, …), for logs.
+        provenance: checkpoint, device, dtype, … that produced it, for logs.
     """
 
     actions: np.ndarray

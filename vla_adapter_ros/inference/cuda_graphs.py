@@ -32,7 +32,7 @@ class StaticInputs:
     Args:
         session: prepares prompts.
         length: prompt length to pad to.
-        example: gives the other shapes.
+        example: determines the other shapes.
         device: where the buffers are; on CUDA they are filled through pinned host memory.
     """
 
@@ -76,7 +76,7 @@ class StaticInputs:
 
 
 class CapturedForward:
-    """The whole forward pass for prompts up to one length, as one CUDA graph.
+    """The complete forward pass for prompts up to one length, as one CUDA graph.
 
     Args:
         session: the network.

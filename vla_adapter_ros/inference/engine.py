@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Runs the network on a device: choice of device and precision, warm-up, compilation.
+"""Running the network on a device: choice of device and precision, warm-up, compilation.
 
     CPU   exact prompt length, eager, packed weights; float32, bfloat16, or int8 (gated by its
           action error)
@@ -38,19 +38,19 @@ DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'int8': torch.bf
 
 
 class DeviceError(VLAAdapterError):
-    """The device or precision asked for is not there or cannot run the network."""
+    """The requested device or precision is not available or cannot run the network."""
 
 
 @dataclass(frozen=True)
 class EngineSettings:
-    """What to run on.
+    """Device, precision and threads.
 
     Attributes:
         device: `auto` (CUDA if there is one), `cpu`, `cuda`, `cuda:1`, …
         dtype: `auto` (bfloat16 on CUDA, float32 on the CPU), `float32`, `bfloat16`, `int8` (CPU).
         compile: compile the network's blocks on CUDA (minutes at the first start). Ignored on the
             CPU, where it took minutes to gain a tenth.
-        threads: CPU threads; 0 leaves one core to the rest of the robot.
+        threads: CPU threads; 0: all cores but one, for the rest of the robot's software.
     """
 
     device: str = 'auto'
@@ -62,7 +62,7 @@ class EngineSettings:
         """Return the device and the name of the precision.
 
         Raises:
-            DeviceError: no such device or precision here; the message says what there is.
+            DeviceError: no such device or precision here; the message lists those available.
         """
         name = self.device
         if name == 'auto':
@@ -165,7 +165,7 @@ class Engine:
         return actions[0].float().cpu().numpy()
 
     def _prompt(self, input_ids: np.ndarray) -> Prompt:
-        """Return what the instruction contributes; remembers the last ones."""
+        """Return the prepared prompt of an instruction, cached for the last ones."""
         key = input_ids.tobytes()
         if key not in self._prompts:
             ids = torch.from_numpy(np.array(input_ids))[None].to(self.device)
@@ -183,7 +183,7 @@ class Engine:
             try:
                 forward = CapturedForward(self.session, bucket, inputs, self.device)
             except RuntimeError as error:
-                # Slower is better than not at all; the log says why.
+                # The eager path still works, only slower.
                 reason = str(error).splitlines()[0]
                 LOGGER.warning('CUDA graph for %d prompt tokens failed: %s', bucket, reason)
                 self.use_graphs = False

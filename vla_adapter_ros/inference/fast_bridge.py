@@ -62,7 +62,7 @@ class FastBridge:
 def _attend_original(block: OriginalBlock, x: Tensor, query: Tensor, raw: Tensor) -> Tensor:
     q = block.split(block.q_proj(x))
     carried = q @ _per_head(block.k_proj.weight, block.heads)  # (B, heads, K, D)
-    # The bias gives every key of a row the same score, which the gates scale group by group.
+    # The bias adds the same score to every key of a row; the gates then scale it by group.
     offset = (q @ block.k_proj.bias.view(block.heads, -1, 1)).flatten(1, 2)  # (B, heads·K, 1)
     carried = carried.flatten(1, 2)
     groups = (x, query, raw)

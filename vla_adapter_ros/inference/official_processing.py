@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""What surrounds the network in official checkpoints, whose files only say part of it."""
+"""Preprocessing of official checkpoints, whose files record only part of it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _cameras(count: int) -> tuple[str, ...]:
 def _normalisations(
     preprocessor: dict[str, Any], towers: int
 ) -> tuple[tuple[Triple, Triple], ...]:
-    """Return what `preprocessor_config.json` says, or the released values where there is none."""
+    """Return the values of `preprocessor_config.json`, or the released ones without that file."""
     stated = preprocessor.get('tvf_normalize_params')
     if stated is None:
         return (DINO_STATISTICS, SIGLIP_STATISTICS)[:towers]

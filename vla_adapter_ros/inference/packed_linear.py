@@ -110,7 +110,7 @@ def replace_vlm_layers(
     Args:
         model: a `VLAAdapter`.
         kind: type of the layers to replace.
-        make: gives the replacement.
+        make: builds the replacement.
         keep: full names, or last parts of names, of layers that stay as they are.
     """
     names = [

@@ -4,8 +4,8 @@
     policy = Policy.from_pretrained('path/to/checkpoint')
     chunk = policy.predict(Observation(images, proprioception, 'put the red block in the bin', t))
 
-Own and official checkpoint directories alike. This is what the ROS node's worker thread runs, what
-offline evaluation and simulation run, and what a researcher runs in a notebook.
+For our own and for official checkpoint directories. The ROS node's worker thread, offline
+evaluation, simulation and a researcher's notebook all run this class.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ WARM_UP_IMAGE = (480, 640)
 
 
 class Policy:
-    """A network with everything around it. Use one instance from one thread.
+    """A network with its preprocessing and statistics. Use one instance from one thread.
 
     Args:
         engine: the network on its device.
@@ -46,7 +46,7 @@ class Policy:
         statistics: to bring its actions to physical units.
         contract: the robot it was trained for; None for official checkpoints.
         step_period: time between two actions [s].
-        provenance: where it comes from; becomes part of every chunk.
+        provenance: origin of the weights; becomes part of every chunk.
 
     Raises:
         CheckpointError: network, preprocessing, statistics and contract do not fit each other.
@@ -100,11 +100,12 @@ class Policy:
             statistics_key: which statistics, if the checkpoint holds several.
             step_period: time between two actions [s]; None: the contract's, else 0.05.
             vision_towers: shapes of vision towers with unknown names in an official config.
-            overrides: what official files do not record, such as `num_images` (default 2).
+            overrides: fields of the network's configuration, see `VLAAdapter.from_pretrained`.
 
         Raises:
-            CheckpointError: missing, damaged, incomplete or inconsistent; the message says what.
-            DeviceError: the device or precision is not there.
+            CheckpointError: missing, damaged, incomplete or inconsistent files.
+            ConfigError: an override names no field, or has an impossible value.
+            DeviceError: the device or precision is not available.
         """
         settings = EngineSettings(device, dtype, compile, threads)
         model = VLAAdapter.from_pretrained(
@@ -154,13 +155,13 @@ class Policy:
         config: VLAAdapterConfig | None = None,
         settings: EngineSettings | None = None,
     ) -> Policy:
-        """Return an untrained policy: the whole path with random weights, moving without purpose.
+        """Return an untrained policy: the complete path with random weights.
 
         Args:
-            contract: the robot; the actions stay in a plausible part of its joint ranges.
+            contract: the robot; the actions stay in a small part of its joint ranges.
             seed: of the weights.
-            config: the network; None is the tiny one.
-            settings: what to run on.
+            config: the network; default: the tiny one.
+            settings: device and precision.
         """
         from vla_adapter_ros.inference.random_policy import random_policy_parts
 
@@ -186,7 +187,7 @@ class Policy:
         """Return the chunk for one observation: actions (K, A) in contract units.
 
         Raises:
-            ObservationError: the observation cannot be given to the network; says why.
+            ObservationError: the observation does not fit the network.
         """
         start = time.perf_counter()
         inputs = self.pipeline(observation)
@@ -216,7 +217,7 @@ class Policy:
         return self.pipeline.tokenizer.unknown_words(prompt)
 
     def example_observation(self, instruction: str, seed: int = 0) -> Observation:
-        """Return a made-up observation of the right form, for warm-up and tests."""
+        """Return a synthetic observation of the right form, for warm-up and tests."""
         random = np.random.default_rng(seed)
         images = {}
         for name in self.pipeline.config.cameras:
@@ -224,7 +225,7 @@ class Policy:
             if self.contract is not None and name in self.contract.cameras:
                 camera = self.contract.cameras[name]
                 width, height = camera.seen_size
-            # Smooth colours: real images are, and noise is no fair test for int8.
+            # Smooth colours, as in real images: noise is not a fair test of int8.
             coarse = random.integers(0, 256, (6, 8, 3)).astype(np.float32)
             rows = np.repeat(np.repeat(coarse, -(-height // 6), 0), -(-width // 8), 1)
             images[name] = rows[:height, :width].astype(np.uint8)
@@ -233,7 +234,7 @@ class Policy:
         return Observation(images, state, instruction, 0.0)
 
     def warm_up(self, instruction: str = WARM_UP_INSTRUCTION) -> None:
-        """Run made-up observations so that the first real one is not slower than the others.
+        """Run synthetic observations so that the first real one is not slower than the others.
 
         On a GPU this captures a graph for each prompt length up to twice this instruction's, so
         that a new instruction need not wait for one; with int8 it quantises and checks.

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""An untrained policy for a robot: what the demo runs before there is a trained checkpoint."""
+"""Parts of an untrained policy for a robot, with a random network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vla_adapter_ros.processing.statistics import Statistics, VectorStatistics
 from vla_adapter_ros.processing.tokenizer import Tokenizer
 from vla_adapter_ros.robot.contract import RobotContract
 
-# Spread of the normalised actions over made-up inputs, and how many of those.
+# Spread of the normalised actions over random inputs, and how many of those.
 ACTION_SPREAD = 0.5
 EXAMPLES = 8
 
@@ -76,9 +76,9 @@ def bounds(low: np.ndarray, high: np.ndarray) -> VectorStatistics:
 
 @torch.no_grad()
 def _spread_actions(model: VLAAdapter, pipeline: InputPipeline, seed: int) -> None:
-    """Set the last layer so that actions of made-up inputs spread over the range.
+    """Set the last layer so that actions of random inputs spread over the range.
 
-    A random network answers almost the same to everything; the arm would stand still.
+    A random network's actions hardly depend on the input; the arm would stand still.
     """
     random = np.random.default_rng(seed)
     size, config = pipeline.config.images.size, model.config

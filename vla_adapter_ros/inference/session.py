@@ -42,7 +42,7 @@ class Prompt:
     Attributes:
         text: embeddings of prompt and ActionQueries (1, L + Q, D).
         positions: of the query features in the sequence (1, Q), or None where none are read.
-        tables: rotary tables of the language model for the whole sequence.
+        tables: rotary tables of the language model for the complete sequence.
         language: conditioning vector (1, film_width) of the FiLM layers, or None.
     """
 
@@ -85,7 +85,7 @@ class InferenceSession:
 
     @torch.inference_mode()
     def prompt(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Prompt:
-        """Prepare a prompt (1, L), right-padded where `attention_mask` says so."""
+        """Prepare a prompt (1, L), right-padded according to `attention_mask`."""
         model, config = self.model, self.model.config
         lengths = prompt_lengths(input_ids, attention_mask)
         if attention_mask is not None:

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Policies without a network, and where the shipped checkpoint lies."""
+"""Policies without a network, and the path of the shipped checkpoint."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.robot.contract import RobotContract
 
 SHIPPED_CHECKPOINT = 'tiny_sim'
-# Farther than this from where it was held, the arm was moved by someone [rad, open fraction].
+# Farther from the held position than this, someone moved the arm [rad, open fraction].
 MOVED = 0.1
 # Parts of each joint's range: how far above zero the movement is centred (away from the table on
 # arms whose joints raise the tool when positive), and how far it goes to either side.
 CENTRE_FRACTION = 0.1
 HALF_FRACTION = 0.06
-# Half-widths of movement in delta action spaces, over a whole chunk.
+# Half-widths of movement in delta action spaces, over one chunk.
 JOINT_DELTA = 0.1  # rad
 TOOL_DELTA = 0.02  # m
 
@@ -30,9 +30,9 @@ def shipped_checkpoint() -> Path | None:
 
 
 class HoldPolicy:
-    """Asks the arm to stay where it first was: the whole loop without motion.
+    """Keeps the arm where it first was: the complete loop without motion.
 
-    To ask for what is measured would let an arm that sags a little sink with every chunk.
+    Commanding the measured joints would let an arm that sags a little sink with every chunk.
     """
 
     def __init__(self, contract: RobotContract) -> None:
@@ -58,7 +58,7 @@ class RandomMotionPolicy:
     """Wanders through small, safe movements: everything but a network.
 
     Args:
-        contract: gives joints, limits and action space.
+        contract: joints, limits and action space.
         seed: of the movements.
     """
 

@@ -221,13 +221,13 @@ def parser() -> argparse.ArgumentParser:
         '--num-images',
         type=int,
         metavar='N',
-        help='cameras the checkpoint was trained with (official files do not say; default 2)',
+        help='cameras the checkpoint was trained with (not in official files; default 2)',
     )
     result.add_argument(
         '--chunk-size',
         type=int,
         metavar='K',
-        help='actions per chunk (official files do not say; default by action size)',
+        help='actions per chunk (not in official files; default by action size)',
     )
     result.add_argument(
         '--vision-towers',

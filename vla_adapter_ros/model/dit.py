@@ -194,7 +194,7 @@ def ddim_step(
 ) -> Tensor:
     """Move a chunk from signal level `signal` to `later`, without new noise.
 
-    The actions implied by the predicted noise are kept within ±limit, where all of them lie.
+    The actions implied by the predicted noise are clamped to ±limit, the bound of the data.
     """
     clean = ((x - math.sqrt(1 - signal) * noise) / math.sqrt(signal)).clamp(-limit, limit)
     noise = (x - math.sqrt(signal) * clean) / math.sqrt(1 - signal)

@@ -76,7 +76,7 @@ class Decoder(nn.Module):
         """Run the layers over (B, length, hidden).
 
         Attention is causal without any mask: with the padding on the right no real token can see
-        it (the released code too is causal, whatever its comments say about both directions).
+        it (so is the released code, although its comments call it bi-directional).
 
         Args:
             embeddings: input embeddings.

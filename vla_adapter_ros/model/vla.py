@@ -181,11 +181,11 @@ class VLAAdapter(nn.Module):
         Args:
             pixel_values: (B, channels·n, size, size) normalised pixels; per camera three channels
                 for each tower.
-            input_ids: the prompt alone (B, L), right-padded if `attention_mask` (B, L) says so.
+            input_ids: the prompt alone (B, L), right-padded according to `attention_mask` (B, L).
             proprio: normalised proprioception (B, P).
             return_stages: also return intermediate results by the names of the recorded cases.
             attention_mask: one for real prompt tokens, zero for padding on the right.
-            initial_latent: what the policy starts from; see `BridgePolicy.initial_latent`.
+            initial_latent: start of the policy; see `BridgePolicy.initial_latent`.
 
         Returns:
             Normalised actions (B, K, A), and a dict of stages if requested.

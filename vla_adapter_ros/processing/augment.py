@@ -18,15 +18,15 @@ from vla_adapter_ros.processing.images import ImageConfig, normalisation_tables
 
 @dataclass(frozen=True)
 class AugmentConfig:
-    """Ranges of the random changes, drawn anew for every image.
+    """Ranges of the random changes, drawn for every image.
 
     Attributes:
         crop_area: area of the random crop; evaluation crops the same area in the centre.
         brightness: largest shift, in units of full scale.
-        contrast, saturation: (least, greatest) factor.
+        contrast, saturation: (smallest, largest) factor.
         hue: largest shift, in turns.
-        diagonal_crops: the official code seeds both offsets of the crop alike, so that its crops
-            lie on the image's diagonal only. True repeats this fault.
+        diagonal_crops: the official code seeds both offsets of the crop equally, so that its crops
+            lie on the image's diagonal only. True reproduces this fault.
     """
 
     crop_area: float = 0.9
@@ -45,7 +45,7 @@ def augment(
     Args:
         images: (N, 3, H, W) uint8; every image gets its own draw.
         config: the ranges.
-        generator: source of randomness on the CPU; None is torch's own.
+        generator: source of randomness on the CPU; default: torch's own.
 
     Returns:
         (N, 3, H, W) uint8, as the official code stores them before normalising.
@@ -129,8 +129,8 @@ def adjust_hue(images: Tensor, delta: Tensor) -> Tensor:
 def _rgb_to_hsv(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return hue [turns], saturation and value, each (N, H, W)."""
     red, green, blue = images.unbind(dim=1)
-    value, least = images.amax(dim=1), images.amin(dim=1)
-    spread = value - least
+    value = images.amax(dim=1)
+    spread = value - images.amin(dim=1)
     saturation = torch.where(value > 0, spread / value.clamp(min=1e-38), 0.0)
     safe = torch.where(spread > 0, spread, 1.0)
     sixth = torch.where(

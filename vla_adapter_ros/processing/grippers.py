@@ -1,7 +1,7 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """Gripper conventions of the benchmarks that released checkpoints were trained on.
 
-Models give the gripper as their data had it, in [0, 1] with 1 = open. The benchmarks' simulators
+Models output the gripper as in their data, in [0, 1] with 1 = open. The benchmarks' simulators
 want -1 or +1. Sources: `run_libero_eval.py` (process_action), `vla_evaluation.py` (CALVIN),
 `rlds/oxe/transforms.py` of the official repository. Our own arm needs none of this: its contract
 has the open fraction.

@@ -63,7 +63,7 @@ class ImageConfig:
         size: side of the model's square input [px].
         resize: `lanczos3` (TensorFlow's, official) or `bicubic` (Pillow's).
         jpeg_round_trip: encode and decode as JPEG before resizing, as the released models' data
-            was; costs 4.4 ms for 640×480. Our own recordings are not treated so.
+            was; costs 4.4 ms for 640×480. Not used for our own recordings.
         crop_area: area of the centre crop in (0, 1], resized back to `size`; models trained with
             random crops of this area want it. 1 crops nothing.
         normalisations: (mean, std) of RGB in [0, 1] for each vision tower, in channel order.
@@ -78,11 +78,11 @@ class ImageConfig:
     rotate: int = 0
 
     def __post_init__(self) -> None:
-        whole = isinstance(self.size, int) and self.size > 0
-        _check(whole, 'size', self.size, 'a positive whole number')
+        positive = isinstance(self.size, int) and self.size > 0
+        _check(positive, 'size', self.size, 'a positive integer')
         _check(self.resize in RESIZE_KERNELS, 'resize', self.resize, f'one of {RESIZE_KERNELS}')
-        share = isinstance(self.crop_area, (int, float)) and 0 < self.crop_area <= 1
-        _check(share, 'crop_area', self.crop_area, 'a number in (0, 1]')
+        fraction = isinstance(self.crop_area, (int, float)) and 0 < self.crop_area <= 1
+        _check(fraction, 'crop_area', self.crop_area, 'a number in (0, 1]')
         _check(self.rotate in (0, 90, 180, 270), 'rotate', self.rotate, '0, 90, 180 or 270')
         _check(len(self.normalisations) > 0, 'normalisations', self.normalisations, 'one a tower')
 
@@ -115,7 +115,7 @@ def preprocess(
 
     Args:
         image: (H, W, 3) uint8 RGB.
-        config: how; None is official evaluation.
+        config: preprocessing; default: that of the official evaluation.
         rotate: rotation [degrees clockwise] of this camera, in place of `config.rotate`.
 
     Returns:
@@ -131,7 +131,7 @@ def preprocess(
 def resize_for_model(
     image: np.ndarray, config: ImageConfig, *, rotate: int | None = None
 ) -> np.ndarray:
-    """Return (size, size, 3) uint8: rotated, JPEG round trip if asked, resized.
+    """Return (size, size, 3) uint8: rotated, JPEG round trip if configured, resized.
 
     An image that already has the model's size passes unchanged, as official evaluation does.
     """
@@ -248,9 +248,9 @@ def normalisation_tables(normalisations: tuple[tuple[Triple, Triple], ...]) -> n
 
 
 def as_camera(image: np.ndarray, rotate: int) -> np.ndarray:
-    """Return an upright image as its camera would have given it: the inverse of the turn.
+    """Return an upright image in its camera's orientation: the inverse of the rotation.
 
-    Policies turn what cameras give; datasets hold upright images.
+    Policies rotate camera images; datasets hold upright ones.
 
     Args:
         image: (H, W, 3), upright.

@@ -11,14 +11,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Observation:
-    """One moment as the robot saw it.
+    """Images and joints of one moment, and the instruction.
 
     Attributes:
         images: camera name → (H, W, 3) uint8 RGB, C-contiguous, with the contract's crop, not yet
-            turned; contract order (`third_person`, then `wrist`).
+            rotated; contract order (`third_person`, then `wrist`).
         proprioception: (P,) float64 in contract order: joint positions [rad], then the gripper's
             open fraction (0 closed, 1 open).
-        instruction: what to do, as the user said it (trimmed).
+        instruction: the user's text, trimmed.
         stamp: time of the observation [s] on the clock of the caller (the oldest input's stamp).
     """
 

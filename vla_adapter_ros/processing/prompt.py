@@ -1,10 +1,10 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Instructions and the prompts they are put into.
+"""Instructions and prompts.
 
-The prompt must be the one a checkpoint was trained with, letter for letter. The official code uses
-Qwen's chat form for the 0.5B model (`experiments/robot/openvla_utils.py`, get_vla_action) and the
-In/Out form for the others. Official servers that sent the wrong one lost accuracy silently, so the
-form travels in the checkpoint.
+The prompt must be the one of the checkpoint's training, character by character. The official code
+uses Qwen's chat form for the 0.5B model (`experiments/robot/openvla_utils.py`, get_vla_action) and
+the In/Out form for the others. Official servers that sent the wrong one lost accuracy silently, so
+the form is part of the checkpoint.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ PROMPT_FORMATS = {
 
 
 def clean_instruction(text: str) -> str:
-    """Return the instruction as models are given it: trimmed and lower case.
+    """Return the instruction as models read it: trimmed and lower case.
 
     Released checkpoints were trained on lower-case English; only ASCII is accepted, because a
-    look-alike letter or a typographic quote gives other tokens and thus another behaviour.
+    look-alike letter or a typographic quote results in other tokens and thus another behaviour.
 
     Raises:
         InstructionError: empty, longer than 500 characters, or with a character or mark that the

@@ -23,7 +23,7 @@ STATISTICS_FILE = 'dataset_statistics.json'
 _NEEDED = {'bounds_q99': ('q01', 'q99'), 'bounds': ('min', 'max'), 'normal': ('mean', 'std')}
 MODES = tuple(_NEEDED)
 _NAMES = ('mean', 'std', 'min', 'max', 'q01', 'q99')
-# The official guard against a division by zero; part of the formula, also where not needed.
+# Of the official formula, against division by zero; part of it also where not needed.
 EPSILON = 1e-8
 
 
@@ -61,7 +61,7 @@ class VectorStatistics:
 
     @staticmethod
     def from_dict(data: Mapping[str, Any], place: str) -> VectorStatistics:
-        """Read the official layout. Raises CheckpointError naming what is missing or unequal.
+        """Read the official layout. Raises CheckpointError naming the missing or unequal entries.
 
         Absent entries become NaN: published files have not always all six, and a normalisation
         needs two of them (`Normaliser` refuses if it is those).
@@ -166,9 +166,9 @@ class Normaliser:
         statistics: of the vector.
         mode: `bounds_q99` (1 % and 99 % quantiles), `bounds` (min, max) or `normal` (mean, std).
         zero_constant: normalise dimensions with min == max to 0, as official training does. The
-            official evaluation does not do it for proprioception, and gives -1 there. A dimension
-            that the mask leaves as it is stays so: official training zeroes that too, and a
-            gripper that was open in all demonstrations would be closed.
+            official evaluation does not for proprioception, and maps it to -1. A dimension that
+            the mask excludes stays unchanged: official training zeroes that too, and a gripper
+            that was open in all demonstrations would be closed.
     """
 
     def __init__(

@@ -27,8 +27,8 @@ QWEN_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|"
     r' ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+'
 )
-# The words a fresh word list starts from, so that a policy trained on few sentences still has
-# distinct (if untrained) embeddings for their close relatives.
+# Start of every new word list, so that a policy trained on few sentences still has distinct (if
+# untrained) embeddings for related words.
 COMMON_WORDS = (
     'a and arm at away back behind between block blue bottom box brown button carefully centre '
     'circle close closed container cube cup down drawer drop front from gently grasp gray green '
@@ -102,13 +102,13 @@ class Tokenizer:
         return 0
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of `text`; prompt marks are read as such and none is added."""
+        """Return the ids of `text`; prompt marks in it are encoded as such, none are added."""
         return list(self._implementation.encode(text, add_special_tokens=False).ids)
 
     def unknown_words(self, text: str) -> list[str]:
-        """Return the words of `text` that this tokenizer has no id for, each once, in order.
+        """Return the words of `text` without an id in this tokenizer, each once, in order.
 
-        Byte-level tokenizers know every text; for them the list is empty.
+        Byte-level tokenizers encode every text; for them the list is empty.
         """
         if self._unknown_id is None:
             return []
@@ -129,7 +129,7 @@ WORD = re.compile(r"[A-Za-z0-9_']+|[^\sA-Za-z0-9_']")
 
 
 def split_words(text: str) -> list[str]:
-    """Return the lower-case words and punctuation marks of a text, as word lists see it."""
+    """Return the lower-case words and punctuation marks of a text, as in word lists."""
     return WORD.findall(text.lower())
 
 

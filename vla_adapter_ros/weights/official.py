@@ -80,7 +80,7 @@ def read_official_metadata(
 
     Raises:
         CheckpointError: a file is missing or damaged, or a tower is unknown.
-        ConfigError: no network has a field that `overrides` names.
+        ConfigError: an override names no field, or has an impossible value.
     """
     config_file = read_json_object(directory / 'config.json')
     statistics = _optional_json(directory / 'dataset_statistics.json')

@@ -94,7 +94,7 @@ def open_checkpoint(
 
     Raises:
         CheckpointError: it is missing, damaged, or of neither kind.
-        ConfigError: `overrides` names a field that is not there, or gives it an impossible value.
+        ConfigError: an override names no field, or has an impossible value.
     """
     directory = Path(directory).expanduser()
     overrides = dict(overrides or {})
@@ -173,7 +173,7 @@ def refine(
             found[field] = tensors[name].shape[axis]
     embeddings = tensors.get('language_model.model.embed_tokens.weight')
     if embeddings is not None and not {'language', 'vocab_size'} & overrides.keys():
-        # Vocabularies are padded for speed, and not every config.json says to what.
+        # Vocabularies are padded for speed, and not every config.json records the padded size.
         found['language'] = replace(config.language, vocab_size=embeddings.shape[0])
     sizes = (found.get('action_dim', 0), found.get('proprio_dim', 0))
     if 'chunk_size' not in overrides and sizes in official.CHUNK_LENGTHS:
