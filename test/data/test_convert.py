@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Bags to data sets: frames and actions are the right ones; every bad bag is told apart."""
+"""Bags to datasets: frames and actions are the right ones; every bad bag is told apart."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ def test_interrupted_conversion_carries_on(tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             convert(bags, tmp_path / 'set')
     result = convert(bags, tmp_path / 'set')
-    assert result.skipped == ['a']
+    assert result.present == ['a']
     assert [report['bag'] for report in result.reports] == ['b', 'c']
     convert(bags, tmp_path / 'straight')
     for file in files_of(tmp_path / 'straight'):
@@ -246,7 +246,7 @@ def test_existing_output_is_refused_or_appended_to(tmp_path):
     with pytest.raises(DatasetError, match='already holds a dataset'):
         convert([second], tmp_path / 'set')
     result = convert([first, second], tmp_path / 'set', append=True)
-    assert (result.skipped, len(result.reports)) == (['a'], 1)
+    assert (result.present, len(result.reports)) == (['a'], 1)
     assert len(LeRobotSource(tmp_path / 'set').episodes) == 2
 
 
@@ -283,15 +283,16 @@ def test_bad_bags_are_left_out_and_the_others_kept(tmp_path, capsys):
     assert main([str(tmp_path / 'bags'), str(tmp_path / 'set'), '--quiet']) == 1
     assert len(LeRobotSource(tmp_path / 'set').episodes) == 2
     out = capsys.readouterr().out
-    assert '2 converted, 0 there already, 4 left out' in out
-    assert 'left out b: bag b: /joint_states: at 1.50 s' in out
-    assert 'left out e: bag' in out and 'truncated or damaged' in out
+    assert '2 converted, 0 already converted, 4 skipped because of an error' in out
+    assert 'skipped b: bag b: /joint_states: at 1.50 s' in out
+    assert 'skipped e: bag' in out and 'truncated or damaged' in out
     assert 'python -m vla_adapter_ros.data.bags.recover' in out
-    assert 'left out f: bag f: was recorded with another contract: step_period' in out
+    assert 'skipped f: bag f: was recorded with another contract: step_period' in out
     # The same again, now with the broken bag recovered.
     assert recover_main([str(cut)]) == 0
     assert main([str(tmp_path / 'bags'), str(tmp_path / 'set'), '--quiet', '--append']) == 1
-    assert '1 converted, 2 there already, 4 left out' in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert '1 converted, 2 already converted, 4 skipped because of an error' in out
 
 
 def test_missing_topic_lists_what_is_there(tmp_path):
@@ -335,7 +336,7 @@ def test_instruction_can_be_given_and_must_not_change(tmp_path):
 
 def test_same_name_twice_is_refused(tmp_path):
     bags = [write_bag(tmp_path / f'{n}/bag') for n in 'ab']
-    with pytest.raises(DatasetError, match='bag is there twice'):
+    with pytest.raises(DatasetError, match='bag is given twice'):
         convert(bags, tmp_path / 'set')
 
 

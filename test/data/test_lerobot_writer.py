@@ -168,7 +168,7 @@ def test_empty_dataset_is_refused(tmp_path):
 
 @pytest.mark.parametrize('fps', [7, 25, 0])
 def test_rates_that_do_not_divide_are_refused(tmp_path, fps):
-    with pytest.raises(DatasetError, match='whole multiple of the contract rate 10 Hz'):
+    with pytest.raises(DatasetError, match='integer multiple of the contract rate 10 Hz'):
         DatasetWriter(tmp_path / 'set', contract(), fps=fps)
 
 

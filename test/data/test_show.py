@@ -34,7 +34,7 @@ def test_figures(dataset):
     assert summary.tasks == {'pick': 2, 'push': 1}
     everything = np.concatenate([targets(20, seed) for seed in range(3)])
     np.testing.assert_allclose(summary.actions['max'], everything.max(axis=0), atol=1e-6)
-    assert summary.still == 0.0
+    assert summary.idle == 0.0
     assert summary.warnings == []
 
 
@@ -58,7 +58,7 @@ def test_warnings_name_what_will_hurt(tmp_path):
         actions[7:, 1] = 2.0
         return actions
 
-    assert 'more than half of the frames ask for nothing new' in bad_set(tmp_path / 'a', still)[-1]
+    assert 'more than half of the frames are idle' in bad_set(tmp_path / 'a', still)[-1]
     assert 'action Joint4 is 0.25 in every frame' in bad_set(tmp_path / 'b', constant)
     warnings = bad_set(tmp_path / 'c', far)
     assert any(

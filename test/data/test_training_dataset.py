@@ -137,7 +137,8 @@ def test_dataset_without_a_contract_keeps_its_actions(path, tmp_path):
     assert open_source(foreign).contract is None
     dataset = open_dataset(foreign, images=SMALL)
     assert dataset.action_space == 'command'
-    with pytest.raises(DatasetError, match='given per step and cannot be turned into joint_delta'):
+    message = 'its actions are commands and cannot be converted to joint_delta'
+    with pytest.raises(DatasetError, match=message):
         open_dataset(foreign, images=SMALL, action_space='joint_delta')
 
 

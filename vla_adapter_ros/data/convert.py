@@ -1,10 +1,10 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""From bags to a LeRobot v3.0 data set: one bag, one episode.
+"""Converts bags to a LeRobot v3.0 dataset, one episode per bag.
 
     python -m vla_adapter_ros.data.convert recordings/ datasets/pick
 
-Runs again where it stopped: bags that are in the data set are skipped. A bag that cannot be
-converted is reported and left out; the others are converted, and the exit status is 1.
+Run again, it continues where it stopped: converted bags are skipped. A bag that cannot be
+converted is reported and skipped; the others are converted, and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ from vla_adapter_ros.robot.contract import RobotContract, resolve_contract
 
 @dataclass
 class Conversion:
-    """What came of a conversion.
+    """The result of a conversion.
 
     Attributes:
         reports: of the episodes converted now, see `BagEpisode.report`.
-        skipped: bags that were in the data set already.
-        failed: bag → why it was left out.
+        present: bags that were already in the dataset.
+        failed: bag → why it was skipped.
         seconds: it took.
     """
 
     reports: list[dict[str, Any]] = field(default_factory=list)
-    skipped: list[str] = field(default_factory=list)
+    present: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -62,28 +62,28 @@ def convert(
     workers: int = 1,
     progress: bool = False,
 ) -> Conversion:
-    """Convert bags into one data set.
+    """Convert bags into one dataset.
 
     Args:
         bags: folders of the bags, with unique names.
-        output: folder of the data set.
+        output: folder of the dataset.
         contract: of all bags; None: that of the first bag.
         options: how bags are read.
         storage: see `DatasetWriter`, as for the next three.
         image_size: side of the stored images [px].
         quality: of the videos.
-        append: add to a finished data set.
+        append: add to a finished dataset.
         workers: processes, each with one bag at a time.
         progress: show progress bars.
 
     Raises:
-        DatasetError: no contract, unequal names, or the output cannot be added to.
+        DatasetError: no contract, duplicate names, or the output cannot be added to.
     """
     options = options or BagOptions()
     names = [bag.name for bag in bags]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise DatasetError(
-            f'bags: {twice[0]} is there twice; bags of a data set need unique names'
+            f'bags: {twice[0]} is given twice; bags of a dataset need unique names'
         )
     begin = time.monotonic()
     result = Conversion()
@@ -96,7 +96,7 @@ def convert(
     }
     writer = DatasetWriter(output, contract, append=append, **settings)
     done = writer.keys()
-    result.skipped = [bag.name for bag in bags if bag.name in done]
+    result.present = [bag.name for bag in bags if bag.name in done]
     jobs = [
         _Job(bag, output, contract, options, settings, progress and workers == 1)
         for bag in bags
@@ -127,7 +127,7 @@ class _Job:
 
 
 def _outcomes(jobs: Sequence[_Job], workers: int) -> Iterator[dict[str, Any] | str]:
-    """Yield for each job, in order, the episode's report, or why it was left out."""
+    """Yield for each job, in order, the episode's report, or why it failed."""
     if workers <= 1 or len(jobs) < 2:
         yield from map(_convert_bag, jobs)
         return
@@ -159,7 +159,7 @@ def _convert_bag(job: _Job) -> dict[str, Any] | str:
                 leave=False, disable=not job.progress,
             )
         )  # fmt: skip
-        # The output is being written: that it is there is no reason to refuse it.
+        # The output exists because it is being written.
         writer = DatasetWriter(job.output, job.contract, append=True, **job.settings)
         writer.add_episode(
             frames, episode.actions, episode.instruction, episode.report, key=job.bag.name
@@ -203,12 +203,13 @@ def _print_result(result: Conversion, output: Path) -> None:
             f'{max(s["max_age"] for s in streams):7.3f}s {report["max_skew"]:8.3f}s'
         )
     for name, reason in result.failed.items():
-        print(f'left out {name}: {reason}')
+        print(f'skipped {name}: {reason}')
     recorded = sum(report['duration'] for report in result.reports)
     speed = recorded / result.seconds if result.seconds else 0.0
     print(
-        f'{output}: {len(result.reports)} converted, {len(result.skipped)} there already, '
-        f'{len(result.failed)} left out; {recorded:.1f} s of recording at {speed:.1f} x real time'
+        f'{output}: {len(result.reports)} converted, {len(result.present)} already converted, '
+        f'{len(result.failed)} skipped because of an error; '
+        f'{recorded:.1f} s of recording at {speed:.1f} x real time'
     )
 
 
@@ -235,14 +236,14 @@ def _parser() -> argparse.ArgumentParser:
     limits = InputSettings()
     parser = argparse.ArgumentParser(
         prog='python -m vla_adapter_ros.data.convert',
-        description='Convert recorded bags to a LeRobot v3.0 data set, one episode per bag. Every '
+        description='Convert recorded bags to a LeRobot v3.0 dataset, one episode per bag. Every '
         'frame sees what the policy node would have seen: the newest message of each stream, '
-        'refused if it is too old. Run again to carry on after an interruption.',
+        'refused if it is too old. Run again to continue after an interruption.',
     )
     add = parser.add_argument
     # fmt: off
     add('bags', nargs='+', type=Path, help='bags, or folders of bags')
-    add('output', type=Path, help='folder of the data set')
+    add('output', type=Path, help='folder of the dataset')
     add('--contract', help='robot contract, name or path (default: as recorded)')
     add('--instruction', help='task of all bags (default: as recorded)')
     add('--topic', action='append', default=[], type=_role, metavar='ROLE=TOPIC',
@@ -252,9 +253,9 @@ def _parser() -> argparse.ArgumentParser:
         help='commands: the position commanded one frame period later; next_state: the measured '
         'one (drag teaching); auto: commands if there are any (default)')
     add('--no-op-filter', default='off', choices=NO_OP_FILTERS,
-        help='drop frames in which nothing is asked for: at the ends, or all (default: off)')
+        help='drop idle frames (the action does not change): at the ends, or all (default: off)')
     add('--no-op-tolerance', type=float, default=1e-3,
-        help='change of an action that counts as still [rad, open fraction] (0.001)')
+        help='change of an action that counts as idle [rad, open fraction] (0.001)')
     add('--fps', type=int, help="frames per second (default: the contract's rate)")
     add(
         '--storage',
@@ -273,7 +274,7 @@ def _parser() -> argparse.ArgumentParser:
         help=f'largest difference between a frame\'s stamps [s] ({limits.max_skew})')
     add('--workers', type=int, default=os.cpu_count() or 1,
         help='processes, each with one bag at a time (default: all cores)')
-    add('--append', action='store_true', help='add to a data set that is already finished')
+    add('--append', action='store_true', help='add to a finished dataset')
     add('--quiet', action='store_true', help='no progress bars')
     # fmt: on
     return parser

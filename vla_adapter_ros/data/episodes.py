@@ -14,8 +14,8 @@ import numpy as np
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.robot.contract import RobotContract
 
-# What `actions[t]` of a source is: an absolute joint target in contract order (ours), or
-# whatever the data set defines per step (LIBERO's and CALVIN's controller commands).
+# `actions[t]` of a source: an absolute joint target in contract order (ours), or a command of the
+# dataset's own definition (LIBERO's and CALVIN's controllers).
 ActionKind = Literal['joint_target', 'command']
 
 
@@ -26,7 +26,7 @@ class Episode:
     Attributes:
         key: name, unique in its source.
         length: number of frames.
-        instruction: what was done.
+        instruction: the task.
     """
 
     key: str
@@ -49,7 +49,7 @@ class EpisodeSource(Protocol):
         fps: frames per second.
         cameras: camera names, third person first.
         contract: the robot contract they were recorded with, if known.
-        meaning: what an action is.
+        action_kind: of its actions.
         names: names of the action dimensions.
         episodes: the demonstrations.
     """
@@ -78,7 +78,7 @@ class EpisodeSource(Protocol):
 def files_fingerprint(root: Path, files: Iterable[Path], contents: Iterable[Path] = ()) -> str:
     """Hash names and sizes of `files` and the bytes of `contents`.
 
-    Times are left out: a copied data set keeps its fingerprint and thus its cache.
+    Modification times do not count: a copied dataset keeps its fingerprint and thus its cache.
     """
     digest = hashlib.sha256()
     for file in sorted(files):
@@ -92,7 +92,8 @@ def all_states_actions(source: EpisodeSource) -> StatesActions:
     """Return state and actions of all episodes, one after the other.
 
     Raises:
-        DatasetError: an episode has NaN or infinity, or another number of frames than it says.
+        DatasetError: an episode has NaN or infinity, or a number of rows that differs from its
+            length.
     """
     parts = []
     for number, episode in enumerate(source.episodes):

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Folders of data: replaced as a whole or not at all, and errors of the disk they are on."""
+"""Folders of data: replaced completely or not at all, and errors of their disk."""
 
 from __future__ import annotations
 
@@ -70,11 +70,11 @@ def is_running(process: int) -> bool:
 
 @contextmanager
 def storage_errors(place: Path, kept: str) -> Iterator[None]:
-    """Turn a full disk into a DatasetError that says what is kept.
+    """Turn a full disk into a DatasetError that names what is kept.
 
     Args:
         place: what was being written.
-        kept: sentence about what is safe.
+        kept: end of the message: what is safe.
     """
     try:
         yield

@@ -1,15 +1,15 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """The training cache: every frame at the model's size, ready for random access.
 
-Built once per data set by `python -m vla_adapter_ros.data.prepare`:
+Built once per dataset by `python -m vla_adapter_ros.data.prepare`:
 
     cache.json     key, episodes, cameras, format
     state.npy      (N, P) float32       actions.npy   (N, A) float32
     images.npy     (N, C, S, S, 3) uint8, or for `jpeg`:
     images.bin     all JPEGs one after the other      offsets.npy   (N · C + 1,) int64
 
-Frame n of the whole set lies at row n; the cameras of a frame lie side by side, so that one
-sample is one read. `raw` is 20 times as fast as JPEG and 6 times as large (figures:
+Frame n of the dataset is row n; the cameras of a frame lie side by side, so that one sample is
+one read. `raw` is 20 times as fast as JPEG and 6 times as large (figures:
 `python -m benchmarks.data`).
 """
 
@@ -63,7 +63,7 @@ def cache_key(source: EpisodeSource, images: ImageConfig, format: str) -> str:
 
 
 def choose_format(source: EpisodeSource, images: ImageConfig) -> str:
-    """Return `raw` if the whole set is small enough, else `jpeg`."""
+    """Return `raw` if the dataset is small enough, else `jpeg`."""
     frames = sum(episode.length for episode in source.episodes)
     size = frames * len(source.cameras) * images.size**2 * 3
     return 'raw' if size <= RAW_LIMIT_BYTES else 'jpeg'
@@ -72,7 +72,7 @@ def choose_format(source: EpisodeSource, images: ImageConfig) -> str:
 def cache_path(
     source: EpisodeSource, images: ImageConfig, format: str, root: str | Path | None = None
 ) -> Path:
-    """Return the folder of a source's cache, by default inside the data set."""
+    """Return the folder of a source's cache, by default inside the dataset."""
     if root is None:
         folder = source.path if source.path.is_dir() else source.path.parent
         root = folder / '.cache'
@@ -89,7 +89,7 @@ class CachedFrames:
         size: side of the images [px].
 
     Raises:
-        DatasetError: no cache there, of another version, or damaged.
+        DatasetError: no cache, one of another version, or a damaged one.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -171,18 +171,18 @@ def prepare(
     workers: int = 1,
     progress: bool = False,
 ) -> CachedFrames:
-    """Return the cache of `source`, built first if it is not there.
+    """Return the cache of `source`, built first if it does not exist.
 
     Args:
         source: the demonstrations.
         images: size and resize of the stored images.
         format: `raw`, `jpeg` or `auto` (raw up to 50 GB).
-        root: folder of caches; None: `.cache` in the data set.
+        root: folder of caches; None: `.cache` in the dataset.
         workers: processes that decode.
         progress: show a progress bar.
 
     Raises:
-        DatasetError: a frame cannot be read, or the disk is full; nothing half-made is kept.
+        DatasetError: a frame cannot be read, or the disk is full; nothing incomplete is kept.
     """
     if format not in ('auto', *FORMATS):
         raise DatasetError(f'format: got {format!r}, expected auto or one of {FORMATS}')
@@ -316,8 +316,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(
         prog='python -m vla_adapter_ros.data.prepare',
-        description="Build the training cache of data sets: every frame at the model's size, "
-        'ready for random access. Does nothing where the cache is there already.',
+        description="Build the training cache of datasets: every frame at the model's size, "
+        'ready for random access. Skips caches that already exist.',
     )
     parser.add_argument('dataset', nargs='+', help='LeRobot, LIBERO, RLDS, CALVIN or bag folder')
     parser.add_argument('--size', type=int, default=224, help='side of the images [px] (224)')
@@ -325,7 +325,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         '--format', default='auto', choices=['auto', *FORMATS],
         help='raw: fastest; jpeg: a fifth of the size; auto (default): raw up to 50 GB',
     )  # fmt: skip
-    parser.add_argument('--cache', help='folder of the caches (default: .cache in the data set)')
+    parser.add_argument('--cache', help='folder of the caches (default: .cache in the dataset)')
     parser.add_argument(
         '--jpeg-round-trip', action='store_true',
         help='compress before resizing, as the released LIBERO checkpoints were trained',

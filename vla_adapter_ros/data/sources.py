@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""The formats that demonstrations can be in, told apart by the files in the folder."""
+"""The formats of demonstrations, detected from the files present."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Format:
     """One kind of dataset.
 
     Attributes:
-        name: as errors name it, with the file that tells.
+        name: for error messages, with the file it is recognised by.
         matches: whether a folder or file is of this kind.
         open: the reader.
     """
@@ -50,13 +50,13 @@ FORMATS = (
 
 
 def open_source(path: str | Path) -> EpisodeSource:
-    """Open demonstrations of any supported format, told by the files in the folder.
+    """Open demonstrations of any supported format, detected from the files present.
 
     LeRobot v3.0 and v2.1; LIBERO HDF5 (a folder of .hdf5 files, or one file); RLDS (TFRecord
     shards with features.json); CALVIN (episode_*.npz); bags (metadata.yaml, or a folder of such).
 
     Raises:
-        DatasetError: nothing there, or no format is recognised.
+        DatasetError: the path does not exist, or its format is unknown.
     """
     path = Path(path)
     if not path.exists():
@@ -66,5 +66,5 @@ def open_source(path: str | Path) -> EpisodeSource:
             return kind.open(path)
     if (path / '.staging').is_dir():
         raise DatasetError(f'{path}: was interrupted before it was finalised; run the writer')
-    *most, last = (kind.name for kind in FORMATS)
-    raise DatasetError(f'{path}: expected {", ".join(most)} or {last}')
+    *others, last = (kind.name for kind in FORMATS)
+    raise DatasetError(f'{path}: expected {", ".join(others)} or {last}')

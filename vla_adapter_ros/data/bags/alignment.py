@@ -1,9 +1,9 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""One clock for streams of different rates: which message each frame sees.
+"""Resamples streams of different rates on one clock: which message each frame sees.
 
 As on the robot: a frame sees the newest message of each stream at or before its time, and is
-refused if that message is too old or the streams are too far apart. Times are whole nanoseconds,
-so that equal times are equal.
+refused if that message is too old or the streams are too far apart. Times are integers [ns], so
+that equal times compare equal.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ def align(
     max_skew: float,
     place: str,
 ) -> Alignment:
-    """Lay a clock over streams, from when all have begun to when the first ends.
+    """Resample all streams on one regular clock, from the latest start to the earliest end.
 
     Args:
         streams: name → (N,) stamps [ns], ascending.
         period: of the frames [ns].
         max_age: name → oldest message a frame may see [s].
         max_skew: largest difference between a frame's stamps [s].
-        place: what is aligned, for messages.
+        place: name of the bag, for messages.
 
     Raises:
         DatasetError: a stream is empty, a gap is too long, the skew too
@@ -134,14 +134,14 @@ def _spans(streams: Mapping[str, np.ndarray]) -> str:
 
 
 def drop_idle_frames(values: np.ndarray, mode: str, tolerance: float) -> np.ndarray:
-    """Return which frames to keep when those in which nothing is asked for are dropped.
+    """Return the frames that are left when idle ones (the action does not change) are dropped.
 
     Args:
         values: (T, D) actions.
-        mode: `off` keeps all; `ends` drops the still frames before the first and after the last
-            motion, but one each; `all` drops every still frame, as LIBERO's no-op filter does
+        mode: `off` keeps all; `ends` drops the idle frames before the first and after the last
+            motion, but one each; `all` drops every idle frame, as LIBERO's no-op filter does
             (the data then moves without pauses).
-        tolerance: largest change of any dimension that counts as still.
+        tolerance: largest change of any dimension that counts as idle.
 
     Returns:
         (M,) frame numbers, ascending; never empty.

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""What the arm was commanded to do at any time, from recorded commands.
+"""Commanded positions at any time, from recorded commands.
 
 `joint_trajectory`: the newest trajectory that has begun replaces the one before and starts from
 where that one was; after its last point it holds. `joint_commands`: the newest position holds.
@@ -45,7 +45,7 @@ class TrajectoryTrack:
     """Joint trajectories as a controller would follow them.
 
     Args:
-        names: joints, in the order wanted.
+        names: joints, in the order of the result.
         measured: where the joints were, for the start of the first trajectory.
         place: topic, for messages.
     """

@@ -73,7 +73,7 @@ class BagOptions:
 
 
 class BagEpisode:
-    """A bag's frames and actions; images are read when they are asked for.
+    """A bag's frames and actions; images are read on demand.
 
     Args:
         path: the bag.
@@ -155,7 +155,7 @@ class BagEpisode:
     # Actions -----------------------------------------------------------------------------------
 
     def _read_actions(self, bag: BagFile) -> tuple[str, np.ndarray]:
-        """Return where the actions come from, and (T, J + 1) in contract order and units."""
+        """Return the source of the actions, and (T, J + 1) in contract order and units."""
         wanted = self._options.actions
         if wanted not in ACTIONS:
             raise DatasetError(f'actions: got {wanted!r}, expected one of {ACTIONS}')
@@ -226,7 +226,7 @@ class BagEpisode:
             decoded = bag.decode(topic, message.data)
             time = self._joints.stamped(message.time)
             arm.add(decoded.name, decoded.position, time)
-            # Left out, the driver keeps the gripper where it is.
+            # Without it the driver keeps the gripper where it is.
             if gripper_name in decoded.name:
                 gripper.add(decoded.name, decoded.position, time)
         return arm, gripper
@@ -248,7 +248,7 @@ class BagEpisode:
     def _recorded_instruction(self, bag: BagFile, topic: str) -> str | None:
         """Return the instruction of the first frame; it must not change in the episode."""
         start, end = (int(self._alignment.times[i]) for i in (0, -1))
-        # What was said before the recording is in the metadata alone.
+        # An instruction set before the recording is only in the metadata.
         text: str | None = bag.custom.get(INSTRUCTION, '').strip() or None
         for message in bag.messages(topic):
             time = round(self._joints.stamped(message.time) * NANOSECONDS)
@@ -281,8 +281,8 @@ class BagEpisode:
         # Read once in the bag's order; what comes before its frame is held until its last use.
         for number in wanted:
             while number not in held:
-                place, picture = next(source)
-                held[place] = picture
+                place, image = next(source)
+                held[place] = image
             yield held[number]
             uses[number] -= 1
             if not uses[number]:
@@ -314,14 +314,14 @@ class BagEpisode:
         views = {camera: self.images(camera, frames) for camera in self._cameras}
         for frame, state in zip(frames, self.state, strict=True):
             stamp = float(self._alignment.stamps[self._kept[frame]]) / NANOSECONDS
-            pictures = {camera: next(stream) for camera, stream in views.items()}
-            yield Observation(pictures, state, self.instruction, stamp)
+            images = {camera: next(stream) for camera, stream in views.items()}
+            yield Observation(images, state, self.instruction, stamp)
 
     # Report ------------------------------------------------------------------------------------
 
     @cached_property
     def report(self) -> dict[str, Any]:
-        """What a person wants to know of the conversion, as JSON data."""
+        """Statistics of the conversion for people, as JSON data."""
         alignment = self._alignment
         streams = {}
         for name, stamps in self._stamps.items():

@@ -85,17 +85,17 @@ class BagFile:
 
     @cached_property
     def custom(self) -> dict[str, str]:
-        """What the recorder wrote down beside the messages."""
+        """The recorder's metadata."""
         information = yaml.safe_load((self.path / METADATA).read_text())
         data = information.get('rosbag2_bagfile_information', {}).get('custom_data')
         return {str(key): str(value) for key, value in (data or {}).items()}
 
     @property
     def contract(self) -> RobotContract | None:
-        """The contract the bag was recorded with, if it says.
+        """The contract the bag was recorded with, if it has one.
 
         Raises:
-            DatasetError: it says, but unreadably.
+            DatasetError: it has one that cannot be read.
         """
         if CONTRACT not in self.custom:
             return None
@@ -179,7 +179,7 @@ def find_bags(path: str | Path) -> list[Path]:
     """Return the bags at `path`: itself, or those in the folder, by name.
 
     Raises:
-        DatasetError: none there.
+        DatasetError: there is none.
     """
     path = Path(path)
     if (path / METADATA).is_file() or list(path.glob('*.mcap')) or list(path.glob('*.db3')):

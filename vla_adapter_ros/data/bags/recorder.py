@@ -1,12 +1,12 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Records episodes as bags: one episode, one bag, whole or not there.
+"""Records episodes as bags, one bag each, which appear only when complete.
 
 No ROS here: messages come as bytes with their topic and type. A thread of its own writes, so that
-a slow disk does not hold up the receiver; what it cannot take is counted, never lost silently.
+a slow disk does not delay the receiver; messages it cannot take are counted, never lost silently.
 
     <folder>/<name>/                     a finished episode
     <folder>/.recording/<pid>/<name>/    the episode being recorded; what a killed process leaves
-                                         here is made whole by `recover_abandoned`
+                                         here is recovered by `recover_abandoned`
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from vla_adapter_ros.weights.metadata import software_versions
 RECORDING = '.recording'
 RAW_TYPE, COMPRESSED_TYPE = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 COMPRESSED = '/compressed'
-FLUSH_PERIOD = 1.0
+FLUSH_PERIOD_S = 1.0
 # Bytes waiting for the disk: 4.6 s of two 640×480 cameras at 30 Hz.
 QUEUE_BYTES = 256_000_000
 # A gap is this many times the usual interval, and at least this long [s].
@@ -67,7 +67,7 @@ class RecordedTopic:
 
 @dataclass
 class TopicReport:
-    """What was recorded of one topic.
+    """The recording of one topic.
 
     Attributes:
         count: messages written.
@@ -84,7 +84,7 @@ class TopicReport:
 
 @dataclass
 class EpisodeReport:
-    """What was recorded of one episode; `lines` is for people."""
+    """The recording of one episode; `lines` is for people."""
 
     name: str
     path: Path
@@ -117,7 +117,7 @@ class EpisodeRecorder:
         custom: further text for the bag's metadata.
         encode: names of raw image topics to be compressed to JPEG; they are recorded as
             `<topic>/compressed`.
-        queue_bytes: most bytes waiting for the disk.
+        queue_bytes: maximum of bytes waiting for the disk.
 
     Raises:
         DatasetError: an episode of this name exists.
@@ -159,7 +159,7 @@ class EpisodeRecorder:
         self._thread.start()
 
     def write(self, topic: str, time_ns: int, data: bytes) -> None:
-        """Take a message (CDR) received at `time_ns`; returns at once."""
+        """Take a message (CDR) received at `time_ns`; returns immediately."""
         name = topic + COMPRESSED if topic in self._encode else topic
         with self._lock:
             if self._waiting + len(data) > self._limit or self._error is not None:
@@ -199,7 +199,7 @@ class EpisodeRecorder:
             if self._error is None:
                 try:
                     self._write(topic, stamp, data)
-                    if time.monotonic() - flushed > FLUSH_PERIOD:
+                    if time.monotonic() - flushed > FLUSH_PERIOD_S:
                         self._writer.flush()
                         flushed = time.monotonic()
                 except (OSError, ObservationError) as error:
@@ -321,10 +321,10 @@ def _remove_if_empty(folder: Path) -> None:
 
 
 def recover_abandoned(folder: Path) -> dict[str, int]:
-    """Make whole what killed recorders left in `folder`; call before recording there.
+    """Recover what killed recorders left in `folder`; call before recording there.
 
     Returns:
-        Episode → messages saved; 0 where nothing was left to save.
+        Episode → messages saved; 0 where nothing could be saved.
     """
     saved: dict[str, int] = {}
     for process in sorted((folder / RECORDING).glob('*')):

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Training straight from bags: no conversion, but each image is decoded when it is needed."""
+"""Training directly from bags: without conversion, but each image is decoded on demand."""
 
 from __future__ import annotations
 
@@ -53,8 +53,8 @@ class BagSource:
 
     def images(self, episode: int, camera: str, frames: Iterable[int]) -> Iterator[np.ndarray]:
         """Yield (H, W, 3) uint8 RGB upright images of the given frames."""
-        for picture in self._bags[episode].images(camera, frames):
-            yield np.ascontiguousarray(np.rot90(picture, -self._rotations[camera] // 90))
+        for image in self._bags[episode].images(camera, frames):
+            yield np.ascontiguousarray(np.rot90(image, -self._rotations[camera] // 90))
 
     def fingerprint(self) -> str:
         """Return a hash of all files' names and sizes."""

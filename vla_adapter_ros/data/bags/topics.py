@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Which topic of a bag plays which part: cameras, joint states, commands, instruction."""
+"""Which topic of a bag has which role: cameras, joint states, commands, instruction."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ class BagWriter:
         self._writer.write(self._connections[topic], time, data)
 
     def flush(self) -> None:
-        """Bring all messages so far to the file, so that they survive a killed process."""
+        """Bring all messages so far to the file, so that they survive if the process is killed."""
         storage: Any = self._writer.storage
         if storage is not None and storage.chunk.msgs:
             storage.close_chunk()
@@ -87,7 +87,7 @@ class BagWriter:
         self._writer.close()
 
     def abort(self) -> None:
-        """Stop writing; what is there stays without an index."""
+        """Stop writing; the file keeps its messages but has no index."""
         storage: Any = self._writer.storage
         if storage is not None:
             storage.bio.close()

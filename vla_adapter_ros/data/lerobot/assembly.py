@@ -2,8 +2,8 @@
 """Joins staged episodes into the files of a LeRobot v3.0 dataset.
 
 Data and video files are written once and never changed; the table of episodes and info.json,
-which name them, are replaced last. A crash in between leaves the old dataset and all staged
-episodes; running again starts over the unnamed files.
+which refer to them, are replaced last. A crash in between leaves the old dataset and all staged
+episodes; running again overwrites the files nothing refers to.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class _Staged:
 
 
 class _Existing:
-    """What the dataset holds already."""
+    """The dataset before this run."""
 
     def __init__(self, path: Path) -> None:
         self.rows: list[dict[str, Any]] = []
@@ -98,7 +98,7 @@ class _Existing:
 
 
 class _Assembly:
-    """One run of `assemble`: the dataset that is there, plus what is staged."""
+    """One run of `assemble`: the existing dataset and the staged episodes."""
 
     def __init__(
         self,
@@ -187,7 +187,7 @@ class _Assembly:
             number += 1
 
     def remove_strays(self) -> None:
-        """Remove data and video files that no episode names: left by an interrupted run."""
+        """Remove data and video files that no episode refers to: left by an interrupted run."""
         rows = [*self.existing.rows, *self.rows]
         named = set()
         for prefix, pattern in [('data', layout.DATA_PATH), *self._video_patterns()]:
@@ -313,11 +313,11 @@ def _features(
     return features
 
 
-def _groups(sizes: Sequence[int], most: int) -> Iterable[range]:
-    """Yield ranges of consecutive items whose sizes sum to at most `most` (or one item)."""
+def _groups(sizes: Sequence[int], limit: int) -> Iterable[range]:
+    """Yield ranges of consecutive items whose sizes sum to at most `limit` (or one item)."""
     start, total = 0, 0
     for index, size in enumerate(sizes):
-        if index > start and total + size > most:
+        if index > start and total + size > limit:
             yield range(start, index)
             start, total = index, 0
         total += size

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Reads LeRobot data sets of version 3.0 and 2.1 without the lerobot library."""
+"""Reads LeRobot datasets of version 3.0 and 2.1 without the lerobot library."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ VERSIONS = ('v2.1', 'v3.0')
 
 
 class LeRobotSource:
-    """A LeRobot data set; see `EpisodeSource`.
+    """A LeRobot dataset; see `EpisodeSource`.
 
     Args:
         path: folder with meta/info.json.
@@ -69,7 +69,7 @@ class LeRobotSource:
     def _read_contract(self) -> tuple[RobotContract | None, ActionKind]:
         extra = self.path / layout.EXTRA
         if not extra.is_file():
-            # A joint-space data set of another tool; the caller says what its actions are.
+            # Written by another tool: what its actions are is not known.
             return None, 'command'
         return RobotContract.from_dict(read_json(extra)['contract'], str(extra)), 'joint_target'
 
@@ -179,7 +179,7 @@ class LeRobotSource:
             place = self._place(episode, 'data')
         file = self.path / str(self.info['data_path']).format(**place)
         number = int(self._rows[episode]['episode_index'])
-        # Frames are often asked for one by one; the last episodes' images stay at hand.
+        # Frames are often read one by one: the images of the last episodes are kept.
         if (episode, key) not in self._encoded:
             while len(self._encoded) >= OPEN_EPISODES:
                 self._encoded.pop(next(iter(self._encoded)))

@@ -32,7 +32,7 @@ STATISTICS_STRIDE = 8
 
 @dataclass
 class StagedEpisode:
-    """What is known of an episode apart from its frames."""
+    """An episode without its frames."""
 
     key: str
     instruction: str | None
@@ -41,7 +41,7 @@ class StagedEpisode:
 
 
 class _Frames:
-    """Takes observations one by one; images go to their files at once."""
+    """Takes observations one by one; images are written immediately."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ def stage_episode(
     """Write one episode into the folder `target`, which appears only when complete.
 
     Raises:
-        DatasetError: observations, actions or instruction are not what the contract wants.
+        DatasetError: observations, actions or instruction do not fit the contract.
     """
     check_actions(episode.actions, contract)
     with new_folder(target) as folder:

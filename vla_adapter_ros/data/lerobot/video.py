@@ -37,7 +37,7 @@ class VideoWriter:
 
     Args:
         path: file to write.
-        fps: frames per second, a whole number.
+        fps: frames per second, an integer.
         quality: constant rate factor, 0 (lossless) to 51.
 
     Raises:
@@ -66,11 +66,11 @@ class VideoWriter:
                 f'{self._path.name}: frame {self.frames} is {width}x{height}, '
                 f'the frames before are {self._stream.width}x{self._stream.height}'
             )
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format='rgb24')
-        picture = picture.reformat(format=PIXEL_FORMAT)
-        picture.pts = self.frames
-        picture.time_base = Fraction(1, self._fps)
-        self._container.mux(self._stream.encode(picture))
+        converted = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format='rgb24')
+        converted = converted.reformat(format=PIXEL_FORMAT)
+        converted.pts = self.frames
+        converted.time_base = Fraction(1, self._fps)
+        self._container.mux(self._stream.encode(converted))
         self.frames += 1
 
     def _open_stream(self, width: int, height: int) -> Any:
@@ -135,7 +135,7 @@ def join_videos(parts: Sequence[Path], target: Path, fps: int) -> None:
 
 
 class VideoReader:
-    """Reads frames of one file by index; keeps the file open and its place in it.
+    """Reads frames of one file by index; keeps the file open and its position.
 
     Args:
         path: MP4 file with constant frame rate.
@@ -170,8 +170,8 @@ class VideoReader:
         if not 0 <= index - self._next < KEY_FRAME_EVERY or self._decoder is None:
             self._seek(index)
         try:
-            for picture in self._decoder:
-                at = self._index(picture)
+            for decoded in self._decoder:
+                at = self._index(decoded)
                 self._next = at + 1
                 if at >= index:
                     break
@@ -182,10 +182,10 @@ class VideoReader:
         if at != index:
             self._decoder = None
             raise DatasetError(f'video {self._path}: has no frame {index}')
-        return picture.to_ndarray(format='rgb24')
+        return decoded.to_ndarray(format='rgb24')
 
-    def _index(self, picture: av.VideoFrame) -> int:
-        return round(((picture.pts or 0) - self._start) / self._ticks)
+    def _index(self, decoded: av.VideoFrame) -> int:
+        return round(((decoded.pts or 0) - self._start) / self._ticks)
 
     def _seek(self, index: int) -> None:
         place = round(index * self._ticks) + self._start

@@ -5,7 +5,7 @@
     writer.add_episode(observations, actions, 'pick up the red cube', {'success': True})
     writer.finalize()
 
-Each episode is first staged as a folder of its own that appears at once, complete. Several
+Each episode is first staged as a folder of its own that appears only when complete. Several
 processes may therefore add episodes to one path, a killed process loses only its current
 episode, and opening the path again carries on. `finalize` joins what is staged into the
 dataset; it can be called again after more episodes.
@@ -41,13 +41,13 @@ class DatasetWriter:
 
     Args:
         path: folder of the dataset.
-        contract: robot contract; travels in the dataset. Its cameras are what is stored.
-        fps: frames per second, a whole multiple of the contract's rate; None: that rate.
+        contract: robot contract; travels in the dataset. Its cameras are stored.
+        fps: frames per second, an integer multiple of the contract's rate; None: that rate.
         image_size: side of the stored square images [px], resized as for the model; None: as
             the camera gives them. Images are stored upright: the contract's rotation is applied.
         storage: `video` (H.264) or `image` (PNG, lossless).
-        append: add to a dataset that is already there. Without it a finished dataset is refused;
-            one that was interrupted before `finalize` is always carried on.
+        append: add to an existing dataset. Without it a finished dataset is refused; one that was
+            interrupted before `finalize` is always continued.
         quality: constant rate factor of the videos (lower is better and larger).
 
     Raises:
@@ -80,7 +80,7 @@ class DatasetWriter:
         remove_abandoned(self._staging)
 
     def settings(self) -> dict[str, Any]:
-        """Return what all episodes of the dataset share."""
+        """Return the settings that all episodes of the dataset have in common."""
         return {
             'contract': self.contract.to_dict(),
             'fps': self.fps,
@@ -123,7 +123,7 @@ class DatasetWriter:
                 iterator, so that an episode need not fit in memory.
             actions: (T, J + 1) absolute targets in contract order and units; `actions[t]` is to
                 be reached one frame period after observation t.
-            instruction: what was done; None: the first observation's.
+            instruction: the task; None: the first observation's.
             metadata: JSON data kept with the episode (seed, success, operator, …).
             key: name of the episode, unique in the dataset; orders the episodes. Give one when
                 several processes write. None: the next free number.
@@ -139,7 +139,7 @@ class DatasetWriter:
         if not _KEY.fullmatch(key):
             raise DatasetError(f'episode key: got {key!r}, expected letters, digits and _.+-')
         if key in self.keys():
-            raise DatasetError(f'{self.path}: episode {key!r} is there already')
+            raise DatasetError(f'{self.path}: episode {key!r} already exists')
         episode = StagedEpisode(
             key=key,
             instruction=instruction,
@@ -189,7 +189,7 @@ def frame_rate(contract: RobotContract, fps: int | None) -> int:
     """Return the dataset's frames per second.
 
     Raises:
-        DatasetError: `fps` (or the contract's rate) is not a whole number, or not a multiple of
+        DatasetError: `fps` (or the contract's rate) is not an integer, or not a multiple of
             the contract's rate.
     """
     rate = 1.0 / contract.step_period
@@ -197,7 +197,7 @@ def frame_rate(contract: RobotContract, fps: int | None) -> int:
     steps = chosen * contract.step_period
     if abs(chosen - round(chosen)) > 1e-6 or abs(steps - round(steps)) > 1e-6 or steps < 0.5:
         raise DatasetError(
-            f'fps: got {chosen:g}, expected a whole multiple of the contract rate {rate:g} Hz '
+            f'fps: got {chosen:g}, expected an integer multiple of the contract rate {rate:g} Hz '
             f'(step_period {contract.step_period:g} s)'
         )
     return round(chosen)

@@ -27,8 +27,8 @@ _SCENE = re.compile(r'^[A-Z_]+_SCENE\d+_')
 class LiberoSource:
     """A folder of LIBERO .hdf5 files, or one file; see `EpisodeSource`.
 
-    The simulator's images stand on their head; they are turned by 180°, as the released models
-    saw them.
+    The simulator renders upside down; images are turned by 180°, as in the released models'
+    training.
 
     Raises:
         DatasetError: no demonstrations, or a file is damaged.
@@ -70,9 +70,9 @@ class LiberoSource:
         """Yield (H, W, 3) uint8 RGB upright images of the given frames."""
         file, name = self._demos[episode]
         with _open(file) as data:
-            pictures = data['data'][name]['obs'][VIEWS[camera]]
+            images = data['data'][name]['obs'][VIEWS[camera]]
             for frame in frames:
-                yield np.ascontiguousarray(pictures[frame][::-1, ::-1])
+                yield np.ascontiguousarray(images[frame][::-1, ::-1])
 
     def fingerprint(self) -> str:
         """Return a hash of all files' names and sizes."""
@@ -113,7 +113,7 @@ def _number(name: str) -> int:
 
 
 def _instruction(file: Path, data: h5py.File) -> str:
-    """Return the task: original files say it, regenerated ones only in their name."""
+    """Return the task: an attribute of original files; regenerated ones have it in their name."""
     described = data['data'].attrs.get('problem_info')
     if described is not None:
         found = json.loads(described)['language_instruction']

@@ -1,7 +1,7 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Reads RLDS data sets (TFRecord shards of episodes) of LIBERO and CALVIN without TensorFlow.
+"""Reads RLDS datasets (TFRecord shards of episodes) of LIBERO and CALVIN without TensorFlow.
 
-These are the sets the released checkpoints were trained on: `modified_libero_rlds` (images
+These are the datasets the released checkpoints were trained on: `modified_libero_rlds` (images
 already upright) and `calvin_abc_rlds`.
 """
 

@@ -3,8 +3,8 @@
 
 A record is: length (8 bytes), masked CRC of it (4), data, masked CRC of the data (4). An Example
 is a protocol buffer: Example.features(1).feature(1) is a map from name to Feature, which holds a
-bytes_list(1), float_list(2) or int64_list(3), each with repeated value(1). Only the features that
-are asked for are walked through; of the others not a page is read.
+bytes_list(1), float_list(2) or int64_list(3), each with repeated value(1). Only the requested
+features are parsed; the pages of the others are not even read.
 """
 
 from __future__ import annotations

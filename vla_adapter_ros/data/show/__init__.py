@@ -1,2 +1,2 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""What a dataset contains: figures, warnings and images."""
+"""Figures, warnings and images of a dataset."""

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Look at demonstrations before training on them.
+"""Inspects demonstrations before training.
 
     python -m vla_adapter_ros.data.show datasets/pick --output look/
 
@@ -26,7 +26,7 @@ from vla_adapter_ros.errors import DatasetError, VLAAdapterError
 
 
 def describe(source: EpisodeSource) -> list[str]:
-    """Return what kind of data set this is, one fact a line."""
+    """Return format, cameras and robot of a dataset, one line each."""
     kind = type(source).__name__.removesuffix('Source')
     views = ', '.join(
         f'{camera} {view.shape[1]}x{view.shape[0]}'
@@ -56,7 +56,7 @@ def look(source: EpisodeSource, output: Path, episodes: Sequence[int], rerun: bo
 
 
 def choose_episodes(source: EpisodeSource, wanted: Sequence[int], count: int) -> list[int]:
-    """Return the episodes asked for, or `count` spread evenly.
+    """Return the chosen episodes, or `count` evenly spaced ones.
 
     Raises:
         DatasetError: an episode that is not there.
@@ -77,12 +77,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description='Print what is in a set of demonstrations, with warnings, and draw it.',
     )
     parser.add_argument('dataset', help='LeRobot, LIBERO, RLDS or CALVIN folder, or bags')
-    parser.add_argument('--output', type=Path, help='folder for pictures (default: none written)')
+    parser.add_argument('--output', type=Path, help='folder for images (default: none)')
     parser.add_argument(
         '--episode', type=int, action='append', default=[], help='episode to draw; repeatable'
     )
     parser.add_argument(
-        '--count', type=int, default=6, help='episodes drawn where none is named (6)'
+        '--count', type=int, default=6, help='number of episodes drawn without --episode (6)'
     )
     parser.add_argument(
         '--rerun', choices=['auto', 'yes', 'no'], default='auto',

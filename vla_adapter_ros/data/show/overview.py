@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""What is in a set of demonstrations, as figures and as warnings about what will hurt training."""
+"""Figures of a dataset, and warnings about what will hurt training."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import numpy as np
 from vla_adapter_ros.data.episodes import EpisodeSource, StatesActions
 from vla_adapter_ros.data.statistics import summarise
 
-# An action changes less than this in a frame in which nothing is asked for [rad, open fraction].
-STILL = 1e-3
+# The action changes less than this in an idle frame [rad, open fraction].
+IDLE_CHANGE = 1e-3
 
 
 @dataclass
 class Overview:
-    """Figures of a data set; `lines` is for people.
+    """Figures of a dataset; `lines` is for people.
 
     Attributes:
         lengths: (E,) frames of each episode.
@@ -25,8 +25,8 @@ class Overview:
         tasks: instruction → number of episodes.
         names: of the action dimensions.
         state, actions: per-dimension statistics.
-        still: share of frames in which the action does not change.
-        warnings: what to look at before training.
+        idle: fraction of frames in which the action does not change.
+        warnings: to be read before training.
     """
 
     lengths: np.ndarray
@@ -35,7 +35,7 @@ class Overview:
     names: tuple[str, ...]
     state: dict[str, list[float]]
     actions: dict[str, list[float]]
-    still: float
+    idle: float
     warnings: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
@@ -44,7 +44,7 @@ class Overview:
             f'{len(self.lengths)} episodes, {int(self.lengths.sum())} frames, '
             f'{self.seconds / 60:.1f} min; '
             f'{self.lengths.min()} to {self.lengths.max()} frames an episode',
-            f'{100 * self.still:.1f} % of the frames ask for nothing new',
+            f'{100 * self.idle:.1f} % of the frames are idle (the action does not change)',
             f'{len(self.tasks)} instructions:',
             *(f'  {count:5} x {text}' for text, count in self.tasks.most_common(20)),
         ]
@@ -63,7 +63,7 @@ class Overview:
 
 
 def overview_of(source: EpisodeSource) -> Overview:
-    """Return figures and warnings of a data set; reads no images."""
+    """Return figures and warnings of a dataset; reads no images."""
     vectors = [source.states_actions(number) for number in range(len(source.episodes))]
     lengths = np.array([episode.length for episode in source.episodes])
     changes = [np.abs(np.diff(v.actions, axis=0)).max(axis=1, initial=0) for v in vectors]
@@ -75,12 +75,12 @@ def overview_of(source: EpisodeSource) -> Overview:
         names=source.names,
         state=summarise(np.concatenate([v.state for v in vectors])),
         actions=summarise(np.concatenate([v.actions for v in vectors])),
-        still=float((frames < STILL).mean()) if len(frames) else 0.0,
+        idle=float((frames < IDLE_CHANGE).mean()) if len(frames) else 0.0,
     )
     overview.warnings = [*_value_warnings(overview), *_contract_warnings(source, vectors)]
-    if overview.still > 0.5:
+    if overview.idle > 0.5:
         overview.warnings.append(
-            'more than half of the frames ask for nothing new: convert with --no-op-filter'
+            'more than half of the frames are idle: convert with --no-op-filter'
         )
     return overview
 
@@ -108,7 +108,7 @@ def _contract_warnings(source: EpisodeSource, vectors: list[StatesActions]) -> l
         outside = (item.actions < contract.lower - 1e-3) | (item.actions > contract.upper + 1e-3)
         speed = np.abs(np.diff(item.actions, axis=0)) * source.fps
         fast = speed > contract.max_velocity * 1.05
-        # Grippers are told open or closed; the stack makes a motion of it.
+        # A gripper target jumps between open and closed; the controller makes a motion of it.
         fast[:, -1] = False
         for what, places in (('leaves its limits', outside), ('is faster than allowed', fast)):
             if places.any():

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""What training draws from: observations with action chunks, over any source of demonstrations.
+"""Training samples: observations with action chunks, from any source of demonstrations.
 
 dataset = open_dataset('datasets/pick')                    # cached, contract's action space
 train, validation = dataset.split(0.05)
@@ -35,7 +35,7 @@ from vla_adapter_ros.processing.images import OWN_IMAGES, ImageConfig, resize_fo
 from vla_adapter_ros.processing.statistics import Statistics, VectorStatistics
 from vla_adapter_ros.robot.contract import RobotContract
 
-# Chunks the statistics are computed from; above, evenly spread ones (quantiles of 16 M values
+# Chunks the statistics are computed from; of more, evenly spaced ones (quantiles of 16 M values
 # are exact to four digits, and memory stays bounded).
 STATISTICS_CHUNKS = 2_000_000
 
@@ -64,7 +64,7 @@ class Batch:
 
 
 class FrameStore(Protocol):
-    """All frames of a data set in one row order: episodes one after the other.
+    """All frames of a dataset in one row order: episodes one after the other.
 
     Attributes:
         episodes: the demonstrations.
@@ -83,7 +83,7 @@ class FrameStore(Protocol):
 
 
 class LiveFrames:
-    """Decodes and resizes each frame when it is asked for; no cache, any source.
+    """Decodes and resizes each frame on demand; without a cache, from any source.
 
     Args:
         source: the demonstrations.
@@ -115,18 +115,18 @@ class LiveFrames:
 
 
 class Dataset:
-    """Observations and action chunks of some episodes of one data set.
+    """Observations and action chunks of some episodes of one dataset.
 
     Args:
         name: key of the statistics.
         store: frames.
         transform: absolute targets and state → actions; None keeps them as recorded.
-        action_space: what the actions are, for the record.
+        action_space: of the actions: one of the contract's, or `command` (as recorded).
         chunk_size: K.
         stride: frames in one step of the chunk.
         episodes: which episodes; None: all.
-        whole_chunks: leave out observations whose chunk would run past the episode's end, as
-            the official loader does; else the last target is held and marked in `is_pad`.
+        whole_chunks: skip observations whose chunk would run past the episode's end, as
+            the official loader does; otherwise the last target is held and marked in `is_pad`.
         contract: robot contract, if known.
 
     Raises:
@@ -183,7 +183,7 @@ class Dataset:
         return episode, row - int(self._starts[episode])
 
     def indices_of(self, episode: int) -> range:
-        """Return the observations that belong to an episode (its number in the data set)."""
+        """Return the observations that belong to an episode (its number in the dataset)."""
         first = np.searchsorted(self._rows, self._starts[episode])
         last = np.searchsorted(self._rows, self._ends[episode])
         return range(int(first), int(last))
@@ -220,10 +220,10 @@ class Dataset:
         return self.store.state[self._rows]
 
     def statistics(self) -> Statistics:
-        """Return the statistics of what the model is given and is to predict.
+        """Return the statistics of the model's inputs and targets.
 
-        Actions: all steps of all chunks in the action space, padding left out. The last action
-        dimension (the gripper) is given to the model as it is, as in the official data.
+        Actions: all steps of all chunks in the action space, without padding. The last action
+        dimension (the gripper) is not normalised, as in the official data.
         """
         step = -(-len(self) // STATISTICS_CHUNKS)
         actions, is_pad = self.chunks(np.arange(0, len(self), step))
@@ -238,7 +238,7 @@ class Dataset:
         )
 
     def with_episodes(self, episodes: Sequence[int]) -> Dataset:
-        """Return the same data set with other episodes."""
+        """Return the same dataset with other episodes."""
         return Dataset(
             self.name, self.store, self._transform, self.action_space,
             chunk_size=self.chunk_size, stride=self.stride, episodes=episodes,
@@ -251,8 +251,8 @@ class Dataset:
         Episodes are ranked by a hash of their key, so that new episodes move few old ones.
 
         Args:
-            fraction: share of episodes for validation; above 0 at least one.
-            seed: another seed, another choice.
+            fraction: of the episodes that goes into validation; at least one if above 0.
+            seed: selects another set of episodes.
 
         Raises:
             DatasetError: a fraction outside [0, 1), or too few episodes to hold one out.
@@ -301,16 +301,16 @@ def open_dataset(
     """Open demonstrations of any supported format for training.
 
     Args:
-        path: data set (see `open_source`).
+        path: dataset (see `open_source`).
         name: key of the statistics; None: the folder's name.
         images: size and resize of the images the model sees.
         contract: what the data must agree with; None: its own.
-        action_space: what the model predicts; None: the contract says. Data sets whose actions
-            are given per step (LIBERO, CALVIN, LeRobot without a contract) have none.
+        action_space: what the model predicts; None: the contract's. Must be None for
+            datasets of commands (LIBERO, CALVIN, LeRobot without a contract).
         kinematics: for `ee_delta`; None: those of the contract's URDF.
         chunk_size: actions in a chunk.
         whole_chunks: see `Dataset`.
-        cache: folder of caches; None: `.cache` in the data set; False: decode each frame when
+        cache: folder of caches; None: `.cache` in the dataset; False: decode each frame when
             it is needed (slow).
         cache_format: `raw`, `jpeg` or `auto`.
         workers: processes that build the cache.
@@ -334,13 +334,13 @@ def open_dataset(
     if source.action_kind == 'command':
         if action_space is not None:
             raise DatasetError(
-                f'{source.path}: its actions are given per step and cannot be turned into '
+                f'{source.path}: its actions are commands and cannot be converted to '
                 f'{action_space}'
             )
         return Dataset(label, store, None, 'command', contract=contract, **options)
     used = contract or source.contract
     if used is None:
-        raise DatasetError(f'{source.path}: has no contract; name one')
+        raise DatasetError(f'{source.path}: has no contract; give one')
     space = action_space or used.action_space
     if space == 'ee_delta' and kinematics is None:
         kinematics = contract_kinematics(used)
@@ -357,7 +357,7 @@ def open_dataset(
 def check_contract(source: EpisodeSource, contract: RobotContract | None) -> None:
     """Raise DatasetError where a source's contract differs from `contract`.
 
-    The action space may differ: it is made from absolute targets.
+    The action space may differ: it is computed from absolute targets.
     """
     if contract is None or source.contract is None:
         return

@@ -26,13 +26,13 @@ def load_batches(
     workers: int = 2,
     ahead: int = 4,
 ) -> Iterator[Batch]:
-    """Yield the batches of steps `start` to `stop` (for ever if None).
+    """Yield the batches of steps `start` to `stop` (forever if None).
 
     The same batches come for any number of workers. Errors of a worker are raised here, at the
     batch they belong to.
 
     Args:
-        mixture: the data sets.
+        mixture: the datasets.
         order: which observations make which batch.
         start: first step; the step to resume at.
         stop: step after the last.
@@ -48,7 +48,7 @@ def load_batches(
     pending: deque[Future[Batch]] = deque()
     try:
         for step in steps:
-            # The order is asked here, in one thread: it keeps its last shuffle.
+            # The order is computed here, in one thread: it caches its last shuffle.
             pending.append(pool.submit(mixture.batch, *order.batch(step)))
             if len(pending) >= workers * ahead:
                 yield pending.popleft().result()
@@ -58,9 +58,9 @@ def load_batches(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def validation_batches(dataset: Dataset, batch_size: int, most: int) -> Iterator[Batch]:
-    """Yield the same batches every time: all observations, or `most` batches spread evenly."""
-    wanted = min(len(dataset), most * batch_size)
+def validation_batches(dataset: Dataset, batch_size: int, max_batches: int) -> Iterator[Batch]:
+    """Yield the same batches every time: of all observations, or of evenly spaced ones."""
+    wanted = min(len(dataset), max_batches * batch_size)
     indices = np.unique(np.linspace(0, len(dataset) - 1, wanted).round().astype(np.int64))
     for first in range(0, len(indices), batch_size):
         yield dataset.batch(indices[first : first + batch_size])

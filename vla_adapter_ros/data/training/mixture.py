@@ -1,7 +1,7 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Several data sets drawn from as one, in a fixed shuffled order that can start anywhere.
+"""Samples several datasets as one, in a fixed shuffled order that can start anywhere.
 
-The order is a function of the seed and the position alone. Nothing is remembered: a run that
+The order is a function of the seed and the position alone. It has no state: a run that
 resumes at step s draws exactly what it would have drawn, with any number of workers, and every
 rank draws its own part of each batch.
 """
@@ -17,17 +17,17 @@ from vla_adapter_ros.data.training.dataset import Batch, Dataset
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.processing.statistics import Statistics, VectorStatistics
 
-# The mixture's shares are exact over this many draws.
+# The fractions of the mixture are exact over this many draws.
 BLOCK = 4096
 
 
 @dataclass
 class Mixture:
-    """Data sets with the share of draws each gets.
+    """Datasets and the fraction of samples drawn from each.
 
     Attributes:
         datasets: at least one; equal images, actions and cameras.
-        weights: share of each; empty: by number of observations. They need not sum to 1.
+        weights: of each; empty: its number of observations. They need not sum to 1.
     """
 
     datasets: Sequence[Dataset]
@@ -35,7 +35,7 @@ class Mixture:
 
     def __post_init__(self) -> None:
         if not self.datasets:
-            raise DatasetError('mixture: no data sets')
+            raise DatasetError('mixture: no datasets')
         self.weights = list(self.weights) or [float(len(d)) for d in self.datasets]
         if len(self.weights) != len(self.datasets) or min(self.weights) <= 0:
             raise DatasetError(
@@ -58,7 +58,7 @@ class Mixture:
         return sum(len(d) for d in self.datasets)
 
     def batch(self, which: np.ndarray, indices: np.ndarray) -> Batch:
-        """Return the observations `indices` of the data sets `which`, in this order."""
+        """Return the observations `indices` of the datasets `which`, in this order."""
         order = np.argsort(which, kind='stable')
         parts = []
         for number in np.unique(which):
@@ -80,11 +80,11 @@ class Mixture:
         )
 
     def statistics(self) -> dict[str, Statistics]:
-        """Return the statistics of each data set, by name."""
+        """Return the statistics of each dataset, by name."""
         return {d.name: d.statistics() for d in self.datasets}
 
     def joint_statistics(self, key: str) -> Statistics:
-        """Return statistics over all data sets together, for one policy of one robot."""
+        """Return statistics over all datasets together, for one policy of one robot."""
         chunks = [d.chunks(np.arange(len(d))) for d in self.datasets]
         actions = np.concatenate([values[~pad] for values, pad in chunks])
         mask = np.ones(actions.shape[-1], bool)
@@ -100,9 +100,9 @@ class BatchOrder:
     """Which observations make which batch; stateless.
 
     Args:
-        mixture: what is drawn from.
+        mixture: the datasets.
         batch_size: observations of one rank in one batch.
-        rank, world: this process of how many.
+        rank, world: number of this process, and of all.
         seed: of the order.
         end_weight: how often observations at an episode's end are drawn, relative to others.
     """
@@ -120,8 +120,8 @@ class BatchOrder:
         if batch_size < 1 or not 0 <= rank < world:
             raise DatasetError(f'batches: got size {batch_size}, rank {rank} of {world}')
         self._size, self._rank, self._world, self._seed = batch_size, rank, world, seed
-        share = np.array(mixture.weights) / sum(mixture.weights)
-        self._quota = _whole_shares(share, BLOCK)
+        fractions = np.array(mixture.weights) / sum(mixture.weights)
+        self._quota = _apportion(fractions, BLOCK)
         self._streams = [
             _Stream(_weights(d, end_weight), (seed, number))
             for number, d in enumerate(mixture.datasets)
@@ -135,7 +135,7 @@ class BatchOrder:
         return self._total / (self._size * self._world)
 
     def batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return which data set and which observation in it, (B,) each, of batch `step`."""
+        """Return the dataset numbers (B,) and the observations in them (B,) of batch `step`."""
         first = (step * self._world + self._rank) * self._size
         draws = np.arange(first, first + self._size)
         which = np.empty(self._size, np.int64)
@@ -152,7 +152,7 @@ class BatchOrder:
         return which, indices
 
     def _plan(self, block: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return for each draw of a block its data set, and which draw of that set it is."""
+        """Return the dataset of each draw of a block, and its place among that dataset's draws."""
         if self._block is None or self._block[0] != block:
             sets = np.repeat(np.arange(len(self._quota)), self._quota)
             np.random.default_rng((self._seed, block, 1)).shuffle(sets)
@@ -164,7 +164,7 @@ class BatchOrder:
         return self._block[1], self._block[2]
 
     def steps(self, start: int = 0, stop: int | None = None) -> Iterator[int]:
-        """Yield step numbers from `start` on, for ever if `stop` is None."""
+        """Yield step numbers from `start` on, forever if `stop` is None."""
         step = start
         while stop is None or step < stop:
             yield step
@@ -172,7 +172,7 @@ class BatchOrder:
 
 
 class _Stream:
-    """An endless shuffled draw from one data set; each epoch draws every sample by its weight."""
+    """An endless shuffled draw from one dataset; each epoch draws every sample by its weight."""
 
     def __init__(self, weights: np.ndarray, seed: tuple[int, int]) -> None:
         self._cumulative = np.cumsum(weights)
@@ -208,9 +208,9 @@ def _weights(dataset: Dataset, end_weight: float) -> np.ndarray:
     return np.where(dataset.at_end, end_weight, 1.0)
 
 
-def _whole_shares(share: np.ndarray, total: int) -> np.ndarray:
-    """Return whole numbers near share · total that sum to total; none is 0."""
-    exact = share * total
+def _apportion(fractions: np.ndarray, total: int) -> np.ndarray:
+    """Return positive integers near fractions · total that sum to total."""
+    exact = fractions * total
     counts = np.maximum(np.floor(exact).astype(np.int64), 1)
     for _ in range(int(total - counts.sum())):
         counts[np.argmax(exact - counts)] += 1
