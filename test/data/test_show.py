@@ -11,7 +11,7 @@ import pytest
 
 from support.data_samples import contract, frame_of, image, observations, states, targets
 from vla_adapter_ros.data.lerobot.writer import DatasetWriter
-from vla_adapter_ros.data.show.cli import main
+from vla_adapter_ros.data.show.__main__ import main
 from vla_adapter_ros.data.show.images import contact_sheet
 from vla_adapter_ros.data.show.overview import overview_of
 from vla_adapter_ros.data.sources import open_source

@@ -8,7 +8,6 @@ import struct
 from collections.abc import Iterator
 from functools import cached_property, lru_cache
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
@@ -17,7 +16,6 @@ from vla_adapter_ros.errors import ContractError, DatasetError
 from vla_adapter_ros.robot.contract import RobotContract
 
 if TYPE_CHECKING:
-    from rosbags.interfaces import Connection
     from rosbags.typesys.store import Typestore
 
 METADATA = 'metadata.yaml'
@@ -154,11 +152,6 @@ class BagFile:
             )
         return message
 
-    @property
-    def connections(self) -> list[Connection]:
-        """Topics with types and quality of service."""
-        return list(self._reader.connections)
-
     def close(self) -> None:
         """Close the bag."""
         self._reader.close()
@@ -166,12 +159,7 @@ class BagFile:
     def __enter__(self) -> BagFile:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 

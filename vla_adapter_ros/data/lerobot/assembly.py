@@ -40,7 +40,6 @@ from vla_adapter_ros.data.statistics import (
     summarise_histogram,
 )
 from vla_adapter_ros.errors import DatasetError
-from vla_adapter_ros.robot.contract import RobotContract
 from vla_adapter_ros.weights.files import write_json, write_text
 from vla_adapter_ros.weights.metadata import software_versions
 
@@ -105,13 +104,11 @@ class _Assembly:
         path: Path,
         staged: Sequence[_Staged],
         existing: _Existing,
-        settings: Mapping[str, Any],
-        contract: RobotContract,
+        settings: layout.DatasetSettings,
     ) -> None:
         self.path, self.staged, self.existing = path, staged, existing
-        self.settings, self.contract = settings, contract
-        self.fps = int(settings['fps'])
-        self.features = _features(staged, existing, settings, contract)
+        self.settings, self.contract, self.fps = settings, settings.contract, settings.fps
+        self.features = _features(staged, existing, settings)
         self.tasks = list(existing.tasks)
         for episode in staged:
             if episode.description['instruction'] not in self.tasks:
@@ -199,7 +196,7 @@ class _Assembly:
                 file.unlink()
 
     def _video_patterns(self) -> list[tuple[str, str]]:
-        if self.settings['storage'] != 'video':
+        if self.settings.storage != 'video':
             return []
         keys = [layout.image_key(camera) for camera in self.contract.cameras]
         return [(f'videos/{k}', layout.VIDEO_PATH.replace('{video_key}', k)) for k in keys]
@@ -243,7 +240,7 @@ class _Assembly:
     def _extra(self, histograms: Mapping[str, np.ndarray]) -> dict[str, Any]:
         return {
             'format_version': FORMAT_VERSION,
-            **self.settings,
+            **self.settings.to_dict(),
             'images': 'upright: the rotation of the contract is applied',
             'action': ACTION_MEANING,
             'versions': software_versions(*LIBRARIES),
@@ -251,9 +248,7 @@ class _Assembly:
         }
 
 
-def assemble(
-    path: Path, staging: Path, settings: Mapping[str, Any], contract: RobotContract
-) -> None:
+def assemble(path: Path, staging: Path, settings: layout.DatasetSettings) -> None:
     """Add the staged episodes to the dataset at `path`.
 
     Raises:
@@ -266,10 +261,10 @@ def assemble(
         if existing.rows:
             return
         raise DatasetError(f'{path}: no episodes to make a dataset of')
-    assembly = _Assembly(path, staged, existing, settings, contract)
+    assembly = _Assembly(path, staged, existing, settings)
     assembly.write_data()
-    if settings['storage'] == 'video':
-        for camera in contract.cameras:
+    if settings.storage == 'video':
+        for camera in settings.contract.cameras:
             assembly.write_videos(camera)
     assembly.remove_strays()
     assembly.write_meta()
@@ -285,8 +280,7 @@ def _read_staged(staging: Path) -> list[_Staged]:
 def _features(
     staged: Sequence[_Staged],
     existing: _Existing,
-    settings: Mapping[str, Any],
-    contract: RobotContract,
+    settings: layout.DatasetSettings,
 ) -> layout.Features:
     sizes = staged[0].description['sizes']
     for episode in staged:
@@ -299,11 +293,11 @@ def _features(
         'codec': CODEC_NAME,
         'pix_fmt': PIXEL_FORMAT,
         'g': KEY_FRAME_EVERY,
-        'crf': settings['quality'],
+        'crf': settings.quality,
     }
-    cameras = {camera: tuple(sizes[camera]) for camera in contract.cameras}
+    cameras = {camera: tuple(sizes[camera]) for camera in settings.contract.cameras}
     features = layout.make_features(
-        contract.names, cameras, settings['storage'], settings['fps'], codec
+        settings.contract.names, cameras, settings.storage, settings.fps, codec
     )
     for name, feature in (existing.features or {}).items():
         if features[name]['shape'] != feature['shape']:

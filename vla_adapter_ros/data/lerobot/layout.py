@@ -5,10 +5,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+
+from vla_adapter_ros.errors import ContractError, DatasetError
+from vla_adapter_ros.robot.contract import RobotContract
 
 VERSION = 'v3.0'
 FILES_PER_CHUNK = 1000
@@ -31,6 +35,43 @@ INDEX_COLUMNS = {
 STORAGES = ('video', 'image')
 
 Features = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class DatasetSettings:
+    """What all episodes of a dataset have in common.
+
+    Attributes:
+        contract: of the robot; its cameras are stored.
+        fps: frames per second.
+        image_size: side of the stored square images [px]; None: as the camera gives them.
+        storage: `video` or `image`.
+        quality: constant rate factor of the videos.
+    """
+
+    contract: RobotContract
+    fps: int
+    image_size: int | None
+    storage: str
+    quality: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON data."""
+        return {**vars(self), 'contract': self.contract.to_dict()}
+
+    def check_stored(self, stored: Mapping[str, Any], place: Path) -> None:
+        """Raise DatasetError where the settings stored in the file `place` are different."""
+        try:
+            contract = RobotContract.from_dict(stored['contract'], source=place.name)
+        except (KeyError, ContractError) as error:
+            raise DatasetError(f'{place}: no readable contract: {error}') from error
+        if found := self.contract.differences(contract):
+            raise DatasetError(f'{place}: another contract: {"; ".join(found)}')
+        for name in ('fps', 'image_size', 'storage'):
+            if stored.get(name) != getattr(self, name):
+                raise DatasetError(
+                    f'{place}: {name} is {stored.get(name)!r} there, {getattr(self, name)!r} here'
+                )
 
 
 def file_place(number: int) -> dict[str, int]:

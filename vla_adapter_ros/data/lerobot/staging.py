@@ -43,25 +43,13 @@ class StagedEpisode:
 class _Frames:
     """Takes observations one by one; images are written immediately."""
 
-    def __init__(
-        self,
-        folder: Path,
-        contract: RobotContract,
-        fps: int,
-        size: int | None,
-        storage: str,
-        quality: int,
-    ) -> None:
-        self._folder = folder
-        self._contract = contract
-        self._images = ImageConfig(size=size or 224, jpeg_round_trip=False)
-        self._resize = size is not None
-        self._storage = storage
-        self._fps, self._quality = fps, quality
+    def __init__(self, folder: Path, settings: layout.DatasetSettings) -> None:
+        self._folder, self._settings = folder, settings
+        self._contract = settings.contract
         self._stack = ExitStack()
         self._videos: dict[str, VideoWriter] = {}
         self.states: list[np.ndarray] = []
-        self.encoded: dict[str, list[bytes]] = {camera: [] for camera in contract.cameras}
+        self.encoded: dict[str, list[bytes]] = {camera: [] for camera in self._contract.cameras}
         self.histograms: dict[str, np.ndarray] = {}
         self.sizes: dict[str, tuple[int, int]] = {}
 
@@ -91,10 +79,11 @@ class _Frames:
             check_image(image)
         except ObservationError as error:
             raise DatasetError(f'observation {index}: {camera}: {error}') from error
-        if self._resize:
-            image = resize_for_model(image, self._images, rotate=rotate)
-        else:
+        if (side := self._settings.image_size) is None:
             image = np.rot90(image, -rotate // 90)
+        else:
+            config = ImageConfig(size=side, jpeg_round_trip=False)
+            image = resize_for_model(image, config, rotate=rotate)
         size = (image.shape[0], image.shape[1])
         if self.sizes.setdefault(camera, size) != size:
             raise DatasetError(
@@ -107,11 +96,12 @@ class _Frames:
         self._store(camera, image)
 
     def _store(self, camera: str, image: np.ndarray) -> None:
-        if self._storage == 'image':
+        if self._settings.storage == 'image':
             self.encoded[camera].append(encode_png(image))
             return
         if camera not in self._videos:
-            writer = VideoWriter(self._folder / f'{camera}.mp4', self._fps, self._quality)
+            file = self._folder / f'{camera}.mp4'
+            writer = VideoWriter(file, self._settings.fps, self._settings.quality)
             self._videos[camera] = self._stack.enter_context(writer)
         self._videos[camera].write(image)
 
@@ -123,21 +113,16 @@ def stage_episode(
     target: Path,
     episode: StagedEpisode,
     observations: Iterable[Observation],
-    contract: RobotContract,
-    *,
-    fps: int,
-    image_size: int | None,
-    storage: str,
-    quality: int,
+    settings: layout.DatasetSettings,
 ) -> None:
     """Write one episode into the folder `target`, which appears only when complete.
 
     Raises:
         DatasetError: observations, actions or instruction do not fit the contract.
     """
-    check_actions(episode.actions, contract)
+    check_actions(episode.actions, settings.contract)
     with new_folder(target) as folder:
-        frames = _Frames(folder, contract, fps, image_size, storage, quality)
+        frames = _Frames(folder, settings)
         try:
             for index, observation in enumerate(observations):
                 if index == 0 and episode.instruction is None:
@@ -153,7 +138,7 @@ def stage_episode(
         instruction = (episode.instruction or '').strip()
         if not instruction:
             raise DatasetError(f'episode {episode.key!r}: the instruction is empty')
-        _write_frames(folder / FRAMES, frames, episode.actions, storage)
+        _write_frames(folder / FRAMES, frames, episode.actions, settings.storage)
         _write_description(folder / EPISODE, episode, instruction, frames)
 
 

@@ -18,7 +18,6 @@ import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ from vla_adapter_ros.data.files import read_json, remove_abandoned, storage_erro
 from vla_adapter_ros.data.lerobot import layout
 from vla_adapter_ros.data.lerobot.staging import StagedEpisode, stage_episode
 from vla_adapter_ros.data.lerobot.video import QUALITY
-from vla_adapter_ros.errors import ContractError, DatasetError
+from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.robot.contract import RobotContract
 from vla_adapter_ros.weights.files import write_json
@@ -68,39 +67,26 @@ class DatasetWriter:
         if storage not in layout.STORAGES:
             raise DatasetError(f'storage: got {storage!r}, expected one of {layout.STORAGES}')
         self.path = Path(path)
-        self.contract = contract
-        self.fps = frame_rate(contract, fps)
-        self.image_size = image_size
-        self.storage = storage
-        self.quality = quality
+        self.settings = layout.DatasetSettings(
+            contract, frame_rate(contract, fps), image_size, storage, quality
+        )
         self._staging = self.path / STAGING
         if layout.is_dataset(self.path) and not append and not self._staging.is_dir():
             raise DatasetError(f'{self.path}: already holds a dataset; append to it or remove it')
         self._agree_with_existing()
         remove_abandoned(self._staging)
 
-    def settings(self) -> dict[str, Any]:
-        """Return the settings that all episodes of the dataset have in common."""
-        return {
-            'contract': self.contract.to_dict(),
-            'fps': self.fps,
-            'image_size': self.image_size,
-            'storage': self.storage,
-            'quality': self.quality,
-        }
-
     def _agree_with_existing(self) -> None:
         extra = self.path / layout.EXTRA
         settings = self._staging / SETTINGS
-        mine = self.settings()
         for place in (extra, settings):
             if place.is_file():
-                _check_settings(place, read_json(place), mine, self.contract)
+                self.settings.check_stored(read_json(place), place)
         if layout.is_dataset(self.path) and not extra.is_file():
             raise DatasetError(f'{self.path}: was not written by this package (no {extra.name})')
         if not settings.is_file():
             self._staging.mkdir(parents=True, exist_ok=True)
-            write_json(settings, mine)
+            write_json(settings, self.settings.to_dict())
 
     def keys(self) -> set[str]:
         """Return the keys of all episodes, staged and final."""
@@ -148,11 +134,7 @@ class DatasetWriter:
         )
         kept = f'episode {key!r} is not kept, the {len(self.keys())} before it are'
         with storage_errors(self._staging / key, kept):
-            stage_episode(
-                self._staging / key, episode, observations, self.contract,
-                fps=self.fps, image_size=self.image_size, storage=self.storage,
-                quality=self.quality,
-            )  # fmt: skip
+            stage_episode(self._staging / key, episode, observations, self.settings)
         return key
 
     def _next_key(self) -> str:
@@ -168,18 +150,13 @@ class DatasetWriter:
         from vla_adapter_ros.data.lerobot.assembly import assemble
 
         with storage_errors(self.path, 'all staged episodes are kept; run again'):
-            assemble(self.path, self._staging, self.settings(), self.contract)
+            assemble(self.path, self._staging, self.settings)
         shutil.rmtree(self._staging)
 
     def __enter__(self) -> DatasetWriter:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         # After an error the staged episodes wait for the next run.
         if kind is None:
             self.finalize()
@@ -209,19 +186,3 @@ def final_keys(path: Path) -> list[str]:
     if not lines.is_file():
         return []
     return [json.loads(line)['key'] for line in lines.read_text().splitlines()]
-
-
-def _check_settings(
-    place: Path, theirs: Mapping[str, Any], mine: Mapping[str, Any], contract: RobotContract
-) -> None:
-    try:
-        there = RobotContract.from_dict(theirs['contract'], source=place.name)
-    except (KeyError, ContractError) as error:
-        raise DatasetError(f'{place}: no readable contract: {error}') from error
-    if found := contract.differences(there):
-        raise DatasetError(f'{place}: another contract: {"; ".join(found)}')
-    for name in ('fps', 'image_size', 'storage'):
-        if theirs.get(name) != mine[name]:
-            raise DatasetError(
-                f'{place}: {name} is {theirs.get(name)!r} there, {mine[name]!r} here'
-            )
