@@ -20,7 +20,7 @@ CONTRACT = resolve_contract(ROBOT)
 
 
 class System:
-    def __init__(self, policy, sim=None, **parameters):
+    def __init__(self, policy, sim=None, fresh=False, **parameters):
         environment = isolated_environment()
         base = {'robot': ROBOT, 'camera_rate': 15.0}
         self.sim = NodeProcess('sim_arm_node', {**base, **(sim or {})}, environment)
@@ -28,7 +28,7 @@ class System:
             'policy_node',
             {'robot': ROBOT, 'policy': policy, 'max_image_age': 1.0, 'max_skew': 0.5,
              'max_joint_state_age': 0.5, **parameters},
-            environment,
+            environment, fresh=fresh,
         )  # fmt: skip
         self.client = GraphClient(environment)
 
@@ -153,7 +153,7 @@ def test_stop_holds_and_needs_a_new_enable(system):
 
 
 def test_interrupt_holds_the_arm_and_ends_cleanly(system):
-    rig = system('random', enable=True, instruction='reach the red block')
+    rig = system('random', fresh=True, enable=True, instruction='reach the red block')
     rig.client.wait_for_trajectories(2)
     rig.node.interrupt()
     assert rig.node.process.wait(20) == 0

@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 
@@ -41,10 +38,11 @@ def test_motion_is_judged_by_what_moved(index, asked, moved, verdict, words):
 
 
 @pytest.fixture
-def bench():
+def bench(tmp_path):
     pytest.importorskip('rclpy', reason='needs ROS 2')
     from support.driver_client import DriverClient
-    from support.ros_harness import REPOSITORY, NodeProcess, isolated_environment
+    from support.node_starter import run_module
+    from support.ros_harness import NodeProcess, isolated_environment
 
     running = []
 
@@ -56,12 +54,10 @@ def bench():
         running.extend([node, client])
         client.wait_for_states(5)
         robot = 'alicia_d' if driver == A else 'alicia_d_standalone'
-        module = 'vla_adapter_ros.nodes.teaching.first_motion'
-        command = [sys.executable, '-m', module, '--robot', robot]
-        result = subprocess.run(
-            command, input='\n'.join(answers) + '\n', env=environment, cwd=REPOSITORY,
-            capture_output=True, text=True, timeout=100,
-        )
+        result = run_module(
+            'vla_adapter_ros.nodes.teaching.first_motion', ['--robot', robot], environment,
+            tmp_path, '\n'.join(answers) + '\n', timeout=100,
+        )  # fmt: skip
         return result, client
 
     yield run

@@ -4,15 +4,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 
 pytest.importorskip('rclpy', reason='needs ROS 2')
 
 from support.driver_client import DriverClient
-from support.ros_harness import REPOSITORY, NodeProcess, isolated_environment, wait_until
+from support.node_starter import run_module
+from support.ros_harness import NodeProcess, isolated_environment, wait_until
 
 A, B = 'emulated_ros2_control', 'emulated_standalone_driver'
 
@@ -35,14 +34,14 @@ def bench(tmp_path):
 
         def preflight(self, *words, answer='', remaps=()):
             path = tmp_path / 'result.json'
-            command = [
-                sys.executable, '-m', 'vla_adapter_ros.nodes.policy.preflight', '--topics-only',
-                '--seconds', '1.5', '--json', str(path), *words, '--ros-args', *remaps,
-            ]
-            run = subprocess.run(
-                command, env=self.environment, cwd=REPOSITORY, input=answer,
-                capture_output=True, text=True, timeout=60,
-            )
+            arguments = [
+                '--topics-only', '--seconds', '1.5', '--json', str(path), *words,
+                '--ros-args', *remaps,
+            ]  # fmt: skip
+            run = run_module(
+                'vla_adapter_ros.nodes.policy.preflight', arguments, self.environment, tmp_path,
+                answer,
+            )  # fmt: skip
             assert path.is_file(), run.stdout + run.stderr
             checks = {c['name']: c for c in json.loads(path.read_text())['checks']}
             return run.returncode, checks

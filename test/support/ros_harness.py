@@ -15,7 +15,8 @@ import time
 from collections import deque
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from support.node_starter import REPOSITORY, StartedProcess
+
 # Ports of domains above 101 may fall into the ephemeral range and collide.
 DOMAINS = range(1, 102)
 _NAME = 'vla_adapter_ros test domain {}'
@@ -70,7 +71,9 @@ def wait_until(condition, seconds=30.0, what='condition', poll=0.02):
 
 
 class NodeProcess:
-    """A node of this package in its own process, started as `ros2 run` would."""
+    """A node of this package in its own process; `fresh`: started as `ros2 run` would, seconds
+    later, and with an end that is Python's own.
+    """
 
     def __init__(
         self,
@@ -79,10 +82,11 @@ class NodeProcess:
         environment: dict,
         name: str = '',
         remap: dict | None = None,
+        fresh: bool = False,
     ):
         (path,) = (REPOSITORY / 'vla_adapter_ros' / 'nodes').glob(f'*/{module}.py')
         full = f'vla_adapter_ros.nodes.{path.parent.name}.{module}'
-        arguments = [sys.executable, '-m', full, '--ros-args']
+        arguments = ['--ros-args']
         if name:
             arguments += ['-r', f'__node:={name}']
         for source, target in (remap or {}).items():
@@ -92,10 +96,14 @@ class NodeProcess:
             text = f"'{text}'" if isinstance(text, str) and not isinstance(value, bool) else text
             arguments += ['-p', f'{key}:={text}']
         self.log_path = Path(tempfile.mkstemp(prefix=f'{module}_', suffix='.log')[1])
-        with self.log_path.open('wb') as log:
-            self.process = subprocess.Popen(
-                arguments, env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=REPOSITORY
-            )
+        if fresh:
+            with self.log_path.open('wb') as log:
+                self.process = subprocess.Popen(
+                    [sys.executable, '-m', full, *arguments],
+                    env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=REPOSITORY,
+                )  # fmt: skip
+        else:
+            self.process = StartedProcess(full, arguments, environment, self.log_path)
 
     @property
     def log(self) -> str:
