@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from vla_adapter_ros.nodes.bringup.demonstrations import RECORD, TEACH
+from vla_adapter_ros.nodes.bringup.nodes_to_start import ALICIA
 from vla_adapter_ros.training.config import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -126,10 +128,33 @@ def test_every_launch_file_exists(name):
 
 
 @pytest.mark.parametrize('name', NAMES)
+def test_every_executable_exists(name):
+    lines = text_of('scripts/executables.txt').splitlines()
+    known = {line.split()[0] for line in lines if line and not line.startswith('#')}
+    assert set(re.findall(r'ros2 run vla_adapter_ros (\w+)', text_of(name))) <= known, name
+
+
+@cache
+def launch_arguments_and_parameters() -> set[str]:
+    """Names that may stand before `:=`, of the launch files and of all nodes."""
+    names = {'__node'}
+    for launch in (ALICIA, TEACH, RECORD):
+        names |= {argument.name for argument in launch.arguments({})}
+    for file in (ROOT / 'vla_adapter_ros' / 'nodes').rglob('*.py'):
+        names |= set(re.findall(r'^    (\w+): \w+ = parameter\(', file.read_text(), re.M))
+    return names
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_every_launch_argument_and_parameter_exists(name):
+    named = set(re.findall(r'(\w+):=', text_of(name)))
+    assert named <= launch_arguments_and_parameters(), name
+
+
+@pytest.mark.parametrize('name', NAMES)
 def test_every_setting_of_a_recipe_exists(name):
-    sections = {f.name for f in dataclasses.fields(TrainConfig)}
     keys = re.findall(r'(?<![\w./-])([a-z]+(?:\.[a-z_]+)+)=', code_of(text_of(name)))
-    for key in sorted({key for key in keys if key.split('.')[0] in sections}):
+    for key in sorted(set(keys)):
         assert setting_exists(key), f'{name}: {key}'
 
 
