@@ -171,6 +171,20 @@ def setting_exists(key: str) -> bool:
     return True
 
 
+def test_every_message_that_is_explained_is_in_the_code():
+    rooms = ('control', 'preflight', 'robot', 'nodes/policy')
+    files = (file for room in rooms for file in (ROOT / 'vla_adapter_ros' / room).glob('*.py'))
+    code = re.sub(r"'\s*\n\s*f?'", '', '\n'.join(file.read_text('utf-8') for file in files))
+    page = text_of('docs/safety.md')
+    tables = re.findall(r'^\| the sentence contains \|.*?\n\n', page, re.M | re.S)
+    rows = [line for table in tables for line in table.splitlines()[2:] if line]
+    assert len(rows) > 15
+    for message in re.findall(r'`([^`]+)`', '\n'.join(row.split('|')[1] for row in rows)):
+        # The name of an input is filled in.
+        pattern = re.escape(message).replace(r'wrist\ image', r'\{[^}]*\}')
+        assert re.search(pattern, code), message
+
+
 def test_the_parameters_of_the_readme_are_the_node_s():
     shipped = yaml.safe_load(text_of('config/alicia.yaml'))['vla_adapter']['ros__parameters']
     table = text_of('README.md').partition('| parameter | default |')[2].partition('\n\n')[0]
