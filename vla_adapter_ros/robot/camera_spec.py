@@ -27,6 +27,18 @@ BYTES_PER_PIXEL = {
     'uyvy': 2,
 }
 ENCODINGS = tuple(BYTES_PER_PIXEL)
+# Colour encodings that only cv_bridge converts, in the policy node (not in recordings).
+_BAYER_PATTERNS = ('rggb', 'bggr', 'gbrg', 'grbg')
+BRIDGED_BYTES_PER_PIXEL = {
+    **{f'bayer_{pattern}8': 1 for pattern in _BAYER_PATTERNS},
+    **{f'bayer_{pattern}16': 2 for pattern in _BAYER_PATTERNS},
+    'rgb16': 6,
+    'bgr16': 6,
+    'rgba16': 8,
+    'bgra16': 8,
+}
+# Planar: rows of a message are not rows of pixels.
+BRIDGED_ENCODINGS = (*BRIDGED_BYTES_PER_PIXEL, 'nv12', 'nv21', 'nv24')
 
 
 @dataclass(frozen=True)
@@ -80,7 +92,9 @@ def parse_camera(section: Section) -> CameraSpec:
         height=height,
         rotate=rotate,
         mount=section.text('mount', 'fixed', choices=('fixed', 'wrist')),
-        encoding=section.text('encoding', ANY_ENCODING, choices=(ANY_ENCODING, *ENCODINGS)),
+        encoding=section.text(
+            'encoding', ANY_ENCODING, choices=(ANY_ENCODING, *ENCODINGS, *BRIDGED_ENCODINGS)
+        ),
         crop=_parse_crop(section, width, height),
     )
     section.finish()

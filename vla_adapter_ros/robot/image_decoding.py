@@ -1,8 +1,8 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """From image messages to (H, W, 3) uint8 RGB, with at most one copy.
 
-This defines the meaning of pixels, in training and on the robot. The node may use cv_bridge where
-the result is the same (nodes/policy/cv_bridge_decoder.py).
+This defines the meaning of pixels, in training and on the robot. The policy node hands
+other encodings to cv_bridge, where that is installed (nodes/policy/cv_bridge_decoder.py).
 """
 
 from __future__ import annotations

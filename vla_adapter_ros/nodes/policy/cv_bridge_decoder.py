@@ -1,102 +1,93 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""cv_bridge for raw images where it is there and sound, our own decoder where not.
+"""Raw images in encodings that our decoder does not know go through cv_bridge, where it is there.
 
-cv_bridge's binaries break with numpy 2 on some distributions, up to a crash of the process, and a
-policy must see on the robot what it saw in training, decoded by `robot/image_decoding.py`. So
-cv_bridge is tried in a process of its own at start-up, and used for those encodings alone of which
-it gives the same pixels.
+Encodings that `robot/image_decoding.py` knows stay with it: a policy must see on the robot what it
+saw in training.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-from collections.abc import Callable, Collection
-from importlib.util import find_spec
+import os
+import re
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from vla_adapter_ros.robot.camera_spec import BYTES_PER_PIXEL, ENCODINGS
-from vla_adapter_ros.robot.camera_view import Decoder, decode_message
-from vla_adapter_ros.robot.image_decoding import check_layout
+from vla_adapter_ros.errors import ObservationError
+from vla_adapter_ros.robot.camera_spec import (
+    BRIDGED_BYTES_PER_PIXEL,
+    BRIDGED_ENCODINGS,
+    ENCODINGS,
+    CameraSpec,
+)
+from vla_adapter_ros.robot.camera_view import decode_message
 
-_TIMEOUT = 30.0
-_WIDTH, _HEIGHT = 12, 6
-
-
-def choose_decoder(warn: Callable[[str], None]) -> Decoder:
-    """Return how raw image messages are decoded here; `warn` gets at most one line."""
-    if find_spec('cv_bridge') is None:
-        return decode_message
-    sound, fault = try_in_a_process()
-    if other := [encoding for encoding in ENCODINGS if encoding not in sound]:
-        reason = fault or f'it gives other pixels, or none, of {", ".join(other)}'
-        warn(f'cv_bridge is not used for all images: {reason}; the own decoder is')
-    return BridgeDecoder(sound) if sound else decode_message
-
-
-def try_in_a_process() -> tuple[list[str], str]:
-    """Return the encodings that cv_bridge decodes as we do, and why there are none."""
-    try:
-        done = subprocess.run(
-            [sys.executable, '-m', __spec__.name if __spec__ else __name__],
-            capture_output=True, text=True, timeout=_TIMEOUT, check=False,
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return [], f'its trial did not run ({type(error).__name__})'
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or [f'exit code {done.returncode}'])[-1]
-        return [], f'its trial failed ({last})'
-    return json.loads(done.stdout.splitlines()[-1]), ''
+# Depth and measurements, which are not pictures, even where cv_bridge would scale them to 8 bits.
+_NOT_COLOUR = re.compile(r'mono16|(8S|16|32|64).*')
 
 
 class BridgeDecoder:
-    """Decodes with cv_bridge what it is sound for, everything else with our own decoder."""
+    """Decodes messages to (H, W, 3) uint8 RGB; cv_bridge is imported when it is first needed."""
 
-    def __init__(self, encodings: Collection[str]) -> None:
-        from cv_bridge import CvBridge
+    def __init__(self) -> None:
+        self._bridge: Any = None
 
-        self._bridge = CvBridge()
-        self.encodings = frozenset(encodings)
+    def check(self, cameras: Iterable[CameraSpec]) -> None:
+        """Raise ObservationError if a camera of the contract needs cv_bridge and it is missing."""
+        for camera in cameras:
+            if camera.encoding in BRIDGED_ENCODINGS:
+                self._load(camera.encoding)
 
     def __call__(self, message: Any) -> np.ndarray:
-        """Return (H, W, 3) uint8 RGB; raises ObservationError as `decode_message`."""
-        encoding = getattr(message, 'encoding', '')
-        # Of padded rows, some versions read the padding.
-        padded = encoding and message.step != message.width * BYTES_PER_PIXEL.get(encoding, 0)
-        if padded or encoding not in self.encodings:
+        """Return (H, W, 3) uint8 RGB.
+
+        Raises:
+            ObservationError: as `decode_message`; or cv_bridge is needed and missing, does not
+                know the encoding, or gives something else than an image of the message's size.
+        """
+        encoding = getattr(message, 'encoding', ENCODINGS[0])
+        if encoding in ENCODINGS or _NOT_COLOUR.fullmatch(encoding):
             return decode_message(message)
-        check_layout(
-            message.encoding, message.height, message.width, message.step, len(message.data)
-        )
+        bridge = self._load(encoding)
         try:
-            return np.ascontiguousarray(self._bridge.imgmsg_to_cv2(message, 'rgb8'))
-        except Exception:
-            return decode_message(message)
+            pixels = np.ascontiguousarray(bridge.imgmsg_to_cv2(_tight(message), 'rgb8'))
+        except Exception as error:  # CvBridgeError, KeyError, TypeError, cv2.error by version
+            reason = ' '.join(str(error).split()) or type(error).__name__
+            raise ObservationError(
+                f'image encoding {encoding!r}: cv_bridge cannot convert it to rgb8: {reason}'
+            ) from error
+        if pixels.shape != (message.height, message.width, 3) or pixels.dtype != np.uint8:
+            raise ObservationError(
+                f'image encoding {encoding!r}: cv_bridge gives {pixels.dtype} {pixels.shape} of'
+                f' {message.width}×{message.height} pixels'
+            )
+        return pixels
+
+    def _load(self, encoding: str) -> Any:
+        if self._bridge is None:
+            try:
+                from cv_bridge import CvBridge
+            except ImportError as error:
+                missing = error.name == 'cv_bridge'
+                package = f'ros-{os.environ.get("ROS_DISTRO", "<distro>")}-cv-bridge'
+                state = 'is not installed' if missing else f'cannot be imported ({error})'
+                raise ObservationError(
+                    f'image encoding {encoding!r}: the built-in decoder knows'
+                    f' {", ".join(ENCODINGS)}; {package} adds others, but it {state}'
+                ) from error
+            self._bridge = CvBridge()
+        return self._bridge
 
 
-def sound_encodings() -> list[str]:
-    """Return the encodings of which cv_bridge gives the same pixels as our decoder."""
-    from sensor_msgs.msg import Image
-
-    decoder = BridgeDecoder(ENCODINGS)
-    random = np.random.default_rng(0)
-    sound = []
-    for encoding in ENCODINGS:
-        step = _WIDTH * BYTES_PER_PIXEL[encoding]
-        message = Image(height=_HEIGHT, width=_WIDTH, encoding=encoding, step=step)
-        message.data = random.integers(0, 256, _HEIGHT * step, dtype=np.uint8).tobytes()
-        try:
-            bridged = decoder._bridge.imgmsg_to_cv2(message, 'rgb8')
-            same = np.array_equal(bridged, decode_message(message))
-        except Exception:
-            same = False
-        if same:
-            sound.append(encoding)
-    return sound
-
-
-if __name__ == '__main__':
-    print(json.dumps(sound_encodings()))
+def _tight(message: Any) -> Any:
+    """Return a message without padding at the ends of its rows: some versions read it."""
+    width = message.width * BRIDGED_BYTES_PER_PIXEL.get(message.encoding, 0)
+    size = message.step * message.height
+    if not 0 < width < message.step or len(message.data) != size:
+        return message
+    rows = np.frombuffer(message.data, np.uint8).reshape(message.height, message.step)
+    return type(message)(
+        height=message.height, width=message.width, encoding=message.encoding, step=width,
+        is_bigendian=message.is_bigendian, data=rows[:, :width].tobytes(),
+    )  # fmt: skip

@@ -63,10 +63,6 @@ class PolicyNodeParameters:
         False, 'Hold at once on a new instruction instead of finishing the running chunk.'
     )
     control_rate: float = parameter(50.0, 'Rate of the control loop [Hz].', low=5.0, high=500.0)
-    cv_bridge: bool = parameter(
-        True, 'Decode raw images with cv_bridge where it is installed and gives the pixels of our '
-        'own decoder, which is tried at configure.',
-    )
     max_image_age: float = parameter(
         0.2, 'Oldest image that may be used [s].', low=0.01, high=60.0
     )

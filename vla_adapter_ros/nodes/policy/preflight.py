@@ -31,6 +31,7 @@ from std_msgs.msg import String
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.common.dds_profile import use_shipped_profile
 from vla_adapter_ros.nodes.common.messages import LATCHED, LATEST, to_seconds
+from vla_adapter_ros.nodes.policy.cv_bridge_decoder import BridgeDecoder
 from vla_adapter_ros.preflight import driver_checks, input_checks
 from vla_adapter_ros.preflight.checks import FAIL, Check, run_check
 from vla_adapter_ros.preflight.files import (
@@ -140,9 +141,10 @@ def graph_checks(
     contract = node.contract
     checks: list[Check] = []
     images: dict[str, np.ndarray] = {}
+    decode = BridgeDecoder()
     for name, camera in contract.cameras.items():
         check, image = input_checks.check_camera(
-            name, node.cameras[name], camera, contract.step_period
+            name, node.cameras[name], camera, contract.step_period, decode
         )
         checks.append(check)
         if image is not None:
