@@ -11,10 +11,15 @@ import numpy as np
 import pytest
 
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.simulation.alicia_d import ARM_JOINTS, JOINT_NAMES, tool_pose, urdf
-from vla_adapter_ros.simulation.arm_simulation import READY_JOINTS, ArmSimulation
+from vla_adapter_ros.robot.contract import load_contract
+from vla_adapter_ros.simulation.arm_simulation import (
+    READY_JOINTS,
+    ArmSimulation,
+    arm_kinematics,
+)
 from vla_adapter_ros.simulation.layout import SceneOptions, in_workspace
 from vla_adapter_ros.simulation.rendering import RenderingError, choose_gl
+from vla_adapter_ros.simulation.scene import FINGER_STROKE, JOINT_NAMES
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,55 +36,42 @@ def arm(shared):
     return shared
 
 
-def random_joints(rng):
-    return np.array([rng.uniform(row.lower, row.upper) for row in ARM_JOINTS])
+def random_joints(arm, rng):
+    return rng.uniform(arm.action_lower, arm.action_upper)[:6]
 
 
 def test_tool_at_zero_joints_is_where_the_vendor_says():
-    position, rotation = tool_pose(np.zeros(6))
+    position, rotation = arm_kinematics().tool_pose(np.zeros(6))
     np.testing.assert_allclose(position, [0.313, 0.0, 0.108], atol=5e-4)
     np.testing.assert_allclose(rotation[:, 2], [-np.sqrt(0.5), 0, np.sqrt(0.5)], atol=1e-4)
 
 
-def test_mujoco_and_joint_table_agree_on_the_tool(arm):
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        joints = random_joints(rng)
+def test_mujoco_and_urdf_agree_on_the_tool(arm):
+    rng, kinematics = np.random.default_rng(0), arm_kinematics()
+    for _ in range(40):
+        joints = random_joints(arm, rng)
         arm.data.qpos[:6] = joints
         pose = arm.tool_pose()
-        position, rotation = tool_pose(joints)
+        position, rotation = kinematics.tool_pose(joints)
         np.testing.assert_allclose(pose.position, position, atol=1e-6)
         np.testing.assert_allclose(pose.rotation, rotation, atol=1e-6)
 
 
-def test_urdf_and_joint_table_agree_on_the_tool():
+def test_limits_are_those_of_the_contract_and_the_urdf(arm):
     pinocchio = pytest.importorskip('pinocchio')
-    model = pinocchio.buildModelFromXML(urdf())
-    data, frame = model.createData(), model.getFrameId('tool0')
-    rng = np.random.default_rng(1)
-    for _ in range(20):
-        joints = random_joints(rng)
-        full = pinocchio.neutral(model)
-        full[:6] = joints
-        pinocchio.framesForwardKinematics(model, data, full)
-        position, rotation = tool_pose(joints)
-        np.testing.assert_allclose(data.oMf[frame].translation, position, atol=1e-6)
-        np.testing.assert_allclose(data.oMf[frame].rotation, rotation, atol=1e-6)
-
-
-def test_the_shipped_urdf_is_the_generated_one():
-    assert (ROOT / 'config/robots/alicia_d.urdf').read_text() == urdf()
-
-
-def test_limits_are_those_of_the_contract():
-    contract = pytest.importorskip('vla_adapter_ros.robot.contract')
-    robot = contract.load_contract(ROOT / 'config/robots/alicia_d.yaml')
+    robot = load_contract(ROOT / 'config/robots/alicia_d.yaml')
     assert robot.names == JOINT_NAMES
-    assert [(j.lower, j.upper) for j in robot.joints] == [(r.lower, r.upper) for r in ARM_JOINTS]
+    limits = list(zip(arm.action_lower[:6], arm.action_upper[:6], strict=True))
+    assert [(j.lower, j.upper) for j in robot.joints] == limits
+    model = pinocchio.buildModelFromUrdf(str(ROOT / 'config/robots/alicia_d.urdf'))
+    for name, (lower, upper) in zip(JOINT_NAMES, [*limits, (0.0, FINGER_STROKE)], strict=True):
+        index = model.joints[model.getJointId(name)].idx_q
+        assert model.lowerPositionLimit[index] == lower
+        assert model.upperPositionLimit[index] == upper
 
 
 def test_the_ready_pose_points_the_gripper_straight_down():
-    position, rotation = tool_pose(np.array(READY_JOINTS))
+    position, rotation = arm_kinematics().tool_pose(np.array(READY_JOINTS))
     np.testing.assert_allclose(position, [0.235, 0.0, 0.13], atol=1e-3)
     np.testing.assert_allclose(rotation, np.diag([-1.0, -1.0, 1.0]), atol=2e-3)
 
@@ -113,7 +105,7 @@ def test_the_gripper_closes_around_a_block_and_lifts_it(arm):
     aim = np.array(READY_JOINTS)
     # Put the block exactly between the fingers of the lowered gripper.
     aim[[1, 2, 4]] = [-0.3107, 0.2935, -0.7716]
-    position, _ = tool_pose(aim)
+    position, _ = arm_kinematics().tool_pose(aim)
     arm.data.joint('block_0').qpos[:3] = [*position[:2], block.position[2]]
     arm.data.joint('block_0').qpos[3:] = [1, 0, 0, 0]
     arm.data.qpos[:6] = aim

@@ -9,16 +9,21 @@ import mujoco
 import numpy as np
 
 from vla_adapter_ros.simulation.layout import COLOURS, SceneLayout, SceneOptions
-from vla_adapter_ros.simulation.scene import (
-    THIRD_PERSON,
-    THIRD_PERSON_POSITION,
-    THIRD_PERSON_TARGET,
-    look_at,
-)
+from vla_adapter_ros.simulation.scene import THIRD_PERSON
 
-CAMERA_SHIFT = 0.02
-TARGET_SHIFT = 0.015
+THIRD_PERSON_TARGET = (0.245, 0.005, 0.055)  # the point that the camera looks at [m]
+CAMERA_SHIFT = 0.02  # [m]
+TARGET_SHIFT = 0.015  # [m]
 COLOUR_SHIFT = 0.06
+
+
+def look_at(position: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return the (3, 3) camera axes (right, up, back as columns) looking at `target`, z up."""
+    back = np.asarray(position, float) - np.asarray(target, float)
+    back /= np.linalg.norm(back)
+    right = np.cross([0.0, 0.0, 1.0], back)
+    right /= np.linalg.norm(right)
+    return np.column_stack([right, np.cross(back, right), back])
 
 
 class Appearance:
@@ -30,6 +35,7 @@ class Appearance:
         self._diffuse = model.light_diffuse.copy()
         self._direction = model.light_dir.copy()
         self._camera = int(model.camera(THIRD_PERSON).id)
+        self._position = model.cam_pos[self._camera].copy()
 
     def apply(self, options: SceneOptions, layout: SceneLayout, slots: Mapping[str, str]) -> None:
         """Paint objects in their colours; vary what the options ask for by the layout's seed.
@@ -65,7 +71,7 @@ class Appearance:
 
     def _vary_camera(self, rng: np.random.Generator, enabled: bool) -> None:
         scale = 1.0 if enabled else 0.0
-        position = np.array(THIRD_PERSON_POSITION) + scale * rng.uniform(-1, 1, 3) * CAMERA_SHIFT
+        position = self._position + scale * rng.uniform(-1, 1, 3) * CAMERA_SHIFT
         target = np.array(THIRD_PERSON_TARGET) + scale * rng.uniform(-1, 1, 3) * TARGET_SHIFT
         self._model.cam_pos[self._camera] = position
         quaternion = np.empty(4)

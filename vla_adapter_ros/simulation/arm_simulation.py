@@ -11,7 +11,6 @@ import mujoco
 import numpy as np
 
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.simulation.alicia_d import ARM_JOINT_NAMES, FINGER_STROKE, JOINT_NAMES
 from vla_adapter_ros.simulation.appearance import Appearance
 from vla_adapter_ros.simulation.layout import (
     PLATE_HEIGHT,
@@ -23,7 +22,14 @@ from vla_adapter_ros.simulation.layout import (
     sample_layout,
 )
 from vla_adapter_ros.simulation.rendering import OffscreenRenderer
-from vla_adapter_ros.simulation.scene import CAMERA_NAMES, PARKING_HEIGHT, SERVOS, scene_xml
+from vla_adapter_ros.simulation.scene import (
+    ARM_JOINT_NAMES,
+    CAMERA_NAMES,
+    FINGER_STROKE,
+    JOINT_NAMES,
+    PARKING_HEIGHT,
+    SCENE_FILE,
+)
 
 if TYPE_CHECKING:
     from vla_adapter_ros.robot.kinematics import Kinematics
@@ -31,7 +37,6 @@ if TYPE_CHECKING:
 STEP_PERIOD = 0.1  # control period of the simulated arm's contract [s]
 # Gripper straight down, tool at (0.235, 0, 0.13) m: the pose before every task.
 READY_JOINTS = (-0.0015, -0.0073, 0.4404, 0.0, -1.2184, 0.0015)
-FINGER_DAMPING_TIME = 120 / 4000  # kv / kp of the gripper servo [s]
 
 
 @dataclass(frozen=True)
@@ -80,13 +85,16 @@ class ArmSimulation:
     camera_names: tuple[str, ...] = CAMERA_NAMES
 
     def __init__(self, options: SceneOptions | None = None, seed: int = 0) -> None:
-        self.model = mujoco.MjModel.from_xml_string(scene_xml())
+        self.model = mujoco.MjModel.from_xml_path(str(SCENE_FILE))
         self.data = mujoco.MjData(self.model)
         joints = (*ARM_JOINT_NAMES, 'left_finger')
         self._qpos = np.array([int(self.model.joint(n).qposadr[0]) for n in joints])
         self._dof = np.array([int(self.model.joint(n).dofadr[0]) for n in joints])
         # A target moving at v is followed without lag when the servo gets target + kv / kp * v.
-        self._lead = np.array([kv / kp for kp, kv, _ in SERVOS] + [FINGER_DAMPING_TIME])
+        self._lead = -self.model.actuator_biasprm[:, 2] / self.model.actuator_gainprm[:, 0]
+        low, high = np.array([self.model.joint(name).range for name in ARM_JOINT_NAMES]).T
+        # Limits (7,) of actions in contract order: joints [rad], gripper open fraction.
+        self.action_lower, self.action_upper = np.append(low, 0.0), np.append(high, 1.0)
         self._tool = int(self.model.site('tool0').id)
         self._plate_body = int(self.model.body(PLATE_NAME).id)
         self._appearance = Appearance(self.model)
@@ -117,7 +125,7 @@ class ArmSimulation:
 
     @property
     def targets(self) -> np.ndarray:
-        """(7,) joint positions last asked for, a copy."""
+        """(7,) joint positions last commanded, a copy."""
         return self._targets.copy()
 
     @property
@@ -142,7 +150,7 @@ class ArmSimulation:
         """Put the arm in its start pose and the objects where `layout` or the seed says.
 
         Args:
-            seed: seed of the random layout (None: a fresh one).
+            seed: seed of the random layout (None: a new one).
             options: what to put on the table from now on (None: as before).
             layout: an exact arrangement instead of a random one.
 
@@ -196,7 +204,7 @@ class ArmSimulation:
         self.data.joint(body).qpos[:] = pose
 
     def set_targets(self, positions: np.ndarray, velocities: np.ndarray | None = None) -> None:
-        """Set where the servos shall be: (7,) positions and, if known, (7,) velocities.
+        """Set the targets of the servos: (7,) positions and, if known, (7,) velocities.
 
         Raises:
             VLAAdapterError: wrong shape or not finite; the targets stay as they were.

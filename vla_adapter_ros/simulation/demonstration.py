@@ -11,7 +11,7 @@ from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.simulation.expert.expert import ExpertPolicy
 from vla_adapter_ros.simulation.goals import scene_state
 from vla_adapter_ros.simulation.instructions import describe
-from vla_adapter_ros.simulation.session import ACTION_LOWER, ACTION_UPPER, TaskSession
+from vla_adapter_ros.simulation.session import TaskSession
 from vla_adapter_ros.simulation.takeover import TakeoverPolicy
 from vla_adapter_ros.simulation.tasks import random_goal
 
@@ -151,9 +151,8 @@ def _policy_first(
     steps = int(rng.integers(1, session.task.horizon // 2))
     for _ in range(steps):
         expert.act(observation)  # it must know the scene as it was, and where it left the arm
-        target = np.clip(
-            takeover.act(observation, int(rng.integers(3, 9))), ACTION_LOWER, ACTION_UPPER
-        )
+        target = takeover.act(observation, int(rng.integers(3, 9)))
+        target = np.clip(target, session.simulation.action_lower, session.simulation.action_upper)
         expert.executed(target)
         session.step(target)
         observation = session.observe(images=takeover.needs_images)

@@ -15,7 +15,7 @@ from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.robot.camera_spec import CameraSpec
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
 from vla_adapter_ros.simulation.scene import CAMERA_NAMES, THIRD_PERSON
-from vla_adapter_ros.simulation.session import ACTION_LOWER, ACTION_UPPER, TaskSession
+from vla_adapter_ros.simulation.session import TaskSession
 from vla_adapter_ros.simulation.tasks import TASKS, TaskOptions, make_task
 
 MAX_INSTRUCTION = 200
@@ -63,7 +63,9 @@ class AliciaEnv(gymnasium.Env):
             dict.fromkeys(CAMERA_NAMES, CameraSpec(image_size, image_size, 0, 'fixed')),
         )
         image = spaces.Box(0, 255, (image_size, image_size, 3), np.uint8)
-        self.action_space = spaces.Box(ACTION_LOWER, ACTION_UPPER, dtype=np.float64)
+        self.action_space = spaces.Box(
+            self.simulation.action_lower, self.simulation.action_upper, dtype=np.float64
+        )
         self.observation_space = spaces.Dict({
             'images': spaces.Dict(dict.fromkeys(CAMERA_NAMES, image)),
             # Servos may overshoot their limits by a hair, so the space is unbounded.

@@ -14,9 +14,9 @@ from typing import Protocol
 
 import numpy as np
 
-from vla_adapter_ros.simulation.alicia_d import FINGER_STROKE
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation, Pose
 from vla_adapter_ros.simulation.layout import PLATE_NAME, PLATE_RADIUS, SHAPE_HEIGHTS
+from vla_adapter_ros.simulation.scene import FINGER_STROKE
 
 DIRECTIONS = {'left': -1.0, 'right': 1.0}
 REACH_DISTANCE = 0.025  # horizontal, tool to object [m]

@@ -16,7 +16,6 @@ import mujoco
 import numpy as np
 
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.simulation.scene import MAX_HEIGHT, MAX_WIDTH
 
 _LIBRARIES = {'egl': ('libEGL.so.1',), 'osmesa': ('libOSMesa.so.8', 'libOSMesa.so.6'), 'glfw': ()}
 
@@ -73,7 +72,8 @@ def create_context(model: mujoco.MjModel) -> tuple[Any, mujoco.MjrContext]:
     reasons = []
     for name in choose_gl():
         try:
-            context = _load_backend(name).GLContext(MAX_WIDTH, MAX_HEIGHT)
+            frame = model.vis.global_
+            context = _load_backend(name).GLContext(frame.offwidth, frame.offheight)
             context.make_current()
             return context, mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50)
         except Exception as error:  # GL bindings fail in many ways: ImportError, GLError, …
@@ -118,13 +118,14 @@ class OffscreenRenderer:
         `out` receives the image if given (same shape); otherwise a new array is returned.
 
         Raises:
-            RenderingError: unknown camera, a size outside 1…MAX, or the renderer is closed.
+            RenderingError: unknown camera, image larger than the frame buffer, or closed.
         """
         if self._context is None:
             raise RenderingError('the renderer is closed')
-        if not (1 <= height <= MAX_HEIGHT and 1 <= width <= MAX_WIDTH):
+        frame = self._model.vis.global_
+        if not (1 <= height <= frame.offheight and 1 <= width <= frame.offwidth):
             raise RenderingError(
-                f'image size {width}x{height}: expected up to {MAX_WIDTH}x{MAX_HEIGHT}'
+                f'image size {width}x{height}: expected up to {frame.offwidth}x{frame.offheight}'
             )
         self._camera.fixedcamid = mujoco.mj_name2id(
             self._model, mujoco.mjtObj.mjOBJ_CAMERA, camera

@@ -11,12 +11,9 @@ from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.robot.camera_spec import CameraSpec
 from vla_adapter_ros.robot.camera_view import crop_to_view
-from vla_adapter_ros.simulation.alicia_d import ARM_JOINTS, FINGER_STROKE
 from vla_adapter_ros.simulation.arm_simulation import STEP_PERIOD, ArmSimulation
+from vla_adapter_ros.simulation.scene import FINGER_STROKE
 from vla_adapter_ros.simulation.tasks import Task
-
-ACTION_LOWER = np.array([*(row.lower for row in ARM_JOINTS), 0.0])
-ACTION_UPPER = np.array([*(row.upper for row in ARM_JOINTS), 1.0])
 
 
 def to_driver(state: np.ndarray) -> np.ndarray:
@@ -98,7 +95,8 @@ class TaskSession:
         action = np.asarray(action, float)
         if action.shape != (7,) or not np.isfinite(action).all():
             raise VLAAdapterError(f'action: expected 7 finite numbers, got {action!r}')
-        self._drive(to_driver(np.clip(action, ACTION_LOWER, ACTION_UPPER)))
+        simulation = self.simulation
+        self._drive(to_driver(np.clip(action, simulation.action_lower, simulation.action_upper)))
         self.steps += 1
         return self.task.settled(self.simulation)
 

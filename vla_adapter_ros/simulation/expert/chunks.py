@@ -13,9 +13,9 @@ from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.inference.chunk import ActionChunk
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.robot.contract import RobotContract
-from vla_adapter_ros.simulation.alicia_d import JOINT_NAMES
 from vla_adapter_ros.simulation.arm_simulation import STEP_PERIOD, Pose, arm_kinematics
 from vla_adapter_ros.simulation.expert.expert import ExpertPolicy
+from vla_adapter_ros.simulation.scene import JOINT_NAMES
 
 
 class ExpertChunks:
