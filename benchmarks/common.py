@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""What the benchmarks share: images like a camera's, and the processor time of a process."""
+"""Shared by the benchmarks: images like a camera's, and the processor time of a process."""
 
 from __future__ import annotations
 

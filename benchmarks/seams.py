@@ -37,11 +37,11 @@ TICK = 0.005  # [s]
 AFTER_SEAM = 0.2  # [s]
 # The arm follows its command with this delay; the policy sees the measured joints.
 ARM_DELAY = 0.05  # [s]
-CHUNK = 8
+CHUNK = 8  # [steps]
 
 
 class Executor(Protocol):
-    """What turns chunks into commands."""
+    """Turns chunks into commands."""
 
     def accept(self, chunk: ActionChunk, now: float, observed: np.ndarray) -> object | None:
         """Execute a chunk from now on; None if it was not used."""
@@ -114,7 +114,7 @@ class SeamSettings:
         latency_spread: uniform, ± this fraction of it.
         execute_steps: steps of a chunk before the next takes over.
         blend_steps: of the scheduler.
-        bias: error of a whole chunk, standard deviation [rad].
+        bias: error of all of a chunk, standard deviation [rad].
         drift: error that accumulates along a chunk, per step [rad].
         jitter: error of each action [rad].
         seed: of all random numbers.
@@ -133,7 +133,7 @@ class SeamSettings:
 
 @dataclass
 class Trace:
-    """What was commanded at each tick, and what happened at each seam.
+    """The commands of each tick, and the jumps at each seam.
 
     Attributes:
         positions: (T, J + 1).
@@ -363,7 +363,7 @@ def _parser() -> argparse.ArgumentParser:
         'latency_spread': 'latency varies by ± this fraction',
         'execute_steps': 'steps of a chunk before the next takes over',
         'blend_steps': "the scheduler's overlap blend",
-        'bias': 'error of a whole chunk, standard deviation [rad]',
+        'bias': 'error of all of a chunk, standard deviation [rad]',
         'drift': 'error that accumulates along a chunk, per step [rad]',
         'jitter': 'error of each action [rad]',
         'seed': 'seed of all random numbers',

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""The recorder's core: whole bags, kill −9, full disk, slow disk, gaps, discard."""
+"""The recorder's core: complete bags, kill −9, full disk, slow disk, gaps, discard."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def test_killed_recording_is_recovered(tmp_path):
     assert not (tmp_path / RECORDING).exists()
 
 
-def test_full_disk_is_told_and_what_was_written_is_kept(tmp_path):
+def test_full_disk_is_reported_and_what_was_written_is_kept(tmp_path):
     recorder = EpisodeRecorder(tmp_path, 'a', TOPICS, contract())
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (3_000_000, limits[1]))

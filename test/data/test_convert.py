@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Bags to datasets: frames and actions are the right ones; every bad bag is told apart."""
+"""Bags to datasets: frames and actions are the right ones; each bad bag names its own fault."""
 
 from __future__ import annotations
 
@@ -158,15 +158,15 @@ def test_report_tells_rates_gaps_and_skew(tmp_path):
 def test_still_frames_can_be_dropped(tmp_path):
     path = write_bag(tmp_path / 'a')
     tolerance = 0.02
-    whole = BagEpisode(path)
+    complete = BagEpisode(path)
     for mode in ('ends', 'all'):
         options = BagOptions(no_op_filter=mode, no_op_tolerance=tolerance)
         episode = BagEpisode(path, options=options)
-        assert 1 < len(episode) <= len(whole)
+        assert 1 < len(episode) <= len(complete)
         changes = np.abs(np.diff(episode.actions, axis=0)).max(axis=1)
         if mode == 'all':
             assert changes.min() > tolerance
-        assert episode.report['dropped_no_ops'] == len(whole) - len(episode)
+        assert episode.report['dropped_no_ops'] == len(complete) - len(episode)
         assert len(list(episode.observations())) == len(episode.actions)
 
 
@@ -174,21 +174,21 @@ def files_of(folder):
     return sorted(file.relative_to(folder) for file in folder.rglob('*') if file.is_file())
 
 
-def assert_alike(one, other):
-    """Files of two conversions of the same bags: the same bytes, in videos the same pictures.
+def assert_equal_files(one, other):
+    """Files of two conversions of the same bags: the same bytes, in videos the same images.
 
     In 2 of 225 runs a video came out a little otherwise, by 9 of 255 at most; why is unknown.
     """
     if one.suffix != '.mp4':
         assert one.read_bytes() == other.read_bytes(), one
         return
-    mine, theirs = pictures_of(one), pictures_of(other)
+    mine, theirs = images_of(one), images_of(other)
     assert mine.shape == theirs.shape, one
-    # One picture and the next differ by 3.7 and more on average.
+    # One image and the next differ by 3.7 and more on average.
     assert np.abs(mine.astype(int) - theirs).mean((1, 2, 3)).max() < 1.0, one
 
 
-def pictures_of(video):
+def images_of(video):
     with av.open(str(video)) as container:
         return np.stack([f.to_ndarray(format='rgb24') for f in container.decode(video=0)])
 
@@ -200,7 +200,7 @@ def test_conversion_is_deterministic(tmp_path):
     names = files_of(tmp_path / 'x')
     assert len(names) > 6
     for file in names:
-        assert_alike(tmp_path / 'x' / file, tmp_path / 'y' / file)
+        assert_equal_files(tmp_path / 'x' / file, tmp_path / 'y' / file)
 
 
 def test_interrupted_conversion_carries_on(tmp_path, monkeypatch):
@@ -224,10 +224,10 @@ def test_interrupted_conversion_carries_on(tmp_path, monkeypatch):
     convert(bags, tmp_path / 'straight')
     for file in files_of(tmp_path / 'straight'):
         one, other = (tmp_path / name / file for name in ('set', 'straight'))
-        assert_alike(one, other)
+        assert_equal_files(one, other)
 
 
-def test_several_processes_convert_alike(tmp_path):
+def test_several_processes_convert_to_the_same_files(tmp_path):
     bags = [write_bag(tmp_path / f'bags/{n}') for n in 'ab']
     write_bag(tmp_path / 'bags/c', BagSpec(nan_at=1.0))
     bags.append(tmp_path / 'bags/c')
@@ -237,7 +237,7 @@ def test_several_processes_convert_alike(tmp_path):
         assert set(result.failed) == {'c'}
     for file in files_of(tmp_path / 'set1'):
         one, two = (tmp_path / name / file for name in ('set1', 'set2'))
-        assert_alike(one, two)
+        assert_equal_files(one, two)
 
 
 def test_existing_output_is_refused_or_appended_to(tmp_path):
@@ -264,7 +264,7 @@ BAD = {
 
 
 @pytest.mark.parametrize('case', BAD)
-def test_bad_bags_are_told_apart(tmp_path, case):
+def test_bad_bags_are_distinguished(tmp_path, case):
     spec, message = BAD[case]
     path = write_bag(tmp_path / 'a', spec)
     with pytest.raises(DatasetError, match=message):

@@ -80,7 +80,7 @@ def test_interrupted_build_leaves_nothing(dataset, monkeypatch):
     assert len(prepare(open_source(dataset), SMALL)) == 23
 
 
-def test_damaged_cache_is_told(dataset):
+def test_damaged_cache_is_reported(dataset):
     path = prepare(open_source(dataset), SMALL, format='jpeg').path
     (path / 'images.bin').write_bytes(b'short')
     with pytest.raises(DatasetError, match=r'damaged: images.bin has 5 bytes'):
@@ -91,7 +91,7 @@ def test_damaged_cache_is_told(dataset):
         CachedFrames(path)
 
 
-def test_nan_in_the_data_is_told_with_its_place(dataset):
+def test_nan_in_the_data_is_reported_with_its_place(dataset):
     source = open_source(dataset)
     source.states_actions(1).state[4, 2] = np.nan
     with pytest.raises(DatasetError, match=r'episode_000001: frame 4: state\[2\] is nan'):

@@ -91,7 +91,7 @@ def test_other_versions_are_refused(tmp_path):
         LeRobotSource(tmp_path / 'old')
 
 
-def test_missing_pieces_are_told(tmp_path):
+def test_missing_pieces_are_reported(tmp_path):
     path = write(tmp_path / 'old', total_episodes=3)
     with pytest.raises(DatasetError, match='counts 3 episodes, the table has 2'):
         LeRobotSource(path)

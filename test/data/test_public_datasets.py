@@ -32,9 +32,9 @@ def test_libero_images_are_turned_upright(tmp_path):
     write_libero(tmp_path / 'pick_up_the_bowl_demo.hdf5')
     source = open_source(tmp_path)
     for camera, shift in (('third_person', 0), ('wrist', 1)):
-        pictures = list(source.images(1, camera, [3, 0]))
-        np.testing.assert_array_equal(pictures[0], image(1 + shift, 3))
-        np.testing.assert_array_equal(pictures[1], image(1 + shift, 0))
+        images = list(source.images(1, camera, [3, 0]))
+        np.testing.assert_array_equal(images[0], image(1 + shift, 3))
+        np.testing.assert_array_equal(images[1], image(1 + shift, 0))
 
 
 def test_libero_gripper_is_one_when_open(tmp_path):
@@ -67,7 +67,7 @@ def test_libero_demonstrations_are_in_numeric_order(tmp_path):
     assert [episode.length for episode in source.episodes] == list(range(2, 14))
 
 
-def test_damaged_hdf5_is_told(tmp_path):
+def test_damaged_hdf5_is_reported(tmp_path):
     (tmp_path / 'a_demo.hdf5').write_bytes(b'no HDF5')
     with pytest.raises(DatasetError, match=r'a_demo.hdf5: not a readable HDF5 file'):
         open_source(tmp_path)
@@ -106,7 +106,7 @@ def test_calvin_rlds_gripper_is_not_inverted(tmp_path):
 
 def test_rlds_trains_through_the_cache(tmp_path):
     write_rlds(tmp_path / 'set')
-    dataset = open_dataset(tmp_path / 'set', images=SMALL, whole_chunks=True)
+    dataset = open_dataset(tmp_path / 'set', images=SMALL, complete_chunks=True)
     assert (len(dataset), dataset.action_space) == (2, 'command')
     batch = dataset.batch([1])
     assert frame_of(batch.images[0, 0]) == 1
@@ -114,7 +114,7 @@ def test_rlds_trains_through_the_cache(tmp_path):
     assert dataset.statistics().proprio.size == 8
 
 
-def test_truncated_shard_is_told(tmp_path):
+def test_truncated_shard_is_reported(tmp_path):
     write_rlds(tmp_path / 'set')
     shard = tmp_path / 'set/liber_o10-train.tfrecord-00000-of-00002'
     shard.write_bytes(shard.read_bytes()[:-9])
@@ -122,7 +122,7 @@ def test_truncated_shard_is_told(tmp_path):
         open_source(tmp_path / 'set')
 
 
-def test_flipped_bit_is_told(tmp_path):
+def test_flipped_bit_is_reported(tmp_path):
     write_rlds(tmp_path / 'set')
     shard = tmp_path / 'set/liber_o10-train.tfrecord-00001-of-00002'
     data = bytearray(shard.read_bytes())
@@ -169,9 +169,9 @@ def test_calvin_episodes(tmp_path):
     kept = [0, 1, 2, 3, 4, 5, 6, 14]
     np.testing.assert_array_equal(source.states_actions(1).state, state[:, kept])
     np.testing.assert_array_equal(source.states_actions(1).actions[:, 6], actions[:, 6] > 0)
-    (picture,) = source.images(1, 'wrist', [2])
-    assert picture.shape == (84, 84, 3)
-    assert frame_of(picture) == 2
+    (shown,) = source.images(1, 'wrist', [2])
+    assert shown.shape == (84, 84, 3)
+    assert frame_of(shown) == 2
     (tmp_path / 'training/episode_0000005.npz').unlink()
     with pytest.raises(DatasetError, match='episode_0000005'):
         source.states_actions(0)

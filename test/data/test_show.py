@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Looking at data: figures, warnings, pictures; and the command line."""
+"""Looking at data: figures, warnings, images; and the command line."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_contact_sheet_shows_frames_in_order(dataset):
     assert shown == [0, 5, 10, 14, 19]
 
 
-def test_command_line_writes_pictures(dataset, tmp_path, capsys):
+def test_command_line_writes_images(dataset, tmp_path, capsys):
     assert main([str(dataset), '--output', str(tmp_path / 'out'), '--rerun', 'no']) == 0
     out = capsys.readouterr().out
     assert '3 episodes, 60 frames, 0.1 min; 20 to 20 frames an episode' in out
@@ -92,7 +92,7 @@ def test_command_line_writes_pictures(dataset, tmp_path, capsys):
     assert 'episode 3: expected 0 to 2' in capsys.readouterr().out
 
 
-def test_missing_rerun_is_told(dataset, tmp_path, capsys, monkeypatch):
+def test_missing_rerun_is_reported(dataset, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, 'rerun', None)
     arguments = [str(dataset), '--output', str(tmp_path / 'x'), '--rerun', 'yes']
     assert main(arguments) == 1

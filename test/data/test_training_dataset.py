@@ -69,8 +69,8 @@ def test_statistics_are_of_the_transformed_chunks(path):
     assert statistics.to_dict()['pick']['proprio']['max'][6] == 1.0
 
 
-def test_whole_chunks_leave_out_the_ends(path):
-    dataset = open_dataset(path, images=SMALL, whole_chunks=True)
+def test_complete_chunks_leave_out_the_ends(path):
+    dataset = open_dataset(path, images=SMALL, complete_chunks=True)
     assert len(dataset) == sum(length - 7 for length in LENGTHS)
     assert not dataset.chunks(np.arange(len(dataset)))[1].any()
     assert dataset.episode_of(13) == (1, 0)
@@ -142,7 +142,7 @@ def test_dataset_without_a_contract_keeps_its_actions(path, tmp_path):
         open_dataset(foreign, images=SMALL, action_space='joint_delta')
 
 
-def test_unknown_formats_are_told(tmp_path):
+def test_unknown_formats_are_reported(tmp_path):
     (tmp_path / 'empty').mkdir()
     with pytest.raises(DatasetError, match=r'expected LeRobot \(meta/info.json\), LIBERO'):
         open_source(tmp_path / 'empty')

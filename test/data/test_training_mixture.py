@@ -47,8 +47,8 @@ def test_every_sample_comes_once_an_epoch(datasets):
 
 def test_order_can_start_anywhere(datasets):
     mixture = Mixture(datasets, [1, 3])
-    whole = BatchOrder(mixture, 8)
-    straight = [draws(whole, s, s + 1) for s in range(1100)]
+    complete = BatchOrder(mixture, 8)
+    straight = [draws(complete, s, s + 1) for s in range(1100)]
     for step in (0, 1, 511, 512, 513, 1099, 3):
         assert draws(BatchOrder(mixture, 8), step, step + 1) == straight[step]
 
@@ -84,8 +84,8 @@ def test_ends_can_be_drawn_less_often(datasets):
     counts = Counter(i for _, i in draws(order, 0, 400))
     total = 400 * 41
     expected = 0.25 * ends.sum() / (0.25 * ends.sum() + (~ends).sum())
-    share = sum(n for i, n in counts.items() if ends[i]) / total
-    assert share == pytest.approx(expected, rel=0.03)
+    fraction = sum(n for i, n in counts.items() if ends[i]) / total
+    assert fraction == pytest.approx(expected, rel=0.03)
     assert all(counts[i] for i in np.flatnonzero(ends))
 
 

@@ -24,7 +24,7 @@ def contract(
 
 
 def image(seed: int, frame: int, width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:
-    """A smooth picture whose red level is 4 × the frame number everywhere."""
+    """A smooth image whose red level is 4 × the frame number everywhere."""
     rows, columns = np.mgrid[0:height, 0:width]
     green = 128 + 80 * np.sin(columns / 9 + seed)
     blue = 128 + 80 * np.cos(rows / 7 + seed)

@@ -44,7 +44,7 @@ FORMATS = ('raw', 'jpeg')
 # Up to this size `auto` chooses raw: it then stays in the memory of a training machine.
 RAW_LIMIT_BYTES = 50_000_000_000
 # Frames decoded before they are handed on; bounds the memory of a worker.
-BLOCK = 64
+BLOCK = 64  # [frames]
 
 
 def cache_key(source: EpisodeSource, images: ImageConfig, format: str) -> str:

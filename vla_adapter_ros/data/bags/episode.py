@@ -44,9 +44,9 @@ from vla_adapter_ros.robot.joint_state import JointStateReader
 ACTIONS = ('auto', 'commands', 'next_state')
 NO_OP_FILTERS = ('off', 'ends', 'all')
 # An arm this far from its commands does not follow them [rad]: it is moved by hand.
-IGNORED_COMMAND = 0.35
+IGNORED_COMMAND = 0.35  # [rad]
 # Clocks this far apart are different clocks (simulated time), not a delay.
-_OTHER_CLOCK = 0.5
+_OTHER_CLOCK_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class BagOptions:
         instruction: in place of the recorded one.
         actions: `commands`, `next_state`, or `auto` (commands if there are any).
         no_op_filter: see `drop_idle_frames`.
-        no_op_tolerance: change of an action that counts as still [rad, open fraction].
+        no_op_tolerance: change of an action that counts as idle [rad, open fraction].
         fps: frames per second; None: the contract's rate.
         limits: oldest inputs and largest skew of a frame; those of the policy node.
     """
@@ -369,7 +369,7 @@ class _Joints:
         They differ only where stamps come from another clock, as simulated time.
         """
         offset = np.median(self.times - self.stamps) / NANOSECONDS
-        if abs(offset) < _OTHER_CLOCK:
+        if abs(offset) < _OTHER_CLOCK_S:
             return time / NANOSECONDS
         ends = np.interp(time, self.times, self.stamps) / NANOSECONDS
         return float(ends)

@@ -39,7 +39,7 @@ Features = dict[str, dict[str, Any]]
 
 @dataclass(frozen=True)
 class DatasetSettings:
-    """What all episodes of a dataset have in common.
+    """Settings that all episodes of a dataset have in common.
 
     Attributes:
         contract: of the robot; its cameras are stored.

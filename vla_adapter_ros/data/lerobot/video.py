@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 CODEC = 'libx264'
 CODEC_NAME = 'h264'
 PIXEL_FORMAT = 'yuv420p'
-KEY_FRAME_EVERY = 2
+KEY_FRAME_EVERY = 2  # [frames]
 # Simulated views: 41 dB at 640x480 (5 kB a frame), 39 dB at 224x224 (1.7 kB).
 QUALITY = 20
 # Beside `medium`: the same size and PSNR, encoded in 0.6 of the time.

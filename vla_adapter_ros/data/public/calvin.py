@@ -15,7 +15,7 @@ from vla_adapter_ros.processing.grippers import ACTION_NAMES, calvin_training_ac
 
 VIEWS = {'third_person': 'rgb_static', 'wrist': 'rgb_gripper'}
 ANNOTATIONS = 'lang_annotations/auto_lang_ann.npy'
-FPS = 30.0
+FPS = 30.0  # [Hz]
 
 
 class CalvinSource:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import h5py
 
 VIEWS = {'third_person': 'agentview_rgb', 'wrist': 'eye_in_hand_rgb'}
-FPS = 20.0
+FPS = 20.0  # [Hz]
 # Suites with scenes put the scene before the task: KITCHEN_SCENE3_turn_on_the_stove_demo.
 _SCENE = re.compile(r'^[A-Z_]+_SCENE\d+_')
 

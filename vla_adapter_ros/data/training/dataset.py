@@ -125,7 +125,7 @@ class Dataset:
         chunk_size: K.
         stride: frames in one step of the chunk.
         episodes: which episodes; None: all.
-        whole_chunks: skip observations whose chunk would run past the episode's end, as
+        complete_chunks: skip observations whose chunk would run past the episode's end, as
             the official loader does; otherwise the last target is held and marked in `is_pad`.
         contract: robot contract, if known.
 
@@ -143,19 +143,19 @@ class Dataset:
         chunk_size: int = CHUNK_SIZE,
         stride: int = 1,
         episodes: Sequence[int] | None = None,
-        whole_chunks: bool = False,
+        complete_chunks: bool = False,
         contract: RobotContract | None = None,
     ) -> None:
         self.name, self.store, self.action_space = name, store, action_space
         self.chunk_size, self.stride, self.contract = chunk_size, stride, contract
         self._transform = transform
-        self._whole_chunks = whole_chunks
+        self._complete_chunks = complete_chunks
         everything = range(len(store.episodes))
         self.selected = list(everything if episodes is None else episodes)
         lengths = np.array([episode.length for episode in store.episodes])
         self._ends = np.cumsum(lengths)
         self._starts = self._ends - lengths
-        cut = chunk_size * stride - 1 if whole_chunks else 0
+        cut = chunk_size * stride - 1 if complete_chunks else 0
         rows = [np.arange(self._starts[e], self._ends[e] - cut) for e in self.selected]
         self._rows = np.concatenate([np.zeros(0, np.int64), *rows]).astype(np.int64)
         if not len(self._rows):
@@ -242,7 +242,7 @@ class Dataset:
         return Dataset(
             self.name, self.store, self._transform, self.action_space,
             chunk_size=self.chunk_size, stride=self.stride, episodes=episodes,
-            whole_chunks=self._whole_chunks, contract=self.contract,
+            complete_chunks=self._complete_chunks, contract=self.contract,
         )  # fmt: skip
 
     def split(self, fraction: float, seed: int = 0) -> tuple[Dataset, Dataset | None]:
@@ -292,7 +292,7 @@ def open_dataset(
     action_space: str | None = None,
     kinematics: ForwardKinematics | None = None,
     chunk_size: int = CHUNK_SIZE,
-    whole_chunks: bool = False,
+    complete_chunks: bool = False,
     cache: str | Path | bool | None = None,
     cache_format: str = 'auto',
     workers: int = 1,
@@ -309,7 +309,7 @@ def open_dataset(
             datasets of commands (LIBERO, CALVIN, LeRobot without a contract).
         kinematics: for `ee_delta`; None: those of the contract's URDF.
         chunk_size: actions in a chunk.
-        whole_chunks: see `Dataset`.
+        complete_chunks: see `Dataset`.
         cache: folder of caches; None: `.cache` in the dataset; False: decode each frame when
             it is needed (slow).
         cache_format: `raw`, `jpeg` or `auto`.
@@ -329,7 +329,7 @@ def open_dataset(
         store = prepare(
             source, images, format=cache_format, root=root, workers=workers, progress=progress
         )
-    options: dict[str, Any] = {'chunk_size': chunk_size, 'whole_chunks': whole_chunks}
+    options: dict[str, Any] = {'chunk_size': chunk_size, 'complete_chunks': complete_chunks}
     label = name or source.path.stem
     if source.action_kind == 'command':
         if action_space is not None:
