@@ -81,7 +81,10 @@ def both(tmp_path, storage, spec, image_size=None, rotate=0, images=OWN_IMAGES, 
     convert([bag], tmp_path / 'set', storage=storage, image_size=image_size)
     dataset = open_dataset(tmp_path / 'set', images=images)
     config = ProcessingConfig(
-        images=images, rotations=dict.fromkeys(CAMERAS, rotate), prompt_format='plain'
+        images=images,
+        cameras=CAMERAS,
+        rotations=dict.fromkeys(CAMERAS, rotate),
+        prompt_format='plain',
     )
     tokenizer = Tokenizer.from_texts(['pick up the cube'])
     pipeline = InputPipeline(config, tokenizer, dataset.statistics())

@@ -27,7 +27,11 @@ def statistics(size=7):
 @pytest.fixture
 def pipeline():
     config = ProcessingConfig(
-        images=IMAGES, prompt_format='plain', rotations={'wrist': 180}, zero_constant=True
+        images=IMAGES,
+        cameras=('third_person', 'wrist'),
+        prompt_format='plain',
+        rotations={'wrist': 180},
+        zero_constant=True,
     )
     return InputPipeline(config, Tokenizer.from_texts(), statistics())
 

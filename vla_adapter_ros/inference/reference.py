@@ -15,12 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vla_adapter_ros.model.sequence import (
-    STOP_TOKEN,
-    read_positions,
-    splice_visual,
-    text_and_queries,
-)
+from vla_adapter_ros.model.sequence import STOP_TOKEN, splice_visual, text_and_queries
 from vla_adapter_ros.model.vision import Block, VisionTower
 
 if TYPE_CHECKING:
@@ -68,25 +63,13 @@ class ReferenceForward:
     @torch.inference_mode()
     def language(self, visual: Tensor, input_ids: Tensor) -> Tensor:
         """Visual tokens and prompt -> stacked hidden states, with stop token and LM head."""
-        model, config = self.model, self.model.config
+        model = self.model
         embedded = model.decoder.embed_tokens(input_ids)
-        queries = model.queries(embedded)
-        text = text_and_queries(embedded, queries, None)
+        text = text_and_queries(embedded, model.queries(embedded), None)
         stop = model.decoder.embed_tokens(torch.full_like(input_ids[:, :1], STOP_TOKEN))
         states = model.decoder(splice_visual(torch.cat((text, stop), dim=1), visual))
         F.linear(states[-1], model.decoder.embed_tokens.weight).float()  # logits, read by nothing
-        count = queries.shape[0]
-        positions = None
-        if count:
-            positions = read_positions(
-                visual.shape[1],
-                input_ids.shape[1],
-                None,
-                count,
-                config.aligned_slices,
-                like=input_ids,
-            )
-        return model.stack_states(states, positions)
+        return model.stack_states(states, model.query_positions(input_ids, None))
 
 
 def _run_dead(

@@ -24,12 +24,7 @@ import torch
 from torch import Tensor
 
 from vla_adapter_ros.inference.fast_bridge import FastBridge
-from vla_adapter_ros.model.sequence import (
-    prompt_lengths,
-    read_positions,
-    splice_visual,
-    text_and_queries,
-)
+from vla_adapter_ros.model.sequence import splice_visual, text_and_queries
 
 if TYPE_CHECKING:
     from vla_adapter_ros.model.vla import VLAAdapter
@@ -87,25 +82,12 @@ class InferenceSession:
     def prompt(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Prompt:
         """Prepare a prompt (1, L), right-padded according to `attention_mask`."""
         model, config = self.model, self.model.config
-        lengths = prompt_lengths(input_ids, attention_mask)
-        if attention_mask is not None:
-            input_ids = input_ids * attention_mask.to(input_ids.dtype)
-        embedded = model.decoder.embed_tokens(input_ids)
+        embedded, lengths = model.embed_prompt(input_ids, attention_mask)
         queries = model.queries(embedded)
-        count = queries.shape[0]
-        if count and not config.aligned_slices:
+        if len(queries) and not config.aligned_slices:
             queries = queries[:-1]  # nothing reads the last one, and causality hides it
         text = text_and_queries(embedded, queries, lengths)
-        positions = None
-        if count:
-            positions = read_positions(
-                config.visual_tokens,
-                input_ids.shape[1],
-                lengths,
-                count,
-                config.aligned_slices,
-                like=input_ids,
-            )
+        positions = model.query_positions(input_ids, lengths)
         tables = model.decoder.tables(text.shape[1] + config.visual_tokens, text)
         language = model.film_vector(embedded, attention_mask)
         return Prompt(text, positions, tables, language)

@@ -70,12 +70,12 @@ def splice_visual(text: Tensor, visual: Tensor) -> Tensor:
 
 
 def read_positions(
-    visual: int, prompt: int, lengths: Tensor | None, queries: int, aligned: bool, like: Tensor
+    visual: int, input_ids: Tensor, lengths: Tensor | None, queries: int, aligned: bool
 ) -> Tensor:
     """Return the positions (B or 1, Q) of the ActionQuery features in the sequence."""
     start = visual + (0 if aligned else -1)
-    steps = torch.arange(queries, device=like.device)[None] + start
-    return steps + (prompt if lengths is None else lengths[:, None])
+    steps = torch.arange(queries, device=input_ids.device)[None] + start
+    return steps + (input_ids.shape[1] if lengths is None else lengths[:, None])
 
 
 def read_features(

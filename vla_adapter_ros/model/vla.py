@@ -217,12 +217,7 @@ class VLAAdapter(nn.Module):
         given. `visual`: an earlier result of `visual_tokens`, instead of the pixels.
         """
         self._check(pixel_values, input_ids, visual)
-        config = self.config
-        lengths = prompt_lengths(input_ids, attention_mask)
-        if attention_mask is not None:
-            # Padding ids may lie outside the vocabulary; nothing reads their embeddings.
-            input_ids = input_ids * attention_mask.to(input_ids.dtype)
-        embedded = self.decoder.embed_tokens(input_ids)
+        embedded, lengths = self.embed_prompt(input_ids, attention_mask)
         if visual is None:
             visual = self.visual_tokens(pixel_values, embedded, attention_mask, stages)
         queries = self.queries(embedded)
@@ -232,24 +227,32 @@ class VLAAdapter(nn.Module):
             text = torch.cat((text, self.decoder.embed_tokens(stop)), dim=1)
         sequence = splice_visual(text, visual.to(text.dtype))
         # Layers above the highest one that the policy reads do not run.
-        top = None if stages is not None else max(config.layer_of_block)
+        top = None if stages is not None else max(self.config.layer_of_block)
         states = self.decoder(sequence, last_layer=top)
-        positions = None
-        if queries.shape[0]:
-            positions = read_positions(
-                visual.shape[1],
-                input_ids.shape[1],
-                lengths,
-                queries.shape[0],
-                config.aligned_slices,
-                like=input_ids,
-            )
-        stacked = self.stack_states(states, positions)
+        stacked = self.stack_states(states, self.query_positions(input_ids, lengths))
         if stages is not None:
             self._record(stages, sequence, states, stacked, input_ids, attention_mask)
             task = stacked.shape[2] - queries.shape[0]
             stages['actions_hidden_states_last'] = stacked[:, -1:, task:]
         return stacked
+
+    def embed_prompt(
+        self, input_ids: Tensor, attention_mask: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return embeddings (B, L, hidden) and real tokens per row, None where all are real."""
+        lengths = prompt_lengths(input_ids, attention_mask)
+        if attention_mask is not None:
+            # Padding ids may lie outside the vocabulary; nothing reads their embeddings.
+            input_ids = input_ids * attention_mask.to(input_ids.dtype)
+        return self.decoder.embed_tokens(input_ids), lengths
+
+    def query_positions(self, input_ids: Tensor, lengths: Tensor | None) -> Tensor | None:
+        """Return the query features' positions (B or 1, Q); None for raw features only."""
+        config = self.config
+        count, visual = config.queries_in_sequence, config.visual_tokens
+        if not count:
+            return None
+        return read_positions(visual, input_ids, lengths, count, config.aligned_slices)
 
     def stack_states(self, states: list[Tensor], positions: Tensor | None) -> Tensor:
         """Stack raw and query features of each state: (B, states, T + Q, D)."""

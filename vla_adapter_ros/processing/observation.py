@@ -15,7 +15,7 @@ class Observation:
 
     Attributes:
         images: camera name → (H, W, 3) uint8 RGB, C-contiguous, with the contract's crop, not yet
-            rotated; contract order (`third_person`, then `wrist`).
+            rotated; contract order.
         proprioception: (P,) float64 in contract order: joint positions [rad], then the gripper's
             open fraction (0 closed, 1 open).
         instruction: the user's text, trimmed.

@@ -38,7 +38,7 @@ class ProcessingConfig:
     """
 
     images: ImageConfig = field(default_factory=ImageConfig)
-    cameras: tuple[str, ...] = ('third_person', 'wrist')
+    cameras: tuple[str, ...] = ()
     rotations: Mapping[str, int] = field(default_factory=dict)
     prompt_format: str = 'qwen_chat'
     normalisation: str = 'bounds_q99'

@@ -8,17 +8,14 @@ Formulas in float64 as the official code has them: `_unnormalize_actions` of
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vla_adapter_ros.errors import CheckpointError, ObservationError
 
-STATISTICS_FILE = 'dataset_statistics.json'
 # Mode → the two statistics it uses.
 _NEEDED = {'bounds_q99': ('q01', 'q99'), 'bounds': ('min', 'max'), 'normal': ('mean', 'std')}
 MODES = tuple(_NEEDED)
@@ -120,15 +117,6 @@ class Statistics:
             int(entry.get('num_transitions', 0)),
             int(entry.get('num_trajectories', 0)),
         )
-
-    @staticmethod
-    def load(path: str | Path, key: str | None = None) -> Statistics:
-        """Read a `dataset_statistics.json`. Raises CheckpointError as `from_dict` does."""
-        try:
-            data = json.loads(Path(path).read_text())
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f'{path}: unreadable statistics: {error}') from error
-        return Statistics.from_dict(data, key)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the official layout, {key: {…}}."""
