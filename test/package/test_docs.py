@@ -27,6 +27,12 @@ NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 # Run with `python -m` in the documents, and not ours.
 FOREIGN = {'colcon', 'pip', 'pytest', 'venv'}
 TOP = ('benchmarks', 'config', 'docs', 'launch', 'msg', 'requirements', 'scripts', 'srv', 'test')
+# Options of other programs, and of the tests.
+FOREIGN_OPTIONS = {
+    '--help', '--include', '--index-url', '--list-formats-ext', '--local-dir', '--multi_gpu',
+    '--nproc-per-node', '--num_processes', '--once', '--packages-select', '--reload',
+    '--repo-type', '--ros-args', '--system-site-packages',
+}  # fmt: skip
 # What `.gitignore`d folders and runs leave, named as examples.
 RESULTS = {'docs/images/out.png'}
 
@@ -111,6 +117,23 @@ def test_every_python_file_of_a_room_exists(name):
     pattern = rf'`((?:{"|".join(rooms)})/[\w/]+\.py)`'
     for path in re.findall(pattern, text_of(name)):
         assert (ROOT / 'vla_adapter_ros' / path).is_file(), f'{name}: {path}'
+
+
+@cache
+def options() -> set[str]:
+    """Command-line options in the code; `--random-` stands for all that begin so."""
+    files = [*(ROOT / 'vla_adapter_ros').rglob('*.py'), *(ROOT / 'benchmarks').glob('*.py')]
+    files += (ROOT / 'scripts').glob('*.py')
+    pattern = r"'(--[\w-]+)['{]"
+    return {option for file in files for option in re.findall(pattern, file.read_text('utf-8'))}
+
+
+@pytest.mark.parametrize('name', [name for name in NAMES if name != 'CHANGELOG.rst'])
+def test_every_option_exists(name):
+    named = set(re.findall(r'(?<![\w-])(--[a-z][\w-]*)', code_of(text_of(name))))
+    begun = tuple(option for option in options() if option.endswith('-'))
+    for option in sorted(named - FOREIGN_OPTIONS - options()):
+        assert option.startswith(begun), f'{name}: {option}'
 
 
 @pytest.mark.parametrize('name', NAMES)
