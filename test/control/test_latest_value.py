@@ -5,8 +5,8 @@ import pytest
 from vla_adapter_ros.control.latest_value import InputMonitor, LatestValue
 
 
-def camera(rate=0.0):
-    return LatestValue('wrist image', max_age=0.2, expected_rate=rate)
+def camera():
+    return LatestValue('wrist image', max_age=0.2)
 
 
 def test_newest_value_is_kept():
@@ -47,14 +47,14 @@ def test_stamp_in_the_future_is_a_clock_that_differs():
 
 
 def test_rate_and_jitter_are_measured():
-    image = camera(rate=30.0)
+    image = camera()
     rng = np.random.default_rng(0)
     for i in range(60):
         image.receive(i, i / 30.0, i / 30.0 + rng.normal(0.0, 0.002))
     report = image.report(59 / 30.0)
     assert report.rate == pytest.approx(30.0, rel=0.03)
     assert 0.001 < report.jitter < 0.006
-    assert report.expected_rate == 30.0 and image.count == 60 and report.lost < 0.05
+    assert report.expected_rate == pytest.approx(30.0) and image.count == 60
 
 
 def test_lost_frames_show_although_the_publisher_states_no_rate():
@@ -66,11 +66,10 @@ def test_lost_frames_show_although_the_publisher_states_no_rate():
     report = image.report(4.0)
     assert report.expected_rate == pytest.approx(30.0, rel=0.02)
     assert report.rate == pytest.approx(18.0, rel=0.2)
-    assert report.lost == pytest.approx(0.4, abs=0.15)
 
 
 def test_rate_falls_while_nothing_comes():
-    image = camera(rate=30.0)
+    image = camera()
     for i in range(60):
         image.receive(i, i / 30.0, i / 30.0)
     rates = [image.report(2.0 + silence).rate for silence in (0.0, 1.0, 2.0, 4.0)]
@@ -79,7 +78,7 @@ def test_rate_falls_while_nothing_comes():
 
 def test_unknown_input_reports_minus_one():
     report = camera().report(3.0)
-    assert report.age == -1.0 and report.rate == 0.0 and report.lost == 0.0
+    assert report.age == -1.0 and report.rate == report.expected_rate == 0.0
 
 
 def test_clock_that_goes_back_does_not_spoil_the_rate():
@@ -101,7 +100,7 @@ def monitor():
 
 def receive_all(inputs, stamp, now=None):
     for name in inputs.inputs:
-        inputs[name].receive(name, stamp, stamp if now is None else now)
+        inputs.inputs[name].receive(name, stamp, stamp if now is None else now)
 
 
 def test_observation_needs_every_input_fresh():
@@ -110,14 +109,14 @@ def test_observation_needs_every_input_fresh():
     receive_all(inputs, 1.0)
     assert inputs.problem(1.05) is None
     assert inputs.stamp() == 1.0
-    inputs['third_person image'].receive('x', 1.3, 1.3)
+    inputs.inputs['third_person image'].receive('x', 1.3, 1.3)
     assert inputs.problem(1.3).text.startswith('stale wrist image 0.30 s')
 
 
 def test_stamps_too_far_apart_are_named():
     inputs = monitor()
     receive_all(inputs, 1.0)
-    inputs['joint states'].receive('x', 1.15, 1.15)
+    inputs.inputs['joint states'].receive('x', 1.15, 1.15)
     problem = inputs.problem(1.15)
     assert problem.kind == 'skew'
     assert problem.text == '0.15 s between third_person image and joint states > 0.10 s'

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from vla_adapter_ros.motion.hermite import (
-    MAX_SWING,
+    MAX_OVERSHOOT,
     JointLimits,
     knot_velocities,
     monotone_velocities,
@@ -94,7 +94,7 @@ def test_a_joint_that_stops_at_a_target_does_not_swing_past_it():
     free = position_bounds(h, positions, smooth_velocities(h, positions, np.zeros(3)))[1]
     kept = position_bounds(h, positions, knot_velocities(h, positions, np.zeros(3), LIMITS))[1]
     assert free.max() > 0.457
-    assert kept.max() <= 0.45 + 1.2 * MAX_SWING
+    assert kept.max() <= 0.45 + 1.2 * MAX_OVERSHOOT
 
 
 def test_a_joint_at_its_limit_is_not_swung_past_it():

@@ -73,8 +73,8 @@ def test_ready_bench_passes_without_moving(bench):
 def test_empty_graph_fails_in_words(bench):
     code, checks = bench.preflight()
     assert code == 1
-    assert 'nobody publishes /third_person/image' in checks['third_person camera']['detail']
-    assert 'nobody publishes /joint_states' in checks['joint states']['detail']
+    assert 'no node publishes /third_person/image' in checks['third_person camera']['detail']
+    assert 'no node publishes /joint_states' in checks['joint states']['detail']
     assert 'no node listens on /Alicia_controller' in checks['driver']['detail']
 
 

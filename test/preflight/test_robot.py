@@ -81,7 +81,7 @@ def test_silent_camera_is_told_from_a_missing_one():
     offered = check_camera('wrist', TopicRecord('/t', ['node']), CAMERA, 0.1)[0]
     missing = check_camera('wrist', TopicRecord('/t'), CAMERA, 0.1)[0]
     assert 'node publishes /t but nothing arrives' in offered.detail
-    assert 'nobody publishes /t; start its camera node' in missing.detail
+    assert 'no node publishes /t; start its camera node' in missing.detail
     assert offered.verdict == missing.verdict == FAIL
 
 
@@ -123,7 +123,7 @@ def test_joint_state_fault_is_named_with_the_way_out(messages, words):
 def test_no_joint_states_is_one_line():
     checks = check_joint_states(TopicRecord('/joint_states'), [], CONTRACT)
     assert len(checks) == 1
-    assert 'nobody publishes /joint_states; start the driver' in checks[0].detail
+    assert 'no node publishes /joint_states; start the driver' in checks[0].detail
 
 
 def test_two_drivers_at_once_fail():

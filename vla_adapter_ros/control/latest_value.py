@@ -27,8 +27,8 @@ class InputReport:
     Attributes:
         name: of the input.
         rate: of arrival [Hz].
-        expected_rate: of publishing [Hz], as configured or estimated from stamps; 0 if unknown.
-            Well above `rate`: messages are lost.
+        expected_rate: of publishing [Hz], estimated from stamps; 0 if unknown. Well above `rate`:
+            messages are lost.
         age: of the newest value [s]; −1 if none was received.
         jitter: standard deviation of the time between two arrivals [s].
         problem: why the newest value cannot be used, or ''.
@@ -40,13 +40,6 @@ class InputReport:
     age: float
     jitter: float
     problem: str
-
-    @property
-    def lost(self) -> float:
-        """Fraction of published messages that never arrived, 0..1."""
-        if self.expected_rate <= 0.0:
-            return 0.0
-        return min(max(1.0 - self.rate / self.expected_rate, 0.0), 1.0)
 
 
 @dataclass(frozen=True)
@@ -63,13 +56,11 @@ class LatestValue:
     Args:
         name: for messages to the user: `front image`.
         max_age: oldest value that may be used [s].
-        expected_rate: of publishing [Hz]; 0: estimated from stamps.
     """
 
-    def __init__(self, name: str, max_age: float, expected_rate: float = 0.0) -> None:
+    def __init__(self, name: str, max_age: float) -> None:
         self.name = name
         self.max_age = max_age
-        self._expected = expected_rate
         self._arrivals = np.zeros(_WINDOW)
         self._stamps = np.zeros(_WINDOW)
         self.count = 0
@@ -144,9 +135,8 @@ class LatestValue:
         recent = arrivals >= now - _SPAN_S
         return arrivals[recent], stamps[recent]
 
-    def _published_rate(self, stamps: np.ndarray) -> float:
-        if self._expected > 0.0:
-            return self._expected
+    @staticmethod
+    def _published_rate(stamps: np.ndarray) -> float:
         intervals = np.diff(stamps)
         intervals = intervals[intervals > 1e-4]
         if len(intervals) < 8:
@@ -165,15 +155,13 @@ class InputMonitor:
     def __init__(self, max_skew: float) -> None:
         self.max_skew = max_skew
         self.inputs: dict[str, LatestValue] = {}
+        # Cycles without an observation, by reason.
         self.skipped: Counter[str] = Counter()
         self._reported: dict[str, str] = {}
 
-    def declare(self, name: str, max_age: float, expected_rate: float = 0.0) -> LatestValue:
+    def declare(self, name: str, max_age: float) -> LatestValue:
         """Add an input; problems are reported in the order of declaration."""
-        self.inputs[name] = LatestValue(name, max_age, expected_rate)
-        return self.inputs[name]
-
-    def __getitem__(self, name: str) -> LatestValue:
+        self.inputs[name] = LatestValue(name, max_age)
         return self.inputs[name]
 
     def reset(self) -> None:
@@ -189,7 +177,7 @@ class InputMonitor:
         return self._skew()
 
     def skip(self, now: float) -> Problem | None:
-        """Return the same and count it; call once per cycle that needs an observation."""
+        """Return why no observation can be made now, and count it; call once per cycle."""
         problem = self.problem(now)
         if problem is not None:
             self.skipped[problem.kind] += 1

@@ -5,7 +5,7 @@ One thread calls everything here (`InferenceWorker` has its own). Time is passed
 robot's clock, on which stamps live and which may jump (simulated time, NTP); `steady` never jumps
 and drives the watchdog.
 
-Every way to stop goes through `_stop_motion`, in this order: stop inference, stop publishing new
+Every stop goes through `_stop_motion`, in this order: stop inference, stop publishing new
 motion, then hold the last commanded target. Torque is never touched.
 """
 

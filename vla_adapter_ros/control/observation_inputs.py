@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from vla_adapter_ros.control.latest_value import InputMonitor, InputReport, LatestValue, Problem
+from vla_adapter_ros.control.latest_value import InputMonitor, LatestValue
 from vla_adapter_ros.control.plausibility import PlausibilityMonitor, PlausibilitySettings
 from vla_adapter_ros.errors import ObservationError
 from vla_adapter_ros.processing.observation import Observation
@@ -65,7 +65,7 @@ class Snapshot:
             raise ObservationError(f'{name} {error}') from None
 
 
-class Inputs:
+class Inputs(InputMonitor):
     """The latest images and joint states of a robot, and whether they can be used."""
 
     def __init__(
@@ -75,24 +75,24 @@ class Inputs:
         plausibility: PlausibilitySettings | None = None,
         decode: Decoder = decode_message,
     ) -> None:
-        self._decode = decode
         settings = settings or InputSettings()
+        super().__init__(settings.max_skew)
+        self._decode = decode
         self._contract = contract
         self._reader = JointStateReader(contract)
         plausibility = plausibility or PlausibilitySettings()
         self.plausibility = PlausibilityMonitor(
             contract, replace(plausibility, max_age=settings.max_joint_state_age)
         )
-        self._monitor = InputMonitor(settings.max_skew)
-        self._state = self._monitor.declare(JOINT_STATES, settings.max_joint_state_age)
+        self._state = self.declare(JOINT_STATES, settings.max_joint_state_age)
         self._cameras: dict[str, LatestValue] = {
-            name: self._monitor.declare(f'{name} image', settings.max_image_age)
+            name: self.declare(f'{name} image', settings.max_image_age)
             for name in contract.cameras
         }
 
     def reset(self) -> None:
-        """Forget all values: the clock or the sources have changed."""
-        self._monitor.reset()
+        """Forget all values, keep the counts: the clock or the sources have changed."""
+        super().reset()
         self.plausibility.reset()
 
     def receive_image(self, camera: str, message: Any, stamp: float, now: float) -> None:
@@ -136,7 +136,7 @@ class Inputs:
 
     def gap(self, now: float) -> str:
         """Return the message for the first missing or late input, or ''; not counted."""
-        problems = (value.problem(now) for value in self._monitor.inputs.values())
+        problems = (value.problem(now) for value in self.inputs.values())
         return next((problem.text for problem in problems if problem), '')
 
     def image(self, camera: str) -> np.ndarray:
@@ -148,23 +148,6 @@ class Inputs:
         message = self._cameras[camera].value
         return policy_image(message, self._contract.cameras[camera], self._decode)
 
-    def skip(self, now: float) -> Problem | None:
-        """Return why no observation can be made now, and count it."""
-        return self._monitor.skip(now)
-
-    @property
-    def skipped(self) -> dict[str, int]:
-        """Cycles without an observation by reason."""
-        return dict(self._monitor.skipped)
-
-    def changes(self, now: float) -> list[str]:
-        """Return a line for each input that went missing or came back."""
-        return self._monitor.changes(now)
-
-    def reports(self, now: float) -> list[InputReport]:
-        """Return the diagnostic details of every input."""
-        return self._monitor.reports(now)
-
     def snapshot(self, instruction: str) -> Snapshot:
         """Return the current inputs; call after `skip` returned None."""
         return Snapshot(
@@ -172,6 +155,6 @@ class Inputs:
             cameras=dict(self._contract.cameras),
             state=self._state.value,
             instruction=instruction,
-            stamp=self._monitor.stamp(),
+            stamp=self.stamp(),
             decode=self._decode,
         )

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Plausibility of joint states: drivers put fresh stamps on values that nobody measured.
+"""Plausibility of joint states: drivers put fresh stamps on values that were not measured.
 
 The Alicia-D's standalone node publishes zeros until the arm first answers and keeps stamping the
 last values when the serial line dies; its servos may answer raw zeros (robot/alicia_d.py). The age

@@ -70,8 +70,6 @@ class SafetyFilter:
         self._kinematics = kinematics if contract.workspace is not None else None
         self.limit_clamps = np.zeros(contract.action_dim, dtype=int)
         self.step_clamps = np.zeros(contract.action_dim, dtype=int)
-        self.workspace_clamps = 0
-        self.trips = 0
         self._gross_chunks = 0
         self._trip_reason = ''
 
@@ -91,7 +89,6 @@ class SafetyFilter:
         """Latch a trip, also for causes found elsewhere (joint states, worker)."""
         if not self._trip_reason:
             self._trip_reason = reason
-            self.trips += 1
         return Verdict(TRIP, (self._trip_reason,))
 
     def clear(self) -> str:
@@ -180,7 +177,6 @@ class SafetyFilter:
         if not bad.any():
             return targets
         first = int(np.argmax(bad))
-        self.workspace_clamps += 1
         reasons.append(
             f'tool leaves the workspace by {outside[1 + first] * 1e3:.0f} mm at step {first + 1}'
         )

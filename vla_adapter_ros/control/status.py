@@ -64,7 +64,7 @@ def loop_status(loop: ControlLoop | None, now: float) -> LoopStatus:
         stages=stages,
         passed_steps=int(scheduler.dropped['passed'] + scheduler.dropped['late']),
         dropped=dict(scheduler.dropped),
-        skips=loop.inputs.skipped,
+        skips=dict(loop.inputs.skipped),
         clamps=dict(zip(loop.contract.names, (int(n) for n in clamps), strict=True)),
         plans_by_kind=dict(scheduler.plans_by_kind),
         inputs=tuple(loop.inputs.reports(now)),

@@ -93,7 +93,7 @@ class StateWatch:
         moved = np.abs(inputs.state - scheduler.commanded(now)[0])[:-1]
         joint = int(moved.argmax())
         if moved[joint] > MOVED_WHILE_BLIND_RAD:
-            name, far = self._names[joint], moved[joint]
-            return TRIP, f'{name} moved by {far:.2f} rad while joint states were missing'
+            name, distance = self._names[joint], moved[joint]
+            return TRIP, f'{name} moved by {distance:.2f} rad while joint states were missing'
         # A restarted driver holds the measured position, not the commanded one.
         return RESUME, ''

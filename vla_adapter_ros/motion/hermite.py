@@ -18,10 +18,10 @@ from vla_adapter_ros.robot.contract import RobotContract
 
 # Knots closer than this are merged [s].
 MERGE_S = 1e-4
-# Stretch a little beyond the limits' demand so that rounding never puts a plan outside them.
+# Segments grow by this factor more than limits demand: rounding must not break them.
 _GROWTH = 1.005
-# A joint may go past the range of two neighbouring targets by this much [rad].
-MAX_SWING = 5e-3
+# A joint may overshoot the range of two neighbouring targets by this much [rad].
+MAX_OVERSHOOT = 5e-3
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def monotone_velocities(
 
     The slope of the parabola through three neighbours (exact for constant acceleration), limited
     to three times the smaller neighbouring chord slope (Fritsch and Carlson, 1980), and zero at
-    turning points. So the arm never swings past a target. The last velocity is zero.
+    turning points. So the arm never overshoots past a target. The last velocity is zero.
 
     Args:
         durations: (N - 1,) [s], all > 0.
@@ -157,7 +157,7 @@ def smooth_velocities(
     """Return knot velocities (N, J) of the cubic spline with continuous acceleration.
 
     It minimises the integral of the squared acceleration; on chunks of a smooth policy its peak
-    acceleration is half that of the monotone one. It may swing past a turning point a little.
+    acceleration is half that of the monotone one. It may overshoot a turning point slightly.
     Only the last segment deviates: the last velocity is zero, so that the motion ends at rest.
 
     Args:
@@ -193,8 +193,8 @@ def knot_velocities(
 ) -> np.ndarray:
     """Return smooth velocities, blended towards monotone ones where the arm would overshoot.
 
-    A joint may overshoot a target or a turning point by `MAX_SWING`, a limit not at all. Within
-    that, velocities stay smooth.
+    A joint may overshoot a target or a turning point by `MAX_OVERSHOOT`, but never a limit.
+    Within that, velocities stay smooth.
     """
     velocities = smooth_velocities(durations, positions, start_velocity)
     low, high = position_bounds(durations, positions, velocities)
@@ -205,12 +205,12 @@ def knot_velocities(
     above = high - np.maximum(positions[:-1], positions[1:])
     # The overshoot of a start that is already moving cannot be changed.
     first = 0 if start_velocity is None else 1
-    swing = np.maximum(below, above)[first:].max(axis=0, initial=0.0)
-    if not leaves.any() and (swing <= MAX_SWING).all():
+    overshoot = np.maximum(below, above)[first:].max(axis=0, initial=0.0)
+    if not leaves.any() and (overshoot <= MAX_OVERSHOOT).all():
         return velocities
-    smooth_fraction = np.where(leaves, 0.0, MAX_SWING / np.maximum(swing, MAX_SWING))
+    smooth = np.where(leaves, 0.0, MAX_OVERSHOOT / np.maximum(overshoot, MAX_OVERSHOOT))
     monotone = monotone_velocities(durations, positions, start_velocity)
-    return monotone + smooth_fraction * (velocities - monotone)
+    return monotone + smooth * (velocities - monotone)
 
 
 def stretch_to_limits(

@@ -220,8 +220,8 @@ class PlanHistory:
         return Executing(plan.instruction, plan.step_at(now), plan.steps, plan.kind)
 
 
-def rest_motion(position: np.ndarray, now: float, progress: float = 0.0) -> MotionPlan:
+def rest_motion(position: np.ndarray, now: float) -> MotionPlan:
     """Return the plan of standing still at `position` (J + 1,) in contract order."""
     position = np.asarray(position, dtype=float)
     arm, gripper = rest_plan(position[:-1], now), rest_plan(position[-1:], now)
-    return MotionPlan(arm, gripper, np.full(2, progress), switch=now)
+    return MotionPlan(arm, gripper, np.zeros(2), switch=now)

@@ -157,8 +157,8 @@ class PlanMaker:
     def _due(self, plan: MotionPlan) -> float:
         """Return when the next chunk should take over: after execute_steps, before braking.
 
-        For a motion that is stretched far (a slow ramp to a distant start) the policy looks again
-        after the intended time of these steps, whether or not they are done.
+        A motion that is stretched far (a slow ramp to a distant start) does not delay the next
+        inference: it is due after the intended time of these steps.
         """
         intended = self._execute_steps * plan.step_period
         progress = plan.progress_at(plan.switch) + intended
@@ -185,8 +185,8 @@ class PlanMaker:
 def splice_after(old: JointPlan, track: Track, now: float, lead: float) -> JointPlan:
     """Return a plan from `now` that follows `old` for `lead` seconds, then `track`.
 
-    A controller that receives it a little later is still on `old`, and the first segment it
-    interpolates leads to a point of `old`: the late arrival leaves no trace.
+    A controller that receives it slightly later is still on `old`, and the first segment that
+    it interpolates leads to a point of `old`: the late arrival has no effect.
     """
     if lead <= 0.0:
         return JointPlan(now, track.times, track.positions, track.velocities)

@@ -84,7 +84,6 @@ class ChunkScheduler:
         self.dropped: Counter[str] = Counter()
         self.verdict = Verdict(OK)
         self.plans_by_kind: Counter[str] = Counter()
-        self.clock_jumps: Counter[str] = Counter()
         self.last_refusal = ''
 
     # -- what is executed -------------------------------------------------------------------
@@ -145,8 +144,8 @@ class ChunkScheduler:
     def resume(self, measured: np.ndarray, now: float, tolerance: float = 0.05) -> None:
         """Stand still where the arm is held, to move again after a stop.
 
-        An arm sags a little below its command. To command what is measured would let it sink with
-        every stop, so the last command stays if the arm is within `tolerance` [rad] of it.
+        An arm sags slightly below its command. Commanding the measured position would let it sink
+        with every stop, so the last command is kept if the arm is within `tolerance` [rad] of it.
 
         Raises:
             MotionError: as `reset`.
@@ -322,5 +321,4 @@ class ChunkScheduler:
             switch=now,
         )
         self._history.restart(moved)
-        self.clock_jumps[direction] += 1
         return f'clock jumped {direction} by {abs(now - last):.3f} s: braking to a hold'

@@ -104,7 +104,7 @@ def brake_track(
     """Return the fastest stop: each joint decelerates at its limit until it rests.
 
     Joints that could stop faster than `shortest` [s] take that long, if the position limits
-    allow: a controller that starts a little late would jerk through a very short segment.
+    allow: a controller that starts slightly late would jerk through a very short segment.
     """
     soft = _brake(position, velocity, limits, shortest)
     inside = (soft.positions[-1] >= limits.lower) & (soft.positions[-1] <= limits.upper)

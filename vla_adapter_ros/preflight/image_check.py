@@ -110,8 +110,8 @@ def dataset_references(source: EpisodeSource, frames: int = _FRAMES) -> dict[str
 def compare(image: np.ndarray, reference: Reference) -> Comparison:
     """Compare a live (H, W, 3) uint8 RGB image, upright as the policy gets it."""
     small = _small(image)
-    grey, wanted = small.mean(axis=-1), reference.mean.mean(axis=-1)
-    fits = {name: _correlation(turn(grey), wanted) for name, turn in _TURNS.items()}
+    grey, mean = small.mean(axis=-1), reference.mean.mean(axis=-1)
+    fits = {name: _correlation(turn(grey), mean) for name, turn in _TURNS.items()}
     turn = max(fits, key=lambda name: fits[name])
     live_colour = small[..., 0] - small[..., 2]
     data_colour = reference.mean[..., 0] - reference.mean[..., 2]

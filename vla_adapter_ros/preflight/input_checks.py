@@ -190,7 +190,7 @@ def check_clock(publishers: Sequence[str], simulated: bool) -> Check:
             f' time: a simulation needs use_sim_time, a real robot no /clock'
         )
     if simulated and not publishers:
-        return Check('clock', FAIL, 'use_sim_time is set but nobody publishes /clock')
+        return Check('clock', FAIL, 'use_sim_time is set but no node publishes /clock')
     return Check('clock', PASS, 'simulated time' if simulated else 'system time')
 
 
@@ -202,7 +202,7 @@ def _silence(record: TopicRecord, remedy: str) -> str:
             f' if it does send, the network drops it (large images need the Fast DDS profile in'
             f' config/)'
         )
-    return f'nobody publishes {record.topic}; {remedy}, or remap its topic'
+    return f'no node publishes {record.topic}; {remedy}, or remap its topic'
 
 
 def multiple_publishers_problem(publishers: Sequence[str]) -> str:

@@ -23,10 +23,10 @@ class JointStateReader:
         """Return (J + 1,) float64: arm joints [rad], then the gripper's open fraction.
 
         Other joints in the message are ignored. The open fraction is not clipped: drivers measure
-        values a little outside [0, 1].
+        values slightly outside [0, 1].
 
         Raises:
-            ObservationError: a joint is missing or named twice, lengths differ, or a value is
+            ObservationError: a joint is missing or named repeated, lengths differ, or a value is
                 not finite.
         """
         if len(positions) != len(names):
@@ -46,13 +46,13 @@ class JointStateReader:
         return state
 
     def _find(self, names: tuple[str, ...]) -> np.ndarray:
-        wanted = self._contract.names
-        missing = [name for name in wanted if name not in names]
+        expected = self._contract.names
+        missing = [name for name in expected if name not in names]
         if missing:
             raise ObservationError(
                 f'joint state: missing {", ".join(missing)}; got {", ".join(names) or "no joints"}'
             )
-        twice = [name for name in wanted if names.count(name) > 1]
-        if twice:
-            raise ObservationError(f'joint state: {", ".join(twice)} named more than once')
-        return np.array([names.index(name) for name in wanted])
+        repeated = [name for name in expected if names.count(name) > 1]
+        if repeated:
+            raise ObservationError(f'joint state: {", ".join(repeated)} named more than once')
+        return np.array([names.index(name) for name in expected])

@@ -71,13 +71,6 @@ class Section:
             raise self.fail(key, f'expected one of {list(choices)}')
         return value
 
-    def flag(self, key: str, default: Any = _MISSING) -> bool:
-        """Return true or false."""
-        value = self._get(key, default)
-        if not isinstance(value, bool):
-            raise self.fail(key, 'expected true or false')
-        return value
-
     def numbers(self, key: str, default: Any = _MISSING, *, length: int) -> tuple[float, ...]:
         """Return `length` finite numbers."""
         value = self._get(key, default)

@@ -109,7 +109,7 @@ class TeachMotion:
         return self._safety.clear()
 
     def jog_joint(self, joint: int, step: float, now: float) -> None:
-        """Move the goal of one joint by `step` [rad], at most a little ahead of the arm."""
+        """Move the goal of one joint by `step` [rad], at most `_LEAD` ahead of the arm."""
         goal = self._require_goal().copy()
         here = self._scheduler.commanded(now)[0]
         goal[joint] = np.clip(goal[joint] + step, here[joint] - _LEAD, here[joint] + _LEAD)
