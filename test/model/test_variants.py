@@ -168,6 +168,15 @@ def test_released_sizes_are_the_released_tensors():
         (lambda: small_config(**policy(blocks=5)), '5 blocks read one layer each'),
         (lambda: small_config(**policy(heads=5)), '5 heads do not divide the width 32'),
         (lambda: VisionTowerConfig(**(CONV | {'patch': 7})), '7 does not divide the image size'),
+        (
+            lambda: VisionTowerConfig(**(CONV | {'patch': 2, 'stem': 'conv'})),
+            'got 2, a conv stem needs a power of two of at least 4',
+        ),
+        (
+            lambda: VisionTowerConfig(**(CONV | {'image_size': 96, 'patch': 12, 'stem': 'conv'})),
+            'got 12, a conv stem needs a power of two',
+        ),
+        (lambda: VisionTowerConfig(pool=3, **CONV), '3 does not divide the grid of 4 patches'),
         (lambda: small_config(vision=()), 'got 0 towers'),
         (
             lambda: VLAAdapterConfig.from_dict({'chunk': 8}),

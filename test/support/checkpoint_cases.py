@@ -26,7 +26,7 @@ STATISTICS = {
 def unused_shapes(config: VLAAdapterConfig) -> dict[str, tuple[int, ...]]:
     """Some of each kind of official tensor that no forward pass reads, by name."""
     shapes = {n: tuple(v.shape) for n, v in film_gen_zeros(config, torch.float32).items()}
-    for key, tower in zip(('featurizer', 'fused_featurizer'), config.vision):
+    for key, tower in config.towers.items():
         prefix, width = f'vision_backbone.{key}', tower.width
         shapes |= {f'{prefix}.norm.{part}': (width,) for part in ('weight', 'bias')}
         shapes[f'{prefix}.blocks.{tower.depth - 1}.attn.qkv.weight'] = (3 * width, width)

@@ -10,7 +10,7 @@ trained from scratch come last in each class; `model/small/` implements them.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from typing import Any, NoReturn
 
 from vla_adapter_ros.errors import ConfigError
 
@@ -26,20 +26,25 @@ FILM_SEGMENTS = 4  # of a prompt; the last one takes all the rest
 VLM_MODULES = ('vision_backbone', 'projector', 'language_model')
 
 
-def _one_of(owner: str, key: str, value: Any, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
-        raise ConfigError(f'{owner}.{key}: got {value!r}, allowed are {list(allowed)}')
+def _refuse(config: Any, key: str, reason: str) -> NoReturn:
+    raise ConfigError(f'{type(config).__name__}.{key}: {reason}')
 
 
-def _positive(owner: str, **values: int) -> None:
-    for key, value in values.items():
+def _one_of(config: Any, key: str, allowed: tuple[str, ...]) -> None:
+    if (value := getattr(config, key)) not in allowed:
+        _refuse(config, key, f'got {value!r}, allowed are {list(allowed)}')
+
+
+def _positive(config: Any, *keys: str) -> None:
+    for key in keys:
+        value = getattr(config, key)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ConfigError(f'{owner}.{key}: got {value!r}, must be an integer of at least 1')
+            _refuse(config, key, f'got {value!r}, must be an integer of at least 1')
 
 
-def _divides(owner: str, width: int, heads: int) -> None:
-    if width % heads:
-        raise ConfigError(f'{owner}.heads: {heads} heads do not divide the width {width}')
+def _divides(config: Any, width: int) -> None:
+    if width % config.heads:
+        _refuse(config, 'heads', f'{config.heads} heads do not divide the width {width}')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,34 +73,21 @@ class VisionTowerConfig:
     position_scale: float = 0.02  # of the position embedding at initialisation
 
     def __post_init__(self) -> None:
-        owner = 'VisionTowerConfig'
-        _positive(
-            owner,
-            width=self.width,
-            heads=self.heads,
-            mlp_hidden=self.mlp_hidden,
-            patch=self.patch,
-            image_size=self.image_size,
-            pool=self.pool,
-        )
-        _divides(owner, self.width, self.heads)
+        _positive(self, 'width', 'heads', 'mlp_hidden', 'patch', 'image_size', 'pool')
+        _divides(self, self.width)
         if self.depth < 2:
-            raise ConfigError(
-                f'{owner}.depth: got {self.depth}, must be at least 2 (the last block is unused)'
-            )
+            _refuse(self, 'depth', f'got {self.depth}, must be at least 2 (the last is unused)')
         if self.image_size % self.patch:
-            raise ConfigError(
-                f'{owner}.patch: {self.patch} does not divide the image size {self.image_size}'
+            _refuse(
+                self, 'patch', f'{self.patch} does not divide the image size {self.image_size}'
             )
-        _one_of(owner, 'stem', self.stem, STEMS)
+        _one_of(self, 'stem', STEMS)
         if self.grid % self.pool:
-            raise ConfigError(
-                f'{owner}.pool: {self.pool} does not divide the grid of {self.grid} patches'
+            _refuse(self, 'pool', f'{self.pool} does not divide the grid of {self.grid} patches')
+        if self.stem == 'conv' and (self.patch < 4 or self.patch & (self.patch - 1)):
+            _refuse(
+                self, 'patch', f'got {self.patch}, a conv stem needs a power of two of at least 4'
             )
-        if self.stem == 'conv' and self.patch & (self.patch - 1):
-            raise ConfigError(f'{owner}.patch: got {self.patch}, a conv stem needs a power of two')
-        if self.stem == 'conv' and self.patch < 4:
-            raise ConfigError(f'{owner}.patch: got {self.patch}, a conv stem needs at least 4')
 
     @property
     def grid(self) -> int:
@@ -145,22 +137,11 @@ class LanguageConfig:
     embedding_scale: float = 0.02  # at initialisation; another one in small networks only
 
     def __post_init__(self) -> None:
-        owner = 'LanguageConfig'
-        _one_of(owner, 'family', self.family, FAMILIES)
-        _positive(
-            owner,
-            vocab_size=self.vocab_size,
-            hidden=self.hidden,
-            layers=self.layers,
-            heads=self.heads,
-            kv_heads=self.kv_heads,
-            mlp_hidden=self.mlp_hidden,
-        )
-        _divides(owner, self.hidden, self.heads)
+        _one_of(self, 'family', FAMILIES)
+        _positive(self, 'vocab_size', 'hidden', 'layers', 'heads', 'kv_heads', 'mlp_hidden')
+        _divides(self, self.hidden)
         if self.heads % self.kv_heads:
-            raise ConfigError(
-                f'{owner}.kv_heads: {self.kv_heads} does not divide the {self.heads} heads'
-            )
+            _refuse(self, 'kv_heads', f'{self.kv_heads} does not divide the {self.heads} heads')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,16 +178,15 @@ class PolicyConfig:
     action_limit: float = 1.0
 
     def __post_init__(self) -> None:
-        owner = 'PolicyConfig'
-        _one_of(owner, 'kind', self.kind, POLICY_KINDS)
-        _one_of(owner, 'features', self.features, FEATURES)
-        _one_of(owner, 'raw_gate', self.raw_gate, GATES)
-        _one_of(owner, 'query_gate', self.query_gate, GATES)
-        _one_of(owner, 'rope_precision', self.rope_precision, ROPE_PRECISIONS)
+        _one_of(self, 'kind', POLICY_KINDS)
+        _one_of(self, 'features', FEATURES)
+        _one_of(self, 'raw_gate', GATES)
+        _one_of(self, 'query_gate', GATES)
+        _one_of(self, 'rope_precision', ROPE_PRECISIONS)
         if not self.action_limit > 0:
-            raise ConfigError(f'{owner}.action_limit: got {self.action_limit!r}, must be above 0')
+            _refuse(self, 'action_limit', f'got {self.action_limit!r}, must be above 0')
         if isinstance(self.feature_layers, str):
-            _one_of(owner, 'feature_layers', self.feature_layers, NAMED_LAYERS)
+            _one_of(self, 'feature_layers', NAMED_LAYERS)
         if isinstance(self.feature_layers, list):
             object.__setattr__(self, 'feature_layers', tuple(self.feature_layers))
 
@@ -236,62 +216,56 @@ class VLAAdapterConfig:
     query_scale: float = 0.02  # of the ActionQueries at initialisation
 
     def __post_init__(self) -> None:
-        owner = 'VLAAdapterConfig'
         object.__setattr__(self, 'vision', tuple(self.vision))
-        _positive(
-            owner,
-            num_images=self.num_images,
-            num_queries=self.num_queries,
-            chunk_size=self.chunk_size,
-            action_dim=self.action_dim,
-            proprio_dim=self.proprio_dim,
-        )
-        if self.film_segment_tokens and not (self.use_film and self.film_segment_tokens > 0):
-            raise ConfigError(
-                f'{owner}.film_segment_tokens: got {self.film_segment_tokens}, allowed are 0 or, '
-                'with use_film, a number of tokens'
+        _positive(self, 'num_images', 'num_queries', 'chunk_size', 'action_dim', 'proprio_dim')
+        segment = self.film_segment_tokens
+        if segment and not (self.use_film and segment > 0):
+            _refuse(
+                self,
+                'film_segment_tokens',
+                f'got {segment}, allowed are 0 or, with use_film, a number of tokens',
             )
         if len(self.vision) not in (1, 2):
-            raise ConfigError(f'{owner}.vision: got {len(self.vision)} towers, allowed are 1 or 2')
+            _refuse(self, 'vision', f'got {len(self.vision)} towers, allowed are 1 or 2')
         tokens = {tower.tokens for tower in self.vision}
         sizes = {tower.image_size for tower in self.vision}
         if len(tokens) > 1 or len(sizes) > 1:
-            raise ConfigError(
-                f'{owner}.vision: fused towers must agree, got {sorted(tokens)} tokens per image '
-                f'and image sizes {sorted(sizes)}'
+            _refuse(
+                self,
+                'vision',
+                f'fused towers must agree, got {sorted(tokens)} tokens per image and image sizes '
+                f'{sorted(sizes)}',
             )
-        _divides('PolicyConfig', self.policy_width, self.policy.heads)
-        if self.policy.kind != 'original' and (self.policy_width // self.policy.heads) % 2:
-            raise ConfigError(
-                f'PolicyConfig.heads: head width {self.policy_width // self.policy.heads} is odd, '
-                'rotary positions need an even one'
+        policy, width = self.policy, self.policy_width
+        _divides(policy, width)
+        if policy.kind != 'original' and (width // policy.heads) % 2:
+            _refuse(
+                policy,
+                'heads',
+                f'head width {width // policy.heads} is odd, rotary positions need an even one',
             )
-        if self.policy.kind == 'original' and self.policy_width != self.language.hidden:
-            # One projection serves chunk tokens and conditions: both need the same width.
-            raise ConfigError(
-                f'PolicyConfig.width: {self.policy_width} for an original policy, '
-                f'which needs the hidden size {self.language.hidden}'
+        if policy.kind == 'original' and width != self.language.hidden:
+            # One projection serves chunk tokens and features: both need the same width.
+            _refuse(
+                policy,
+                'width',
+                f'{width} for an original policy, which needs the hidden size '
+                f'{self.language.hidden}',
             )
-        self._check_layers()
-
-    def _check_layers(self) -> None:
-        chosen = self.policy.feature_layers
-        layers = self.language.layers
-        if chosen == 'all' and self.policy_blocks > layers:
-            raise ConfigError(
-                f'PolicyConfig.blocks: {self.policy_blocks} blocks read one layer each, '
-                f'but the language model has {layers}'
+        chosen, layers, blocks = policy.feature_layers, self.language.layers, self.policy_blocks
+        if chosen == 'all' and blocks > layers:
+            _refuse(
+                policy,
+                'blocks',
+                f'{blocks} blocks read one layer each, but the language model has {layers}',
             )
-        if isinstance(chosen, tuple) and len(chosen) != self.policy_blocks:
-            raise ConfigError(
-                f'PolicyConfig.feature_layers: got {len(chosen)} layers for '
-                f'{self.policy_blocks} policy blocks'
+        if isinstance(chosen, tuple) and len(chosen) != blocks:
+            _refuse(
+                policy, 'feature_layers', f'got {len(chosen)} layers for {blocks} policy blocks'
             )
         for layer in self.layer_of_block:
             if not 0 <= layer <= layers:
-                raise ConfigError(
-                    f'PolicyConfig.feature_layers: got layer {layer}, allowed are 0 to {layers}'
-                )
+                _refuse(policy, 'feature_layers', f'got layer {layer}, allowed are 0 to {layers}')
 
     @property
     def image_size(self) -> int:
@@ -304,6 +278,11 @@ class VLAAdapterConfig:
         if not self.use_film:
             return 0
         return self.language.hidden * (FILM_SEGMENTS if self.film_segment_tokens else 1)
+
+    @property
+    def towers(self) -> dict[str, VisionTowerConfig]:
+        """Module names of the vision towers -> their configurations."""
+        return dict(zip(('featurizer', 'fused_featurizer'), self.vision))
 
     @property
     def vision_width(self) -> int:

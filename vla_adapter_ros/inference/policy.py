@@ -31,10 +31,10 @@ from vla_adapter_ros.robot.contract import RobotContract
 from vla_adapter_ros.weights.directory import checkpoint_fingerprint
 
 # LIBERO and CALVIN run at 20 Hz and 30 Hz; official files do not record a rate.
-OFFICIAL_STEP_PERIOD = 0.05
+OFFICIAL_STEP_PERIOD_S = 0.05
 WARM_UP_EXAMPLES = 3
 WARM_UP_INSTRUCTION = 'pick up the red block and put it in the box'
-WARM_UP_IMAGE = (480, 640)
+WARM_UP_IMAGE_SIZE = (480, 640)  # height, width [px]
 
 
 class Policy:
@@ -128,7 +128,7 @@ class Policy:
             raise CheckpointError(f'checkpoint {directory}: no dataset statistics')
         statistics = Statistics.from_dict(metadata.statistics, statistics_key)
         contract = RobotContract.from_dict(metadata.robot) if metadata.robot else None
-        period = contract.step_period if contract else OFFICIAL_STEP_PERIOD
+        period = contract.step_period if contract else OFFICIAL_STEP_PERIOD_S
         provenance = {
             'checkpoint': str(Path(directory).expanduser().resolve()),
             'fingerprint': checkpoint_fingerprint(directory),
@@ -221,7 +221,7 @@ class Policy:
         random = np.random.default_rng(seed)
         images = {}
         for name in self.pipeline.config.cameras:
-            height, width = WARM_UP_IMAGE
+            height, width = WARM_UP_IMAGE_SIZE
             if self.contract is not None and name in self.contract.cameras:
                 camera = self.contract.cameras[name]
                 width, height = camera.seen_size

@@ -209,7 +209,7 @@ def unused_pattern(config: VLAAdapterConfig) -> re.Pattern[str]:
     Pro policy's `film_gen`.
     """
     parts = [r'language_model\.lm_head\.weight', r'action_head\..*\.film_gen\..*']
-    for key, tower in zip(('featurizer', 'fused_featurizer'), config.vision):
+    for key, tower in config.towers.items():
         parts.append(
             rf'vision_backbone\.{key}\.(norm\.|attn_pool\.|blocks\.{tower.depth - 1}\.).*'
         )

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vla_adapter_ros.architecture.config import VLM_MODULES, VisionTowerConfig, VLAAdapterConfig
+from vla_adapter_ros.architecture.config import VLM_MODULES, VLAAdapterConfig
 from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.weights.metadata import CheckpointMetadata
 from vla_adapter_ros.weights.official import unused_pattern
@@ -62,7 +62,7 @@ def load_vlm(
         for name, lazy in tensors.items()
         if name.split('.', 1)[0] in VLM_MODULES and not unused.fullmatch(name)
     }
-    for key, _ in _towers(config):
+    for key in config.towers:
         if not any(name.startswith(f'vision_backbone.{key}.') for name in tensors):
             raise CheckpointError(
                 f'{source}: holds no vision tower {key!r}; give its weights with '
@@ -82,10 +82,6 @@ def load_vlm(
         config=config, source={'format': metadata.source.get('format'), 'path': source.name}
     )
     return model.eval()
-
-
-def _towers(config: VLAAdapterConfig) -> list[tuple[str, VisionTowerConfig]]:
-    return list(zip(('featurizer', 'fused_featurizer'), config.vision))
 
 
 def _vlm_tensors(source: Path) -> tuple[dict[str, LazyTensor], CheckpointMetadata]:
@@ -143,7 +139,7 @@ def tower_tensors(path: Path, key: str, config: VLAAdapterConfig) -> dict[str, L
     else:
         content = open_pt(path)
         tensors = {name: LazyTensor.of(value) for name, value in content.items()}
-    tower = dict(_towers(config))[key]
+    tower = config.towers[key]
     kept = {layer_scale_name(n): lazy for n, lazy in tensors.items() if not n.startswith('head.')}
     positions = kept.get('pos_embed')
     if positions is not None and positions.shape[1] != tower.grid**2:
