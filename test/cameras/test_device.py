@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from vla_adapter_ros.cameras import v4l2
-from vla_adapter_ros.cameras.captures import write_number
+from vla_adapter_ros.cameras.usb import write_number
 
 FOLDER = Path(__file__).resolve().parents[1] / 'support'
 SLOT = 256 * 1024
@@ -86,8 +86,8 @@ import json, sys, time
 from pathlib import Path
 import numpy as np
 from vla_adapter_ros.cameras.usb import UsbCamera, UsbSettings
-from vla_adapter_ros.cameras.grabber import FrameGrabber
-from vla_adapter_ros.cameras.captures import read_number
+from vla_adapter_ros.cameras.frames import FrameGrabber
+from vla_adapter_ros.cameras.usb import read_number
 from vla_adapter_ros.errors import CameraError
 path = sys.argv[1]
 def camera(**settings):
@@ -142,7 +142,7 @@ show(c.details['stamps'], [a for _, a in frames], np.diff(stamps).tolist())
 
 
 def test_drained_camera_serves_the_newest_frame_after_a_pause(camera):
-    undrained, drained, unserved = camera("""
+    undrained, drained, dropped = camera("""
 c = camera()
 c.open()
 c.read(1.0)
@@ -157,12 +157,12 @@ for _ in range(3):  # a busy machine may hold up one of them
     grabber.take()
     time.sleep(0.5)
     ages.append(age(grabber.take()))
-show(undrained, min(ages), grabber.status().unserved)
+show(undrained, min(ages), grabber.status().dropped_frames)
 grabber.stop()
 """)
     assert undrained > 0.3
     assert drained < 0.1
-    assert unserved > 8
+    assert dropped > 8
 
 
 def test_unplugged_camera_comes_back(camera):

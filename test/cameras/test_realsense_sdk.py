@@ -9,15 +9,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from vla_adapter_ros.cameras import realsense_sdk
-from vla_adapter_ros.cameras.realsense import set_option, to_millimetres
-from vla_adapter_ros.cameras.realsense_sdk import (
+from vla_adapter_ros.cameras import realsense
+from vla_adapter_ros.cameras.realsense import (
     Profile,
     RealSenseDevice,
     choose_camera,
     choose_profile,
     explain,
     load_sdk,
+    set_option,
+    to_millimetres,
 )
 from vla_adapter_ros.errors import CameraError
 
@@ -167,6 +168,6 @@ def test_missing_libusb_says_how_to_install_it(monkeypatch):
             raise ImportError('libusb-1.0.so.0: cannot open shared object file')
         raise ImportError(name)
 
-    monkeypatch.setattr(realsense_sdk.importlib, 'import_module', refuse)
+    monkeypatch.setattr(realsense.importlib, 'import_module', refuse)
     with pytest.raises(CameraError, match=r'apt install libusb-1\.0-0'):
         load_sdk()

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""The USB camera class on a video file, on generated pictures, and on devices that misbehave."""
+"""The USB camera class on a video file, on generated images, and on devices that misbehave."""
 
 from __future__ import annotations
 
@@ -9,9 +9,14 @@ import cv2
 import numpy as np
 import pytest
 
-from vla_adapter_ros.cameras.captures import Generated, read_number, write_number
-from vla_adapter_ros.cameras.frame import EndOfStream
-from vla_adapter_ros.cameras.usb import UsbCamera, UsbSettings
+from vla_adapter_ros.cameras.frames import EndOfStream
+from vla_adapter_ros.cameras.usb import (
+    Generated,
+    UsbCamera,
+    UsbSettings,
+    read_number,
+    write_number,
+)
 from vla_adapter_ros.errors import CameraError
 
 FRAMES = 20
@@ -88,7 +93,7 @@ def test_reopened_video_starts_again(video):
 
 def test_generated_picture_is_paced_and_numbered():
     camera = UsbCamera(UsbSettings(device='generated', width=320, height=240, fps=100))
-    assert camera.open() == 'generated picture: 320×240@100'
+    assert camera.open() == 'generated image: 320×240@100'
     start = time.monotonic()
     frames = [camera.read(1.0) for _ in range(20)]
     elapsed = time.monotonic() - start

@@ -11,7 +11,7 @@ import pytest
 from support.camera_fakes import FakeVideoDriver
 from vla_adapter_ros.cameras import v4l2
 from vla_adapter_ros.cameras.usb import UsbSettings, check_mode
-from vla_adapter_ros.cameras.usb_devices import choose_device, list_devices, opened
+from vla_adapter_ros.cameras.v4l2 import choose_device, list_devices, opened
 from vla_adapter_ros.errors import CameraError
 
 BY_ID = 'dev/v4l/by-id/usb-046d_C920e_{}-video-index0'

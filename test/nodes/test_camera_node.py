@@ -17,7 +17,7 @@ pytest.importorskip('rclpy', reason='needs ROS 2')
 
 from support.camera_listener import CameraListener, pixels
 from support.ros_harness import NodeProcess, isolated_environment, wait_until
-from vla_adapter_ros.cameras.captures import read_number
+from vla_adapter_ros.cameras.usb import read_number
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def test_images_arrive_at_rate_with_the_right_form(graph):
     assert numbers == sorted(numbers)
     assert numbers[-1] - numbers[0] < 60  # few are lost
     assert np.median(listener.delays[10:]) < 0.05
-    listener.wait_for_state('streaming: generated picture: 640×480@30')
+    listener.wait_for_state('streaming: generated image: 640×480@30')
     assert 20 < float(listener.values['rate'].split()[0]) < 31
 
 

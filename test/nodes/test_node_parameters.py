@@ -40,8 +40,8 @@ def test_every_parameter_is_described():
 @pytest.mark.parametrize(
     ('name', 'value', 'said'),
     [
-        ('execute_steps', 2.5, 'got 2.5 (float), expected a whole number'),
-        ('execute_steps', True, 'got True (bool), expected a whole number'),
+        ('execute_steps', 2.5, 'got 2.5 (float), expected an integer'),
+        ('execute_steps', True, 'got True (bool), expected an integer'),
         ('execute_steps', 65, 'got 65, expected 1 … 64'),
         ('max_skew', 'fast', "got 'fast' (str), expected a number"),
         ('enable', 'yes', "got 'yes' (str), expected true or false"),

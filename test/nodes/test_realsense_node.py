@@ -118,5 +118,5 @@ def test_no_camera_is_said_and_the_node_waits_for_one(start):
 
 def test_broken_rate_is_refused_in_words(start, recording):
     node, listener = start(file=recording, fps=29.97)
-    listener.wait_for_state('parameter fps: got 29.97, expected a whole number for a RealSense')
+    listener.wait_for_state('parameter fps: got 29.97, expected an integer for a RealSense')
     assert node.alive

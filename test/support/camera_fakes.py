@@ -11,7 +11,7 @@ import time
 import numpy as np
 
 from vla_adapter_ros.cameras import v4l2
-from vla_adapter_ros.cameras.frame import EndOfStream, Frame
+from vla_adapter_ros.cameras.frames import EndOfStream, Frame
 from vla_adapter_ros.errors import CameraError
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vla_adapter_ros.cameras.realsense_sdk import load_sdk
+from vla_adapter_ros.cameras.realsense import load_sdk
 from vla_adapter_ros.errors import CameraError
 
 try:

@@ -1,68 +1,62 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """A RealSense camera (D405) through pyrealsense2: colour, optional depth, true capture times.
 
-The D405 has no RGB sensor: its colour comes from the stereo module. Therefore streams are asked
-for by kind, never by the name of a sensor.
+The D405 has no RGB sensor: its colour comes from the stereo module. Therefore streams are
+requested by kind, never by the name of a sensor.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import importlib
 import time
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import cv2
 import numpy as np
 
-from vla_adapter_ros.cameras.clock import ClockOffset
-from vla_adapter_ros.cameras.frame import EndOfStream, Frame, Intrinsics
-from vla_adapter_ros.cameras.realsense_sdk import (
-    Profile,
-    RealSenseDevice,
-    choose_camera,
-    choose_profile,
-    explain,
-    load_sdk,
-)
+from vla_adapter_ros.cameras.frames import EndOfStream, Frame, Intrinsics
+from vla_adapter_ros.cameras.settings import StreamSettings, setting
 from vla_adapter_ros.errors import CameraError
 
-# The SDK's own estimate of the host time is believed if it makes a frame at most this old [s].
-_MAX_GLOBAL_AGE = 1.0
+# The SDK's own estimate of the host time is believed if it makes a frame at most this old.
+_MAX_GLOBAL_AGE_S = 1.0
+# A frame that arrives this much "earlier" than the best delay seen cannot be drift: the camera's
+# clock was set forward.
+_JUMP_S = 1.0
+_INTEL = '8086'
 
 
 @dataclass(frozen=True)
-class RealSenseSettings:
-    """What to open and how; -1 leaves a control as the camera has it.
+class RealSenseSettings(StreamSettings):
+    """Settings of a RealSense camera; -1 leaves a control as the camera has it."""
 
-    Attributes:
-        serial: serial number; '' = the only camera.
-        file: play this recording (.db3 or .bag) instead of a camera.
-        width: width of colour and depth [px].
-        height: height of colour and depth [px].
-        fps: frame rate of colour and depth [1/s].
-        depth: also read depth.
-        auto_exposure: let the camera choose the exposure (shared by colour and depth).
-        exposure: exposure time [µs].
-        gain: sensor gain in the camera's unit.
-        auto_white_balance: let the camera choose its white point.
-        white_balance: colour temperature [K].
-        allow_usb2: accept a camera on a USB 2 link.
-    """
+    serial: str = setting('', 'Serial number (text); empty: the only RealSense camera.')
+    file: str = setting('', 'Play this recording (.db3) instead of a camera.')
+    depth: bool = setting(False, 'Also publish <camera>/depth/image (16UC1, mm), camera_info.')
+    auto_exposure: bool = setting(False, 'Let the camera choose the exposure.')
+    exposure: int = setting(16_000, 'Exposure time [µs].', low=-1, high=1_000_000)
+    gain: int = setting(-1, 'Sensor gain.', low=-1, high=100_000)
+    auto_white_balance: bool = setting(False, 'Let the camera choose its white point.')
+    white_balance: int = setting(-1, 'Colour temperature [K].', low=-1, high=100_000)
+    allow_usb2: bool = setting(False, 'Accept a camera on a USB 2 link.')
 
-    serial: str = ''
-    file: str = ''
-    width: int = 640
-    height: int = 480
-    fps: int = 30
-    depth: bool = False
-    auto_exposure: bool = False
-    exposure: int = 16_000
-    gain: int = -1
-    auto_white_balance: bool = False
-    white_balance: int = -1
-    allow_usb2: bool = False
+    def __post_init__(self) -> None:
+        if self.fps != int(self.fps):
+            raise CameraError(
+                f'parameter fps: got {self.fps}, expected an integer for a RealSense'
+            )
+
+    @property
+    def profile(self) -> Profile:
+        """Size and frame rate of each stream."""
+        return Profile(self.width, self.height, int(self.fps))
 
 
 class RealSenseCamera:
@@ -95,7 +89,7 @@ class RealSenseCamera:
         }
 
     def open(self) -> str:
-        """Connect; returns the mode in words. Raises CameraError."""
+        """Connect; returns a description of the streaming mode. Raises CameraError."""
         self._rs = load_sdk()
         self._clock, self._last_number, self._warnings = ClockOffset(), -1, []
         try:
@@ -166,7 +160,7 @@ class RealSenseCamera:
     def _start(self, config: Any, device: Any) -> Any:
         """Enable the streams, start the pipeline, and keep intrinsics and depth scale."""
         rs, settings = self._rs, self._settings
-        wanted = Profile(settings.width, settings.height, settings.fps)
+        wanted = settings.profile
         streams = [('colour', rs.stream.color, rs.format.rgb8)]
         if settings.depth:
             streams.append(('depth', rs.stream.depth, rs.format.z16))
@@ -185,7 +179,7 @@ class RealSenseCamera:
     def _mode(self) -> str:
         settings = self._settings
         kind = 'colour and depth' if settings.depth else 'colour'
-        return f'{kind} {Profile(settings.width, settings.height, settings.fps)}'
+        return f'{kind} {settings.profile}'
 
     def _describe(self, device: Any) -> RealSenseDevice:
         info = self._rs.camera_info
@@ -265,7 +259,7 @@ class RealSenseCamera:
         if domain == self._rs.timestamp_domain.global_time and not self._playback:
             # The SDK has mapped the camera's clock to the wall clock already.
             age = time.time() - camera_time
-            if 0.0 <= age <= _MAX_GLOBAL_AGE:
+            if 0.0 <= age <= _MAX_GLOBAL_AGE_S:
                 self._stamps = f'camera clock mapped by the SDK, age {age * 1e3:.1f} ms'
                 return time.monotonic() - age
         stamp = self._clock.to_host(camera_time, arrival)
@@ -301,3 +295,177 @@ def _intrinsics(profile: Any) -> Intrinsics:
     return Intrinsics(
         model.width, model.height, model.fx, model.fy, model.ppx, model.ppy, tuple(model.coeffs)
     )
+
+
+class ClockOffset:
+    """Estimates host time minus camera time.
+
+    A frame never arrives before it was taken, and the bus only ever adds delay, so the smallest
+    difference seen is the best estimate. It is taken over a window, to follow slow drift
+    (50 ppm is 1.5 ms in 30 s).
+
+    Args:
+        window: how long a difference is remembered [s].
+    """
+
+    def __init__(self, window: float = 30.0) -> None:
+        self._window = window
+        # (arrival, difference), differences increasing: a sliding-window minimum.
+        self._candidates: deque[tuple[float, float]] = deque()
+        self._last_camera_time: float | None = None
+        self.resets = 0
+
+    @property
+    def offset(self) -> float | None:
+        """Host time minus camera time [s], or None before the first frame."""
+        return self._candidates[0][1] if self._candidates else None
+
+    def to_host(self, camera_time: float, arrival: float) -> float:
+        """Return when a frame was taken, on the host's clock [s].
+
+        Args:
+            camera_time: the frame's stamp on the camera's clock [s].
+            arrival: when the frame arrived, on the host's monotonic clock [s].
+        """
+        difference = arrival - camera_time
+        if self._was_reset(camera_time, difference):
+            self._candidates.clear()
+            self.resets += 1
+        self._last_camera_time = camera_time
+        while self._candidates and self._candidates[-1][1] >= difference:
+            self._candidates.pop()
+        self._candidates.append((arrival, difference))
+        while self._candidates[0][0] < arrival - self._window:
+            self._candidates.popleft()
+        return camera_time + self._candidates[0][1]
+
+    def _was_reset(self, camera_time: float, difference: float) -> bool:
+        """Whether the camera restarted its clock (its 32-bit microseconds wrap in 71 minutes).
+
+        A late frame looks like a clock set back, but the camera's time still goes forward: it
+        keeps its true, old stamp.
+        """
+        if self._last_camera_time is None or self.offset is None:
+            return False
+        return camera_time < self._last_camera_time or difference < self.offset - _JUMP_S
+
+
+@dataclass(frozen=True)
+class RealSenseDevice:
+    """A connected camera as the SDK describes it; `usb` is the bus generation, `3.2` or `2.1`."""
+
+    name: str
+    serial: str
+    port: str
+    usb: str
+
+
+@dataclass(frozen=True, order=True)
+class Profile:
+    """A size and frame rate."""
+
+    width: int
+    height: int
+    fps: int
+
+    def __str__(self) -> str:
+        return f'{self.width}×{self.height}@{self.fps}'
+
+
+def load_sdk() -> ModuleType:
+    """Return pyrealsense2. Raises CameraError with the remedy if it cannot be loaded."""
+    try:
+        return importlib.import_module('pyrealsense2')
+    except ImportError as error:
+        if 'libusb' not in str(error):
+            raise CameraError(
+                'pyrealsense2 is not installed; run `pip install pyrealsense2`'
+            ) from error
+    try:
+        # The PyPI package libusb-package carries the library for machines without the Debian one.
+        library = importlib.import_module('libusb_package').get_library_path()
+        ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+        return importlib.import_module('pyrealsense2')
+    except (ImportError, OSError) as error:
+        raise CameraError(
+            'pyrealsense2 needs libusb; run `sudo apt install libusb-1.0-0`'
+        ) from error
+
+
+def choose_camera(
+    devices: Sequence[RealSenseDevice], serial: str, allow_usb2: bool = False,
+    usb_devices: Path = Path('/sys/bus/usb/devices'),
+) -> RealSenseDevice:
+    """Return the camera with a serial number ('' = the only one connected).
+
+    Raises:
+        CameraError: none, another or several are connected, two share the serial number, or it
+            is connected to a USB 2 port.
+    """
+    if not devices:
+        raise CameraError(_why_none(usb_devices))
+    # A serial number written without quotes in YAML is a number and loses its leading zeros.
+    wanted = serial.lstrip('0')
+    found = [device for device in devices if wanted in ('', device.serial.lstrip('0'))]
+    listing = ', '.join(f'{d.name} {d.serial}' for d in devices)
+    if not found:
+        raise CameraError(f'RealSense {serial} is not connected; connected: {listing}')
+    if len({device.serial for device in found}) > 1:
+        raise CameraError(
+            f'{len(found)} RealSense cameras are connected, set `serial`; connected: {listing}'
+        )
+    if len(found) > 1:
+        ports = ' and '.join(device.port for device in found)
+        raise CameraError(
+            f'{len(found)} cameras have the serial number {found[0].serial} (ports {ports}),'
+            f' which the SDK cannot tell apart; unplug one'
+        )
+    if found[0].usb.startswith('2') and not allow_usb2:
+        raise CameraError(
+            f'{found[0].name} {found[0].serial} is on a USB {found[0].usb} link, too slow for'
+            f' its images; use a USB 3 port and the camera\'s own cable (or set allow_usb2)'
+        )
+    return found[0]
+
+
+def choose_profile(
+    offered: Sequence[Profile], wanted: Profile, stream: str, camera: str
+) -> Profile:
+    """Return the wanted profile, or raise CameraError with the camera's own list."""
+    if wanted in offered:
+        return wanted
+    listing = ', '.join(str(p) for p in sorted(set(offered))) or 'none'
+    raise CameraError(
+        f'{camera} offers no {stream} stream of {wanted}; it offers: {listing}'
+    )
+
+
+def explain(error: Exception) -> str:
+    """Return one line that says what an SDK error means and what to do."""
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    lower = text.lower()
+    if 'access' in lower or 'permission' in lower:
+        return f'permission denied by USB ({text}); install the udev rules of docs/hardware.md'
+    if 'busy' in lower or 'power state' in lower:
+        return f'the camera is in use by another program ({text}); close it'
+    if 'no device connected' in lower or 'disconnected' in lower:
+        return f'the camera is not connected ({text}); check the cable'
+    return f'the RealSense SDK says: {text}'
+
+
+def _why_none(usb_devices: Path) -> str:
+    """Return why the SDK sees no camera: none there, or one it may not open."""
+    for device in sorted(usb_devices.glob('*')) if usb_devices.is_dir() else ():
+        if _read(device / 'idVendor') == _INTEL and 'RealSense' in _read(device / 'product'):
+            return (
+                f'{_read(device / "product")} is plugged in (USB {device.name}) but cannot be'
+                f' opened; install the udev rules of docs/hardware.md and plug it in again'
+            )
+    return 'no RealSense camera is connected; plug it into a USB 3 port'
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ''

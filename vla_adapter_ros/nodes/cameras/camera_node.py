@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""What the camera nodes have in common: publish the newest frame, report, survive.
+"""Common to the camera nodes: publish the newest frame, report, survive.
 
 The grabber's thread drains the camera; the executor's thread publishes. Between them lies one
 frame, so that a slow subscriber or a busy machine costs frames, never delay.
@@ -21,8 +21,16 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image
 
-from vla_adapter_ros.cameras.frame import Frame, FrameSource, Intrinsics
-from vla_adapter_ros.cameras.grabber import ENDED, OPENING, STREAMING, CameraStatus, FrameGrabber
+from vla_adapter_ros.cameras.frames import (
+    ENDED,
+    OPENING,
+    STREAMING,
+    CameraStatus,
+    Frame,
+    FrameGrabber,
+    FrameSource,
+    Intrinsics,
+)
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.common.messages import COMMAND, image_message
 from vla_adapter_ros.nodes.common.parameters import (
@@ -41,9 +49,6 @@ class CameraParameters:
         'third_person', 'Name in the robot contract; images are published on <camera>/image.'
     )
     frame_id: str = parameter('', 'Frame of the headers; empty: <camera>_optical_frame.')
-    width: int = parameter(640, 'Image width [px].', low=16, high=8192)
-    height: int = parameter(480, 'Image height [px].', low=16, high=8192)
-    fps: float = parameter(30.0, 'Frame rate [1/s].', low=1.0, high=300.0)
     reconnect_period: float = parameter(
         1.0, 'Wait between two attempts to open the camera [s].', low=0.05, high=60.0
     )
@@ -68,7 +73,7 @@ class CameraNode(Node):
         self._grabber: FrameGrabber | None = None
         self._source: FrameSource | None = None
         self._error = ''
-        self._said: tuple[str, str] | None = None
+        self._reported: tuple[str, str] | None = None
         self._published = 0
         self._image_publishers: dict[str, Any] = {}
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
@@ -155,9 +160,9 @@ class CameraNode(Node):
 
     def _report(self, status: CameraStatus) -> None:
         """Log changes only: a camera that is away for an hour is one line, not thousands."""
-        if (status.state, status.message) == self._said or status.state == OPENING:
+        if (status.state, status.message) == self._reported or status.state == OPENING:
             return
-        self._said = (status.state, status.message)
+        self._reported = (status.state, status.message)
         if status.state in (STREAMING, ENDED):
             self.get_logger().info(f'{status.state}: {status.message}')
         else:
@@ -176,7 +181,7 @@ class CameraNode(Node):
                 'rate': f'{camera.rate:.1f} Hz',
                 'frames': str(camera.frames),
                 'published': str(self._published),
-                'replaced by a newer frame': str(camera.unserved),
+                'dropped frames': str(camera.dropped_frames),
                 'reconnects': str(camera.reconnects),
                 **camera.details,
             }

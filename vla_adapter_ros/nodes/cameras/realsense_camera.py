@@ -7,15 +7,14 @@ It works beside the wrapper, not instead of it: `alicia.launch.py camera_driver:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from builtin_interfaces.msg import Time
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image
 
-from vla_adapter_ros.cameras.frame import Frame, FrameSource
+from vla_adapter_ros.cameras.frames import Frame, FrameSource
 from vla_adapter_ros.cameras.realsense import RealSenseCamera, RealSenseSettings
-from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.cameras.camera_node import (
     CameraNode,
     CameraParameters,
@@ -29,27 +28,16 @@ from vla_adapter_ros.nodes.common.parameters import parameter
 
 
 @dataclass(frozen=True)
-class RealSenseParameters(CameraParameters):
+class RealSenseParameters(CameraParameters, RealSenseSettings):
     """Parameters of `realsense_camera`; -1 leaves a control as the camera has it."""
 
     camera: str = parameter(
         'wrist', 'Name in the robot contract; images are published on <camera>/image.'
     )
-    serial: str = parameter('', 'Serial number (text); empty: the only RealSense camera.')
-    file: str = parameter('', 'Play this recording (.db3) instead of a camera.')
-    depth: bool = parameter(
-        False, 'Also publish <camera>/depth/image (16UC1, mm) and its camera_info.'
-    )
-    auto_exposure: bool = parameter(False, 'Let the camera choose the exposure.')
-    exposure: int = parameter(16_000, 'Exposure time [µs].', low=-1, high=1_000_000)
-    gain: int = parameter(-1, 'Sensor gain.', low=-1, high=100_000)
-    auto_white_balance: bool = parameter(False, 'Let the camera choose its white point.')
-    white_balance: int = parameter(-1, 'Colour temperature [K].', low=-1, high=100_000)
-    allow_usb2: bool = parameter(False, 'Accept a camera on a USB 2 link.')
 
 
 class RealSenseCameraNode(CameraNode):
-    """Publishes colour and camera_info, and depth where asked for."""
+    """Publishes colour and camera_info, and optionally depth."""
 
     parameter_kind = RealSenseParameters
 
@@ -65,12 +53,7 @@ class RealSenseCameraNode(CameraNode):
 
     def make_source(self, parameters: RealSenseParameters) -> FrameSource:
         """Return the camera for validated parameters."""
-        if not parameters.fps.is_integer():
-            raise VLAAdapterError(
-                f'parameter fps: got {parameters.fps}, expected a whole number for a RealSense'
-            )
-        values = {s.name: getattr(parameters, s.name) for s in fields(RealSenseSettings)}
-        return RealSenseCamera(RealSenseSettings(**{**values, 'fps': int(parameters.fps)}))
+        return RealSenseCamera(parameters)
 
     def publish_frame(
         self, frame: Frame, stamp: Time, parameters: RealSenseParameters, source: RealSenseCamera

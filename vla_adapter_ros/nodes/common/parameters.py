@@ -9,40 +9,20 @@ what is wrong and refuses to configure.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, fields
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import ParameterDescriptor
 from rclpy.node import Node
 
+from vla_adapter_ros.cameras.settings import Limits
+from vla_adapter_ros.cameras.settings import setting as parameter
 from vla_adapter_ros.errors import VLAAdapterError
+
+__all__ = ['check_value', 'declare_parameters', 'describe_limits', 'parameter', 'read_parameters']
 
 P = TypeVar('P')
 _ROS_OWN_PREFIXES = ('use_sim_time', 'qos_overrides', 'start_type_description_service')
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What values a parameter may take."""
-
-    description: str
-    choices: tuple[str, ...] = ()
-    low: float = -math.inf
-    high: float = math.inf
-
-
-def parameter(
-    default: Any,
-    description: str,
-    *,
-    choices: Sequence[str] = (),
-    low: float = -math.inf,
-    high: float = math.inf,
-) -> Any:
-    """Return a dataclass field that is a node parameter."""
-    limits = Limits(description, tuple(choices), low, high)
-    return field(default=default, metadata={'limits': limits})
 
 
 def declare_parameters(node: Node, kind: type) -> None:
@@ -93,11 +73,11 @@ def check_value(spec: Field, value: Any) -> Any:
     return value
 
 
-_TYPE_NAMES = {bool: 'true or false', int: 'a whole number', float: 'a number', str: 'a string'}
+_TYPE_NAMES = {bool: 'true or false', int: 'an integer', float: 'a number', str: 'a string'}
 
 
 def describe_limits(spec: Field) -> str:
-    """Return what values a parameter field may take, in words; '' for any."""
+    """Return a description of the allowed values of a parameter field; '' for any."""
     limits: Limits = spec.metadata['limits']
     if limits.low > -math.inf or limits.high < math.inf:
         return f'{limits.low:g} … {limits.high:g}'

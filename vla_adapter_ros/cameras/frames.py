@@ -1,8 +1,9 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""One thread per camera that drains it, keeps the newest frame, and reconnects.
+"""Frames, the sources that give them, and one thread per camera that keeps the newest.
 
-Drivers queue frames. Whoever reads slower than the camera sees the past, so this thread reads as
-fast as the camera gives, and the consumer takes the newest frame when it is ready.
+Drivers queue frames. Whoever reads slower than the camera sees the past, so the thread reads as
+fast as the camera gives, and the consumer takes the newest frame when it is ready. It reconnects
+a camera that was lost.
 """
 
 from __future__ import annotations
@@ -12,31 +13,99 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from vla_adapter_ros.cameras.frame import EndOfStream, Frame, FrameSource
+import numpy as np
+
 from vla_adapter_ros.errors import CameraError
 
 OPENING, STREAMING, STALLED, LOST, ENDED = 'opening', 'streaming', 'stalled', 'lost', 'ended'
 
 
 @dataclass(frozen=True)
+class Frame:
+    """One colour image, with its depth image where the camera has one.
+
+    Attributes:
+        pixels: (H, W, 3) uint8 RGB, C-contiguous, owned by the frame.
+        stamp: when the image was taken [s], on `time.monotonic()`: a host whose wall clock is
+            set while running must not bend the ages of its images.
+        number: the camera's own count where it has one, else counted on arrival.
+        depth: (H, W) uint16 distance [mm], 0 = unknown; None without depth.
+    """
+
+    pixels: np.ndarray
+    stamp: float
+    number: int
+    depth: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Intrinsics:
+    """Pinhole model of one stream [px], as `sensor_msgs/CameraInfo` wants it.
+
+    Attributes:
+        width: image width.
+        height: image height.
+        fx: focal length in columns.
+        fy: focal length in rows.
+        cx: column of the optical axis.
+        cy: row of the optical axis.
+        distortion: (k1, k2, p1, p2, k3), the `plumb_bob` model.
+    """
+
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    distortion: tuple[float, ...]
+
+
+class EndOfStream(Exception):
+    """A recording has been played to its end; reopening would start it again."""
+
+
+class FrameSource(Protocol):
+    """What `FrameGrabber` reads; one thread calls all of it."""
+
+    def open(self) -> str:
+        """Connect and start; returns a description of the streaming mode. Raises CameraError."""
+        ...
+
+    def read(self, timeout: float) -> Frame:
+        """Wait up to `timeout` [s] for a frame. Raises CameraError or EndOfStream."""
+        ...
+
+    def close(self) -> None:
+        """Release the camera; never raises, may be called twice."""
+        ...
+
+    @property
+    def details(self) -> dict[str, str]:
+        """Diagnostic details of the open camera: serial number, clock of the stamps."""
+        ...
+
+
+@dataclass(frozen=True)
 class CameraStatus:
-    """What a camera is doing.
+    """State of a camera.
 
     Attributes:
         state: one of opening, streaming, stalled, lost, ended.
-        message: the mode when streaming, else what is wrong and the way out.
+        message: the mode when streaming, otherwise the fault and its remedy.
         frames: frames received since start.
-        unserved: frames replaced by a newer one before anybody took them.
+        dropped_frames: frames replaced by a newer one before they were taken.
         reconnects: times the camera came back after it was lost.
         rate: frames received per second, over the last seconds.
-        details: what the source tells about itself.
+        details: diagnostic details of the source.
     """
 
     state: str
     message: str
     frames: int = 0
-    unserved: int = 0
+    dropped_frames: int = 0
     reconnects: int = 0
     rate: float = 0.0
     details: dict[str, str] = field(default_factory=dict)
@@ -48,7 +117,7 @@ class FrameGrabber:
     Args:
         source: what to read; only the grabber's thread touches it.
         wake: called in that thread after a new frame and after a change of state; it must return
-            at once (wake an executor, do not publish).
+            immediately (wake an executor, do not publish).
         reconnect_period: wait between two attempts to open [s].
         stall_timeout: a camera that gives no frame for this long is closed and reopened [s].
     """
@@ -69,7 +138,7 @@ class FrameGrabber:
         self._newest: Frame | None = None
         self._state, self._message = OPENING, 'opening the camera'
         self._details: dict[str, str] = {}
-        self._frames = self._unserved = self._reconnects = 0
+        self._frames = self._dropped_frames = self._reconnects = 0
         self._arrivals: deque[float] = deque(maxlen=60)
         # A daemon: a driver that hangs in a system call must not keep the process from exiting.
         self._thread = threading.Thread(target=self._run, name='frame-grabber', daemon=True)
@@ -92,14 +161,14 @@ class FrameGrabber:
         return frame
 
     def status(self) -> CameraStatus:
-        """Return what the camera is doing now; a driver that hangs shows as stalled."""
+        """Return the state of the camera; a driver that hangs shows as stalled."""
         with self._lock:
             state, message = self._state, self._message
             silent = time.monotonic() - self._arrivals[-1] if self._arrivals else 0.0
             if state == STREAMING and silent > self._stall_timeout:
                 state, message = STALLED, f'no frame for {silent:.1f} s'
             return CameraStatus(
-                state, message, self._frames, self._unserved, self._reconnects,
+                state, message, self._frames, self._dropped_frames, self._reconnects,
                 self._rate(), dict(self._details),
             )
 
@@ -142,7 +211,7 @@ class FrameGrabber:
     def _keep(self, frame: Frame) -> None:
         details = self._source.details
         with self._lock:
-            self._unserved += self._newest is not None
+            self._dropped_frames += self._newest is not None
             self._newest = frame
             self._frames += 1
             self._arrivals.append(time.monotonic())

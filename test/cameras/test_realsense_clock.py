@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vla_adapter_ros.cameras.clock import ClockOffset
+from vla_adapter_ros.cameras.realsense import ClockOffset
 
 OFFSET = 812.5  # host minus camera [s]
 LEAST_DELAY = 0.004

@@ -9,7 +9,7 @@ import pytest
 
 from support.camera_fakes import ScriptedCamera
 from support.ros_harness import wait_until
-from vla_adapter_ros.cameras.grabber import ENDED, LOST, STALLED, STREAMING, FrameGrabber
+from vla_adapter_ros.cameras.frames import ENDED, LOST, STALLED, STREAMING, FrameGrabber
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_every_frame_is_either_served_or_counted(camera, grabber):
     assert grabber.take() is not None
     status = grabber.status()
     assert status.frames == camera.produced
-    assert status.unserved == camera.produced - 1
+    assert status.dropped_frames == camera.produced - 1
 
 
 def test_frame_is_served_once(camera, grabber):
