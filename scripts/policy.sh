@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 #
-# A policy for the simulated arm from nothing, in six parts: images, demonstrations, encoders that
-# find what is named, a first policy, demonstrations from where that one goes wrong, and the policy.
-# Then success rates. Interrupt and run it again: each part goes on where it stopped.
+# A policy for the simulated arm from scratch, in six parts: images, demonstrations, grounded
+# encoders, a first policy, demonstrations from the states in which that one fails, and the final
+# policy. Then success rates. Interrupt and run it again: each part continues where it stopped.
 #
 #   RUN=runs/mine scripts/policy.sh [key=value...]      settings of the last training, e.g. steps=4000
 #
@@ -39,7 +39,7 @@ newest() { find "$1/checkpoints" -maxdepth 1 -name 'step-*' | sort | tail -1; }
 "${collect[@]}" "${data}_takeovers" --append --task pick_and_place --task long_horizon \
   --takeover "$(newest "$run/first")" --episodes "${TAKEOVERS:-500}" --seed 3000000
 
-# On a CPU two processes with a batch each; a GPU takes both batches at once.
+# On a CPU two processes with a batch each; a GPU takes both batches together.
 if command -v nvidia-smi > /dev/null && nvidia-smi -L > /dev/null 2>&1; then
   last=("${train[@]}" batch_size=64 grounding.batch_size=32)
 else

@@ -85,10 +85,10 @@ def test_the_report_says_when_the_recording_uses_up_the_limits(dataset, tmp_path
         writer.add_episode(items, state[1:], 'sweep')
     assert main([str(tmp_path / 'fast')]) == 0
     out = capsys.readouterr().out
-    assert 'up to 95% of the velocity and 23' in out and 'comes later' in out
+    assert 'up to 95% of the velocity and 23' in out and 'lags behind' in out
 
 
-def test_what_cannot_be_replayed_is_told(dataset, tmp_path, capsys):
+def test_a_dataset_that_cannot_be_replayed_is_refused(dataset, tmp_path, capsys):
     with pytest.raises(DatasetError, match='episode 1: expected 0 to 0'):
         EpisodeReplay(open_source(dataset), 1)
     other = contract().to_dict()

@@ -85,4 +85,4 @@ def test_a_run_without_working_wandb_says_so_and_trains(
     assert last.name == 'step-00000006'
     error = capsys.readouterr().err
     assert reason in error
-    assert 'logging goes on without' in error
+    assert 'logging continues without it' in error

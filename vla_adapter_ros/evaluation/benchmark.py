@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""How fast the network runs here: plain and fast paths side by side, in one run.
+"""Speed of the network on this machine: plain and fast paths side by side, in one run.
 
     python -m vla_adapter_ros.evaluation.benchmark --config full --threads 1 --json speed.json
 
@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     result = argparse.ArgumentParser(
         prog='python -m vla_adapter_ros.evaluation.benchmark',
         description='Latency per stage and in total, memory and arithmetic of the network, '
-        'for the ways of running it, side by side.',
+        'for each mode of running it, side by side.',
         epilog='Modes on a CPU: upstream, exact, bf16, int8. On CUDA: upstream, exact, graph, '
         'compiled. Full size needs about 8 GB of memory and, on one CPU core, a minute a repeat.',
     )
@@ -91,7 +91,7 @@ def run_benchmark(options: argparse.Namespace) -> dict[str, Any]:
     """Run what `options` ask for and return the results as plain data.
 
     Raises:
-        VLAAdapterError: a device or mode is not there.
+        VLAAdapterError: a device or mode does not exist.
     """
     from tqdm import tqdm
 
@@ -126,7 +126,7 @@ def run_benchmark(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _preprocessing(size: int) -> dict[str, dict[str, float]]:
-    """Measure the way from one camera image to pixels, on the host."""
+    """Measure the preprocessing of one camera image, on the host."""
     from dataclasses import replace
 
     import numpy as np
@@ -194,13 +194,13 @@ class _Runs:
             'calls_per_second': 1e3 / total.summary()['wall_p50_ms'],
             'peak_memory_gb': memory.bytes() / BYTES_PER_GB,
             'gflop': running.flop / 1e9,
-            'matrix_rate_share': self._share(mode.dtype, running.flop, total),
+            'matrix_rate_fraction': self._fraction(mode.dtype, running.flop, total),
             'action_cosine': error.cosine,
             'action_largest_error': error.largest,
         }
 
-    def _share(self, dtype: str, flop: int, total: Samples) -> float:
-        """Return the part of the device's own matrix product rate that a call reaches."""
+    def _fraction(self, dtype: str, flop: int, total: Samples) -> float:
+        """Return the fraction of the device's own matrix product rate that a call reaches."""
         from vla_adapter_ros.evaluation.measure import matrix_rate
 
         if dtype not in self._rates:
@@ -243,7 +243,7 @@ def _machine(device: Any, threads: int) -> dict[str, Any]:
 
 
 def table(results: dict[str, Any]) -> str:
-    """Return the results as a table for people."""
+    """Return the results as a readable table."""
     machine = results['machine']
     clock = 'cpu' if machine['device'] == 'cpu' else 'wall'
     millions = results['parameters'] / 1e6
@@ -270,7 +270,7 @@ def table(results: dict[str, Any]) -> str:
                 f'{mode["calls_per_second"]:.2f}',
                 f'{mode["peak_memory_gb"]:.2f}',
                 f'{mode["gflop"]:.1f}',
-                f'{100 * mode["matrix_rate_share"]:.0f} %',
+                f'{100 * mode["matrix_rate_fraction"]:.0f} %',
                 f'{mode["action_cosine"]:.5f}',
             ]
         )

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""The ways of running one network that the benchmark compares."""
+"""The modes of running one network that the benchmark compares."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ class BenchmarkError(VLAAdapterError):
 
 @dataclass(frozen=True)
 class Mode:
-    """One way of running the network.
+    """One mode of running the network.
 
     Attributes:
         dtype: precision.
-        upstream: as the released code runs it, with the work nobody reads.
+        upstream: as the released code runs it, dead computation included.
         graph: as a CUDA graph.
         compile: with compiled blocks.
-        about: in a few words.
+        about: short description.
     """
 
     dtype: str
@@ -52,13 +52,13 @@ class Mode:
 # In the order they run: the network is converted in place, from wide to narrow.
 CPU_MODES = {
     'upstream': Mode('float32', upstream=True, about='as the released code computes'),
-    'exact': Mode('float32', about='the same numbers without idle work'),
+    'exact': Mode('float32', about='the same numbers without dead computation'),
     'bf16': Mode('bfloat16', about='exact path in bfloat16'),
     'int8': Mode('int8', about='exact path, 8-bit linear layers in the backbone'),
 }
 CUDA_MODES = {
     'upstream': Mode('bfloat16', upstream=True, about='as the released code computes'),
-    'exact': Mode('bfloat16', about='without idle work, eager'),
+    'exact': Mode('bfloat16', about='without dead computation, eager'),
     'graph': Mode('bfloat16', graph=True, about='as one CUDA graph'),
     'compiled': Mode('bfloat16', graph=True, compile=True, about='compiled blocks, CUDA graph'),
 }
@@ -121,7 +121,7 @@ class Running:
     """A network brought into a mode.
 
     Attributes:
-        call: from inputs to normalised actions; what is measured.
+        call: from inputs to normalised actions; the measured function.
         watch: makes a timer watch the stages.
         flop: floating-point operations of a call, of its matrix products and attentions.
     """

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""What a run looked like: both camera views as a film, joints as a plot."""
+"""Films of both camera views, and plots of joints."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def write_gif(path: Path, frames: Sequence[np.ndarray], frames_per_second: float
 
     if not frames:
         raise ValueError(f'{path}: no frames to write')
-    # One palette for the whole film: per-frame palettes flicker and double the size.
+    # One palette for the complete film: per-frame palettes flicker and double the size.
     samples = frames[:: max(1, len(frames) // _PALETTE_FRAMES)]
     palette = Image.fromarray(np.concatenate(samples)).quantize(_COLOURS)
     quantised = [

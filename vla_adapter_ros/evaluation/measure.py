@@ -21,7 +21,7 @@ MATRIX_REPEATS = 8
 
 @dataclass
 class Samples:
-    """Durations of one thing, in seconds: by the clock on the wall and by this process's CPU."""
+    """Durations of one call [s]: wall time, and CPU time of this process."""
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
@@ -43,8 +43,8 @@ class StageTimer:
     itself only.
 
     Args:
-        device: on CUDA the device is waited for around every stage, so that stages are told
-            apart; take totals from calls without this timer.
+        device: on CUDA it is synchronised around every stage, to separate the stages; take totals
+            from calls without this timer.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -118,7 +118,7 @@ def synchronize(device: torch.device) -> None:
 
 @torch.inference_mode()
 def matrix_rate(device: torch.device, dtype: str) -> float:
-    """Return the operations per second of a large square matrix product; the best of all ways.
+    """Return the operations per second of a large square matrix product; the best of all methods.
 
     On the CPU by CPU time, so that it compares with CPU times of one thread.
     """
@@ -167,7 +167,7 @@ class PeakMemory:
 
 
 def reset_peak_rss() -> None:
-    """Forget this process's peak resident size (Linux; elsewhere it stays the peak of all)."""
+    """Reset this process's peak resident size (Linux only)."""
     try:
         Path('/proc/self/clear_refs').write_text('5')
     except OSError:

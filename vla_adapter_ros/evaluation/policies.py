@@ -2,8 +2,8 @@
 """Policies that can be evaluated in simulation: checkpoints, the expert, and baselines.
 
 expert         scripted, from the true object poses
-zero           stays where it is
-random         wanders without purpose
+zero           does not move
+random         moves at random
 replay:FOLDER  plays the actions of a collected dataset back, blindly
 shipped        the checkpoint that ships with the package
 a folder       a checkpoint
@@ -94,7 +94,7 @@ class ZeroPolicy(HoldPolicy):
 
 
 class RandomPolicy:
-    """Wanders: what success by chance would be."""
+    """Moves at random: the success rate of chance."""
 
     needs_images = False
 
@@ -103,7 +103,7 @@ class RandomPolicy:
         self._rng = np.random.default_rng(2)
 
     def begin(self, simulation: ArmSimulation, task: str, seed: int) -> None:
-        """Begin an episode; a node begins none, and wanders on."""
+        """Begin an episode; under a node there is none, and the random walk continues."""
         self._rng = np.random.default_rng((seed, 2))
 
     def predict(self, observation: Observation) -> ActionChunk:

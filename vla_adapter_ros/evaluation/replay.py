@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Replays a recorded episode through the whole control stack, as if a policy had decided it.
+"""Replays a recorded episode through the complete control stack, in place of a policy.
 
     python -m vla_adapter_ros.evaluation.replay datasets/pick --episode 3 --output replayed/
 
@@ -178,11 +178,11 @@ def _check_arm(contract: RobotContract, names: Sequence[str]) -> None:
 def report(replay: EpisodeReplay, result: ReplayResult) -> str:
     """Return the differences between recording and replay as text."""
     fast, sharp = replay.demand
-    why = '' if max(fast, sharp) < FULL_DEMAND else ': what is near or above them comes later'
+    why = '' if max(fast, sharp) < FULL_DEMAND else ': motion near or above them lags behind'
     lines = [
         f'{replay.instruction!r}: {replay.duration:.1f} s, {result.chunks} chunks, '
         f'{result.refused} refused; the arm is {result.lag:.2f} s behind the recording',
-        f'it asks for up to {fast:.0%} of the velocity and {sharp:.0%} of the acceleration limits'
+        f'it uses up to {fast:.0%} of the velocity and {sharp:.0%} of the acceleration limits'
         f'{why}',
         f'{"":14}{"mean |replay - recording|":>28}{"largest":>10}',
     ]

@@ -228,7 +228,7 @@ class EpisodeRunner:
         return tuple(item.name for item in self._simulation.scene_objects())
 
     def run(self, job: EpisodeJob) -> EpisodeResult:
-        """Run one episode; `film` then holds its images if the job asks for them."""
+        """Run one episode; `film` then holds its images if `job.film` is set."""
         referee = Referee(self._simulation, job, self._options)
         self._policy.begin(self._simulation, job.task, job.seed)
         timed = _Timed(self._policy)

@@ -4,7 +4,7 @@
     python -m vla_adapter_ros.evaluation.simulate expert zero CHECKPOINT --episodes 100
 
 Policies are compared on the same episodes: the same seed is the same table, start pose and
-instruction for each. Two runs differ only by what the policy does.
+instruction for each. Two runs differ only by the actions of the policy.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def success_jobs(
 def instruction_check_jobs(
     settings: EvaluationSettings, tasks: Sequence[str], seeds: Sequence[int]
 ) -> list[EpisodeJob]:
-    """Return for every scene one episode for each object on it, named in turn."""
+    """Return one episode for each object of every scene, naming that object."""
     runner = EpisodeRunner(make_policy('zero', resolve_contract(settings.robot)), settings.control,
                   settings.options)  # fmt: skip
     try:
@@ -227,7 +227,7 @@ def make_parser() -> argparse.ArgumentParser:
         type=int,
         default=0,
         metavar='SCENES',
-        help='also run this many scenes of each task once for every object on them, naming it',
+        help='also run this many scenes of each task once per object, naming that object',
     )
     add('--out', type=Path, help='folder for report.json, report.md and films of failures')
     add('--films', type=int, default=3, help='films of failures of each task and policy')

@@ -2,8 +2,8 @@
 """The policy node's motion path in simulated time, without ROS.
 
 The same scheduler, safety filter and front end as in the node, and the same trajectory
-controllers as in the simulated arm, on one virtual clock. What is left out is what ROS adds:
-transport, threads, and the computer's real speed, for which a fixed latency stands.
+controllers as in the simulated arm, on one simulated clock. Not included is what ROS adds:
+transport, threads, and the real speed of the computer, replaced by a fixed latency.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from vla_adapter_ros.simulation.trajectory_controller import (
     TrajectoryPoint,
 )
 
-CONTROL_PERIOD = 0.02
+CONTROL_PERIOD_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class SimulatedNode:
         contract: of the policy.
         settings: how chunks become motion.
         images: whether observations have images.
-        instruction: what to do.
+        instruction: given to the policy.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class SimulatedNode:
         self.scheduler.reset(simulation.proprioception, simulation.time)
 
     def observe(self) -> Observation:
-        """Return what the node would see now."""
+        """Return the present observation of the node."""
         images = render_views(self._simulation, self._cameras)
         state = self._simulation.proprioception
         return Observation(images, state, self.instruction, self._simulation.time)
@@ -136,7 +136,7 @@ class SimulatedNode:
 
     def _move(self) -> None:
         simulation = self._simulation
-        for _ in range(round(CONTROL_PERIOD / simulation.timestep)):
+        for _ in range(round(CONTROL_PERIOD_S / simulation.timestep)):
             arm, gripper = (c.sample(simulation.time) for c in self._controllers.values())
             simulation.set_targets(
                 np.concatenate([arm[0], gripper[0]]), np.concatenate([arm[1], gripper[1]])

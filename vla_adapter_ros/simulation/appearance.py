@@ -38,10 +38,10 @@ class Appearance:
         self._position = model.cam_pos[self._camera].copy()
 
     def apply(self, options: SceneOptions, layout: SceneLayout, slots: Mapping[str, str]) -> None:
-        """Paint objects in their colours; vary what the options ask for by the layout's seed.
+        """Paint objects in their colours; vary the enabled options with the layout's seed.
 
         Args:
-            options: what to vary.
+            options: which properties to vary.
             layout: the objects, and the seed of the look.
             slots: object name → name of its geom.
         """

@@ -137,7 +137,7 @@ class ArmSimulation:
 
     @property
     def object_names(self) -> tuple[str, ...]:
-        """Names of what is on the table, the plate last if it is there."""
+        """Names of the things on the table, the plate last if there is one."""
         plate = (PLATE_NAME,) if self.layout.plate is not None else ()
         return (*self._slots, *plate)
 
@@ -151,7 +151,7 @@ class ArmSimulation:
 
         Args:
             seed: seed of the random layout (None: a new one).
-            options: what to put on the table from now on (None: as before).
+            options: the objects from now on (None: as before).
             layout: an exact arrangement instead of a random one.
 
         Raises:
@@ -235,7 +235,7 @@ class ArmSimulation:
         """Return the pose of an object (its centre) or of the plate (its top).
 
         Raises:
-            VLAAdapterError: nothing of that name is on the table; the message lists what is.
+            VLAAdapterError: nothing of that name is on the table; the message lists the names.
         """
         if name == PLATE_NAME and self.layout.plate is not None:
             where = np.array([self.layout.plate.x, self.layout.plate.y, PLATE_HEIGHT])

@@ -36,7 +36,7 @@ INSTRUCTIONS_IN_TURN = 3
 
 @dataclass(frozen=True)
 class CollectionJob:
-    """What every worker needs to know; plain data, so that it can be sent to a process."""
+    """Settings of every worker; plain data, so that it can be sent to a process."""
 
     output: str
     robot: str
@@ -87,7 +87,7 @@ class Collector:
                 session, self._expert, seed, INSTRUCTIONS_IN_TURN, *arguments
             )
         counts: Counter[str] = Counter()
-        # The key that says the seed is done comes last: an interrupted series is made again.
+        # The key that marks the seed as done comes last: an interrupted series is repeated.
         for turn, record in reversed(list(enumerate(records))):
             outcome = 'kept' if record.success else 'failed'
             counts += Counter({outcome: 1, 'frames': len(record.actions) * record.success})
@@ -97,7 +97,7 @@ class Collector:
 
     def _add(self, record: Demonstration, task: str, seed: int, turn: int) -> None:
         key = episode_key(task, seed) + (f'-{turn}' if turn else '')
-        # First keys were looked up once, by `collect`; keys() reads the whole dataset's index.
+        # First keys were looked up once, by `collect`; keys() reads the index of the dataset.
         there = self.writer.keys() if turn else set()
         if key in there:
             return
@@ -131,8 +131,8 @@ def collect(
 ) -> dict[str, Counter[str]]:
     """Collect `episodes` seeds of each task and finalise the dataset.
 
-    Episodes that are there already are not made again, so an interrupted run is carried on by
-    the same call. Failed episodes are counted and not kept.
+    Existing episodes are kept, so the same call resumes an interrupted run. Failed episodes are
+    counted and not kept.
 
     Returns:
         task → Counter of `kept`, `failed`, `there` and `frames`.
@@ -151,7 +151,7 @@ def collect(
     there = writer.keys()
     counts: dict[str, Counter[str]] = {task: Counter() for task in tasks}
     items = []
-    # Tasks take turns, so that whatever is there after an interruption is a fair mixture.
+    # Tasks take turns, so that an interrupted run leaves a balanced mixture.
     for seed in range(first_seed, first_seed + episodes):
         for task in tasks:
             if episode_key(task, seed) in there:
@@ -171,7 +171,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='python -m vla_adapter_ros.simulation.collect',
         description='Collect demonstrations of the scripted expert as a LeRobot v3 dataset. '
-        'Run the same command again to carry on after an interruption.',
+        'Run the same command again to resume after an interruption.',
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
@@ -181,7 +181,7 @@ def make_parser() -> argparse.ArgumentParser:
         action='append',
         choices=list(TASKS),
         dest='tasks',
-        help='task to demonstrate; may be given several times (default: all but tabletop, which '
+        help='task to demonstrate; repeatable (default: all but tabletop, which '
         f'is {INSTRUCTIONS_IN_TURN} random instructions in turn on the table of the demo)',
     )
     add('--episodes', type=int, default=100, help='episodes of each task')
@@ -195,7 +195,7 @@ def make_parser() -> argparse.ArgumentParser:
         '--disturb',
         type=float,
         default=Disturbance.chance,
-        help='share of the episodes with bursts of noise that the expert recovers from',
+        help='fraction of the episodes with bursts of noise that the expert recovers from',
     )
     add('--noise', type=float, default=Disturbance.size, help='size of the noise [rad]')
     add(
@@ -214,15 +214,15 @@ def make_parser() -> argparse.ArgumentParser:
         '--closed-start',
         type=float,
         default=0.1,
-        help='share of the episodes that start with the gripper closed',
+        help='fraction of the episodes that start with the gripper closed',
     )
     add(
         '--takeover',
         default='',
         metavar='CHECKPOINT',
         help='let this policy drive first in every episode, for a random time; the expert takes '
-        'over, and only its part is recorded (not with tabletop). Gives demonstrations where '
-        'the policy goes wrong; use other seeds than those of its training data',
+        'over, and only its part is recorded (not with tabletop). Gives demonstrations of states '
+        'in which the policy fails; use other seeds than those of its training data',
     )
     add('--tail', type=int, default=4, help='steps recorded after the task is done')
     for name in ('light', 'colour', 'camera'):
@@ -253,7 +253,7 @@ def job_from(arguments: argparse.Namespace) -> CollectionJob:
 
 
 def summary(counts: dict[str, Counter[str]]) -> str:
-    """Return one line a task."""
+    """Return one line per task."""
     width = max(len(task) for task in TASKS)
     return '\n'.join(
         f'{task:{width}}  {count["kept"]:6} kept  {count["failed"]:4} failed  '
@@ -279,7 +279,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f'collect: {error}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print('collect: interrupted; run the same command again to carry on', file=sys.stderr)
+        print('collect: interrupted; run the same command again to resume', file=sys.stderr)
         return 130
     print(summary(counts))
     return 0

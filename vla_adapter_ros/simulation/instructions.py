@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Instructions of the simulated scene: words for a goal, and the goal of words."""
+"""Instructions of the simulated scene: from goals to text, and back."""
 
 from __future__ import annotations
 
@@ -54,15 +54,15 @@ def describe(goal: Goal, rng: np.random.Generator | None = None) -> str:
 
 
 def parse_instruction(text: str, names: Names[str]) -> Goal:
-    """Return what an instruction asks for.
+    """Return the goal of an instruction.
 
     Args:
-        text: as the user said it.
-        names: what is on the table (`ArmSimulation.object_names`).
+        text: the user's words.
+        names: of the things on the table (`ArmSimulation.object_names`).
 
     Raises:
-        InstructionError: not understood, or it names what is not there; the message lists what
-            this scene can do.
+        InstructionError: not understood, or a named object is missing; the message lists the
+            abilities of the scene.
     """
     words = re.sub(r'\s+', ' ', re.sub(r'[^\w\s]', ' ', text.lower())).strip()
     parts = [part for part in re.split(r' and then | then ', words) if part]
@@ -73,7 +73,7 @@ def parse_instruction(text: str, names: Names[str]) -> Goal:
 
 
 def abilities(names: Names[str]) -> str:
-    """Return in one line what the scene can do and what is on the table."""
+    """Return one line with the possible instructions and the objects on the table."""
     kinds = ['reach the X', 'move the X to the left|right', 'stack the X on the Y']
     if PLATE_NAME in names:
         kinds.append('put the X on the plate')

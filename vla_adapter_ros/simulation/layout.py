@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""What stands on the table: names, shapes, colours, and random placements.
+"""Objects on the table: names, shapes, colours, and random placements.
 
 Frame: `base_link`, z up, the table top is z = 0. x points away from the arm. The third-person
 camera looks at the arm from the front, so its image's left is the base frame's -y; "left" in an
@@ -57,7 +57,7 @@ class SceneObject:
 
     @staticmethod
     def parse(name: str) -> SceneObject:
-        """Read '<colour> <shape>'. Raises VLAAdapterError listing what is allowed."""
+        """Read '<colour> <shape>'. Raises VLAAdapterError listing the allowed words."""
         words = name.split()
         if len(words) != 2 or words[0] not in COLOURS or words[1] not in SHAPE_HEIGHTS:
             raise VLAAdapterError(
@@ -97,7 +97,7 @@ class SceneLayout:
 
 @dataclass(frozen=True)
 class SceneOptions:
-    """What to put on the table at reset, and what to randomise.
+    """Objects on the table at reset, and the properties to randomise.
 
     Attributes:
         objects: names of the objects; None draws `object_count` of `shapes` at random.

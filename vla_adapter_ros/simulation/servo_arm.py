@@ -24,7 +24,7 @@ _COUNT = 2.0 * math.pi / _COUNTS  # rad
 _REST_ERROR = np.array([1.2, -0.8, 1.2, 0.0, -0.8, 1.2]) * _COUNT
 _SPEED_STEP = 50  # counts/s
 _MIN_SPEED, _MAX_SPEED = 50, 5000
-# The driver sends the gripper at 5500 counts/s: the whole stroke takes about 0.4 s.
+# The driver sends the gripper at 5500 counts/s: the full stroke takes about 0.4 s.
 _GRIPPER_SPEED = 2500.0
 # Without torque the arm falls; a hand that moved it less than this ago is holding it [s].
 _HAND_HOLDS = 0.3
@@ -54,19 +54,19 @@ class ServoArm:
 
     @property
     def joints(self) -> np.ndarray:
-        """(6,) measured positions [rad], in whole counts, as the servos report them."""
+        """(6,) measured positions [rad], in integer counts, as the servos report them."""
         return np.trunc((self._joints + math.pi) / _COUNT) * _COUNT - math.pi
 
     @property
     def gripper(self) -> float:
-        """Measured opening, 0 (closed) … 1000 (open), whole numbers."""
+        """Measured opening, 0 (closed) … 1000 (open), an integer."""
         return float(round(self._gripper))
 
     def command(self, joints: np.ndarray, gripper: float | None, speed: float) -> None:
         """Go to (6,) joint positions [rad] at one speed [rad/s]; None keeps the gripper.
 
-        As in the protocol: positions are cut to whole counts within ±π, the speed is rounded to
-        its steps. There is no other limit.
+        As in the protocol: positions are truncated to integer counts within ±π, the speed is
+        rounded to its steps. There is no other limit.
         """
         counts = np.clip(np.trunc((joints + math.pi) / _COUNT), 0, _COUNTS - 1)
         rest = counts * _COUNT - math.pi + _REST_ERROR

@@ -178,7 +178,7 @@ def random_start(rng: np.random.Generator, spread: float) -> tuple[float, ...]:
 
 
 class Task:
-    """One task on one simulation: reset, then ask for instruction and success."""
+    """One task on one simulation: reset, then read instruction and success."""
 
     def __init__(self, spec: TaskSpec, options: TaskOptions | None = None) -> None:
         self.spec = spec
@@ -246,7 +246,7 @@ class Task:
     def settled(self, simulation: ArmSimulation) -> bool:
         """Return whether success has lasted; ask once per control step.
 
-        Passing over an object on the way elsewhere, or a stack about to fall, is not success.
+        Passing over an object towards another place, or a stack about to fall, is not success.
         """
         self._settled = self._settled + 1 if self.success(simulation) else 0
         return self._settled >= SETTLE_STEPS
@@ -264,7 +264,7 @@ def make_task(name: str, options: TaskOptions | None = None) -> Task:
 
 
 def _rules(goal: Goal | None) -> PlacementRules:
-    """Keep the way of a pushed block free."""
+    """Keep the path of a pushed block free."""
     if not isinstance(goal, Move):
         return PlacementRules()
     sign = DIRECTIONS[goal.direction]

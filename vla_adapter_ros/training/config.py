@@ -281,7 +281,7 @@ def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Train
         overrides: settings.
 
     Raises:
-        ConfigError: a file, key or value is not what is allowed; the message names it.
+        ConfigError: a file, key or value is not allowed; the message names it.
     """
     values = read_recipe(find_recipe(path)) if path is not None else {}
     return build(TrainConfig, apply_overrides(values, overrides))

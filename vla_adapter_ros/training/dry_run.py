@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""What a run would do, without doing it: sizes, memory, steps, and one real batch."""
+"""The dry run: sizes, memory, steps, and one real batch of a run, without training."""
 
 from __future__ import annotations
 

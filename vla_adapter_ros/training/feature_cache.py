@@ -158,7 +158,7 @@ def cache_key(setup: TrainingSetup, dataset: Dataset, layout: Layout) -> str:
 def use_feature_cache(
     setup: TrainingSetup, config: TrainConfig, device: torch.device, progress: bool
 ) -> None:
-    """Make `setup.mixture` give visual tokens for images; builds what is not there yet.
+    """Make `setup.mixture` return visual tokens for images; builds missing caches.
 
     Args:
         setup: of the run, adapted; its model is moved to `device`.
@@ -168,7 +168,7 @@ def use_feature_cache(
 
     Raises:
         ConfigError: the tokens of a frame are not constant in this run.
-        DatasetError: no room on the disk; what is computed stays for the next attempt.
+        DatasetError: no room on the disk; computed tokens stay for the next attempt.
     """
     check_cacheable(setup, config)
     setup.model.to(device)

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""What a run is watched by: time per phase, samples/s, MFU, peak memory; where it is written."""
+"""Metrics of a run: phase times, throughput, MFU, memory; where they are written."""
 
 from __future__ import annotations
 
@@ -135,23 +135,23 @@ def _start_wandb(project: str, folder: Path, description: dict[str, Any]) -> Any
     try:
         import wandb
     except ImportError:
-        print(f'log.wandb={project}: the package wandb is not installed; logging goes on without',
-              file=sys.stderr)
+        print(f'log.wandb={project}: the package wandb is not installed; '
+              'logging continues without it', file=sys.stderr)
         return None
     try:
         return wandb.init(
             project=project, dir=str(folder), config=description, id=_wandb_id(folder),
             resume='allow',
         )  # fmt: skip
-    except (wandb.Error, OSError) as error:  # no key, no network: no reason not to train
+    except (wandb.Error, OSError) as error:  # a missing key or network must not stop the training
         reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        print(f'log.wandb={project}: cannot be started ({reason}); logging goes on without; '
+        print(f'log.wandb={project}: cannot be started ({reason}); logging continues without it; '
               'WANDB_MODE=offline needs no account', file=sys.stderr)
         return None
 
 
 def _wandb_id(folder: Path) -> str:
-    """Return the run's name for Weights & Biases, so that a resumed run goes on in its charts."""
+    """Return the run's name for Weights & Biases, so that a resumed run continues its charts."""
     path = folder / 'wandb_id.txt'
     if not path.is_file():
         path.write_text(secrets.token_hex(4) + '\n', encoding='utf-8')

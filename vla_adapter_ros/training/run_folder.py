@@ -5,7 +5,7 @@
     output_dir/checkpoints/best             link to the one with the lowest validation error
 
 A checkpoint is written under a hidden name, flushed to disk and renamed. A crash, a kill or a
-full disk while saving therefore leaves the previous ones whole, and a folder named step-… is
+full disk while saving therefore leaves the previous ones intact, and a folder named step-… is
 always complete.
 """
 
@@ -52,7 +52,7 @@ class RunFolder:
         return next(reversed(self.steps().values()), None)
 
     def save(self, step: int, write: Callable[[Path], None]) -> Path:
-        """Write a checkpoint through `write(folder)` and make it appear at once.
+        """Write a checkpoint through `write(folder)`; it appears only once it is complete.
 
         Raises:
             CheckpointError: the disk is full or not writable; earlier checkpoints are intact.
@@ -114,7 +114,7 @@ class RunFolder:
 
 
 def _storage_reason(error: Exception, place: Path) -> str | None:
-    """Return what is wrong with the disk, or None if the error is another one.
+    """Return the fault of the disk, or None if the error is another one.
 
     On a full disk torch raises RuntimeError about file positions, safetensors an error of its own.
     """

@@ -9,7 +9,7 @@ from vla_adapter_ros.training.config import ScheduleConfig
 
 
 def rate_factor(step: int, steps: int, schedule: ScheduleConfig) -> float:
-    """Return the share of the peak rate used by optimiser step `step` (0-based) of `steps`.
+    """Return the fraction of the peak rate used by optimiser step `step` (0-based) of `steps`.
 
     Warm-up is linear and its first step is already above 0; the cosine then falls from 1 to the
     floor at the last step (paper §4: cosine, 10 % warm-up). The official code resets its rate to

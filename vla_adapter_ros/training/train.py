@@ -19,7 +19,7 @@ from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.training.config import TrainConfig, load_config
 from vla_adapter_ros.training.config_loader import build, describe, to_dict
 
-# Settings that may change when a run is resumed: they do not affect what is learned.
+# Settings that may change when a run is resumed: they do not affect the result.
 RESUMABLE_CHANGES = ('output_dir', 'log', 'save', 'simulation', 'compute')
 RESUMABLE_DATA_CHANGES = ('workers', 'prefetch', 'cache')
 

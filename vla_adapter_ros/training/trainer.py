@@ -39,14 +39,14 @@ Batch = dict[str, Any]
 
 
 class TrainingError(VLAAdapterError):
-    """A run cannot go on: diverged, out of memory, or not resumable as asked."""
+    """A run cannot go on: diverged, out of memory, or not resumable as requested."""
 
 
 class Batches(Protocol):
-    """What the trainer needs of the data."""
+    """The data interface of the trainer."""
 
     def training(self, first_step: int) -> Iterator[Batch]:
-        """Yield micro-batches of this process for ever, from optimiser step `first_step` on."""
+        """Yield micro-batches of this process forever, from optimiser step `first_step` on."""
         ...
 
     def prepare(self, batch: Batch, device: torch.device) -> Batch:
@@ -77,7 +77,7 @@ class LossModule(nn.Module):
 
 @dataclass
 class Hooks:
-    """What the trainer calls at certain steps; each gets the step number.
+    """Functions that the trainer calls at certain steps, with the step number.
 
     Attributes:
         write_checkpoint: writes the self-describing checkpoint into a folder.
@@ -92,7 +92,7 @@ class Hooks:
 
 @dataclass
 class _Window:
-    """What has happened since the last log line."""
+    """Losses and norms since the last log line."""
 
     losses: list[torch.Tensor] = field(default_factory=list)
     norms: list[torch.Tensor] = field(default_factory=list)
@@ -100,11 +100,11 @@ class _Window:
 
 
 class Trainer:
-    """Trains one model as its configuration says.
+    """Trains one model as configured.
 
     Args:
         config: the run.
-        model: the network with its adaptation applied; what trains has `requires_grad`.
+        model: the network with its adaptation applied; trainable parameters have `requires_grad`.
         batches: the data.
         hooks: checkpoint writing, validation, simulation.
         accelerator: an `accelerate.Accelerator`.

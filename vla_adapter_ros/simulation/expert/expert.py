@@ -1,9 +1,9 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""The scripted expert: does what an instruction says from the true object poses.
+"""The scripted expert: follows an instruction, given the true object poses.
 
-It answers as a policy does, with a chunk of absolute joint targets, so that the node, the
-evaluation and the collection of demonstrations use it like a checkpoint. It solves no
-perception: object poses are given to it.
+Like a policy it answers with a chunk of absolute joint targets, so that node, evaluation and
+collection of demonstrations use it like a checkpoint. It does not perceive: object poses are
+inputs.
 """
 
 from __future__ import annotations
@@ -39,8 +39,7 @@ class ExpertPolicy:
     """Scripted expert with the interface of a policy.
 
     Args:
-        scene: gives the object poses at any time; may be left out if `predict` and `act` are
-            given them.
+        scene: gives the object poses at any time; optional if `predict` and `act` get them.
         chunk_size: actions in a chunk.
     """
 
@@ -105,7 +104,7 @@ class ExpertPolicy:
         return self._command.action()
 
     def executed(self, action: np.ndarray) -> None:
-        """Tell `act` that the arm was sent another (7,) action than it returned (noise)."""
+        """Notify `act` that the arm received another (7,) action than it returned (noise)."""
         if self._command is not None:
             moved = self._motion.at_rest(action[:6], float(action[6]))
             self._command = replace(
@@ -116,7 +115,7 @@ class ExpertPolicy:
         if given is not None:
             return given
         if self._scene is None:
-            raise VLAAdapterError('expert: no object poses are given, and none can be asked for')
+            raise VLAAdapterError('expert: no object poses, and no scene to read them from')
         return self._scene()
 
     def _follow(self, observation: Observation, objects: Objects) -> None:
@@ -135,10 +134,10 @@ class ExpertPolicy:
     def _recall(self, observation: Observation) -> HandCommand:
         """Return what the last chunk commanded at the observation's time, if the arm is there.
 
-        To begin anew from rest would brake a moving arm, so an arm that is on its way, but earlier
-        or later than planned, goes on from where it is on the way. An arm that waits for its
-        fingers does not show by its joints how far it is; the fingers do. Who takes them to be
-        where they were planned leaves before they hold the object.
+        Starting again from rest would brake a moving arm, so an arm ahead of or behind its plan
+        continues from where it is on the path. The joints of an arm that waits for its fingers do
+        not show its progress; the fingers do. Assuming them at their planned position would make
+        the arm leave before they hold the object.
         """
         measured = observation.proprioception
         first: HandCommand | None = None
@@ -166,13 +165,13 @@ class ExpertPolicy:
         if not 0.0 <= steps <= len(self._plan) - 1:
             return None
         number = min(int(steps), len(self._plan) - 2)
-        share = steps - number
+        fraction = steps - number
         before, after = self._plan[number], self._plan[number + 1]
-        action = (1.0 - share) * before.action() + share * after.action()
+        action = (1.0 - fraction) * before.action() + fraction * after.action()
         return replace(
             self._motion.at_rest(action[:6], float(action[6])),
-            velocity=(1.0 - share) * before.velocity + share * after.velocity,
-            change=(1.0 - share) * before.change + share * after.change,
+            velocity=(1.0 - fraction) * before.velocity + fraction * after.velocity,
+            change=(1.0 - fraction) * before.change + fraction * after.change,
         )
 
 
@@ -181,6 +180,6 @@ def _apart(command: HandCommand, measured: np.ndarray) -> bool:
 
 
 def _fingers_follow(command: HandCommand, measured: np.ndarray) -> bool:
-    """Return whether fingers that were told `command` can be where they were measured."""
+    """Return whether the measured fingers can be following `command`."""
     pressing = command.gripper < measured[6] <= HOLD_FRACTION
     return bool(pressing or abs(command.gripper - measured[6]) <= _FINGER_LAG)

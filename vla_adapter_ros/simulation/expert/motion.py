@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""From an aim of the hand to joint targets: straight, smooth, within the contract's limits."""
+"""Turns aims of the hand into joint targets: straight, smooth, within the contract's limits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GRIPPER_STEP = 0.2  # open fraction in one step: 80 % of the contract's 2.5 / s
 
 @dataclass(frozen=True)
 class HandCommand:
-    """What the hand was last told.
+    """The last command of the hand.
 
     Attributes:
         joints: (6,) joint targets [rad].
@@ -61,20 +61,20 @@ class HandMotion:
         )
 
     def step(self, command: HandCommand, aim: Aim) -> HandCommand:
-        """Return the command one step period later on the way to `aim`."""
+        """Return the command one step period later towards `aim`."""
         velocity = _next_velocity(command, aim.position)
         turn = (aim.yaw - command.yaw + math.pi) % (2 * math.pi) - math.pi
         turn = float(np.clip(turn, -MAX_YAW_STEP, MAX_YAW_STEP))
         opening = np.clip(aim.gripper - command.gripper, -GRIPPER_STEP, GRIPPER_STEP)
-        share = 1.0
+        scale = 1.0
         for _ in range(4):
-            position = command.position + share * velocity * STEP_PERIOD
-            yaw = command.yaw + share * turn
+            position = command.position + scale * velocity * STEP_PERIOD
+            yaw = command.yaw + scale * turn
             joints, _ = self.kinematics.solve(position, gripper_down(yaw), command.joints)
             largest = float(np.abs(joints - command.joints).max())
             if largest <= MAX_JOINT_STEP:
                 break
-            share *= 0.95 * MAX_JOINT_STEP / largest
+            scale *= 0.95 * MAX_JOINT_STEP / largest
         change = np.clip(
             joints - command.joints,
             np.maximum(command.change - MAX_JOINT_STEP_CHANGE, -MAX_JOINT_STEP),
@@ -84,13 +84,13 @@ class HandMotion:
         position, rotation = self.kinematics.tool_pose(joints)
         yaw = float(np.arctan2(rotation[1, 0], rotation[0, 0])) % (2 * math.pi)
         gripper = float(command.gripper + opening)
-        return HandCommand(joints, position, yaw, gripper, share * velocity, change)
+        return HandCommand(joints, position, yaw, gripper, scale * velocity, change)
 
 
 def _next_velocity(command: HandCommand, target: np.ndarray) -> np.ndarray:
     """Return the velocity (3,) [m/s] of the next step: fast, but able to stop at `target`."""
-    way = target - command.position
-    distance = float(np.linalg.norm(way))
+    path = target - command.position
+    distance = float(np.linalg.norm(path))
     if distance < 1e-9:
         wanted = np.zeros(3)
     else:
@@ -99,7 +99,7 @@ def _next_velocity(command: HandCommand, target: np.ndarray) -> np.ndarray:
             math.sqrt(2.0 * BRAKING * MAX_ACCELERATION * distance),
             distance / STEP_PERIOD,
         )
-        wanted = way * (speed / distance)
+        wanted = path * (speed / distance)
     change = wanted - command.velocity
     size = float(np.linalg.norm(change))
     limit = MAX_ACCELERATION * STEP_PERIOD

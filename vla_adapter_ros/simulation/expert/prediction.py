@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""What the expert expects one step ahead: geometry only, enough to plan a chunk."""
+"""Prediction of the scene one step ahead: geometry only, enough to plan a chunk."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from vla_adapter_ros.simulation.goals import DIRECTIONS, Goal, Move, Sequence
 
 # Open fraction at which the fingers touch what they close on.
 GRIPPED_FRACTION = {'block': 0.62, 'cylinder': 0.58, 'ball': 0.66}
-# They hold it once they are told to close this much further. An arm that rises while they only
-# touch it leaves it behind, and fingers can be a step late: they have no speed to catch up with.
+# They hold it once commanded to close this much further. An arm that rises while they only touch
+# it leaves it behind, and fingers can be a step late: they have no speed to catch up with.
 _PRESS = 0.25
 
 
 def predict_hand(hand: Hand, command: HandCommand, goal: Goal) -> Hand:
     """Return the scene after the arm has carried out `command`.
 
-    The arm is expected exactly where it is told to be; fingers stop at what is between them and
-    carry it; a pushed block gives way.
+    The arm is assumed to reach its command exactly; fingers stop at an object between them and
+    carry it; a pushed block moves.
     """
     objects: dict[str, Pose] = dict(hand.objects)
     gripper = command.gripper
@@ -44,11 +44,11 @@ def predict_hand(hand: Hand, command: HandCommand, goal: Goal) -> Hand:
     return replace(hand, tool=command.position, yaw=command.yaw, gripper=gripper, objects=objects)
 
 
-def _on_object(before: float, told: float, touching: float) -> float:
+def _on_object(before: float, commanded: float, touching: float) -> float:
     """Return the open fraction of fingers around an object; above HOLD_FRACTION: no grip yet."""
-    if before > HOLD_FRACTION and told > touching - _PRESS:
-        return max(told, HOLD_FRACTION + 0.01)
-    return max(told, touching)
+    if before > HOLD_FRACTION and commanded > touching - _PRESS:
+        return max(commanded, HOLD_FRACTION + 0.01)
+    return max(commanded, touching)
 
 
 def _shift(objects: dict[str, Pose], name: str, change: np.ndarray) -> None:

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Where the expert's hand goes next: a function of what is seen now, without memory.
+"""The next aim of the expert's hand: a function of the present scene, without memory.
 
 Because the next aim follows from the present scene alone, the expert recovers by itself from
 perturbations (a dropped block is picked up again), and its demonstrations can be imitated by a
@@ -40,8 +40,8 @@ TRIM_RADIUS = 0.012  # sideways corrections allowed at any height [m]
 
 DOWN_YAW = math.pi  # yaw of the tool in the ready pose
 OPEN, CLOSED = 1.0, 0.0
-HOLD_FRACTION = 0.74  # at or below this the fingers grip what is between them
-BETWEEN_FINGERS = 0.014  # object centre to tool, each way [m]
+HOLD_FRACTION = 0.74  # at or below this the fingers grip an object between them
+BETWEEN_FINGERS = 0.014  # object centre to tool, along each axis [m]
 FINGER_HALF_WIDTH = 0.0105  # of the closed fingers along y [m]
 BLOCK_HALF = 0.016
 PUSH_AIM = 0.085
@@ -83,7 +83,7 @@ def next_aim(hand: Hand, goal: Goal, start: SceneState) -> Aim:
 
     Args:
         hand: the scene now.
-        goal: what is to be done.
+        goal: the goal to reach.
         start: the scene when the goal was given.
     """
     if isinstance(goal, Sequence):
@@ -161,7 +161,7 @@ def _stay(hand: Hand) -> Aim:
 
 
 def _aim_down(hand: Hand, spot: np.ndarray, height: float, yaw: float, gripper: float) -> Aim:
-    """Return the aim on the way to `height` over `spot` (2,), coming from above.
+    """Return the aim towards `height` over `spot` (2,), coming from above.
 
     Far away the hand travels high; near the spot it descends along a funnel; low down it first
     rises before it goes sideways. All of it is continuous, so motions are smooth.
