@@ -39,44 +39,20 @@ def parser() -> argparse.ArgumentParser:
         epilog='Modes on a CPU: upstream, exact, bf16, int8. On CUDA: upstream, exact, graph, '
         'compiled. Full size needs about 8 GB of memory and, on one CPU core, a minute a repeat.',
     )
-    result.add_argument(
-        '--config',
-        choices=('tiny', 'full'),
-        default='tiny',
-        help='size of the network: tiny (96 px, a few MB) or full (the released one); '
-        'default: %(default)s',
-    )
-    result.add_argument(
-        '--policy',
-        choices=('pro', 'original'),
-        default='pro',
-        help='which action policy; default: %(default)s, as in the released checkpoints',
-    )
-    result.add_argument(
-        '--device', default='auto', help='auto, cpu, cuda, cuda:1, …; default: %(default)s'
-    )
-    result.add_argument(
-        '--threads',
-        type=_positive,
-        default=1,
-        help='CPU threads; default: %(default)s, whose CPU time neighbours disturb least',
-    )
-    result.add_argument(
-        '--repeats',
-        type=_positive,
-        default=5,
-        help='measured calls per mode; default: %(default)s',
-    )
-    result.add_argument(
-        '--modes', nargs='+', metavar='MODE', help='only these modes; default: all of the device'
-    )
-    result.add_argument(
-        '--loading',
-        action='store_true',
-        help='also write a bfloat16 checkpoint to a temporary folder and measure loading it',
-    )
-    result.add_argument('--json', type=Path, metavar='FILE', help='also write the results here')
-    result.add_argument('--quiet', action='store_true', help='no progress bar')
+    add = result.add_argument
+    add('--config', choices=('tiny', 'full'), default='tiny', help='size of the network: tiny '
+        '(96 px, a few MB) or full (the released one); default: %(default)s')  # fmt: skip
+    add('--policy', choices=('pro', 'original'), default='pro',
+        help='action policy; default: %(default)s, as in the released checkpoints')  # fmt: skip
+    add('--device', default='auto', help='auto, cpu, cuda, cuda:1, …; default: %(default)s')
+    add('--threads', type=_positive, default=1, help='CPU threads; default: %(default)s, whose '
+        'CPU time neighbours disturb least')  # fmt: skip
+    add('--repeats', type=_positive, default=5, help='calls per mode; default: %(default)s')
+    add('--modes', nargs='+', metavar='MODE', help='only these modes; default: all of the device')
+    add('--loading', action='store_true', help='also write a bfloat16 checkpoint to a temporary '
+        'folder and measure loading it')  # fmt: skip
+    add('--json', type=Path, metavar='FILE', help='also write the results here')
+    add('--quiet', action='store_true', help='no progress bar')
     return result
 
 

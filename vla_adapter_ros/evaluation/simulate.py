@@ -207,70 +207,36 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add(
-        'policies',
-        nargs='+',
-        metavar='POLICY',
-        help=f'{", ".join((*BASELINES, SHIPPED))} or the folder of a checkpoint',
-    )
-    add(
-        '--task',
-        action='append',
-        dest='tasks',
-        choices=list(EVALUATED_TASKS),
-        help='task to evaluate on; repeatable (default: all)',
-    )
+    add('policies', nargs='+', metavar='POLICY',
+        help=f'{", ".join((*BASELINES, SHIPPED))} or the folder of a checkpoint')  # fmt: skip
+    add('--task', action='append', dest='tasks', choices=list(EVALUATED_TASKS),
+        help='task to evaluate on; repeatable (default: all)')  # fmt: skip
     add('--episodes', type=int, default=20, help='episodes of each task')
     add('--seed', type=int, default=0, help='seed of the first episode')
-    add(
-        '--instruction-check',
-        type=int,
-        default=0,
-        metavar='SCENES',
-        help='also run this many scenes of each task once per object, naming that object',
-    )
+    add('--instruction-check', type=int, default=0, metavar='SCENES',
+        help='also run this many scenes of each task once per object, naming that object')
     add('--out', type=Path, help='folder for report.json, report.md and films of failures')
     add('--films', type=int, default=3, help='films of failures of each task and policy')
     add('--workers', type=int, default=1, help='processes (not with --ros)')
-    add(
-        '--execute-steps',
-        type=int,
-        default=ControlSettings.execute_steps,
-        help='steps of a chunk to execute before the next takes over (1 to 8)',
-    )
+    add('--execute-steps', type=int, default=ControlSettings.execute_steps,
+        help='steps of a chunk to execute before the next takes over (1 to 8)')  # fmt: skip
     add('--blend-steps', type=int, default=0, help='steps over which two chunks are blended')
-    add(
-        '--latency',
-        type=float,
-        default=ControlSettings.latency,
+    add('--latency', type=float, default=ControlSettings.latency,
         help='simulated time from observation to chunk [s]; with --ros the real one, and with '
-        '--ros-sim-time the maximum of an inference',
-    )
-    add(
-        '--ros',
-        action='store_true',
+        '--ros-sim-time the maximum of an inference')  # fmt: skip
+    add('--ros', action='store_true',
         help='through the real nodes (sim_arm, policy node, DDS) instead of in process; in real '
-        'time, so run nothing else; one process, no films',
-    )
-    add(
-        '--ros-sim-time',
-        type=float,
-        default=0.0,
-        metavar='RATE',
+        'time, so run nothing else; one process, no films')  # fmt: skip
+    add('--ros-sim-time', type=float, default=0.0, metavar='RATE',
         help='with --ros: use /clock, at most RATE simulated seconds per second; a busy machine '
         'or a slow model then slows the simulation (see --latency) instead of changing the '
-        'result (0: real time)',
-    )
+        'result (0: real time)')  # fmt: skip
     add('--robot', default='alicia_d_sim', help='robot contract of the baselines')
     add('--device', default='auto', help='of checkpoints: auto, cpu, cuda, …')
     add('--dtype', default='auto', help='of checkpoints: auto, float32, bfloat16, int8')
     add('--threads', type=int, default=1, help='CPU threads of a checkpoint in each process')
-    add(
-        '--distractors',
-        type=int,
-        default=TaskOptions.distractors,
-        help='objects on the table that the instruction does not name',
-    )
+    add('--distractors', type=int, default=TaskOptions.distractors,
+        help='objects on the table that the instruction does not name')  # fmt: skip
     add('--plain-wording', action='store_true', help='one wording of each instruction')
     for name in ('light', 'colour', 'camera'):
         add(f'--random-{name}', action='store_true', help=f'vary the {name} between episodes')

@@ -176,14 +176,9 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add('output', type=Path, help='folder of the dataset')
-    add(
-        '--task',
-        action='append',
-        choices=list(TASKS),
-        dest='tasks',
-        help='task to demonstrate; repeatable (default: all but tabletop, which '
-        f'is {INSTRUCTIONS_IN_TURN} random instructions in turn on the table of the demo)',
-    )
+    add('--task', action='append', choices=list(TASKS), dest='tasks',
+        help='task to demonstrate; repeatable (default: all but tabletop, which is '
+        f'{INSTRUCTIONS_IN_TURN} random instructions in turn on the table of the demo)')
     add('--episodes', type=int, default=100, help='episodes of each task')
     add('--workers', type=int, default=os.cpu_count() or 1, help='processes')
     add('--seed', type=int, default=FIRST_SEED, help='seed of the first episode of each task')
@@ -191,39 +186,19 @@ def make_parser() -> argparse.ArgumentParser:
     add('--image-size', type=int, default=224, help='side of the stored square images [px]')
     add('--storage', default='video', choices=('video', 'image'), help='how images are stored')
     add('--append', action='store_true', help='add to a finished dataset')
-    add(
-        '--disturb',
-        type=float,
-        default=Disturbance.chance,
-        help='fraction of the episodes with bursts of noise that the expert recovers from',
-    )
+    add('--disturb', type=float, default=Disturbance.chance,
+        help='fraction of the episodes with bursts of noise that the expert recovers from')
     add('--noise', type=float, default=Disturbance.size, help='size of the noise [rad]')
-    add(
-        '--distractors',
-        type=int,
-        default=TaskOptions.distractors,
-        help='objects on the table that the instruction does not name',
-    )
-    add(
-        '--start-spread',
-        type=float,
-        default=0.06,
-        help='half width [m] of the box around the ready pose in which the tool starts',
-    )
-    add(
-        '--closed-start',
-        type=float,
-        default=0.1,
-        help='fraction of the episodes that start with the gripper closed',
-    )
-    add(
-        '--takeover',
-        default='',
-        metavar='CHECKPOINT',
+    add('--distractors', type=int, default=TaskOptions.distractors,
+        help='objects on the table that the instruction does not name')  # fmt: skip
+    add('--start-spread', type=float, default=0.06,
+        help='half width [m] of the box around the ready pose in which the tool starts')
+    add('--closed-start', type=float, default=0.1,
+        help='fraction of the episodes that start with the gripper closed')  # fmt: skip
+    add('--takeover', default='', metavar='CHECKPOINT',
         help='let this policy drive first in every episode, for a random time; the expert takes '
         'over, and only its part is recorded (not with tabletop). Gives demonstrations of states '
-        'in which the policy fails; use other seeds than those of its training data',
-    )
+        'in which the policy fails; use other seeds than those of its training data')
     add('--tail', type=int, default=4, help='steps recorded after the task is done')
     for name in ('light', 'colour', 'camera'):
         add(f'--random-{name}', action='store_true', help=f'vary the {name} between episodes')

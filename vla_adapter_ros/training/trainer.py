@@ -218,11 +218,7 @@ class Trainer:
     def _report(self, window: _Window, log: RunLog, bar: ProgressBar) -> None:
         loss = self.accelerator.reduce(torch.stack(window.losses).mean(), 'mean').item()
         if not math.isfinite(loss):
-            raise TrainingError(
-                f'loss is {loss} at step {self.step}: the run has diverged; '
-                f'the last good checkpoint is {self.folder.last() or "none"}; '
-                'lower optimizer.lr or set optimizer.clip_norm=1'
-            )
+            raise self._diverged(f'loss is {loss}')
         values = {
             'loss': loss,
             'gradient_norm': torch.stack(window.norms).mean().item(),
@@ -275,11 +271,13 @@ class Trainer:
         """Refuse to evaluate or save weights that are not finite: a finite loss may hide them."""
         bad = next((name for name, p in self.named if not bool(p.isfinite().all())), None)
         if bad is not None:
-            raise TrainingError(
-                f'{bad} is not finite at step {self.step}: the run has diverged; '
-                f'the last good checkpoint is {self.folder.last() or "none"}; '
-                'lower optimizer.lr or set optimizer.clip_norm=1'
-            )
+            raise self._diverged(f'{bad} is not finite')
+
+    def _diverged(self, what: str) -> TrainingError:
+        return TrainingError(
+            f'{what} at step {self.step}: the run has diverged; the last good checkpoint is '
+            f'{self.folder.last() or "none"}; lower optimizer.lr or set optimizer.clip_norm=1'
+        )
 
     def save(self) -> None:
         """Write a checkpoint of this step; only the first process does."""
