@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EpisodeChunks:
-    """One episode: what was recorded and what the policy predicts, at every `stride`-th frame.
+    """One episode: recorded and predicted chunks at every `stride`-th frame.
 
     Attributes:
         episode: its number in the dataset.
-        instruction: what was done.
+        instruction: of the episode.
         frames: (T,) frames of the observations.
         recorded: (T, K, A) in the policy's action space and physical units.
         predicted: (T, K, A).
@@ -54,7 +54,7 @@ def open_for_policy(path: Path, policy: Policy, cache: Path | None = None) -> Da
     """Open a dataset in a policy's action space and image size.
 
     Raises:
-        DatasetError: its contract differs from the policy's; the message says where.
+        DatasetError: its contract differs from the policy's; the message names the difference.
     """
     from vla_adapter_ros.data.training.dataset import open_dataset
 
@@ -124,7 +124,7 @@ def action_names(contract: RobotContract | None, size: int) -> list[str]:
 
 
 def with_units(names: Sequence[str], contract: RobotContract | None) -> list[str]:
-    """Return the names with their units, as far as the contract says them."""
+    """Return the names with their units, as far as the contract defines them."""
     if contract is None or len(names) != contract.action_dim:
         return list(names)
     first = 'm' if contract.action_space == 'ee_delta' else 'rad'

@@ -16,9 +16,9 @@ from vla_adapter_ros.simulation.arm_simulation import ArmSimulation, arm_kinemat
 from vla_adapter_ros.simulation.goals import Goal, Sequence, acted_on, manipulated, scene_state
 from vla_adapter_ros.simulation.tasks import Task, TaskOptions, make_task
 
-CHECK_PERIOD = 0.1
-FILM_SIZE = (240, 320)
-FILM_PERIOD = 0.2
+CHECK_PERIOD = 0.1  # [s]
+FILM_SIZE = (240, 320)  # height, width [px]
+FILM_PERIOD = 0.2  # [s]
 
 
 @dataclass(frozen=True)

@@ -35,10 +35,10 @@ from vla_adapter_ros.robot.contract import resolve_contract
 from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, TaskOptions
 from vla_adapter_ros.simulation.workers import run_in_workers
 
-FILM_RATE = 5.0
+FILM_RATE = 5.0  # [1/s]
 ROS_MODULE = 'vla_adapter_ros.nodes.simulation.ros_evaluation'
 # It stops the nodes in their order, each in up to 30 s.
-ROS_STOP_TIMEOUT = 90.0
+ROS_STOP_TIMEOUT = 90.0  # [s]
 
 
 @dataclass(frozen=True)

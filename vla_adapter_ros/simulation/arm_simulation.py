@@ -147,7 +147,7 @@ class ArmSimulation:
         options: SceneOptions | None = None,
         layout: SceneLayout | None = None,
     ) -> SceneLayout:
-        """Put the arm in its start pose and the objects where `layout` or the seed says.
+        """Put the arm in its start pose and the objects where `layout` or the seed puts them.
 
         Args:
             seed: seed of the random layout (None: a new one).

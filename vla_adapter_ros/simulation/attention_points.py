@@ -1,8 +1,8 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Where in the images are the things that an instruction is about.
+"""Image positions of the objects that an instruction refers to.
 
-Two points per instruction: the object to act on now, and where it is to go. They are what a
-small network is taught to look at before it is taught to act (`training/experiments/grounding`).
+Two points per instruction: the object to act on now, and its destination. A small network learns
+to find them before it learns to act (`training/experiments/grounding`).
 """
 
 from __future__ import annotations
@@ -23,19 +23,18 @@ from vla_adapter_ros.simulation.goals import (
 from vla_adapter_ros.simulation.layout import PLATE_NAME
 from vla_adapter_ros.simulation.tasks import PUSH_LENGTH
 
-# The object to act on, and where it is to go.
-POINTS = 2
+POINTS = 2  # the object to act on, and its destination
 # A ray to an object's centre ends at its surface; what ends earlier is hidden.
 SURFACE = 0.05
 
 
 def attention_points(goal: Goal, state: SceneState, start: SceneState) -> list[np.ndarray]:
-    """Return the positions (3,) [m] of what to act on and, if there is one, of where it is to go.
+    """Return the positions (3,) [m] of the object to act on and of its destination, if any.
 
     Args:
-        goal: what was asked.
+        goal: the goal.
         state: the scene now.
-        start: the scene when it was asked.
+        start: the scene when the goal was set.
     """
     if isinstance(goal, Sequence):
         left = [part for part in goal.goals if not part.done(state, start)]
@@ -54,7 +53,7 @@ def attention_points(goal: Goal, state: SceneState, start: SceneState) -> list[n
 def project(
     simulation: ArmSimulation, camera: str, point: np.ndarray, aspect: float
 ) -> tuple[float, float, bool]:
-    """Return where a camera sees a point: shares of width and height, and whether it sees it.
+    """Return the image position of a point, and whether the camera sees it.
 
     Args:
         simulation: the scene; its kinematics must be up to date (as after `observe`).

@@ -21,10 +21,10 @@ from vla_adapter_ros.simulation.scene import FINGER_STROKE
 DIRECTIONS = {'left': -1.0, 'right': 1.0}
 REACH_DISTANCE = 0.025  # horizontal, tool to object [m]
 REACH_HEIGHT = 0.085  # of the tool above the table [m]
-MOVE_DISTANCE = 0.06
-MOVE_DRIFT = 0.05
-STACK_DISTANCE = 0.018
-HEIGHT_TOLERANCE = 0.009
+MOVE_DISTANCE = 0.06  # [m]
+MOVE_DRIFT = 0.05  # [m]
+STACK_DISTANCE = 0.018  # [m]
+HEIGHT_TOLERANCE = 0.009  # [m]
 OPEN_FRACTION = 0.75
 
 
@@ -195,8 +195,8 @@ def manipulated(goal: Goal) -> tuple[str, ...]:
 def acted_on(state: SceneState, start: SceneState, goal: Goal) -> str | None:
     """Return the object that was acted on; following the instruction means the named one.
 
-    For `Reach` the object nearest below the tool (none if the tool is not over one within 4 cm);
-    otherwise the object that was moved furthest (none if nothing moved by more than 1.5 cm).
+    For `Reach` the object nearest below the tool (None if none is within 4 cm); otherwise the
+    object that was moved furthest (None if nothing moved by more than 1.5 cm).
     """
     movable = [name for name in state.objects if name != PLATE_NAME]
     if isinstance(goal, Reach):

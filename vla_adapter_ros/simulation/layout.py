@@ -26,21 +26,21 @@ COLOURS: dict[str, tuple[float, float, float]] = {
 SHAPE_HEIGHTS = {'block': 0.016, 'cylinder': 0.02, 'ball': 0.017}
 SHAPE_SLOTS = {'block': 4, 'cylinder': 2, 'ball': 2}
 PLATE_NAME = 'plate'
-PLATE_RADIUS = 0.06
-PLATE_HEIGHT = 0.006
+PLATE_RADIUS = 0.06  # [m]
+PLATE_HEIGHT = 0.006  # [m]
 
-# Where the gripper reaches straight down with room to lift, and both cameras see.
+# Where the gripper reaches straight down with room to lift, and both cameras see [m].
 WORKSPACE_X = (0.18, 0.36)
 WORKSPACE_Y = (-0.19, 0.19)
 WORKSPACE_RADIUS = (0.17, 0.39)
-OBJECT_SPACING = 0.085
-PLATE_SPACING = 0.115
+OBJECT_SPACING = 0.085  # [m]
+PLATE_SPACING = 0.115  # [m]
 MAX_ATTEMPTS = 2000
 
 
 @dataclass(frozen=True)
 class SceneObject:
-    """A movable object: `name` is '<colour> <shape>', as instructions say it."""
+    """A movable object: `name` is '<colour> <shape>', as in instructions."""
 
     colour: str
     shape: str
@@ -103,7 +103,7 @@ class SceneOptions:
         objects: names of the objects; None draws `object_count` of `shapes` at random.
         object_count: how many objects when `objects` is None.
         shapes: shapes to draw from when `objects` is None.
-        plate: whether the plate is there.
+        plate: whether there is a plate.
         max_yaw: objects are turned by at most this angle [rad].
         random_light: vary the light's direction and strength.
         random_colour: vary the colours of objects, table and arm a little.

@@ -21,7 +21,7 @@ _LIBRARIES = {'egl': ('libEGL.so.1',), 'osmesa': ('libOSMesa.so.8', 'libOSMesa.s
 
 
 class RenderingError(VLAAdapterError):
-    """No image can be rendered here; the message says what to install or set."""
+    """No image can be rendered here; the message names the packages and variables."""
 
 
 def choose_gl() -> tuple[str, ...]:
@@ -76,7 +76,7 @@ def create_context(model: mujoco.MjModel) -> tuple[Any, mujoco.MjrContext]:
             context = _load_backend(name).GLContext(frame.offwidth, frame.offheight)
             context.make_current()
             return context, mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50)
-        except Exception as error:  # GL bindings fail in many ways: ImportError, GLError, …
+        except Exception as error:  # GL bindings raise many kinds: ImportError, GLError, …
             reasons.append(f'{name}: {str(error).splitlines()[0] if str(error) else error!r}')
     tried = '; '.join(reasons) or 'no EGL or OSMesa library found'
     raise RenderingError(

@@ -3,7 +3,7 @@
 
 The five tasks follow the real-world categories of the VLA-Adapter paper (section 4.4): pick and
 place, move left or right, stack, and long horizon, after reaching as the easiest rung.
-`tabletop` has no instruction of its own: it is the demo's scene, driven by what the user says.
+`tabletop` has no instruction of its own: it is the demo's scene, where the user instructs.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class TaskSpec:
         horizon: time limit in steps of 0.1 s, about twice what the expert needs.
         shapes: shapes of its objects.
         needed: number of objects the goal names.
-        plate: chance that the plate is there.
+        plate: chance of a plate on the table.
         draw_goal: names, rng → goal; None: the user gives the instruction.
     """
 

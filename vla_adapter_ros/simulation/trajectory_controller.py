@@ -24,7 +24,7 @@ _ZERO_VELOCITY = 1.2e-7
 
 
 class TrajectoryError(VLAAdapterError):
-    """A trajectory is refused; the motion before it goes on."""
+    """A trajectory is refused; the motion before it continues."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """Which parameters train: policy and ActionQueries alone, plus LoRA, or everything.
 
-LoRA goes on every linear layer of the backbone that computes something. The official target
+LoRA is applied to every linear layer of the backbone that affects the result. The official target
 list also hits layers whose output is never read (LM head, last blocks of both towers, SigLIP's
 attention pooling); these layers do not exist in this model. The patch convolutions stay frozen.
 """

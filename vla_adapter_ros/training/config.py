@@ -23,7 +23,7 @@ from vla_adapter_ros.training.config_loader import (
 
 @dataclass(frozen=True)
 class StartConfig:
-    """Where the weights come from."""
+    """Source of the initial weights."""
 
     kind: Literal['random', 'base', 'official', 'checkpoint'] = option(
         'random',

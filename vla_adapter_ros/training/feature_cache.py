@@ -43,7 +43,7 @@ VERSION = 1
 TOKENS, ABOUT, PROGRESS = 'tokens.bin', 'about.json', 'progress.json'
 # Frames of the data that enter the key, besides all states and actions.
 SAMPLED_FRAMES = 32
-FLUSH_EVERY = 64  # batches between two points an interrupted build can go on from
+FLUSH_EVERY = 64  # batches between two points from which an interrupted build can resume
 
 
 @dataclass(frozen=True)
@@ -184,7 +184,7 @@ def use_feature_cache(
 
 
 def describe_cache(setup: TrainingSetup, config: TrainConfig) -> list[str]:
-    """Return lines for `--dry-run`: size and place of each cache, and whether it is there."""
+    """Return lines for `--dry-run`: size and place of each cache, and whether it exists."""
     check_cacheable(setup, config)
     lines = []
     for dataset in setup.mixture.datasets:
@@ -208,9 +208,9 @@ def _ensure(
     target: Path, setup: TrainingSetup, dataset: Dataset, layout: Layout, config: TrainConfig,
     progress: bool,
 ) -> None:
-    """Build one cache unless it is there."""
+    """Build one cache unless it exists."""
     partial = target.with_name(f'{target.name}.partial')
-    kept = f'frames computed so far stay in {partial}, the next run goes on from them'
+    kept = f'frames computed so far stay in {partial}, the next run continues from them'
     with storage_errors(target, kept):
         target.parent.mkdir(parents=True, exist_ok=True)
         with _locked(target.with_name(f'{target.name}.lock')):

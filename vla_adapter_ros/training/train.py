@@ -28,7 +28,7 @@ def run(config: TrainConfig) -> Path:
     """Train as configured; return the folder of the last checkpoint.
 
     Raises:
-        VLAAdapterError: settings, data or weights do not fit, or the run cannot go on.
+        VLAAdapterError: settings, data or weights do not fit, or the run cannot continue.
     """
     import torch
 
@@ -204,7 +204,7 @@ def differences(before: Any, now: Any, place: str = '') -> list[str]:
 
 
 def out_of_memory(config: TrainConfig, last: Path | None) -> VLAAdapterError:
-    """Return the error that says which recipe fits this device."""
+    """Return the error that names a recipe for this device."""
     import torch
 
     from vla_adapter_ros.training.trainer import TrainingError

@@ -39,7 +39,7 @@ Batch = dict[str, Any]
 
 
 class TrainingError(VLAAdapterError):
-    """A run cannot go on: diverged, out of memory, or not resumable as requested."""
+    """A run cannot continue: diverged, out of memory, or not resumable as requested."""
 
 
 class Batches(Protocol):

@@ -132,7 +132,7 @@ class ExpertPolicy:
         return Hand(position, yaw, float(proprioception[6]), dict(objects))
 
     def _recall(self, observation: Observation) -> HandCommand:
-        """Return what the last chunk commanded at the observation's time, if the arm is there.
+        """Return what the last chunk commanded at the observation's time, if the arm is near it.
 
         Starting again from rest would brake a moving arm, so an arm ahead of or behind its plan
         continues from where it is on the path. The joints of an arm that waits for its fingers do

@@ -30,7 +30,7 @@ from vla_adapter_ros.simulation.layout import PLATE_NAME
 
 # Heights of `tool0` above the table [m]. The fingertips are 12.5 mm lower.
 TRAVEL_HEIGHT = 0.105
-SAFE_LOW, SAFE_HIGH = 0.055, 0.085  # no sideways motion below, any above
+SAFE_LOW, SAFE_HIGH = 0.055, 0.085  # no sideways motion below, unrestricted above
 REACH_AIM = 0.065
 PUSH_HEIGHT = 0.02
 LOWEST_GRASP = 0.014
@@ -71,7 +71,7 @@ class Hand:
 
 @dataclass(frozen=True)
 class Aim:
-    """Where the hand shall be: tool position (3,) [m], yaw [rad], gripper open fraction."""
+    """Target of the hand: tool position (3,) [m], yaw [rad], gripper open fraction."""
 
     position: np.ndarray
     yaw: float
@@ -192,7 +192,7 @@ def _carry(hand: Hand, goal: Place | Stack, surface: np.ndarray) -> Aim:
     item = hand.objects[name].position
     if between_fingers(hand, name) and hand.gripper <= HOLD_FRACTION:
         height = surface[2] + half_height(name) + (hand.tool[2] - item[2]) + 0.001
-        # What counts is where the object comes down, not where the tool is.
+        # The position of the object matters, not that of the tool.
         spot = surface[:2] - (item - hand.tool)[:2]
         release = _at(hand, spot, height)
         return _aim_down(hand, spot, height, hand.yaw, OPEN if release else CLOSED)

@@ -111,7 +111,7 @@ def write_report(
         'steps': base.steps,
         'batch': base.batch_size * base.accumulate,
         'data': ', '.join(Path(path).name for path in base.data.datasets),
-        'encoders': 'grounded, the same for all' if base.start.grounded else 'from nothing',
+        'encoders': 'grounded, the same for all' if base.start.grounded else 'from scratch',
         'training seeds': ', '.join(map(str, range(base.seed, base.seed + seeds))),
         'trainings finished': f'{finished} of {seeds * len(variants)}',
         'evaluated on': f'{evaluation.episodes} episodes each of {", ".join(evaluation.tasks)}, '
