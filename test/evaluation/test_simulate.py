@@ -258,3 +258,11 @@ def test_the_table_has_a_row_for_each_task_and_policy():
     table = success_table({'a': [result], 'b': [result, replace(result, task='move')]})
     assert len(table.splitlines()) == 2 + 3
     assert '0 % [0, 79] (0/1)' in table
+
+
+def test_a_policy_that_cannot_be_loaded_ends_the_command_with_workers_too(capfd):
+    command = ['nowhere', '--task', 'reach', '--episodes', '2', '--workers', '2']
+    assert simulate.main(command) == 1
+    error = capfd.readouterr().err
+    assert "policy 'nowhere': expected expert" in error
+    assert 'simulate: a worker process ended early; its error is above' in error
