@@ -290,7 +290,8 @@ def test_bad_bags_are_left_out_and_the_others_kept(tmp_path, capsys):
     assert 'skipped f: bag f: was recorded with another contract: step_period' in out
     # The same again, now with the broken bag recovered.
     assert recover_main([str(cut)]) == 0
-    assert main([str(tmp_path / 'bags'), str(tmp_path / 'set'), '--quiet', '--append']) == 1
+    again = ['--quiet', '--append', '--workers', '1']
+    assert main([str(tmp_path / 'bags'), str(tmp_path / 'set'), *again]) == 1
     out = capsys.readouterr().out
     assert '1 converted, 2 already converted, 4 skipped because of an error' in out
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from vla_adapter_ros.motion.plan import JointPlan, MotionPlan
 from vla_adapter_ros.robot import alicia_d
-from vla_adapter_ros.robot.contract import FrontEndSpec, RobotContract
+from vla_adapter_ros.robot.contract import RobotContract
 
 # A controller starts a trajectory when it arrives, with a varying delay of some milliseconds.
 # Through a first segment shorter than this [s] it would jerk to catch up.
@@ -91,7 +91,7 @@ class TrajectoryFrontEnd(FrontEnd):
             spec.gripper_topic,
             (self._contract.gripper.name,),
             times,
-            gripper_command(spec, fractions),
+            spec.gripper_command(np.clip(fractions, 0.0, 1.0)),
             rates * (spec.gripper_open_command - spec.gripper_closed_command),
         )
 
@@ -108,7 +108,7 @@ class StreamingFrontEnd(FrontEnd):
         """Return the position of the next tick and the speed the driver may use to reach it."""
         position, velocity = motion.commanded(now + 1.0 / self.rate)
         spec = self._contract.front_end
-        gripper = gripper_command(spec, position[-1:])
+        gripper = spec.gripper_command(np.clip(position[-1:], 0.0, 1.0))
         speeds = alicia_d.stream_speeds(velocity[:-1], self._max_speed)
         # The gripper has its own speed in the driver; zero leaves the common speed alone.
         return JointCommand(
@@ -117,12 +117,6 @@ class StreamingFrontEnd(FrontEnd):
             np.concatenate((position[:-1], gripper)),
             np.append(speeds, 0.0),
         )
-
-
-def gripper_command(spec: FrontEndSpec, fraction: np.ndarray) -> np.ndarray:
-    """Return the driver's gripper command for open fractions, which are clipped to [0, 1]."""
-    span = spec.gripper_open_command - spec.gripper_closed_command
-    return spec.gripper_closed_command + np.clip(fraction, 0.0, 1.0) * span
 
 
 def make_front_end(contract: RobotContract) -> FrontEnd:

@@ -92,6 +92,16 @@ class FrontEndSpec:
     gripper_closed_command: float
     rate: float
 
+    def gripper_command(self, fraction: np.ndarray) -> np.ndarray:
+        """Return the driver's gripper commands for open fractions."""
+        span = self.gripper_open_command - self.gripper_closed_command
+        return self.gripper_closed_command + fraction * span
+
+    def gripper_fraction(self, command: float) -> float:
+        """Return the open fraction of one of the driver's gripper commands."""
+        span = self.gripper_open_command - self.gripper_closed_command
+        return (command - self.gripper_closed_command) / span
+
 
 @dataclass(frozen=True)
 class KinematicsSpec:

@@ -135,6 +135,4 @@ def _seconds(duration: Any) -> float:
 
 def gripper_fraction(contract: RobotContract, command: float) -> float:
     """Return the open fraction (clipped to 0..1) of a gripper command in the driver's unit."""
-    spec = contract.front_end
-    span = spec.gripper_open_command - spec.gripper_closed_command
-    return float(np.clip((command - spec.gripper_closed_command) / span, 0.0, 1.0))
+    return float(np.clip(contract.front_end.gripper_fraction(command), 0.0, 1.0))

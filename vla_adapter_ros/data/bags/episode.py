@@ -34,7 +34,7 @@ from vla_adapter_ros.data.bags.commands import (
     gripper_fraction,
 )
 from vla_adapter_ros.data.bags.file import INSTRUCTION, BagFile, header_stamp
-from vla_adapter_ros.data.bags.topics import ARM, GRIPPER, JOINTS, TASK, choose_topics
+from vla_adapter_ros.data.bags.topics import JOINTS, choose_topics, topic_roles
 from vla_adapter_ros.errors import DatasetError, ObservationError
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.robot.camera_view import policy_image
@@ -96,7 +96,9 @@ class BagEpisode:
         self.place = f'bag {self.path.name}'
         with BagFile(self.path) as bag:
             self.contract = _agreed_contract(bag, contract)
-            named = _known_roles(bag, self.contract) | dict(options.topics)
+            roles = topic_roles(self.contract)
+            recorded = {r: t for r, t in bag.recorded_topics.items() if r in roles}
+            named = recorded | dict(options.topics)
             topics = choose_topics(bag.types, self.contract, named, self.path.name)
             self._topics = topics
             self._joints = self._read_joints(bag)
@@ -192,14 +194,10 @@ class BagEpisode:
         gripper = None
         if self._topics.gripper is not None:
             # A controller's trajectory starts from where the gripper is, in the driver's unit.
-            spec = self.contract.front_end
-            span = spec.gripper_open_command - spec.gripper_closed_command
-
-            def measured(time: float) -> np.ndarray:
-                return spec.gripper_closed_command + self._joints.at(time)[-1:] * span
-
-            names = [self.contract.gripper.name]
-            gripper = self._trajectories(bag, self._topics.gripper, names, measured)
+            gripper = self._trajectories(
+                bag, self._topics.gripper, [self.contract.gripper.name],
+                lambda t: self.contract.front_end.gripper_command(self._joints.at(t)[-1:]),
+            )  # fmt: skip
         arm = self._trajectories(
             bag, self._topics.arm, self.contract.joint_names, lambda t: self._joints.at(t)[:-1]
         )
@@ -326,15 +324,13 @@ class BagEpisode:
         streams = {}
         for name, stamps in self._stamps.items():
             intervals = np.diff(stamps) / NANOSECONDS
-            used = len(np.unique(alignment.indices[name][self._kept]))
+            usual = float(np.median(intervals)) if len(intervals) else np.inf
             streams[name] = {
                 'messages': len(stamps),
-                'rate': round(1.0 / float(np.median(intervals)), 2) if len(intervals) else 0.0,
+                'rate': round(1.0 / usual, 2),
                 'longest_gap': round(float(intervals.max(initial=0.0)), 4),
-                'missing': int(np.maximum(np.round(intervals / np.median(intervals)) - 1, 0).sum())
-                if len(intervals)
-                else 0,
-                'used': used,
+                'missing': int(np.maximum(np.round(intervals / usual) - 1, 0).sum()),
+                'used': len(np.unique(alignment.indices[name][self._kept])),
                 'mean_age': round(float(alignment.ages[name].mean()), 4),
                 'max_age': round(float(alignment.ages[name].max()), 4),
             }
@@ -389,12 +385,6 @@ def _stamps(bag: BagFile, topic: str) -> _Images:
     stamps = np.array([stamp or time for stamp, time in pairs], np.int64)
     order = ascending(stamps, f'bag {bag.path.name}: {topic}')
     return _Images(stamps[order], order)
-
-
-def _known_roles(bag: BagFile, contract: RobotContract) -> dict[str, str]:
-    """Return the recorder's topics that matter here; it may have recorded more."""
-    roles = {*contract.cameras, JOINTS, ARM, GRIPPER, TASK}
-    return {role: topic for role, topic in bag.recorded_topics.items() if role in roles}
 
 
 def _agreed_contract(bag: BagFile, wanted: RobotContract | None) -> RobotContract:

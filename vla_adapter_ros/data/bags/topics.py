@@ -27,6 +27,11 @@ class BagTopics:
     instruction: str | None
 
 
+def topic_roles(contract: RobotContract) -> tuple[str, ...]:
+    """Return the roles of the topics that an episode is made of; a bag may have more."""
+    return (*contract.cameras, JOINTS, ARM, GRIPPER, TASK)
+
+
 def choose_topics(
     types: Mapping[str, str],
     contract: RobotContract,
@@ -45,7 +50,7 @@ def choose_topics(
     Raises:
         DatasetError: a topic is missing or several would do; the message lists the bag's topics.
     """
-    roles = (*contract.cameras, JOINTS, ARM, GRIPPER, TASK)
+    roles = topic_roles(contract)
     for role, topic in named.items():
         if role not in roles:
             raise DatasetError(f'topic {role}={topic}: expected one of the names {list(roles)}')
