@@ -5,7 +5,7 @@
 All processes of the command are stopped together for a moment, at random times (Linux). Tests and
 nodes must bear it: what they judge by a clock has to be judged by stamps.
 
-    python scripts/stall.py python -m pytest test/nodes/test_fault_injection.py
+    python scripts/stall.py python -m pytest test/nodes/policy/test_fault_injection.py
 """
 
 from __future__ import annotations

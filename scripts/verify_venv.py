@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Check that every installed package of this environment is whole.
+"""Check that all installed packages of this environment are complete.
 
 A killed pip leaves packages that it later takes for installed. Each package's RECORD is written
 last and lists its files: one without RECORD, or with files missing, is reported.
@@ -40,11 +40,11 @@ def incomplete_packages(site_packages: Path) -> list[str]:
 def main() -> int:
     """Print what is incomplete; return the exit status."""
     argparse.ArgumentParser(
-        description='Check that every installed package of this environment is whole.'
+        description='Check that all installed packages of this environment are complete.'
     ).parse_args()
     folders = {sysconfig.get_path('purelib'), sysconfig.get_path('platlib')}
     found = [line for folder in sorted(folders) for line in incomplete_packages(Path(folder))]
-    print('\n'.join(found) if found else 'every installed package is whole')
+    print('\n'.join(found) if found else 'all installed packages are complete')
     return 1 if found else 0
 
 

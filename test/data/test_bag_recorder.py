@@ -15,9 +15,17 @@ import numpy as np
 import pytest
 import yaml
 
-from support.bag_samples import joint_state, raw_image, serialise, time_of, write_bag
+from support.bag_samples import (
+    TOPICS,
+    feed,
+    joint_state,
+    raw_image,
+    record_forever,
+    serialise,
+    time_of,
+    write_bag,
+)
 from support.data_samples import contract, image
-from support.data_workers import TOPICS, feed, record_forever
 from vla_adapter_ros.data.bags.episode import BagEpisode
 from vla_adapter_ros.data.bags.file import BagFile
 from vla_adapter_ros.data.bags.recorder import (

@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from support.bag_samples import write_endlessly, write_episodes
 from support.data_samples import contract, frame_of, image, observations, states, targets
-from support.data_workers import write_endlessly, write_episodes
 from vla_adapter_ros.data.lerobot.reader import LeRobotSource
 from vla_adapter_ros.data.lerobot.writer import DatasetWriter
 from vla_adapter_ros.errors import DatasetError

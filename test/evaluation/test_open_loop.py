@@ -88,8 +88,6 @@ def test_a_policy_that_repeats_the_data_has_no_error(dataset, checkpoint):
     class Copy:
         pipeline = policy.pipeline
 
-        pipeline = policy.pipeline
-
         def predict(self, observation):
             return type('Chunk', (), {'actions': next(calls).astype(float)})
 

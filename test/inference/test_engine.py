@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from support.engine_cases import inputs, network
-from support.policy_cases import ONE_THREAD, alicia, observation
+from support.policy_cases import ONE_THREAD, alicia, inputs, network, observation
 from vla_adapter_ros.inference.cuda_graphs import BUCKETS, StaticInputs, bucket_of, compile_blocks
 from vla_adapter_ros.inference.engine import DeviceError, Engine, EngineSettings
 from vla_adapter_ros.inference.int8 import (

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from support.engine_cases import inputs, network
+from support.policy_cases import inputs, network
 from vla_adapter_ros.inference import packed_linear
 from vla_adapter_ros.inference.engine import Engine, EngineSettings
 from vla_adapter_ros.inference.packed_linear import (

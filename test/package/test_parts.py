@@ -46,7 +46,7 @@ def test_unit_tests_are_collected_without_ros(path):
 
 
 def test_imports_of_support_modules_are_seen():
-    assert 'rclpy' in imported(TESTS / 'nodes' / 'test_fault_injection.py')
+    assert 'rclpy' in imported(TESTS / 'nodes' / 'policy' / 'test_fault_injection.py')
 
 
 # Not the names in use: tests beside this one need their domains.

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Training augmentation against TensorFlow's operations (see test_processing_images.py)."""
+"""Training augmentation against TensorFlow's operations (see test_images.py)."""
 
 from __future__ import annotations
 

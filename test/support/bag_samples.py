@@ -1,9 +1,13 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Real bags of a small robot: two cameras at 30 Hz, joints at 50 Hz, trajectories, instruction."""
+"""Real bags of a small robot: two cameras at 30 Hz, joints at 50 Hz, trajectories, instruction.
+
+The last part is run by spawned processes, in tests of the recorder and the dataset writer.
+"""
 
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,8 +15,10 @@ import numpy as np
 import simplejpeg
 from rosbags.typesys import Stores, get_typestore
 
-from support.data_samples import contract, image
+from support.data_samples import contract, image, observations, targets
+from vla_adapter_ros.data.bags.recorder import EpisodeRecorder, RecordedTopic
 from vla_adapter_ros.data.bags.writer import BagWriter
+from vla_adapter_ros.data.lerobot.writer import DatasetWriter
 from vla_adapter_ros.robot.contract import RobotContract
 
 TYPES = get_typestore(Stores.ROS2_HUMBLE)
@@ -65,8 +71,8 @@ def joint_state(names, positions, ns: int):
 
 def trajectory(names, times, positions, velocities=None, ns: int = 0):
     points = []
-    for i, time in enumerate(times):
-        seconds = int(time)
+    for i, moment in enumerate(times):
+        seconds = int(moment)
         points.append(
             MESSAGE['trajectory_msgs/msg/JointTrajectoryPoint'](
                 positions=np.asarray(positions[i], float),
@@ -74,7 +80,7 @@ def trajectory(names, times, positions, velocities=None, ns: int = 0):
                 accelerations=np.zeros(0),
                 effort=np.zeros(0),
                 time_from_start=MESSAGE['builtin_interfaces/msg/Duration'](
-                    sec=seconds, nanosec=round((time - seconds) * 1e9)
+                    sec=seconds, nanosec=round((moment - seconds) * 1e9)
                 ),
             )
         )
@@ -178,7 +184,7 @@ def _commands(spec):
     # As the policy node: a trajectory every 0.4 s, 0.8 s long, each replaced by the next.
     for start in np.arange(0.2, spec.duration, 0.4):
         times = 0.1 * np.arange(1, 9)
-        positions = [commanded_at(start + time) + spec.offset for time in times]
+        positions = [commanded_at(start + after) + spec.offset for after in times]
         speeds = [0.05 * np.arange(1, 7)] * 8
         arm = trajectory(robot.joint_names, times, positions, speeds)
         found.append((start, front_end.arm_topic, arm))
@@ -186,3 +192,61 @@ def _commands(spec):
         closing = trajectory([robot.gripper.name], [0.5], [[front_end.gripper_closed_command]])
         found.append((1.0, front_end.gripper_topic, closing))
     return found
+
+
+IMAGE = 'sensor_msgs/msg/Image'
+TOPICS = [
+    RecordedTopic('third_person', '/cam/front', IMAGE, required=True),
+    RecordedTopic('wrist', '/cam/hand', IMAGE, required=True),
+    RecordedTopic('joint_states', '/joint_states', 'sensor_msgs/msg/JointState', required=True),
+    RecordedTopic('arm', '/arm/trajectory', 'trajectory_msgs/msg/JointTrajectory'),
+    RecordedTopic('instruction', '/task', 'std_msgs/msg/String', latched=True),
+]
+
+
+def feed(recorder, frames=30, start=0, hole=()):
+    """Two cameras at 30 Hz and joints at 60 Hz."""
+    if start == 0:
+        recorder.write('/task', time_of(0), serialise(text('push the cube')))
+    robot = contract()
+    for frame in range(start, start + frames):
+        at = frame / 30
+        for shift, topic in enumerate(('/cam/front', '/cam/hand')):
+            if topic == '/cam/hand' and frame in hole:
+                continue
+            data = serialise(raw_image(image(shift, frame), time_of(at)))
+            recorder.write(topic, time_of(at), data)
+        for half in (0, 1 / 60):
+            state = serialise(joint_state(robot.names, [0.1] * 6 + [0.0], time_of(at + half)))
+            recorder.write('/joint_states', time_of(at + half), state)
+
+
+def record_forever(folder, ready):
+    recorder = EpisodeRecorder(folder, 'a', TOPICS, contract(), 'push')
+    frame = 0
+    while True:
+        feed(recorder, 6, start=frame)
+        frame += 6
+        time.sleep(0.05)
+        if frame == 300:
+            ready.set()
+
+
+def write_episodes(path, worker, count):
+    writer = DatasetWriter(path, contract(), image_size=32)
+    for number in range(count):
+        seed = worker * 10 + number
+        writer.add_episode(observations(5, seed), targets(5, seed), key=f'seed_{seed:04d}')
+
+
+def write_endlessly(path, started):
+    writer = DatasetWriter(path, contract())
+    writer.add_episode(observations(5), targets(5))
+
+    def slow():
+        for item in observations(1000):
+            yield item
+            started.set()
+            time.sleep(0.01)
+
+    writer.add_episode(slow(), targets(1000))

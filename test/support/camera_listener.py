@@ -10,7 +10,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 
-from support.ros_client import RosClient
+from support.graph_client import RosClient
 from support.ros_harness import wait_until
 
 

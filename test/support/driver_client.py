@@ -10,7 +10,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from support.ros_client import RosClient
+from support.graph_client import RosClient
 from support.ros_harness import wait_until
 from vla_adapter_ros.nodes.common.messages import to_duration
 

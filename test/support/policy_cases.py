@@ -1,14 +1,17 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Small policies and observations for tests."""
+"""Small policies, a tiny random network, and inputs for both."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from vla_adapter_ros.inference.engine import EngineSettings
+from vla_adapter_ros.model import VLAAdapter, VLAAdapterConfig
 from vla_adapter_ros.processing.observation import Observation
+from vla_adapter_ros.processing.pipeline import ModelInputs
 from vla_adapter_ros.robot.contract import RobotContract, load_contract
 
 ROBOTS = Path(__file__).resolve().parents[2] / 'config' / 'robots'
@@ -34,3 +37,17 @@ def observation(seed: int = 0, proprio: int = 7, **changes) -> Observation:
         'stamp': 12.5,
     }
     return Observation(**(values | changes))
+
+
+def network():
+    torch.manual_seed(0)
+    return VLAAdapter.from_config(VLAAdapterConfig.tiny())
+
+
+def inputs(length=7, seed=0):
+    random = np.random.default_rng(seed)
+    return ModelInputs(
+        random.standard_normal((12, 96, 96)).astype(np.float32),
+        random.integers(0, 500, length),
+        random.uniform(-1, 1, 7).astype(np.float32),
+    )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from support.grounding_samples import SMALL, squares
+from support.training_samples import SMALL, squares
 from vla_adapter_ros.errors import CheckpointError, ConfigError, VLAAdapterError
 from vla_adapter_ros.model import VLAAdapter
 from vla_adapter_ros.training.config import load_config

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from support.grounding_samples import SMALL, squares
-from support.training_samples import config, make_dataset, weights
+from support.training_samples import SMALL, config, make_dataset, squares, weights
 from vla_adapter_ros.errors import ConfigError, DatasetError
 from vla_adapter_ros.model import VLAAdapter
 from vla_adapter_ros.processing.tokenizer import Tokenizer

@@ -17,8 +17,12 @@ from support.model_cases import (
     tiny_inputs,
     tiny_model,
 )
-from support.official_batch import OFFICIAL_PADDING, from_official_batch
-from support.official_reference import QUERIES, OfficialReference
+from support.official_reference import (
+    OFFICIAL_PADDING,
+    QUERIES,
+    OfficialReference,
+    from_official_batch,
+)
 from vla_adapter_ros.errors import ObservationError
 from vla_adapter_ros.training.config import load_config
 from vla_adapter_ros.training.train import make_accelerator

@@ -6,9 +6,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from support.checkpoint_cases import TOWERS, write_official
+from support.checkpoint_cases import TOWERS, write_base, write_official
 from support.model_cases import tiny_config
-from support.prismatic_files import write_base
 from support.public_datasets import write_libero
 from support.training_samples import make_dataset, settings, weights
 from vla_adapter_ros.inference.policy import Policy

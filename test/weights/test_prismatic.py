@@ -7,9 +7,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from support.checkpoint_cases import official_tensors
+from support.checkpoint_cases import PRISMATIC_TOWERS, official_tensors, write_base
 from support.model_cases import small_config, tiny_config, tiny_inputs, tiny_model
-from support.prismatic_files import TOWERS, write_base
 from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.model import VLAAdapter
 from vla_adapter_ros.weights.prismatic import resample_positions
@@ -43,7 +42,7 @@ def test_towers_can_come_from_their_own_files(tmp_path):
         VLAAdapter.from_vlm(path, tiny_config())
     files = {}
     vlm = official_tensors('pro')[0]
-    for key in TOWERS:
+    for key in PRISMATIC_TOWERS:
         prefix = f'vision_backbone.{key}.'
         tower = {n.removeprefix(prefix): v for n, v in vlm.items() if n.startswith(prefix)}
         tower = {n.replace('.scale_factor', '.gamma'): v for n, v in tower.items()}

@@ -24,14 +24,14 @@ class Rig:
         environment = isolated_environment()
         self.fault_file = tmp_path / 'fault'
         environment['FAULT_FILE'] = str(self.fault_file)
-        folder = str(Path(__file__).parents[1])
+        folder = str(Path(__file__).parents[2])
         environment['PYTHONPATH'] = os.pathsep.join([folder, environment.get('PYTHONPATH', '')])
         self.driver = NodeProcess(
             'emulated_standalone_driver', {'first_reply_after': first_reply_after}, environment
         )
         self.node = NodeProcess(
             'policy_node',
-            {'robot': ROBOT, 'policy': f'support.fault_policies:{policy}', 'instruction': 'sway',
+            {'robot': ROBOT, 'policy': f'support.faults:{policy}', 'instruction': 'sway',
              'enable': True, 'max_image_age': 0.8, 'max_skew': 0.7, 'max_joint_state_age': 0.6},
             environment,
         )  # fmt: skip

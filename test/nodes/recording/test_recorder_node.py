@@ -24,7 +24,7 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from support.ros_client import RosClient
+from support.graph_client import RosClient
 
 # The test's own cameras may stand still for a while on a busy machine.
 PATIENT = BagOptions(limits=InputSettings(9.0, 9.0, 9.0))

@@ -14,7 +14,7 @@ from vla_adapter_ros.nodes.common.parameters import check_value
 from vla_adapter_ros.nodes.policy.policy_parameters import PolicyNodeParameters, check_policy
 from vla_adapter_ros.nodes.simulation.sim_arm_node import SimArmParameters
 
-CONFIG = Path(__file__).resolve().parents[2] / 'config'
+CONFIG = Path(__file__).resolve().parents[3] / 'config'
 SPECS = {spec.name: spec for spec in fields(PolicyNodeParameters)}
 
 

@@ -17,7 +17,7 @@ from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
 
 from support.arm_record import ArmRecord
-from support.fault_relay import RAW, FaultRelay
+from support.faults import RAW, FaultRelay
 from support.graph_client import NAMES, GraphClient
 from support.ros_harness import NodeProcess, isolated_environment, wait_until
 from vla_adapter_ros.robot.contract import resolve_contract
@@ -37,7 +37,7 @@ class FaultRig:
         self.fault_file = tmp_path / 'fault'
         environment = isolated_environment()
         environment['FAULT_FILE'] = str(self.fault_file)
-        test_folder = str(Path(__file__).parents[1])
+        test_folder = str(Path(__file__).parents[2])
         environment['PYTHONPATH'] = os.pathsep.join(
             [test_folder, environment.get('PYTHONPATH', '')]
         )
@@ -46,7 +46,7 @@ class FaultRig:
             'sim_arm_node', {'robot': ROBOT, 'camera_rate': 12.0}, environment, remap=RAW
         )
         self.parameters = {
-            'robot': ROBOT, 'policy': f'support.fault_policies:{policy}', 'enable': True,
+            'robot': ROBOT, 'policy': f'support.faults:{policy}', 'enable': True,
             'instruction': 'sway', 'max_image_age': 0.6, 'max_skew': 0.4,
             'max_joint_state_age': 0.4, **parameters,
         }  # fmt: skip

@@ -42,7 +42,7 @@ class Rig:
         module, self.driver_node, robot, extra = DRIVERS[front_end]
         self.contract = resolve_contract(robot)
         self.fault_file = tmp_path / 'fault'
-        folder = str(Path(__file__).parents[1])
+        folder = str(Path(__file__).parents[2])
         self.environment = environment = isolated_environment()
         environment['FAULT_FILE'] = str(self.fault_file)
         environment['PYTHONPATH'] = os.pathsep.join([folder, environment.get('PYTHONPATH', '')])
@@ -54,7 +54,7 @@ class Rig:
             JointState, f'/{self.driver_node}/arm', self.truth.add, 50
         )
         self.node = NodeProcess('policy_node', {
-            'robot': robot, 'policy': 'support.fault_policies:Swaying', 'instruction': 'sway',
+            'robot': robot, 'policy': 'support.faults:Swaying', 'instruction': 'sway',
             'enable': True, 'max_image_age': 0.8, 'max_skew': 0.7, 'max_joint_state_age': 0.6,
         }, environment)  # fmt: skip
         self.client.start_bench(driver=False)

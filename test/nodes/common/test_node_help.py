@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip('rclpy', reason='needs ROS 2')
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 EXECUTABLES = dict(
     line.split()
     for line in (REPOSITORY / 'scripts' / 'executables.txt').read_text().splitlines()

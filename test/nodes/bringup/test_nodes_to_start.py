@@ -20,7 +20,7 @@ from vla_adapter_ros.nodes.bringup.nodes_to_start import (
 from vla_adapter_ros.nodes.common.dds_profile import profile_environment, shipped_config
 from vla_adapter_ros.robot.contract import builtin_contract_path
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def policy(**arguments: str) -> NodeProcess:

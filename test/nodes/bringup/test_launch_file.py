@@ -35,7 +35,7 @@ from vla_adapter_ros.nodes.bringup.launch_model import LaunchFile  # noqa: E402
 from vla_adapter_ros.nodes.bringup.nodes_to_start import ALICIA  # noqa: E402
 from vla_adapter_ros.robot.contract import builtin_contract_path  # noqa: E402
 
-FOLDER = Path(__file__).resolve().parents[2] / 'launch'
+FOLDER = Path(__file__).resolve().parents[3] / 'launch'
 FILE = FOLDER / 'alicia.launch.py'
 FILES = pytest.mark.parametrize('file', [ALICIA, TEACH, RECORD], ids=lambda file: file.name)
 

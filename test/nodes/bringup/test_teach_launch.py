@@ -15,7 +15,7 @@ from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.bringup.demonstrations import TEACH
 
 TASK = 'move the red block to the left'
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def nodes(**arguments):
