@@ -5,7 +5,7 @@
 
 Draws batches of two 224×224 views with their 8-step action chunk through the code that training
 uses; only the storage differs. Each storage is written from the same images and read by random
-rows; those whose library is not installed are left out, with the reason.
+rows; those whose library is not installed are skipped, with the reason.
 """
 
 from __future__ import annotations
@@ -242,7 +242,7 @@ def random_access(
     """Measure our caches and every alternative that is installed.
 
     Returns:
-        figures, and why the others were left out.
+        figures, and why the others were skipped.
     """
     source = _make_dataset(folder / 'set', frames)
     found = []
@@ -319,9 +319,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     print(access_table(figures))
     for name, reason in missing.items():
-        print(f'{name}: left out: {reason}')
+        print(f'{name}: skipped: {reason}')
     if options.output is not None:
-        results = {'random_access': [asdict(f) for f in figures], 'left_out': missing}
+        results = {'random_access': [asdict(f) for f in figures], 'skipped': missing}
         options.output.write_text(json.dumps(results, indent=2) + '\n')
     return 0
 
