@@ -1,7 +1,7 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """Draw where the two cameras of the simulated bench stand and what each of them sees.
 
-The guide's image: `python scripts/camera_placement.py docs/images/camera_placement.png`
+The guide's image: `python -m scripts.camera_placement docs/images/camera_placement.png`
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def _labelled(image: np.ndarray, text: str) -> np.ndarray:
 def main(words: Sequence[str] | None = None) -> int:
     """Write the image and print the placement; return the exit status."""
     parser = argparse.ArgumentParser(
-        prog='python scripts/camera_placement.py', description=__doc__.splitlines()[0]
+        prog='python -m scripts.camera_placement', description=__doc__.splitlines()[0]
     )
     parser.add_argument('out', type=Path, help='PNG file to write')
     arguments = parser.parse_args(words)
