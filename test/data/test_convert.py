@@ -63,9 +63,9 @@ def test_without_commands_the_next_state_is_the_action(tmp_path):
 def test_streamed_commands_of_the_standalone_driver(tmp_path):
     from support.bag_samples import joint_state, serialise, time_of
     from vla_adapter_ros.data.bags.writer import BagWriter
-    from vla_adapter_ros.robot.contract import builtin_contract_path, load_contract
+    from vla_adapter_ros.robot.contract import resolve_contract
 
-    standalone = load_contract(builtin_contract_path('alicia_d_standalone')).to_dict()
+    standalone = resolve_contract('alicia_d_standalone').to_dict()
     robot = contract(front_end=standalone['front_end'])
     write_bag(tmp_path / 'states', BagSpec(commands=False, contract=robot))
     # The same bag with commands at 20 Hz, gripper 0..1000.

@@ -116,8 +116,8 @@ def test_pip_installs_everything_but_the_ros_nodes(pip_target):
 
 def test_pip_installs_the_shipped_robots(pip_target):
     code = (
-        'from vla_adapter_ros.robot.contract import builtin_contract_path, load_contract;'
-        'path = builtin_contract_path("alicia_d"); print(load_contract(path).name, path)'
+        'from vla_adapter_ros.robot.contract import contract_path, load_contract;'
+        'path = contract_path("alicia_d"); print(load_contract(path).name, path)'
     )
     name, path = python_with(pip_target, code).split(' ', 1)
     assert name == 'alicia_d'

@@ -33,7 +33,7 @@ from vla_adapter_ros.preflight.files import (
     file_checks,
     required_packages,
 )
-from vla_adapter_ros.robot.contract import builtin_contract_path, load_contract
+from vla_adapter_ros.robot.contract import contract_path, resolve_contract
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -44,7 +44,7 @@ def checkpoint(tmp_path_factory):
     from vla_adapter_ros.inference.policy import Policy
 
     folder = tmp_path_factory.mktemp('checkpoint')
-    Policy.random(load_contract(builtin_contract_path('alicia_d'))).save(folder)
+    Policy.random(resolve_contract('alicia_d')).save(folder)
     return folder
 
 
@@ -63,7 +63,7 @@ def test_good_checkpoint_passes_everything(checkpoint):
 
 
 def test_other_robot_fails_and_says_where_it_differs(checkpoint, tmp_path):
-    text = builtin_contract_path('alicia_d').read_text()
+    text = contract_path('alicia_d').read_text()
     other = tmp_path / 'other.yaml'
     other.write_text(text.replace('step_period: 0.1', 'step_period: 0.2'))
     settings = PreflightSettings(robot=str(other), checkpoint=str(checkpoint))

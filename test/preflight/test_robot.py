@@ -20,10 +20,10 @@ from vla_adapter_ros.preflight.input_checks import (
     check_pose,
 )
 from vla_adapter_ros.robot.alicia_d import read_description
-from vla_adapter_ros.robot.contract import CameraSpec, builtin_contract_path, load_contract
+from vla_adapter_ros.robot.contract import CameraSpec, resolve_contract
 
-CONTRACT = load_contract(builtin_contract_path('alicia_d'))
-STANDALONE = load_contract(builtin_contract_path('alicia_d_standalone'))
+CONTRACT = resolve_contract('alicia_d')
+STANDALONE = resolve_contract('alicia_d_standalone')
 CAMERA = CameraSpec(640, 480, 0, 'fixed')
 ARM_TOPIC, GRIPPER_TOPIC = CONTRACT.front_end.arm_topic, CONTRACT.front_end.gripper_topic
 

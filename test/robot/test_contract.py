@@ -16,19 +16,18 @@ import vla_adapter_ros
 from vla_adapter_ros.errors import ContractError
 from vla_adapter_ros.robot.contract import (
     RobotContract,
-    builtin_contract_path,
     contract_path,
     load_contract,
     resolve_contract,
 )
 
 SMALL = {'width': 320, 'height': 240, 'rotate': 0}
-NAMES = sorted(p.stem for p in builtin_contract_path('alicia_d').parent.glob('*.yaml'))
+NAMES = sorted(p.stem for p in contract_path('alicia_d').parent.glob('*.yaml'))
 
 
 @pytest.fixture
 def data():
-    return copy.deepcopy(yaml.safe_load(builtin_contract_path('alicia_d').read_text()))
+    return copy.deepcopy(yaml.safe_load(contract_path('alicia_d').read_text()))
 
 
 @pytest.mark.parametrize('name', NAMES)

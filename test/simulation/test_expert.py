@@ -8,7 +8,7 @@ import pytest
 
 from vla_adapter_ros.errors import InstructionError, VLAAdapterError
 from vla_adapter_ros.processing.observation import Observation
-from vla_adapter_ros.robot.contract import builtin_contract_path, load_contract
+from vla_adapter_ros.robot.contract import resolve_contract
 from vla_adapter_ros.simulation.arm_simulation import (
     READY_JOINTS,
     ArmSimulation,
@@ -64,7 +64,7 @@ def test_it_solves_at_least_98_of_100_episodes(simulation, name):
 
 @pytest.mark.parametrize('name', EVALUATED_TASKS)
 def test_its_actions_keep_the_contract_limits(simulation, name):
-    contract = load_contract(builtin_contract_path('alicia_d'))
+    contract = resolve_contract('alicia_d')
     for seed in range(3):
         _, actions = run(simulation, name, seed)
         assert (actions >= contract.lower - 1e-6).all()

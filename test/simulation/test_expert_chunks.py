@@ -9,7 +9,7 @@ import pytest
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.robot.action_space import ActionConverter
-from vla_adapter_ros.robot.contract import builtin_contract_path, load_contract
+from vla_adapter_ros.robot.contract import resolve_contract
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation, arm_kinematics
 from vla_adapter_ros.simulation.expert.chunks import ExpertChunks
 from vla_adapter_ros.simulation.tasks import make_task
@@ -17,7 +17,7 @@ from vla_adapter_ros.simulation.tasks import make_task
 
 @pytest.fixture(scope='module')
 def contract():
-    return load_contract(builtin_contract_path('alicia_d'))
+    return resolve_contract('alicia_d')
 
 
 @pytest.fixture(scope='module')

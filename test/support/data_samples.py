@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from vla_adapter_ros.processing.observation import Observation
-from vla_adapter_ros.robot.contract import RobotContract, builtin_contract_path, load_contract
+from vla_adapter_ros.robot.contract import RobotContract, resolve_contract
 
 WIDTH, HEIGHT = 64, 48
 
@@ -17,7 +17,7 @@ def contract(
     width: int = WIDTH, height: int = HEIGHT, rotate: int = 0, crop=None, **changes
 ) -> RobotContract:
     """The Alicia-D's contract with small cameras."""
-    data = load_contract(builtin_contract_path('alicia_d')).to_dict()
+    data = resolve_contract('alicia_d').to_dict()
     for camera in data['cameras'].values():
         camera.update(width=width, height=height, rotate=rotate, crop=crop)
     return RobotContract.from_dict(data | changes)

@@ -369,7 +369,7 @@ def _base_path(path: Path, name: str, place: str) -> Path:
     if is_path:
         raise ContractError(f'{place}, but {base} does not exist')
     try:
-        return builtin_contract_path(name)
+        return contract_path(name)
     except ContractError as error:
         raise ContractError(f'{place}, but {error}') from None
 
@@ -393,21 +393,6 @@ def _read_yaml(path: Path) -> Any:
         raise ContractError(f'contract {path}: not valid YAML{where}') from error
 
 
-def builtin_contract_path(name: str) -> Path:
-    """Return the path of a contract that ships with the package, by robot name.
-
-    Raises:
-        ContractError: no such robot; the message lists the ones that ship.
-    """
-    folders = config_folders()
-    for folder in folders:
-        path = folder / 'robots' / f'{name}.yaml'
-        if path.is_file():
-            return path
-    known = sorted({p.stem for f in folders for p in (f / 'robots').glob('*.yaml')})
-    raise ContractError(f'robot {name!r} is unknown; known robots: {", ".join(known)}')
-
-
 def config_folders() -> list[Path]:
     """Return the config/ folders: inside the installed module, or beside it (checkout)."""
     package = Path(__file__).resolve().parent.parent
@@ -416,8 +401,22 @@ def config_folders() -> list[Path]:
 
 
 def contract_path(name_or_path: str) -> Path:
-    """Return the file of a contract: the name of one that ships, or the path of a YAML file."""
-    return Path(name_or_path) if _is_path(name_or_path) else builtin_contract_path(name_or_path)
+    """Return the file of a contract: the name of one that ships, or the path of a YAML file.
+
+    Raises:
+        ContractError: no such name; the message lists the ones that ship.
+    """
+    if _is_path(name_or_path):
+        return Path(name_or_path)
+    shipped = {
+        path.stem: path
+        for folder in reversed(config_folders())
+        for path in sorted((folder / 'robots').glob('*.yaml'))
+    }
+    if name_or_path not in shipped:
+        known = ', '.join(sorted(shipped))
+        raise ContractError(f'robot {name_or_path!r} is unknown; known robots: {known}')
+    return shipped[name_or_path]
 
 
 def _is_path(name: str) -> bool:

@@ -64,10 +64,10 @@ def gripper_down(yaw: float) -> np.ndarray:
 
 def arm_kinematics() -> Kinematics:
     """Return kinematics of the arm, from its contract; not thread-safe: one for each user."""
-    from vla_adapter_ros.robot.contract import builtin_contract_path, load_contract
+    from vla_adapter_ros.robot.contract import contract_path, load_contract
     from vla_adapter_ros.robot.kinematics import Kinematics
 
-    path = builtin_contract_path('alicia_d')
+    path = contract_path('alicia_d')
     contract = load_contract(path)
     return Kinematics(contract, path.parent / contract.kinematics.urdf)
 

@@ -23,7 +23,7 @@ from vla_adapter_ros.nodes.bringup.bringup import (
 )
 from vla_adapter_ros.nodes.bringup.launch_model import NodeProcess
 from vla_adapter_ros.nodes.bringup.nodes_to_start import ALICIA
-from vla_adapter_ros.robot.contract import builtin_contract_path
+from vla_adapter_ros.robot.contract import contract_path
 
 NODE = """#!/usr/bin/env python3
 import sys, time
@@ -208,7 +208,7 @@ def test_help_describes_every_argument(capsys, words):
 
 def test_help_lists_the_topics_of_the_given_robot(capsys, tmp_path):
     path = tmp_path / 'robot.yaml'
-    path.write_text(builtin_contract_path('alicia_d').read_text().replace('wrist: {', 'hand: {'))
+    path.write_text(contract_path('alicia_d').read_text().replace('wrist: {', 'hand: {'))
     with pytest.raises(SystemExit):
         bringup.main(['teach', f'robot:={path}', '--help'])
     text = capsys.readouterr().out

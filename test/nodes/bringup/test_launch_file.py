@@ -33,7 +33,7 @@ from vla_adapter_ros.nodes.bringup.demonstrations import RECORD, TEACH  # noqa: 
 from vla_adapter_ros.nodes.bringup.launch_actions import start_actions  # noqa: E402
 from vla_adapter_ros.nodes.bringup.launch_model import LaunchFile  # noqa: E402
 from vla_adapter_ros.nodes.bringup.nodes_to_start import ALICIA  # noqa: E402
-from vla_adapter_ros.robot.contract import builtin_contract_path  # noqa: E402
+from vla_adapter_ros.robot.contract import contract_path  # noqa: E402
 
 FOLDER = Path(__file__).resolve().parents[3] / 'launch'
 FILE = FOLDER / 'alicia.launch.py'
@@ -85,7 +85,7 @@ def test_nodes_are_those_of_the_model(file, sim):
 
 def test_topics_of_a_robot_with_other_cameras_are_remapped(tmp_path):
     path = tmp_path / 'robot.yaml'
-    text_of_robot = builtin_contract_path('alicia_d').read_text()
+    text_of_robot = contract_path('alicia_d').read_text()
     path.write_text(text_of_robot.replace('wrist: {', 'hand: {'))
     actions = started(RECORD, robot=str(path), hand_topic='/hand/color')
     (node,) = (action for action in actions if isinstance(action, Node))

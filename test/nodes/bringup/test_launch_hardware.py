@@ -8,7 +8,7 @@ import pytest
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.bringup.launch_model import IncludedLaunch
 from vla_adapter_ros.nodes.bringup.nodes_to_start import ALICIA, nodes_to_start
-from vla_adapter_ros.robot.contract import builtin_contract_path
+from vla_adapter_ros.robot.contract import contract_path
 
 BY_ID = '/dev/v4l/by-id/usb-046d_HD_Pro_Webcam-video-index0'
 
@@ -150,7 +150,7 @@ def test_camera_is_found_by_its_mount_or_its_given_name(tmp_path):
 
 
 def contract_with_eye(folder, mounts) -> str:
-    text = builtin_contract_path('alicia_d').read_text().replace('wrist: {', 'eye: {')
+    text = contract_path('alicia_d').read_text().replace('wrist: {', 'eye: {')
     for before, mount in zip(('mount: fixed', 'mount: wrist'), mounts, strict=True):
         name = 'third_person: {' if before == 'mount: fixed' else 'eye: {'
         start = text.index(name)

@@ -18,7 +18,7 @@ from vla_adapter_ros.nodes.bringup.nodes_to_start import (
     read_parameters_file,
 )
 from vla_adapter_ros.nodes.common.dds_profile import profile_environment, shipped_config
-from vla_adapter_ros.robot.contract import builtin_contract_path
+from vla_adapter_ros.robot.contract import contract_path
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -35,7 +35,7 @@ def sim(**arguments: str) -> NodeProcess:
 @pytest.fixture
 def two_eyes(tmp_path) -> str:
     """A contract whose cameras have names of its own."""
-    text = builtin_contract_path('alicia_d').read_text()
+    text = contract_path('alicia_d').read_text()
     path = tmp_path / 'two_eyes.yaml'
     path.write_text(text.replace('third_person: {', 'ceiling: {').replace('wrist: {', 'hand: {'))
     return str(path)

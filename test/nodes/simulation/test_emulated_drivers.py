@@ -13,7 +13,7 @@ pytest.importorskip('rclpy', reason='needs ROS 2')
 from support.driver_client import JOINTS, DriverClient
 from support.ros_harness import NodeProcess, isolated_environment, wait_until
 from vla_adapter_ros.control.plausibility import PlausibilityMonitor
-from vla_adapter_ros.robot.contract import builtin_contract_path, load_contract
+from vla_adapter_ros.robot.contract import resolve_contract
 from vla_adapter_ros.robot.joint_state import JointStateReader
 
 START = np.array([0.2, -0.3, 0.6, 0.1, 0.5, 0.0])
@@ -195,7 +195,7 @@ def test_empty_trajectory_stops_the_arm(start):
 
 def judge(client, messages=60):
     """Reasons that the plausibility monitor gives for the next joint states."""
-    contract = load_contract(builtin_contract_path('alicia_d'))
+    contract = resolve_contract('alicia_d')
     reader, monitor = JointStateReader(contract), PlausibilityMonitor(contract)
     first = len(client.states)
     client.wait_for_states(messages)

@@ -8,9 +8,9 @@ import pytest
 
 from vla_adapter_ros.preflight.checks import FAIL, PASS
 from vla_adapter_ros.preflight.driver_checks import check_small_motion
-from vla_adapter_ros.robot.contract import builtin_contract_path, load_contract
+from vla_adapter_ros.robot.contract import resolve_contract
 
-CONTRACT = load_contract(builtin_contract_path('alicia_d'))
+CONTRACT = resolve_contract('alicia_d')
 BEFORE = np.array([0.2, -0.3, 0.6, 0.1, 0.5, 0.0, 1.0])
 A, B = 'emulated_ros2_control', 'emulated_standalone_driver'
 
