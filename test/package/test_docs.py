@@ -25,7 +25,7 @@ PAGES = [
 ]
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 # Run with `python -m` in the documents, and not ours.
-FOREIGN = {'colcon', 'pip', 'pytest', 'venv'}
+FOREIGN = {'colcon', 'mujoco.viewer', 'pip', 'pytest', 'venv'}
 TOP = ('benchmarks', 'config', 'docs', 'launch', 'msg', 'requirements', 'scripts', 'srv', 'test')
 # Options of other programs, and of the tests.
 FOREIGN_OPTIONS = {
@@ -33,8 +33,6 @@ FOREIGN_OPTIONS = {
     '--nproc-per-node', '--num_processes', '--once', '--packages-select', '--reload',
     '--repo-type', '--ros-args', '--system-site-packages',
 }  # fmt: skip
-# What `.gitignore`d folders and runs leave, named as examples.
-RESULTS = {'docs/images/out.png'}
 
 
 def text_of(name: str) -> str:
@@ -92,7 +90,7 @@ def test_every_relative_link_leads_somewhere(name):
 def test_every_file_that_is_named_exists(name):
     found = re.findall(rf'(?<![\w/.~-])(?:{"|".join(TOP)})/[\w./*{{}},-]*', code_of(text_of(name)))
     found += re.findall(r'(?<![\w/.~-])vla_adapter_ros/(?:\w+/)+[\w.]*', code_of(text_of(name)))
-    for path in sorted({path.rstrip('.,') for path in found} - RESULTS):
+    for path in sorted({path.rstrip('.,') for path in found}):
         if re.match(r'vla_adapter_ros/(srv|msg)/', path):  # a ROS type
             path = f'{path.removeprefix("vla_adapter_ros/")}.{path.split("/")[1]}'
         assert any(existing(path)), f'{name}: {path}'
@@ -163,8 +161,9 @@ def launch_arguments_and_parameters() -> set[str]:
     names = {'__node'}
     for launch in (ALICIA, TEACH, RECORD):
         names |= {argument.name for argument in launch.arguments({})}
-    for file in (ROOT / 'vla_adapter_ros' / 'nodes').rglob('*.py'):
-        names |= set(re.findall(r'^    (\w+): \w+ = parameter\(', file.read_text(), re.M))
+    pattern = r'^    (\w+): \w+ = (?:parameter|setting)\('
+    for file in (ROOT / 'vla_adapter_ros').rglob('*.py'):
+        names |= set(re.findall(pattern, file.read_text('utf-8'), re.M))
     return names
 
 
