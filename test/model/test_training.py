@@ -75,7 +75,7 @@ def test_padded_batch_has_the_mean_gradients_of_its_samples(gradients):
         assert relative_error(together[name], wanted) < 2e-3, name
 
 
-def test_every_released_parameter_gets_a_gradient_but_the_query_nobody_reads(gradients):
+def test_every_released_parameter_gets_a_gradient_but_the_unread_query(gradients):
     _, _, together, _ = gradients
     for name, gradient in together.items():
         assert float(gradient.abs().max()) > 0, name

@@ -225,7 +225,7 @@ def test_a_keypoint_map_sees_what_surrounds_its_cell():
     away = torch.hypot(rows - 48.0, columns - 48.0)
     ring, rest = (away > 6) & (away < 11), away > 30
     strength = gradient[0].abs().sum(0)
-    # The norms let every cell depend a little on the whole picture.
+    # The norms let every cell depend a little on the whole image.
     assert strength[ring].mean() > 5 * strength[rest].mean()
 
 
@@ -237,34 +237,34 @@ def test_grid_positions_are_distinct_and_of_the_stated_scale():
     assert float(distances.min()) > 1.0
 
 
-def piecewise_model() -> VLAAdapter:
+def segment_model() -> VLAAdapter:
     return VLAAdapter.from_config(VLAAdapterConfig.tiny(use_film=True, film_segment_tokens=3))
 
 
-def test_film_by_pieces_tells_apart_what_the_average_cannot():
-    model = piecewise_model()
+def test_film_segments_distinguish_word_orders_that_the_mean_cannot():
+    model = segment_model()
     ids = torch.tensor([[5, 6, 7, 8, 9, 10], [5, 9, 7, 8, 6, 10]])  # two words change places
     embedded = model.decoder.embed_tokens(ids)
     with torch.no_grad():
-        told = model.film_vector(embedded, None)
+        vector = model.film_vector(embedded, None)
     whole = mean_embedding(embedded, None)
     torch.testing.assert_close(whole[0], whole[1])
-    assert (told[0] - told[1]).abs().max() > 1e-2
+    assert (vector[0] - vector[1]).abs().max() > 1e-2
 
 
-def test_what_film_by_pieces_is_told_of_a_word_is_the_same_in_every_sentence():
-    model = piecewise_model()
+def test_a_film_segment_depends_on_its_own_tokens_only():
+    model = segment_model()
     ids = torch.tensor([[5, 6, 7, 0, 0, 0], [5, 6, 7, 8, 9, 10]])
     mask = torch.tensor([[1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 1, 1]])
     with torch.no_grad():
-        told = model.film_vector(model.decoder.embed_tokens(ids), mask)
-    first, rest = told[:, :128], told[:, 128:]
+        vector = model.film_vector(model.decoder.embed_tokens(ids), mask)
+    first, rest = vector[:, :128], vector[:, 128:]
     torch.testing.assert_close(first[0], first[1])
     assert not rest[0].any() and rest[1, :128].any()
 
 
-def test_film_by_pieces_does_not_see_padding_and_takes_long_prompts():
-    model = piecewise_model()
+def test_film_segments_ignore_padding_and_take_long_prompts():
+    model = segment_model()
     ids = torch.arange(1, 41)[None]
     mask = (ids <= 31).long()
     with torch.no_grad():

@@ -8,8 +8,9 @@ import pickle
 import struct
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,7 +21,7 @@ from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.weights.files import replacement
 
 SHOWN = 10  # names per kind of mismatch in an error message
-PIECE = 1 << 20  # elements converted at a time: small enough to stay in the cache
+CHUNK_ELEMENTS = 1 << 20  # converted at a time: small enough to stay in the cache
 DTYPES = {
     'F64': torch.float64,
     'F32': torch.float32,
@@ -66,39 +67,35 @@ def open_safetensors(path: Path) -> dict[str, LazyTensor]:
             continue
         if entry['dtype'] not in DTYPES:
             raise CheckpointError(f'{path}: {name}: dtype {entry["dtype"]} is not supported')
-        stored = DTYPES[entry['dtype']]
-        tensors[name] = LazyTensor(
-            tuple(entry['shape']), _reader(path, handle, name, entry, start, stored)
-        )
+        read = partial(_read, path, handle, name, entry, start)
+        tensors[name] = LazyTensor(tuple(entry['shape']), read)
     return tensors
 
 
-def _reader(
-    path: Path, handle: Any, name: str, entry: dict[str, Any], start: int, stored: torch.dtype
-) -> Callable[[torch.dtype | None], Tensor]:
-    def read(dtype: torch.dtype | None) -> Tensor:
-        if dtype is None or dtype == stored:
-            return handle.get_tensor(name)
-        with path.open('rb', buffering=0) as file:
-            file.seek(start + entry['data_offsets'][0])
-            return _read_as(file, tuple(entry['shape']), stored, dtype)
-
-    return read
-
-
-def _read_as(
-    file: BinaryIO, shape: tuple[int, ...], stored: torch.dtype, dtype: torch.dtype
+def _read(
+    path: Path,
+    handle: Any,
+    name: str,
+    entry: dict[str, Any],
+    start: int,
+    dtype: torch.dtype | None,
 ) -> Tensor:
-    """Read a tensor from the file's position in pieces, converting each."""
-    result = torch.empty(shape, dtype=dtype)
+    """Map a tensor from the file, or read it chunk by chunk into another dtype."""
+    stored = DTYPES[entry['dtype']]
+    if dtype is None or dtype == stored:
+        return handle.get_tensor(name)
+    result = torch.empty(entry['shape'], dtype=dtype)
     flat = result.view(-1)
-    scratch = torch.empty(min(PIECE, max(1, flat.numel())), dtype=stored)
+    scratch = torch.empty(min(CHUNK_ELEMENTS, max(1, flat.numel())), dtype=stored)
     window = memoryview(scratch.view(torch.uint8).numpy())
-    for begin in range(0, flat.numel(), PIECE):
-        count = min(PIECE, flat.numel() - begin)
-        if file.readinto(window[: count * stored.itemsize]) != count * stored.itemsize:
-            raise CheckpointError(f'{file.name}: ends in the middle of a tensor')
-        flat[begin : begin + count].copy_(scratch[:count])
+    with path.open('rb', buffering=0) as file:
+        file.seek(start + entry['data_offsets'][0])
+        for begin in range(0, flat.numel(), CHUNK_ELEMENTS):
+            count = min(CHUNK_ELEMENTS, flat.numel() - begin)
+            size = count * stored.itemsize
+            if file.readinto(window[:size]) != size:
+                raise CheckpointError(f'{path}: ends in the middle of a tensor')
+            flat[begin : begin + count].copy_(scratch[:count])
     return result
 
 
