@@ -62,7 +62,7 @@ def placement_image() -> tuple[np.ndarray, dict[str, dict[str, float]]]:
             _labelled(simulation.render(name, *_SIZE), _caption(name, facts[name]))
             for name in simulation.camera_names
         ]
-        # After the cameras' own views: the two renderers cannot have the context at once.
+        # After the cameras' own views: the two renderers cannot have the context simultaneously.
         simulation.close()
         overview = _labelled(_overview(simulation), 'the bench, with both fields of view')
         return np.vstack([overview, np.hstack(views)]), facts
@@ -106,15 +106,15 @@ def _overview(simulation: Any) -> np.ndarray:
             _draw_field(scene, *_pose(simulation, name), _REACH[name], _COLOURS[name])
         height, width = min(height, gpu.offHeight), min(width, gpu.offWidth)
         view = mujoco.MjrRect(0, 0, width, height)
-        picture = np.empty((height, width, 3), np.uint8)
+        image = np.empty((height, width, 3), np.uint8)
         mujoco.mjr_render(view, scene, gpu)
-        mujoco.mjr_readPixels(picture, None, view, gpu)
+        mujoco.mjr_readPixels(image, None, view, gpu)
     finally:
         gpu.free()
         context.free()
-    picture = picture[::-1]
-    full = (2 * _SIZE[1], round(picture.shape[0] * 2 * _SIZE[1] / picture.shape[1]))
-    return cv2.resize(picture, full, interpolation=cv2.INTER_CUBIC)
+    image = image[::-1]
+    full = (2 * _SIZE[1], round(image.shape[0] * 2 * _SIZE[1] / image.shape[1]))
+    return cv2.resize(image, full, interpolation=cv2.INTER_CUBIC)
 
 
 def _draw_field(
