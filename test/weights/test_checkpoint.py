@@ -209,6 +209,15 @@ def test_fields_of_sections_can_be_overridden_in_either_format(tmp_path):
             VLAAdapter.from_pretrained(tmp_path / name, rope_table='run', **options)
 
 
+def test_an_unknown_model_option_is_named_with_what_is_allowed(tmp_path):
+    VLAAdapter.from_config(small_config()).save_pretrained(tmp_path)
+    path = tmp_path / 'vla_adapter.json'
+    path.write_text(path.read_text().replace('"features"', '"conditions"'))
+    message = r"PolicyConfig: unknown keys \['conditions'\], allowed are .*'features'"
+    with pytest.raises(CheckpointError, match=message):
+        VLAAdapter.from_pretrained(tmp_path)
+
+
 def test_conversion_round_trip_gives_back_every_tensor(tmp_path):
     towers = json.dumps({name: _shape(tower) for name, tower in TOWERS.items()})
     write_official(tmp_path / 'src', 'pro')
