@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.robot.contract import resolve_contract
@@ -26,6 +26,9 @@ from vla_adapter_ros.simulation.demonstration import (
 from vla_adapter_ros.simulation.expert.expert import ExpertPolicy
 from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, TASKS, TaskOptions, make_task
 from vla_adapter_ros.simulation.workers import run_in_workers
+
+if TYPE_CHECKING:
+    from vla_adapter_ros.data.lerobot.writer import DatasetWriter
 
 DEFAULT_ROBOT = 'alicia_d_sim'
 # Evaluation uses seeds from 0 on; demonstrations must not share them.
@@ -48,6 +51,15 @@ class CollectionJob:
     tail: int
     takeover: str = ''
 
+    def open_writer(self) -> DatasetWriter:
+        """Open the dataset. Raises VLAAdapterError if it cannot be written."""
+        from vla_adapter_ros.data.lerobot.writer import DatasetWriter
+
+        return DatasetWriter(
+            self.output, resolve_contract(self.robot), image_size=self.image_size,
+            storage=self.storage, append=self.append,
+        )  # fmt: skip
+
 
 def episode_key(task: str, seed: int) -> str:
     """Return the dataset key of an episode."""
@@ -58,16 +70,12 @@ class Collector:
     """Makes demonstrations in one process and adds them to the dataset."""
 
     def __init__(self, job: CollectionJob) -> None:
-        from vla_adapter_ros.data.lerobot.writer import DatasetWriter
         from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
         from vla_adapter_ros.simulation.takeover import TakeoverPolicy
 
         self._job = job
         contract = resolve_contract(job.robot)
-        self.writer = DatasetWriter(
-            job.output, contract, image_size=job.image_size, storage=job.storage,
-            append=job.append,
-        )  # fmt: skip
+        self.writer = job.open_writer()
         self._cameras = contract.cameras
         self._simulation = ArmSimulation()
         self._expert = ExpertPolicy(self._simulation.object_poses)
@@ -142,12 +150,7 @@ def collect(
     """
     from tqdm import tqdm
 
-    from vla_adapter_ros.data.lerobot.writer import DatasetWriter
-
-    writer = DatasetWriter(
-        job.output, resolve_contract(job.robot), image_size=job.image_size, storage=job.storage,
-        append=job.append,
-    )  # fmt: skip
+    writer = job.open_writer()
     there = writer.keys()
     counts: dict[str, Counter[str]] = {task: Counter() for task in tasks}
     items = []

@@ -29,6 +29,7 @@ from vla_adapter_ros.simulation.attention_points import (
     attention_points,
     project,
 )
+from vla_adapter_ros.simulation.collect import DEFAULT_ROBOT
 from vla_adapter_ros.simulation.expert.expert import ExpertPolicy
 from vla_adapter_ros.simulation.goals import (
     DIRECTIONS,
@@ -53,7 +54,6 @@ from vla_adapter_ros.training.experiments.grounding.scenes import (
 )
 from vla_adapter_ros.weights.files import write_json
 
-DEFAULT_ROBOT = 'alicia_d_sim'
 # Apart from the seeds of evaluation (from 0) and of demonstrations (from 1,000,000).
 FIRST_SEED = 5_000_000
 # Images per episode of the expert, at random times, so that they include the arm at work and
