@@ -33,7 +33,7 @@ def test_old_stamp_is_stale_even_if_it_just_arrived():
     assert 'stale wrist image 1.00 s' in image.problem(2.0).text
 
 
-def test_missing_stamp_is_judged_by_arrival():
+def test_missing_stamp_leaves_the_arrival():
     image = camera()
     image.receive('x', 0.0, 500.0)
     assert image.problem(500.1) is None

@@ -204,7 +204,7 @@ def test_it_does_not_go_on_before_its_brake_is_over(bench):
 
 @pytest.mark.parametrize('robot', ['alicia_d', 'alicia_d_standalone'])
 @pytest.mark.parametrize('jump', [30.0, 0.8, -30.0])
-def test_a_clock_jump_brakes_from_where_the_arm_is_and_plans_anew(robot, jump):
+def test_a_clock_jump_brakes_from_where_the_arm_is_and_plans_again(robot, jump):
     bench = Bench(robot)
     bench.move(0.05)
     before, speed = bench.loop.scheduler.commanded(bench.now)

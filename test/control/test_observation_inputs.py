@@ -37,7 +37,7 @@ def feed(inputs, now, wrist_stamp=None):
     inputs.receive_image('wrist', image(2), now if wrist_stamp is None else wrist_stamp, now)
 
 
-def test_observation_holds_pictures_state_and_the_oldest_stamp(inputs):
+def test_observation_holds_images_state_and_the_oldest_stamp(inputs):
     assert inputs.skip(10.05) is None
     observation = inputs.snapshot('reach').observe()
     assert list(observation.images) == ['third_person', 'wrist']

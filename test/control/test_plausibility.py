@@ -96,7 +96,7 @@ def test_state_that_stands_still_with_its_command_is_not_frozen():
     assert set(feed(monitor(), [HOME] * 200, [HOME] * 200)) == {''}
 
 
-def test_frozen_is_judged_anew_after_each_change():
+def test_frozen_time_restarts_after_each_change():
     states = [HOME + 1e-4 * (i // 20) for i in range(100)]
     commands = [HOME + 0.005 * i * np.array([1, 0, 0, 0, 0, 0, 0]) for i in range(100)]
     assert set(feed(monitor(), states, commands)) == {''}

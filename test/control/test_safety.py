@@ -103,7 +103,7 @@ def test_policy_that_is_persistently_out_of_range_trips():
     assert states == [CLAMPED, CLAMPED, TRIP]
     assert 'Joint2' in safety.trip_reason
     safety.clear()
-    # A good chunk in between starts the count anew.
+    # A good chunk in between restarts the count.
     states = [safety.check_targets(g, HOME).state for g in (goals, goals, GOOD, goals)]
     assert TRIP not in states
 

@@ -252,7 +252,7 @@ def test_execute_steps_sets_how_long_a_chunk_is_used(steps):
     assert np.diff(starts).mean() == pytest.approx(steps * PERIOD, abs=0.03)
 
 
-def test_whole_chunk_is_replaced_before_it_brakes():
+def test_complete_chunk_is_replaced_before_it_brakes():
     scheduler = ready(execute_steps=8)
     plan = scheduler.accept(chunk_to(line_from(HOME, STEP), 0.0), 0.0, HOME)
     assert plan is not None
@@ -385,7 +385,7 @@ def test_clock_that_jumps_forward_does_not_make_a_stream_jump():
 
 
 def test_clock_that_jumps_forward_leaves_the_controller_its_trajectory():
-    # The controller has the whole trajectory; after the gap it is at its end, and so are we.
+    # The controller has the complete trajectory; after the gap it is at its end, and so are we.
     scheduler = ready()
     scheduler.accept(chunk_to(line_from(HOME, STEP), 0.0), 0.0, HOME)
     scheduler.update(0.4)

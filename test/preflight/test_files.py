@@ -130,7 +130,7 @@ def test_interpreter_is_shown_and_an_old_one_refused():
     ('seconds', 'verdict', 'text'),
     [(0.05, PASS, 'p95 50 ms'), (0.35, WARN, '4 of 8 steps'), (0.9, FAIL, 'stops between chunks')],
 )
-def test_latency_is_judged_by_the_step_period(seconds, verdict, text):
+def test_latency_is_compared_with_the_step_period(seconds, verdict, text):
     check = check_inference_times([seconds] * 5, step_period=0.1, chunk_size=8)
     assert check.verdict == verdict
     assert text in check.detail

@@ -129,7 +129,7 @@ def test_reference_of_a_recorded_data_set_fits_its_own_camera(tmp_path):
     assert set(found) == {'third_person', 'wrist'}
     assert found['wrist'].frames == 40
     assert check_image('third_person', image(0, 10), found['third_person']).verdict == PASS
-    # The wrist camera sees another picture: exchanged cables are noticed.
+    # The wrist camera sees another image: swapped cables are noticed.
     assert check_image('third_person', image(3, 10), found['third_person']).verdict == WARN
 
 

@@ -45,17 +45,17 @@ def camera_check(**changes):
 
 
 def test_good_camera_passes():
-    check, picture = check_camera('wrist', record(), CAMERA, 0.1)
+    check, seen = check_camera('wrist', record(), CAMERA, 0.1)
     assert check.verdict == PASS
     assert '640×480 rgb8, 30.0 Hz, 10 ms old' in check.detail
-    assert picture.shape == (480, 640, 3)
+    assert seen.shape == (480, 640, 3)
 
 
 def test_image_is_turned_as_the_policy_gets_it():
     turned = CameraSpec(640, 480, 90, 'wrist')
-    picture = check_camera('wrist', record(), turned, 0.1)[1]
-    assert picture.shape == (640, 480, 3)
-    assert picture[0, -1].tolist() == [255, 0, 0]  # top left goes to top right, clockwise
+    seen = check_camera('wrist', record(), turned, 0.1)[1]
+    assert seen.shape == (640, 480, 3)
+    assert seen[0, -1].tolist() == [255, 0, 0]  # top left goes to top right, clockwise
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,12 @@ from vla_adapter_ros.robot.camera_spec import CameraSpec
 from vla_adapter_ros.robot.camera_view import crop_to_view, message_encoding, policy_image
 
 CAMERA = CameraSpec(width=64, height=48, rotate=0, mount='wrist')
-PICTURE = np.random.default_rng(3).integers(0, 256, (48, 64, 3)).astype(np.uint8)
+PIXELS = np.random.default_rng(3).integers(0, 256, (48, 64, 3)).astype(np.uint8)
 
 
-def raw(encoding='rgb8', picture=PICTURE):
-    data = picture if encoding == 'rgb8' else picture[..., ::-1]
-    height, width = picture.shape[:2]
+def raw(encoding='rgb8', pixels=PIXELS):
+    data = pixels if encoding == 'rgb8' else pixels[..., ::-1]
+    height, width = pixels.shape[:2]
     return SimpleNamespace(
         encoding=encoding, height=height, width=width, step=3 * width, is_bigendian=0,
         data=data.tobytes(),
@@ -28,28 +28,28 @@ def raw(encoding='rgb8', picture=PICTURE):
 
 
 def jpeg(text):
-    return SimpleNamespace(format=text, data=simplejpeg.encode_jpeg(PICTURE, quality=95))
+    return SimpleNamespace(format=text, data=simplejpeg.encode_jpeg(PIXELS, quality=95))
 
 
-def test_without_a_crop_the_picture_passes_without_a_copy():
-    assert crop_to_view(PICTURE, CAMERA) is PICTURE
+def test_without_a_crop_the_image_passes_without_a_copy():
+    assert crop_to_view(PIXELS, CAMERA) is PIXELS
 
 
 def test_the_crop_is_x_y_width_height_of_the_cameras_image():
     seen = policy_image(raw('bgr8'), replace(CAMERA, crop=(8, 4, 40, 30)))
-    np.testing.assert_array_equal(seen, PICTURE[4:34, 8:48])
+    np.testing.assert_array_equal(seen, PIXELS[4:34, 8:48])
     assert seen.flags.c_contiguous
 
 
 def test_the_size_is_that_of_the_camera_not_of_the_crop():
     cropped = replace(CAMERA, crop=(0, 0, 40, 40))
     with pytest.raises(ObservationError, match='image is 40×40 pixels, the contract says 64×48'):
-        policy_image(raw(picture=np.ascontiguousarray(PICTURE[:40, :40])), cropped)
+        policy_image(raw(pixels=np.ascontiguousarray(PIXELS[:40, :40])), cropped)
 
 
 def test_an_encoding_that_the_contract_does_not_name_is_refused_by_name():
     for camera in (CAMERA, replace(CAMERA, encoding='bgr8')):
-        np.testing.assert_array_equal(policy_image(raw('bgr8'), camera), PICTURE)
+        np.testing.assert_array_equal(policy_image(raw('bgr8'), camera), PIXELS)
     with pytest.raises(ObservationError, match="is 'bgr8', the contract says 'rgb8'"):
         policy_image(raw('bgr8'), replace(CAMERA, encoding='rgb8'))
 

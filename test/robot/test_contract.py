@@ -184,7 +184,7 @@ def test_deployment_and_limits_may_differ_meaning_may_not(data):
 
 
 def test_a_contract_from_before_encoding_and_crop_is_the_default_one(data):
-    # Exactly what older releases wrote into data sets and checkpoints, and can read.
+    # Exactly what older releases wrote into datasets and checkpoints, and can read.
     old = {'width': 640, 'height': 480, 'rotate': 0, 'mount': 'wrist'}
     contract = RobotContract.from_dict(data)
     assert contract.to_dict()['cameras']['wrist'] == old

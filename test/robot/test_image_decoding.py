@@ -11,7 +11,7 @@ from vla_adapter_ros.robot.image_decoding import decode_compressed, decode_image
 
 WIDTH, HEIGHT = 12, 8
 RNG = np.random.default_rng(0)
-PICTURE = RNG.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+PIXELS = RNG.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
 DEPTHS = {'rgb8': 3, 'bgr8': 3, 'rgba8': 4, 'bgra8': 4, 'mono8': 1, '8UC1': 1}
 
 
@@ -19,15 +19,15 @@ def encoded(encoding):
     """(bytes of one packed image, the RGB it stands for)."""
     alpha = RNG.integers(0, 256, (HEIGHT, WIDTH, 1), dtype=np.uint8)
     if encoding == 'rgb8':
-        return PICTURE, PICTURE
+        return PIXELS, PIXELS
     if encoding == 'bgr8':
-        return PICTURE[..., ::-1], PICTURE
+        return PIXELS[..., ::-1], PIXELS
     if encoding == 'rgba8':
-        return np.concatenate((PICTURE, alpha), axis=2), PICTURE
+        return np.concatenate((PIXELS, alpha), axis=2), PIXELS
     if encoding == 'bgra8':
-        return np.concatenate((PICTURE[..., ::-1], alpha), axis=2), PICTURE
+        return np.concatenate((PIXELS[..., ::-1], alpha), axis=2), PIXELS
     if encoding in ('mono8', '8UC1'):
-        return PICTURE[..., :1], np.repeat(PICTURE[..., :1], 3, axis=2)
+        return PIXELS[..., :1], np.repeat(PIXELS[..., :1], 3, axis=2)
     packed = RNG.integers(0, 256, (HEIGHT, WIDTH, 2), dtype=np.uint8)
     yuy2 = encoding in ('yuyv', 'yuv422_yuy2')
     code = cv2.COLOR_YUV2RGB_YUY2 if yuy2 else cv2.COLOR_YUV2RGB_UYVY
@@ -61,7 +61,7 @@ def test_red_is_red_in_yuyv_and_uyvy():
 
 
 def test_packed_rgb_is_not_copied_and_all_else_once():
-    data = array('B', PICTURE.tobytes())
+    data = array('B', PIXELS.tobytes())
     pixels = decode_image('rgb8', HEIGHT, WIDTH, 3 * WIDTH, data)
     assert np.shares_memory(pixels, np.frombuffer(data, np.uint8))
     other = decode_image('bgr8', HEIGHT, WIDTH, 3 * WIDTH, data)
@@ -106,32 +106,32 @@ def test_bad_image_is_refused_in_one_line(encoding, height, width, step, size, m
     assert message in str(error.value) and '\n' not in str(error.value)
 
 
-def smooth_picture():
+def smooth_image():
     y, x = np.mgrid[0:48, 0:64]
     return np.stack((x * 3, y * 4, (x + y) * 2), axis=2).clip(0, 255).astype(np.uint8)
 
 
 @pytest.mark.parametrize('buffer', [bytes, lambda b: array('B', b), bytearray])
 def test_png_is_exact_from_any_buffer(buffer):
-    ok, file = cv2.imencode('.png', smooth_picture()[..., ::-1])
+    ok, file = cv2.imencode('.png', smooth_image()[..., ::-1])
     assert ok
     pixels = decode_compressed('bgr8; png compressed bgr8', buffer(file.tobytes()))
-    assert np.array_equal(pixels, smooth_picture())
+    assert np.array_equal(pixels, smooth_image())
 
 
 def test_jpeg_is_rgb_and_close_to_opencv():
-    ok, file = cv2.imencode('.jpg', smooth_picture()[..., ::-1])
+    ok, file = cv2.imencode('.jpg', smooth_image()[..., ::-1])
     assert ok
     pixels = decode_compressed('jpeg', file.tobytes())
     assert pixels.shape == (48, 64, 3) and pixels.flags.c_contiguous
     reference = cv2.imdecode(file, cv2.IMREAD_COLOR)[..., ::-1]
     assert np.abs(pixels.astype(int) - reference).max() <= 1
-    assert np.abs(pixels.astype(int) - smooth_picture()).mean() < 6.0
+    assert np.abs(pixels.astype(int) - smooth_image()).mean() < 6.0
 
 
 @pytest.mark.parametrize('extension', ['.png', '.jpg'])
 def test_grey_files_become_rgb(extension):
-    grey = smooth_picture()[..., 0]
+    grey = smooth_image()[..., 0]
     ok, file = cv2.imencode(extension, grey)
     assert ok
     pixels = decode_compressed('mono8', file.tobytes())
@@ -143,7 +143,7 @@ def test_grey_files_become_rgb(extension):
     ('format_text', 'content', 'message'),
     [
         ('jpeg', b'', '0 bytes'),
-        ('jpeg', b'not a picture', 'expected JPEG or PNG'),
+        ('jpeg', b'not an image', 'expected JPEG or PNG'),
         ('jpeg', b'\xff\xd8\xff\xe0broken', 'damaged JPEG'),
         ('png', b'\x89PNG\r\n\x1a\nbroken', 'damaged PNG'),
         ('16UC1; compressedDepth png', b'', 'depth is refused'),

@@ -18,12 +18,12 @@ from vla_adapter_ros.inference.chunk import ActionChunk
 from vla_adapter_ros.motion.scheduler import ChunkScheduler
 
 TICK = 0.02
-PICTURE = np.zeros((480, 640, 3), np.uint8).tobytes()
+PIXELS = np.zeros((480, 640, 3), np.uint8).tobytes()
 
 
 def image():
     return SimpleNamespace(
-        encoding='rgb8', height=480, width=640, step=1920, is_bigendian=0, data=PICTURE
+        encoding='rgb8', height=480, width=640, step=1920, is_bigendian=0, data=PIXELS
     )
 
 

@@ -356,7 +356,7 @@ def test_leader_with_other_names_and_gripper_units_is_understood():
     assert leader.target == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.25])
 
 
-def test_leader_velocity_is_smooth_despite_whole_counts():
+def test_leader_velocity_is_smooth_despite_integer_counts():
     leader, count = Leader(CONTRACT), 2 * np.pi / 4096
     velocities = []
     for i in range(200):

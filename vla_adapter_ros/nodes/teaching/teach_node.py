@@ -273,7 +273,7 @@ class TeachNode(Node):
 
     def _clear(self) -> str:
         cleared = self.motion.clear()
-        self.say(f'cleared: {cleared}' if cleared else 'nothing was tripped')
+        self.say(f'cleared: {cleared}' if cleared else 'no trip to clear')
         return cleared
 
     def _on_joy(self, message: Joy) -> None:
