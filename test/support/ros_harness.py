@@ -22,6 +22,7 @@ DOMAINS = range(1, 102)
 _NAME = 'vla_adapter_ros test domain {}'
 # Reservations of the newest rigs of this process; nodes of an earlier one may still be ending.
 _reserved: deque[socket.socket] = deque(maxlen=8)
+PROFILE = str(Path(__file__).with_name('fastdds_local.xml'))
 
 
 def reserve_domain() -> tuple[int, socket.socket]:
@@ -50,8 +51,8 @@ def isolated_environment() -> dict[str, str]:
     return {
         **os.environ,
         'ROS_DOMAIN_ID': str(domain),
-        'FASTDDS_DEFAULT_PROFILES_FILE': str(REPOSITORY / 'config' / 'fastdds_local.xml'),
-        'FASTRTPS_DEFAULT_PROFILES_FILE': str(REPOSITORY / 'config' / 'fastdds_local.xml'),
+        'FASTDDS_DEFAULT_PROFILES_FILE': PROFILE,
+        'FASTRTPS_DEFAULT_PROFILES_FILE': PROFILE,
         'OMP_NUM_THREADS': '1',
         'PYTHONUNBUFFERED': '1',
     }

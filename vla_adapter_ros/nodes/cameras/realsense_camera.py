@@ -6,6 +6,7 @@ It works beside the wrapper, not instead of it: `alicia.launch.py camera_driver:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,8 +23,7 @@ from vla_adapter_ros.nodes.cameras.camera_node import (
     depth_message,
     optical_frame,
 )
-from vla_adapter_ros.nodes.common.node_help import help_if_asked
-from vla_adapter_ros.nodes.common.node_main import spin_node
+from vla_adapter_ros.nodes.common.node_main import run_node
 from vla_adapter_ros.nodes.common.parameters import parameter
 
 
@@ -77,8 +77,7 @@ class RealSenseCameraNode(CameraNode):
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the node."""
-    help_if_asked(args, 'realsense_camera', __doc__ or '', RealSenseParameters)
-    raise SystemExit(spin_node(RealSenseCameraNode, args))
+    sys.exit(run_node('realsense_camera', __doc__, RealSenseParameters, RealSenseCameraNode, args))
 
 
 if __name__ == '__main__':

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from vla_adapter_ros.cameras.frames import FrameSource
 from vla_adapter_ros.cameras.usb import UsbCamera, UsbSettings
 from vla_adapter_ros.nodes.cameras.camera_node import CameraNode, CameraParameters
-from vla_adapter_ros.nodes.common.node_help import help_if_asked
-from vla_adapter_ros.nodes.common.node_main import spin_node
+from vla_adapter_ros.nodes.common.node_main import run_node
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,7 @@ class UsbCameraNode(CameraNode):
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the node."""
-    help_if_asked(args, 'usb_camera', __doc__ or '', UsbCameraParameters)
-    raise SystemExit(spin_node(UsbCameraNode, args))
+    sys.exit(run_node('usb_camera', __doc__, UsbCameraParameters, UsbCameraNode, args))
 
 
 if __name__ == '__main__':

@@ -1,8 +1,9 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Commands of a person's motion (teaching, first motions) to the driver of the contract."""
+"""Commands to the driver of the contract, of a policy or of a person (teaching, first motion)."""
 
 from __future__ import annotations
 
+from rclpy.duration import Duration
 from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory
@@ -13,9 +14,14 @@ from vla_adapter_ros.nodes.common.messages import COMMAND, joint_state_message, 
 from vla_adapter_ros.robot.contract import RobotContract
 from vla_adapter_ros.teaching.motion import TeachMotion
 
+_ACKNOWLEDGE = Duration(seconds=0.3)
 
-class ArmCommands:
-    """Publishes plans and streams through the contract's front end.
+
+class CommandPublishers:
+    """Publishes commands to the driver of a contract.
+
+    Publishers are made here, not with the first command: discovery takes time, and a first
+    trajectory published before the driver is found would be lost.
 
     Args:
         node: owns the publishers.
@@ -24,7 +30,6 @@ class ArmCommands:
 
     def __init__(self, node: Node, contract: RobotContract) -> None:
         self._node = node
-        self._front_end = make_front_end(contract)
         spec = contract.front_end
         streamed = spec.kind == 'joint_commands'
         kind = JointState if streamed else JointTrajectory
@@ -34,14 +39,46 @@ class ArmCommands:
         }
 
     @property
-    def rate(self) -> float:
-        """How often `stream` must be called [Hz]; 0 if it need not."""
-        return self._front_end.rate
-
-    @property
     def driver_listens(self) -> bool:
         """Whether a driver of the contract's front end is there."""
         return all(p.get_subscription_count() > 0 for p in self._publishers.values())
+
+    def send(self, command: TrajectoryCommand | JointCommand) -> None:
+        """Publish one command."""
+        if isinstance(command, TrajectoryCommand):
+            message = trajectory_message(
+                command.names, command.times, command.positions, command.velocities
+            )
+        else:
+            stamp = self._node.get_clock().now().to_msg()
+            message = joint_state_message(
+                command.names, command.positions, command.velocities, stamp
+            )
+        self._publishers[command.topic].publish(message)
+
+    def close(self) -> None:
+        """Destroy the publishers once the last command, a hold, is out."""
+        for publisher in self._publishers.values():
+            publisher.wait_for_all_acked(_ACKNOWLEDGE)
+            self._node.destroy_publisher(publisher)
+
+
+class ArmCommands(CommandPublishers):
+    """Publishes a person's motion (plans, streams) through the contract's front end.
+
+    Args:
+        node: owns the publishers.
+        contract: names front end, topics and units.
+    """
+
+    def __init__(self, node: Node, contract: RobotContract) -> None:
+        super().__init__(node, contract)
+        self._front_end = make_front_end(contract)
+
+    @property
+    def rate(self) -> float:
+        """Rate at which `stream` must be called [Hz]; 0 if it need not."""
+        return self._front_end.rate
 
     def other_commanders(self) -> list[str]:
         """Return the other nodes that publish commands for this arm."""
@@ -58,21 +95,9 @@ class ArmCommands:
         """Send a new plan, if there is one."""
         if plan is not None:
             for command in self._front_end.on_plan(plan):
-                self._send(command)
+                self.send(command)
 
     def stream(self, motion: TeachMotion, now: float) -> None:
         """Send the next position of a streamed front end while the arm is engaged."""
         if motion.engaged and (command := self._front_end.stream(motion, now)) is not None:
-            self._send(command)
-
-    def _send(self, command: TrajectoryCommand | JointCommand) -> None:
-        if isinstance(command, TrajectoryCommand):
-            message = trajectory_message(
-                command.names, command.times, command.positions, command.velocities
-            )
-        else:
-            stamp = self._node.get_clock().now().to_msg()
-            message = joint_state_message(
-                command.names, command.positions, command.velocities, stamp
-            )
-        self._publishers[command.topic].publish(message)
+            self.send(command)

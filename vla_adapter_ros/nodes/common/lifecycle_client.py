@@ -14,8 +14,8 @@ from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
-_POLL = 0.1
-_RETRY = 1.0
+_POLL_PERIOD_S = 0.1
+_RETRY_PERIOD_S = 1.0
 _STEPS = (
     ('configure', Transition.TRANSITION_CONFIGURE),
     ('activate', Transition.TRANSITION_ACTIVATE),
@@ -51,7 +51,7 @@ def _run_steps(
 ) -> str:
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
-    # In this order: see meet.
+    # In this order: see wait_until_connected.
     change_state = node.create_client(ChangeState, f'{full_name}/change_state')
     get_state = node.create_client(GetState, f'{full_name}/get_state')
 
@@ -60,13 +60,13 @@ def _run_steps(
             return why
         return f'{full_name} did not {doing} in time' if time.monotonic() > deadline else ''
 
-    if why := meet(get_state, executor, give_up):
+    if why := wait_until_connected(get_state, executor, give_up):
         return why
     for step, transition in _STEPS:
         request = ChangeState.Request(transition=Transition(id=transition))
         future = change_state.call_async(request)
         while not future.done():
-            executor.spin_once(_POLL)
+            executor.spin_once(_POLL_PERIOD_S)
             if not future.done() and (why := give_up(step)):
                 return why
         if not future.result().success:
@@ -74,23 +74,23 @@ def _run_steps(
     return ''
 
 
-def meet(
+def wait_until_connected(
     get_state: Client, executor: SingleThreadedExecutor, give_up: Callable[[str], str]
 ) -> str:
-    """Exchange a harmless request until one is answered; returns '' or why there was no answer.
+    """Repeat a harmless request until it is answered; returns '' or why there was no answer.
 
     A service counts as available when half of the connection stands, and an answer sent before
-    the other half does is lost, for ever. Discovery keeps the order in which endpoints were made,
+    the other half does is lost forever. Discovery keeps the order in which endpoints were made,
     on both sides, so an answer here means that the earlier change_state is connected too.
     """
     future = None
     asked = 0.0
     while future is None or not future.done():
-        if get_state.service_is_ready() and time.monotonic() - asked > _RETRY:
+        if get_state.service_is_ready() and time.monotonic() - asked > _RETRY_PERIOD_S:
             if future is not None:
                 get_state.remove_pending_request(future)
             future, asked = get_state.call_async(GetState.Request()), time.monotonic()
-        executor.spin_once(_POLL)
+        executor.spin_once(_POLL_PERIOD_S)
         if (future is None or not future.done()) and (why := give_up('offer its services')):
             return why
     return ''

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable, Sequence
 
 import rclpy
@@ -11,10 +12,34 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.common.dds_profile import use_shipped_profile
+from vla_adapter_ros.nodes.common.node_help import help_if_asked
 
-# How long a signal can go unnoticed while the executor waits for work [s].
-_SIGNAL_LATENCY = 0.1
+# How long a signal can go unnoticed while the executor waits for work.
+_SIGNAL_LATENCY_S = 0.1
+
+
+def run_node(
+    name: str,
+    description: str | None,
+    parameters: type,
+    make_node: Callable[[], Node],
+    args: Sequence[str] | None = None,
+) -> int:
+    """Be the executable `name`: print its help if requested, else run the node.
+
+    A node that cannot be made (VLAAdapterError) ends the program with one line.
+    """
+    help_if_asked(args, name, description or '', parameters)
+
+    def make() -> Node:
+        try:
+            return make_node()
+        except VLAAdapterError as error:
+            sys.exit(f'{name}: {error}')
+
+    return spin_node(make, args)
 
 
 def spin_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int:
@@ -22,7 +47,7 @@ def spin_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) 
 
     A node's `close()`, where it has one, runs while the context is still valid: its last
     commands (hold) must still reach the driver. Therefore rclpy's own signal handlers, which
-    shut the context down at once, are not installed. An error in a callback goes to the node's
+    shut the context down immediately, are not installed. An error in a callback goes to the node's
     `on_callback_error(error)`, where it has one.
     """
     stop = _StopRequest()
@@ -49,7 +74,7 @@ def spin_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) 
 
 def _spin_once(executor: SingleThreadedExecutor, node: Node) -> None:
     try:
-        executor.spin_once(timeout_sec=_SIGNAL_LATENCY)
+        executor.spin_once(timeout_sec=_SIGNAL_LATENCY_S)
     except ExternalShutdownException:
         raise
     except Exception as error:

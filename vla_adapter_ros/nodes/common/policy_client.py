@@ -59,7 +59,7 @@ class PolicyClient(Node):
         self._set_instruction = self.create_client(SetInstruction, 'set_instruction')
         self._enable = self.create_client(SetBool, f'{policy_node}/enable')
         self._clear_trip = self.create_client(Trigger, f'{policy_node}/clear_trip')
-        # The last one: see lifecycle_client.meet.
+        # The last one: see lifecycle_client.wait_until_connected.
         self.get_state = self.create_client(GetState, f'{policy_node}/get_state')
 
     def activate(self) -> Future:

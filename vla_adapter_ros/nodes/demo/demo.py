@@ -33,8 +33,8 @@ from vla_adapter_ros.srv import SetInstruction
 DEFAULT_INSTRUCTION = "push the red block to the left"
 RECORDING = 'demo.rrd'
 Say = Callable[[str], None]
-_AFTER_SUCCESS = 1.5
-_PROGRESS_PERIOD = 2.0
+_AFTER_SUCCESS_S = 1.5
+_PROGRESS_PERIOD_S = 2.0
 # A policy that has only failed for this long will not recover [s].
 _PATIENCE = 3.0
 
@@ -174,7 +174,7 @@ def watch(
     say: Say,
 ) -> None:
     """Record until the task is done (plus a moment) or the time is over."""
-    next_line = _PROGRESS_PERIOD
+    next_line = _PROGRESS_PERIOD_S
     while observer.elapsed < seconds:
         executor.spin_once(timeout_sec=0.1)
         if ended := bringup.first_ended():
@@ -182,10 +182,10 @@ def watch(
         if observer.elapsed > _PATIENCE and (reason := observer.only_failed()):
             raise VLAAdapterError(reason)
         if observer.elapsed >= next_line:
-            next_line += _PROGRESS_PERIOD
+            next_line += _PROGRESS_PERIOD_S
             say(progress_line(observer))
         success = observer.recording.success
-        if success is not None and observer.elapsed > success + _AFTER_SUCCESS:
+        if success is not None and observer.elapsed > success + _AFTER_SUCCESS_S:
             say(f'done: the scene reports success after {success:.1f} s')
             return
 

@@ -12,7 +12,7 @@ from vla_adapter_ros.motion.plan import MotionPlan
 from vla_adapter_ros.robot.kinematics import Kinematics
 
 _SAMPLES = 24
-_WIDTH = 0.004
+_WIDTH_M = 0.004
 _LIFETIME = Duration(sec=2)
 
 
@@ -25,7 +25,7 @@ def plan_marker(
     marker = Marker(ns='plan', type=Marker.LINE_STRIP, action=Marker.ADD, lifetime=_LIFETIME)
     marker.header.frame_id = frame_id
     marker.header.stamp = stamp
-    marker.scale.x = _WIDTH
+    marker.scale.x = _WIDTH_M
     marker.color.r, marker.color.g, marker.color.b, marker.color.a = 0.1, 0.8, 0.3, 1.0
     marker.points = [Point(x=float(x), y=float(y), z=float(z)) for x, y, z in path]
     return marker

@@ -24,8 +24,7 @@ from std_srvs.srv import SetBool, Trigger
 from vla_adapter_ros.control.loop import ControlLoop, Outcome
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.common.messages import LATEST, to_seconds
-from vla_adapter_ros.nodes.common.node_help import help_if_asked
-from vla_adapter_ros.nodes.common.node_main import spin_node
+from vla_adapter_ros.nodes.common.node_main import run_node
 from vla_adapter_ros.nodes.common.parameters import declare_parameters, read_parameters
 from vla_adapter_ros.nodes.policy.policy_outputs import PolicyOutputs
 from vla_adapter_ros.nodes.policy.policy_parameters import PolicyNodeParameters
@@ -34,10 +33,10 @@ from vla_adapter_ros.srv import SetInstruction
 
 NOT_CONFIGURED = Outcome(False, 'the node is not configured: configure and activate it first')
 NOT_ACTIVE = Outcome(False, 'the node is not active: activate it first')
-STATUS_PERIOD = 0.5
-STOP_TIMEOUT = 2.0
-# How long one thread may keep the interpreter while another wants it [s].
-SWITCH_INTERVAL = 0.0005
+STATUS_PERIOD_S = 0.5
+STOP_TIMEOUT_S = 2.0
+# How long one thread may keep the interpreter while another wants it.
+SWITCH_INTERVAL_S = 0.0005
 
 
 class PolicyNode(LifecycleNode):
@@ -58,7 +57,7 @@ class PolicyNode(LifecycleNode):
         self.create_service(Trigger, '~/stop', self._on_stop)
         self.create_service(Trigger, '~/clear_trip', self._on_clear_trip)
         self._status_timer = self.create_timer(
-            STATUS_PERIOD, self._publish_status, clock=Clock(clock_type=ClockType.STEADY_TIME)
+            STATUS_PERIOD_S, self._publish_status, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
 
     # Lifecycle. rclpy swallows what transition callbacks raise, so each is guarded here.
@@ -117,7 +116,7 @@ class PolicyNode(LifecycleNode):
                 self._loop, self._setup.policy_name, self._setup.kinematics
             )
         except BaseException:
-            self._setup.release(STOP_TIMEOUT)
+            self._setup.release(STOP_TIMEOUT_S)
             self._setup = None
             raise
         # What is loaded by now stays: the collector need not walk through it while the arm moves.
@@ -163,7 +162,7 @@ class PolicyNode(LifecycleNode):
 
     def _cleanup(self) -> None:
         if self._setup is not None:
-            self._setup.release(STOP_TIMEOUT)
+            self._setup.release(STOP_TIMEOUT_S)
         self._setup = self._loop = None
         self._outputs.attach(None)
         gc.unfreeze()
@@ -261,10 +260,9 @@ class PolicyNode(LifecycleNode):
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the policy node."""
-    help_if_asked(args, 'vla_adapter', __doc__ or '', PolicyNodeParameters)
     # The loop must not wait 5 ms for the worker's Python code, nor the worker for the loop's.
-    sys.setswitchinterval(SWITCH_INTERVAL)
-    sys.exit(spin_node(PolicyNode, args))
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    sys.exit(run_node('vla_adapter', __doc__, PolicyNodeParameters, PolicyNode, args))
 
 
 if __name__ == '__main__':

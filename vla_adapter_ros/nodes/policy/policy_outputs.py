@@ -9,12 +9,8 @@ from array import array
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rclpy.duration import Duration
 from rclpy.node import Node
-from rclpy.publisher import Publisher
-from sensor_msgs.msg import JointState
 from std_msgs.msg import String
-from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import Marker
 
 from vla_adapter_ros.control.front_ends import JointCommand, TrajectoryCommand
@@ -24,20 +20,18 @@ from vla_adapter_ros.inference.chunk import ActionChunk
 from vla_adapter_ros.motion.plan import MotionPlan
 from vla_adapter_ros.msg import ActionChunk as ActionChunkMsg
 from vla_adapter_ros.msg import PolicyStatus
+from vla_adapter_ros.nodes.common.arm_commands import CommandPublishers
 from vla_adapter_ros.nodes.common.messages import (
     COMMAND,
     EVERY,
     LATCHED,
     chunk_message,
-    joint_state_message,
     to_time,
-    trajectory_message,
 )
 from vla_adapter_ros.nodes.policy.plan_marker import plan_marker
 from vla_adapter_ros.robot.kinematics import Kinematics
 
-_REPEAT_PERIOD = 1.0
-_ACKNOWLEDGE = Duration(seconds=0.3)
+_REPEAT_PERIOD_S = 1.0
 _LEVELS = {
     'INACTIVE': DiagnosticStatus.OK,
     'READY': DiagnosticStatus.OK,
@@ -63,45 +57,27 @@ class PolicyOutputs:
         self._instruction = node.create_publisher(String, '~/instruction', LATCHED)
         self._diagnostics = node.create_publisher(DiagnosticArray, '/diagnostics', EVERY)
         self._paths = node.create_publisher(Marker, '~/plan_path', COMMAND)
-        self._commands: dict[str, Publisher] = {}
+        self._commands: CommandPublishers | None = None
         self._kinematics: Kinematics | None = None
         self._loop: ControlLoop | None = None
         self._policy = ''
-        self._said: dict[str, float] = {}
+        self._logged: dict[str, float] = {}
 
     def attach(
         self, loop: ControlLoop | None, policy: str = '', kinematics: Kinematics | None = None
     ) -> None:
         """Publish for this loop from now on (None: unconfigured); policy is what runs."""
         self._loop, self._policy, self._kinematics = loop, policy, kinematics
-        for publisher in self._commands.values():
-            # The last command was a hold: it must be out before its publisher is gone.
-            publisher.wait_for_all_acked(_ACKNOWLEDGE)
-            self._node.destroy_publisher(publisher)
-        self._commands = {}
-        if loop is not None:
-            # Now, not with the first command: discovery takes time, and a first trajectory
-            # published before the driver is found would be lost.
-            spec = loop.contract.front_end
-            streamed = spec.kind == 'joint_commands'
-            topics = [spec.arm_topic] if streamed else [spec.arm_topic, spec.gripper_topic]
-            kind = JointState if streamed else JointTrajectory
-            for topic in topics:
-                self._commands[topic] = self._node.create_publisher(kind, topic, COMMAND)
+        if self._commands is not None:
+            self._commands.close()
+        self._commands = None if loop is None else CommandPublishers(self._node, loop.contract)
 
     # LoopOutputs.
 
     def send(self, command: TrajectoryCommand | JointCommand) -> None:
         """Publish one command to the driver."""
-        if isinstance(command, TrajectoryCommand):
-            message = trajectory_message(
-                command.names, command.times, command.positions, command.velocities
-            )
-        else:
-            message = joint_state_message(
-                command.names, command.positions, command.velocities, self._now()
-            )
-        self._commands[command.topic].publish(message)
+        assert self._commands is not None
+        self._commands.send(command)
 
     def chunk(self, chunk: ActionChunk, sequence: int) -> None:
         """Publish the raw chunk."""
@@ -131,21 +107,21 @@ class PolicyOutputs:
         self._log.info(text)
 
     def warning(self, text: str) -> None:
-        """Log a warning; what begins alike is said once a second."""
-        if not self._said_just_now(text):
+        """Log a warning; messages with the same prefix at most once per second."""
+        if not self._logged_recently(text):
             self._log.warning(text)
 
     def error(self, text: str) -> None:
-        """Log an error; what begins alike is said once a second."""
-        if not self._said_just_now(text):
+        """Log an error; messages with the same prefix at most once per second."""
+        if not self._logged_recently(text):
             self._log.error(text)
 
-    def _said_just_now(self, text: str) -> bool:
+    def _logged_recently(self, text: str) -> bool:
         # rclpy's own throttle works by line of code: it would swallow a second, other reason.
         topic, now = text.partition(':')[0], time.monotonic()
-        recent = now - self._said.get(topic, -math.inf) < _REPEAT_PERIOD
+        recent = now - self._logged.get(topic, -math.inf) < _REPEAT_PERIOD_S
         if not recent:
-            self._said[topic] = now
+            self._logged[topic] = now
         return recent
 
     def changed(self) -> None:

@@ -12,6 +12,7 @@ are written as they come, undecoded. What a killed recorder left is made whole a
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -34,8 +35,7 @@ from vla_adapter_ros.data.bags.recorder import (
     recover_abandoned,
 )
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.nodes.common.node_help import help_if_asked
-from vla_adapter_ros.nodes.common.node_main import spin_node
+from vla_adapter_ros.nodes.common.node_main import run_node
 from vla_adapter_ros.nodes.common.parameters import declare_parameters, read_parameters
 from vla_adapter_ros.nodes.recording.recorder_parameters import (
     CHUNK,
@@ -254,15 +254,10 @@ def chunk_definition() -> str | None:
     return None
 
 
-def main(args: Sequence[str] | None = None) -> int:
-    """Entry point of the executable `recorder`."""
-    help_if_asked(args, 'recorder', __doc__ or '', RecorderParameters)
-    try:
-        return spin_node(RecorderNode, args)
-    except VLAAdapterError as error:
-        print(f'recorder: {error}')
-        return 1
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the recorder."""
+    sys.exit(run_node('recorder', __doc__, RecorderParameters, RecorderNode, args))
 
 
 if __name__ == '__main__':
-    raise SystemExit(main())
+    main()

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""What both emulated drivers share: faults, the hand that moves a torque-free arm, publishing.
+"""Common to both emulated drivers: faults, the hand that moves a torque-free arm, publishing.
 
 They stand in for the vendor's driver in tests and rehearsals. They use its names and units, not
 the robot contract's: what is tested against them must get the contract right.
@@ -26,10 +26,10 @@ GRIPPER_NAME = 'Gripper'
 FAULTS = (
     'none', 'no_reply', 'raw_zero', 'frozen', 'silent', 'gripper_inverted', 'joints_swapped'
 )
-_TRUTH_PERIOD = 0.02
+_TRUTH_PERIOD_S = 0.02
 _FAULT_HELP = (
     'none; no_reply: the arm never answers (zeros, fresh stamps); raw_zero: servos answer 0'
-    ' (all −π); frozen: the last state for ever; silent: no joint states at all;'
+    ' (all −π); frozen: the last state forever; silent: no joint states at all;'
     ' gripper_inverted: the state says open for closed; joints_swapped: Joint1 and Joint2 are'
     ' reported as each other.'
 )
@@ -77,7 +77,7 @@ class EmulatedDriver(Node):
         self.create_subscription(JointState, '~/hand', self._on_hand, EVERY)
         # What a bystander sees, whatever the joint states say.
         self._truth = self.create_publisher(JointState, '~/arm', EVERY)
-        self.create_timer(_TRUTH_PERIOD, self._publish_truth)
+        self.create_timer(_TRUTH_PERIOD_S, self._publish_truth)
         self.add_on_set_parameters_callback(self._on_set_parameters)
 
     @property

@@ -15,14 +15,11 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from rclpy.node import Node
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
-from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.nodes.common.messages import EVERY, LATCHED, to_seconds
-from vla_adapter_ros.nodes.common.node_help import help_if_asked
-from vla_adapter_ros.nodes.common.node_main import spin_node
+from vla_adapter_ros.nodes.common.messages import EVERY, LATCHED
+from vla_adapter_ros.nodes.common.node_main import run_node
 from vla_adapter_ros.nodes.common.parameters import parameter
 from vla_adapter_ros.nodes.simulation.emulated_driver import (
     GRIPPER_NAME,
@@ -30,16 +27,16 @@ from vla_adapter_ros.nodes.simulation.emulated_driver import (
     EmulatedDriver,
     EmulatedDriverParameters,
 )
+from vla_adapter_ros.nodes.simulation.trajectories import received_trajectory
 from vla_adapter_ros.simulation.servo_arm import JOINTS, metres_to_opening
 from vla_adapter_ros.simulation.trajectory_controller import (
     JointTrajectoryController,
     Trajectory,
     TrajectoryError,
-    TrajectoryPoint,
 )
 
-_RATE = 200.0
-_REFRESH = 0.05
+_RATE_HZ = 200.0
+_REFRESH_PERIOD_S = 0.05
 # Humble's joint_state_broadcaster iterates over an unordered map.
 _ORDER = [3, 6, 0, 5, 1, 4, 2]
 
@@ -85,7 +82,7 @@ class Ros2Control(EmulatedDriver):
                 EVERY,
             )
         self._describe()
-        self.create_timer(1.0 / _RATE, self._tick)
+        self.create_timer(1.0 / _RATE_HZ, self._tick)
         self.get_logger().info('emulated Alicia-D, ros2_control driver')
 
     def _describe(self) -> None:
@@ -101,7 +98,7 @@ class Ros2Control(EmulatedDriver):
 
     def _tick(self) -> None:
         now = time.monotonic()
-        if now - self._refreshed >= _REFRESH:
+        if now - self._refreshed >= _REFRESH_PERIOD_S:
             self._measured, self._refreshed = self.measure(), now
         arm, _ = self._controllers['Alicia_controller'].sample(now)
         gripper, _ = self._controllers['Gripper_controller'].sample(now)
@@ -111,20 +108,13 @@ class Ros2Control(EmulatedDriver):
 
     def _on_trajectory(self, name: str, message: JointTrajectory) -> None:
         controller, now = self._controllers[name], time.monotonic()
-        stamp = to_seconds(message.header.stamp)
-        start = now + stamp - self.get_clock().now().nanoseconds * 1e-9 if stamp else 0.0
-        points = [
-            TrajectoryPoint(
-                to_seconds(p.time_from_start), p.positions, p.velocities, p.accelerations
-            )
-            for p in message.points
-        ]
         try:
             if not message.points:
                 # An empty message means: stop and hold.
                 controller.hold(controller.sample(now)[0])
                 return
-            trajectory = Trajectory(message.joint_names, points, start)
+            clock = self.get_clock().now().nanoseconds * 1e-9
+            trajectory = received_trajectory(message, now, clock)
             if not self.parameters.open_loop_control:
                 self._accept_from_measured(name, trajectory, now)
             else:
@@ -147,15 +137,7 @@ class Ros2Control(EmulatedDriver):
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the emulated driver."""
-    help_if_asked(args, 'emulated_ros2_control', __doc__ or '', Ros2ControlParameters)
-
-    def make() -> Node:
-        try:
-            return Ros2Control()
-        except VLAAdapterError as error:
-            sys.exit(f'emulated_ros2_control: {error}')
-
-    sys.exit(spin_node(make, args))
+    sys.exit(run_node('emulated_ros2_control', __doc__, Ros2ControlParameters, Ros2Control, args))
 
 
 if __name__ == '__main__':

@@ -13,14 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Bool
 
-from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.common.messages import EVERY
-from vla_adapter_ros.nodes.common.node_help import help_if_asked
-from vla_adapter_ros.nodes.common.node_main import spin_node
+from vla_adapter_ros.nodes.common.node_main import run_node
 from vla_adapter_ros.nodes.common.parameters import parameter
 from vla_adapter_ros.nodes.simulation.emulated_driver import (
     GRIPPER_NAME,
@@ -30,7 +27,7 @@ from vla_adapter_ros.nodes.simulation.emulated_driver import (
 )
 from vla_adapter_ros.simulation.servo_arm import JOINTS
 
-_RATE = 100.0
+_RATE_HZ = 100.0
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ class StandaloneDriver(EmulatedDriver):
         self.create_subscription(JointState, '/joint_commands', self._on_command, EVERY)
         self.create_subscription(Bool, '/demonstration', self._on_demonstration, EVERY)
         self.create_subscription(Bool, '/zero_calibrate', self._on_zero_calibrate, EVERY)
-        self.create_timer(1.0 / _RATE, self._tick)
+        self.create_timer(1.0 / _RATE_HZ, self._tick)
         self.get_logger().info('emulated Alicia-D, standalone driver')
 
     def _tick(self) -> None:
@@ -84,15 +81,8 @@ class StandaloneDriver(EmulatedDriver):
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the emulated driver."""
-    help_if_asked(args, 'emulated_standalone_driver', __doc__ or '', StandaloneDriverParameters)
-
-    def make() -> Node:
-        try:
-            return StandaloneDriver()
-        except VLAAdapterError as error:
-            sys.exit(f'emulated_standalone_driver: {error}')
-
-    sys.exit(spin_node(make, args))
+    name = 'emulated_standalone_driver'
+    sys.exit(run_node(name, __doc__, StandaloneDriverParameters, StandaloneDriver, args))
 
 
 if __name__ == '__main__':

@@ -14,7 +14,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -30,11 +29,11 @@ from vla_adapter_ros.nodes.bringup.bringup import Bringup, BringupError, paramet
 from vla_adapter_ros.nodes.bringup.launch_model import NodeProcess
 from vla_adapter_ros.nodes.bringup.nodes_to_start import nodes_to_start
 from vla_adapter_ros.nodes.common.dds_profile import use_shipped_profile
-from vla_adapter_ros.nodes.common.lifecycle_client import meet
+from vla_adapter_ros.nodes.common.lifecycle_client import wait_until_connected
 from vla_adapter_ros.nodes.common.policy_client import PolicyClient, PolicyReport
 from vla_adapter_ros.nodes.simulation.sim_arm_node import SimArmNode
 
-_POLL = 0.05
+_POLL_PERIOD_S = 0.05
 # Other nodes have announced themselves within this [s].
 _DISCOVERY = 1.0
 # A service of a living node answers within this, and its inputs arrive [s].
@@ -82,12 +81,7 @@ class EvaluationRig:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop the nodes: the policy first."""
         self._stack.close()
 
@@ -105,7 +99,7 @@ class EvaluationRig:
         self._bringup = Bringup([policy], self._logs, lambda line: None)
         end = time.monotonic() + _DISCOVERY
         while time.monotonic() < end:
-            self._executor.spin_once(timeout_sec=_POLL)
+            self._executor.spin_once(timeout_sec=_POLL_PERIOD_S)
         self._check_alone(policies=0)
         self._stack.enter_context(self._bringup)
         try:
@@ -113,7 +107,7 @@ class EvaluationRig:
         except BringupError as error:
             raise BringupError(self._last_error(policy) or str(error)) from None
         lost = self._bringup.first_ended
-        if why := meet(self._client.get_state, self._executor, lambda _: lost()):
+        if why := wait_until_connected(self._client.get_state, self._executor, lambda _: lost()):
             raise BringupError(why)
         self._check_alone(policies=1)
         self._call(self._client.deactivate(), 'deactivate')
@@ -259,7 +253,7 @@ class EvaluationRig:
     # -- waiting ----------------------------------------------------------------------------
 
     def _spin(self) -> None:
-        self._executor.spin_once(timeout_sec=_POLL)
+        self._executor.spin_once(timeout_sec=_POLL_PERIOD_S)
         if ended := self._bringup.first_ended():
             raise VLAAdapterError(f'node {ended} while the evaluation ran')
 

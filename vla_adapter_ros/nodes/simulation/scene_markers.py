@@ -13,7 +13,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from vla_adapter_ros.simulation.arm_simulation import Pose as ObjectPose
 from vla_adapter_ros.simulation.layout import COLOURS
 
-_SIZE = 0.032
+_SIZE_M = 0.032
 _MARKERS = {'block': Marker.CUBE, 'cylinder': Marker.CYLINDER, 'ball': Marker.SPHERE}
 
 
@@ -31,7 +31,7 @@ def _marker(index: int, name: str, pose: ObjectPose, stamp: Time) -> Marker:
     marker.header.stamp = stamp
     marker.type = _MARKERS.get(shape, Marker.CYLINDER)
     marker.pose = _pose_message(pose)
-    marker.scale.x = marker.scale.y = marker.scale.z = _SIZE
+    marker.scale.x = marker.scale.y = marker.scale.z = _SIZE_M
     marker.color.r, marker.color.g, marker.color.b = COLOURS.get(colour, (0.9, 0.9, 0.9))
     marker.color.a = 1.0
     return marker

@@ -34,23 +34,20 @@ from vla_adapter_ros.nodes.common.messages import (
     LATEST,
     image_message,
     joint_state_message,
-    to_seconds,
     to_time,
 )
-from vla_adapter_ros.nodes.common.node_help import help_if_asked
-from vla_adapter_ros.nodes.common.node_main import spin_node
+from vla_adapter_ros.nodes.common.node_main import run_node
 from vla_adapter_ros.nodes.common.parameters import declare_parameters, parameter, read_parameters
 from vla_adapter_ros.nodes.simulation.scene_markers import scene_markers
 from vla_adapter_ros.nodes.simulation.sim_cameras import CameraThread
 from vla_adapter_ros.nodes.simulation.sim_window import SimWindow
+from vla_adapter_ros.nodes.simulation.trajectories import received_trajectory
 from vla_adapter_ros.robot.contract import RobotContract, resolve_contract
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
 from vla_adapter_ros.simulation.tasks import TASKS, make_task
 from vla_adapter_ros.simulation.trajectory_controller import (
     JointTrajectoryController,
-    Trajectory,
     TrajectoryError,
-    TrajectoryPoint,
 )
 
 T = TypeVar('T')
@@ -259,20 +256,11 @@ class SimArmNode(Node):
                 self.after_step()
 
     def _on_trajectory(self, controller: str, message: JointTrajectory) -> None:
-        stamp = to_seconds(message.header.stamp)
         with self.lock:
             now = self.simulation.time
-            # The controllers live on simulation time; stamps may be on the system's clock.
-            start = 0.0 if stamp == 0.0 else now + stamp - self._now()
-            points = [
-                TrajectoryPoint(
-                    p.time_from_start.sec + p.time_from_start.nanosec * 1e-9,
-                    p.positions, p.velocities, p.accelerations,
-                )
-                for p in message.points
-            ]
             try:
-                trajectory = Trajectory(message.joint_names, points, start)
+                # The controllers live on simulation time; stamps may be on the system's clock.
+                trajectory = received_trajectory(message, now, self._now())
                 getattr(self, controller).accept(trajectory, now)
             except TrajectoryError as error:
                 self.get_logger().warning(
@@ -311,16 +299,7 @@ class SimArmNode(Node):
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the simulated arm."""
-    help_if_asked(args, 'sim_arm', __doc__ or '', SimArmParameters)
-
-    def make() -> Node:
-        try:
-            return SimArmNode()
-        except VLAAdapterError as error:
-            sys.exit(f'sim_arm: {error}')
-
-    make_node: Callable[[], Node] = make
-    sys.exit(spin_node(make_node, args))
+    sys.exit(run_node('sim_arm', __doc__, SimArmParameters, SimArmNode, args))
 
 
 if __name__ == '__main__':

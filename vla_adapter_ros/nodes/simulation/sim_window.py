@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
 
-_PERIOD = 1.0 / 30.0
+_PERIOD_S = 1.0 / 30.0
 
 
 class SimWindow:
@@ -38,7 +38,7 @@ class SimWindow:
         now = time.monotonic()
         if self._handle is None or now < self._due:
             return
-        self._due = now + _PERIOD
+        self._due = now + _PERIOD_S
         if self._handle.is_running():
             self._handle.sync()
         else:

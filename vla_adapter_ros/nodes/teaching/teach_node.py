@@ -14,12 +14,10 @@ from functools import partial
 from pathlib import Path
 
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup, ReentrantCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.task import Future
 from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import Bool, String
 from std_srvs.srv import SetBool, Trigger
@@ -27,10 +25,11 @@ from std_srvs.srv import SetBool, Trigger
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.common.arm_commands import ArmCommands
 from vla_adapter_ros.nodes.common.messages import EVERY, LATCHED, LATEST
-from vla_adapter_ros.nodes.common.node_help import help_if_asked
-from vla_adapter_ros.nodes.common.node_main import spin_node
+from vla_adapter_ros.nodes.common.node_main import run_node
 from vla_adapter_ros.nodes.common.parameters import declare_parameters, read_parameters
+from vla_adapter_ros.nodes.teaching.gamepad import Gamepad
 from vla_adapter_ros.nodes.teaching.teach_parameters import TeachParameters
+from vla_adapter_ros.nodes.teaching.teach_recorder import RecorderCalls
 from vla_adapter_ros.robot import alicia_d
 from vla_adapter_ros.robot.contract import contract_path, load_contract
 from vla_adapter_ros.robot.kinematics import Kinematics
@@ -39,11 +38,8 @@ from vla_adapter_ros.teaching.leader import Leader
 from vla_adapter_ros.teaching.motion import TeachMotion
 
 _NAME = 'teach'
-# The second press that lets the arm go must come within this time [s].
-_CONFIRM_WITHIN = 5.0
-# A gamepad that sends nothing for this long is taken as released [s].
-_PAD_TIMEOUT = 0.3
-_RECORDER = ('start', 'stop', 'discard')
+# The second press that releases the arm must come within this time.
+_CONFIRM_WITHIN_S = 5.0
 # Whoever joins later sees the last lines too; two at once must both arrive.
 SAYINGS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,
@@ -65,9 +61,8 @@ class TeachNode(Node):
         self._check_mode()
         self.motion = TeachMotion(self.contract, self._kinematics(path), parameters.speed)
         self._keys = jogging.KeyJogger(self.motion)
-        self._pad = jogging.PadJogger(self.motion, jogging.PadSettings(
-            deadman=parameters.pad_deadman, speed=parameters.pad_speed
-        ))
+        settings = jogging.PadSettings(parameters.pad_deadman, speed=parameters.pad_speed)
+        self._pad = Gamepad(self.motion, settings, self._engage, self._release)
         self._leader = Leader(
             self.contract,
             [n.strip() for n in parameters.leader_names.split(',') if n.strip()],
@@ -77,10 +72,7 @@ class TeachNode(Node):
         )
         self._commands = ArmCommands(self, self.motion.contract)
         self._dragging = False
-        self._drag_asked = -_CONFIRM_WITHIN
-        self._pad_state: tuple[Joy, float] | None = None
-        self._pad_acted = time.monotonic()
-        self._pad_took_over = False
+        self._drag_asked = -_CONFIRM_WITHIN_S
         self._said = ''
         self._make_outputs()
         self._make_inputs()
@@ -120,24 +112,14 @@ class TeachNode(Node):
     def _make_inputs(self) -> None:
         self.create_subscription(JointState, 'joint_states', self._on_joint_state, LATEST)
         self.create_subscription(String, '~/keys', self._on_keys, EVERY)
-        self.create_subscription(Joy, 'joy', self._on_joy, LATEST)
+        self.create_subscription(Joy, 'joy', self._pad.receive, LATEST)
         if self.parameters.mode == 'leader':
             self.create_subscription(
                 JointState, 'leader/joint_states', self._on_leader, LATEST
             )
         self.create_service(SetBool, '~/engage', self._on_engage)
         self.create_service(Trigger, '~/clear_trip', self._on_clear_trip)
-        # In a group of their own: a service waiting for their answer blocks the node's group.
-        group = MutuallyExclusiveCallbackGroup()
-        self._recorder = {
-            name: self.create_client(Trigger, f'recorder/{name}', callback_group=group)
-            for name in _RECORDER
-        }
-        for name in _RECORDER:
-            self.create_service(
-                Trigger, f'~/{name}', partial(self._on_recorder_service, name),
-                callback_group=ReentrantCallbackGroup(),
-            )
+        self._recorder = RecorderCalls(self, self.say)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(1.0 / self.parameters.tick_rate, self._tick, clock=steady)
         if self._commands.rate:
@@ -178,7 +160,7 @@ class TeachNode(Node):
     # -- engaging -------------------------------------------------------------------------------
 
     def _engage(self) -> None:
-        """Take the arm over. Raises VLAAdapterError saying why not."""
+        """Engage the arm. Raises VLAAdapterError with the reason if it cannot be engaged."""
         if others := self._commands.other_commanders():
             raise VLAAdapterError(f'{", ".join(others)} commands this arm too; stop it first')
         if self.parameters.mode == 'drag':
@@ -221,8 +203,8 @@ class TeachNode(Node):
 
     def _confirmed(self) -> bool:
         now = time.monotonic()
-        confirmed = now - self._drag_asked < _CONFIRM_WITHIN
-        self._drag_asked = -_CONFIRM_WITHIN if confirmed else now
+        confirmed = now - self._drag_asked < _CONFIRM_WITHIN_S
+        self._drag_asked = -_CONFIRM_WITHIN_S if confirmed else now
         return confirmed
 
     # -- inputs -----------------------------------------------------------------------------
@@ -252,9 +234,9 @@ class TeachNode(Node):
             jogging.ENGAGE: self._toggle,
             jogging.STOP: self._stop,
             jogging.CLEAR: self._clear,
-            jogging.START_EPISODE: partial(self._call_recorder, 'start'),
-            jogging.KEEP_EPISODE: partial(self._call_recorder, 'stop'),
-            jogging.DISCARD_EPISODE: partial(self._call_recorder, 'discard'),
+            jogging.START_EPISODE: partial(self._recorder.call, 'start'),
+            jogging.KEEP_EPISODE: partial(self._recorder.call, 'stop'),
+            jogging.DISCARD_EPISODE: partial(self._recorder.call, 'discard'),
         }
         if key in actions:
             actions[key]()
@@ -276,29 +258,6 @@ class TeachNode(Node):
         self.say(f'cleared: {cleared}' if cleared else 'no trip to clear')
         return cleared
 
-    def _on_joy(self, message: Joy) -> None:
-        self._pad_state = (message, time.monotonic())
-
-    def _act_on_pad(self) -> None:
-        now = time.monotonic()
-        duration, self._pad_acted = min(now - self._pad_acted, 0.1), now
-        if self.parameters.mode != 'jog' or self._pad_state is None:
-            return
-        message, received = self._pad_state
-        held = now - received < _PAD_TIMEOUT and self._deadman(message)
-        if held and not self.motion.engaged:
-            self._engage()
-            self._pad_took_over = True
-        if not held and self._pad_took_over:
-            self._pad_took_over = False
-            self._release()
-        if held:
-            self._pad.update(message.axes, message.buttons, duration, now)
-
-    def _deadman(self, message: Joy) -> bool:
-        number = self.parameters.pad_deadman
-        return number < len(message.buttons) and bool(message.buttons[number])
-
     # -- services -----------------------------------------------------------------------------
 
     def _on_engage(self, request: SetBool.Request, response: SetBool.Response) -> object:
@@ -319,34 +278,13 @@ class TeachNode(Node):
         response.success, response.message = True, self._said
         return response
 
-    async def _on_recorder_service(
-        self, name: str, request: Trigger.Request, response: Trigger.Response
-    ) -> Trigger.Response:
-        future = self._call_recorder(name)
-        if future is None:
-            response.success, response.message = False, self._said
-            return response
-        return await future
-
-    def _call_recorder(self, name: str) -> Future | None:
-        client = self._recorder[name]
-        if not client.service_is_ready():
-            self.say('no recorder is running; start one with teach.launch.py', bad=True)
-            return None
-        future = client.call_async(Trigger.Request())
-        future.add_done_callback(partial(self._on_recorded, name))
-        return future
-
-    def _on_recorded(self, name: str, future: Future) -> None:
-        result = future.result()
-        self.say(f'recorder {name}: {result.message}', bad=not result.success)
-
     # -- motion -----------------------------------------------------------------------------
 
     def _tick(self) -> None:
         now = time.monotonic()
         try:
-            self._act_on_pad()
+            if self.parameters.mode == 'jog':
+                self._pad.act()
             if self.parameters.mode == 'leader' and self.motion.engaged:
                 self._follow(now)
             self._commands.send_plan(self.motion.tick(now))
@@ -371,15 +309,7 @@ class TeachNode(Node):
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the teaching node."""
-    help_if_asked(args, 'teach', __doc__ or '', TeachParameters)
-
-    def make() -> Node:
-        try:
-            return TeachNode()
-        except VLAAdapterError as error:
-            sys.exit(f'teach: {error}')
-
-    sys.exit(spin_node(make, args))
+    sys.exit(run_node('teach', __doc__, TeachParameters, TeachNode, args))
 
 
 if __name__ == '__main__':
