@@ -62,7 +62,7 @@ def _profile(topic: RecordedTopic) -> QoSProfile:
 
 
 class RecorderNode(Node):
-    """Node `recorder`; README.md lists its topics, services and parameters."""
+    """Node `recorder`; docs/data.md lists its topics and services."""
 
     def __init__(self) -> None:
         super().__init__(_NAME)
