@@ -267,15 +267,35 @@ def test_without_opengl_the_reason_is_one_line():
     assert 'no OpenGL for offscreen images (glfw:' in lines[0]
 
 
-def test_a_program_that_forgets_to_close_ends_quietly():
+IN_ANOTHER_THREAD = """
+import threading
+thread = threading.Thread(target=arm.render, args=("wrist", 64, 64))
+thread.start()
+thread.join()
+"""
+
+
+@pytest.mark.parametrize(
+    ('first', 'then'),
+    [
+        ('', 'arm.render("wrist", 64, 64)'),
+        # What a temporary folder or a test session does: weakref's hook then ends after EGL.
+        ('import weakref; weakref.finalize(type, int)', 'arm.render("wrist", 64, 64)'),
+        ('', IN_ANOTHER_THREAD),
+        ('', 'arm.render("wrist", 64, 64); arm.itself = arm; del arm'),
+        ('', 'arm.render("wrist", 64, 64); arm.close(); arm.render("wrist", 64, 64)'),
+    ],
+    ids=['plain', 'finalizer before', 'another thread', 'reference cycle', 'opened again'],
+)
+def test_a_program_that_forgets_to_close_ends_quietly(first, then):
     code = (
+        f'{first}\n'
         'from vla_adapter_ros.simulation.arm_simulation import ArmSimulation as A\n'
-        'arm = A()\n'
-        'print(arm.render("wrist", 64, 64).shape)\n'
+        f'arm = A()\n{then}\nprint("rendered")\n'
     )
     environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
     result = subprocess.run(
         [sys.executable, '-c', code], env=environment, capture_output=True, text=True
     )
-    assert result.stdout.strip() == '(64, 64, 3)'
+    assert result.stdout.split()[0] == 'rendered'
     assert result.stderr == '' and result.returncode == 0

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import importlib
 import os
@@ -101,8 +102,11 @@ class OffscreenRenderer:
         self._camera = mujoco.MjvCamera()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._gpu)
-        # Also runs at exit: PyOpenGL prints errors if a context outlives it.
         self._free = weakref.finalize(self, _free, self._context, self._gpu)
+        # weakref's own hook may run after the hook of mujoco that ends EGL, and freeing a context
+        # then fails. This one is registered after mujoco's, so it runs before.
+        self._free.atexit = False
+        atexit.register(self._free)
         self._buffers: dict[tuple[int, int], np.ndarray] = {}
 
     def render(
@@ -150,12 +154,18 @@ class OffscreenRenderer:
     def close(self) -> None:
         """Free the GL context; calling it again does nothing."""
         self._free()
+        atexit.unregister(self._free)
         self._context = None
 
 
 def _free(context: Any, gpu: mujoco.MjrContext) -> None:
-    # At the end of a program that did not close us, the context may belong to a dead thread.
+    # A program that did not close us may end in another thread than the one that rendered. The
+    # context is not that thread's to use then, but still its to destroy.
     with suppress(Exception):
         context.make_current()
         gpu.free()
+    try:
         context.free()
+    except Exception:
+        # Its destructor would try again and print a traceback nobody can act on.
+        context._context = None
