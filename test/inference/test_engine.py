@@ -11,10 +11,12 @@ from support.policy_cases import ONE_THREAD, alicia, inputs, network, observatio
 from vla_adapter_ros.inference.cuda_graphs import BUCKETS, StaticInputs, bucket_of, compile_blocks
 from vla_adapter_ros.inference.engine import DeviceError, Engine, EngineSettings
 from vla_adapter_ros.inference.int8 import (
+    LEVELS,
     Int8Linear,
     QuantisationError,
     action_error,
     check_actions,
+    product_is_exact,
     quantise,
 )
 from vla_adapter_ros.inference.policy import Policy
@@ -71,9 +73,56 @@ def test_threads_leave_a_core_to_the_robot(monkeypatch):
         torch.set_num_threads(before)
 
 
+def saturating_product(a, b):
+    """What CPUs without VNNI compute: pairs of products saturate in 16 bits."""
+    pairs = torch.einsum(
+        'mkp,kpn->mkpn', (a.long() + 128).unflatten(1, (-1, 2)), b.long().unflatten(0, (-1, 2))
+    )
+    sums = pairs.sum(2).clamp(-(2**15), 2**15 - 1).sum(1)
+    return (sums - 128 * b.long().sum(0)).int()
+
+
+@pytest.fixture(params=('own', 'saturating'))
+def product(request, monkeypatch):
+    """The integer product of this CPU, and of one without VNNI."""
+    product_is_exact.cache_clear()
+    if request.param == 'saturating':
+        monkeypatch.setattr(torch, '_int_mm', saturating_product)
+        assert not product_is_exact()
+    yield
+    product_is_exact.cache_clear()
+
+
+def test_int8_linear_adds_its_products_exactly(product):
+    torch.manual_seed(0)
+    linear = torch.nn.Linear(256, 48, bias=False)
+    with torch.no_grad():
+        linear.weight[0], linear.weight[1] = 1.0, -1.0
+    layer = Int8Linear(linear)
+    x = torch.randint(-LEVELS, LEVELS + 1, (5, 256)).float()
+    x[:, 0] = LEVELS  # so that a row's scale is one
+    x[0] = LEVELS
+    weight = (linear.weight / layer.scale[:, None]).round()
+    expected = (x.double() @ weight.double().t()) * layer.scale
+    torch.testing.assert_close(layer(x).double(), expected, rtol=1e-6, atol=0)
+
+
+def quantisation_error(linear, x):
+    """Relative error of a row's outputs to be expected: both operands are rounded to integers.
+
+    Rounding to steps of size s has variance s²/12; errors are independent, so their shares of
+    the mean squares add up.
+    """
+    shares = 0.0
+    for operand in (x.float(), linear.weight.detach()):
+        step = operand.abs().amax(-1, keepdim=True) / LEVELS
+        shares = shares + (step**2 / 12).mean() / operand.square().mean()
+    return float(shares) ** 0.5
+
+
 @pytest.mark.parametrize('dtype', (torch.float32, torch.bfloat16))
 @pytest.mark.parametrize('shape', ((5, 64), (2, 31, 64), (1, 64)))
-def test_int8_linear_is_close_to_the_float_layer(dtype, shape):
+def test_int8_linear_is_close_to_the_float_layer(product, dtype, shape):
     torch.manual_seed(0)
     linear = torch.nn.Linear(64, 48)
     x = torch.randn(shape).to(dtype)
@@ -81,10 +130,12 @@ def test_int8_linear_is_close_to_the_float_layer(dtype, shape):
     expected = linear(x.float())
     assert result.dtype == dtype
     assert result.shape == expected.shape
-    assert (result.float() - expected).norm() / expected.norm() < 0.015
+    error = (result.float() - expected).norm() / expected.norm()
+    rounding = torch.finfo(dtype).eps / 2  # of the result to its own dtype
+    assert error < 1.5 * quantisation_error(linear, x) + rounding
 
 
-def test_int8_linear_keeps_precision_beside_an_outlier_token_and_without_bias():
+def test_int8_linear_keeps_precision_beside_an_outlier_token_and_without_bias(product):
     torch.manual_seed(0)
     linear = torch.nn.Linear(64, 48, bias=False)
     x = torch.randn(4, 64)
@@ -93,7 +144,9 @@ def test_int8_linear_keeps_precision_beside_an_outlier_token_and_without_bias():
     result, expected = Int8Linear(linear)(x), linear(x)
     assert (result[1] == 0).all()
     for row in (0, 2, 3):
-        assert (result[row] - expected[row]).norm() / expected[row].norm() < 0.02
+        error = (result[row] - expected[row]).norm() / expected[row].norm()
+        # One row has 48 results only: more scatter than a batch.
+        assert error < 2 * quantisation_error(linear, x[row])
 
 
 def test_quantise_replaces_backbone_layers_only():
@@ -113,7 +166,7 @@ def test_int8_engine_reports_its_action_error():
     reference = np.stack([engine.run(case) for case in examples])
     engine.prepare(examples)
     assert engine.int8_error.cosine > 0.995
-    assert 'action cosine 0.99' in str(engine.int8_error)
+    assert f'action cosine {engine.int8_error.cosine:.5f}' in str(engine.int8_error)
     actions = np.stack([engine.run(case) for case in examples])
     assert action_error(actions, reference) == engine.int8_error
     assert 0 < engine.int8_error.largest < 0.2
@@ -122,7 +175,7 @@ def test_int8_engine_reports_its_action_error():
 def test_int8_that_changes_actions_is_refused(tmp_path):
     # The last layer of random policies spreads tiny differences over the range, errors too.
     Policy.random(alicia(), settings=ONE_THREAD).save(tmp_path)
-    with pytest.raises(QuantisationError, match=r'cosine 0\.9.*at least 0\.995 is required'):
+    with pytest.raises(QuantisationError, match=r'cosine 0\.\d+, .*at least 0\.995 is required'):
         Policy.from_pretrained(tmp_path, device='cpu', dtype='int8', threads=1)
 
 

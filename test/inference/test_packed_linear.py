@@ -47,7 +47,8 @@ def test_packed_layer_gives_the_same_numbers(shape, bias):
 def test_packed_engine_gives_the_plain_actions(pack_all, dtype):
     case = inputs()
     engine = Engine(network(), EngineSettings('cpu', dtype, threads=1))
-    assert len(packed_layers(engine.model)) > 20
+    # CPUs without bfloat16 of their own run such layers unpacked.
+    assert (len(packed_layers(engine.model)) > 20) == packing_works(getattr(torch, dtype))
     actions = engine.run(case)
     unpack(engine.model)
     assert not packed_layers(engine.model)

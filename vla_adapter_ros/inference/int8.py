@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Eight-bit integer linear layers for CPUs (VNNI): about 3.5 times the float32 rate.
+"""Eight-bit integer linear layers for CPUs: with VNNI about 3.5 times the float32 rate.
 
 Weights have one scale per output channel, activations one per token, found at run time: no
 calibration data, and one token's outlier does not cost the others their precision. The towers'
@@ -10,6 +10,7 @@ in floating point. `check_actions` measures the effect on the actions and refuse
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -27,6 +28,21 @@ class QuantisationError(VLAAdapterError):
     """The quantised model's actions are too far from those of the model it was made from."""
 
 
+@lru_cache(maxsize=1)
+def product_is_exact() -> bool:
+    """Return whether this CPU adds products of 8-bit integers exactly, by trying it.
+
+    CPUs without VNNI add two at a time in 16 bits, of activations shifted to 0…255, and saturate.
+    """
+    for rows in (1, 48):  # a vector may take another kernel than a matrix
+        for weight in (LEVELS, -LEVELS):
+            a = torch.full((rows, 256), LEVELS, dtype=torch.int8)
+            b = torch.full((64, 256), weight, dtype=torch.int8)
+            if not (torch._int_mm(a, b.t()) == 256 * LEVELS * weight).all():
+                return False
+    return True
+
+
 class Int8Linear(nn.Module):
     """Drop-in for `nn.Linear` at inference: (…, in) → (…, out), in the input's dtype.
 
@@ -41,8 +57,13 @@ class Int8Linear(nn.Module):
         scale = weight.abs().amax(dim=1).clamp_(min=torch.finfo(torch.float32).tiny) / LEVELS
         quantised = (weight / scale[:, None]).round_().to(torch.int8)
         bias = torch.zeros(len(weight)) if linear.bias is None else linear.bias.detach().float()
-        # Transposed view: (in, out) with unit stride along `in`, which oneDNN multiplies by.
-        self.register_buffer('weight_int8', quantised.contiguous())
+        parts = [quantised]
+        if not product_is_exact():
+            # 2·255·64 fits into 16 bits: two halves give the numbers of a CPU that has VNNI.
+            half = quantised // 2
+            parts = [half, quantised - half]
+        # (parts, out, in); oneDNN multiplies by views (in, out) with unit stride along `in`.
+        self.register_buffer('weight_int8', torch.stack(parts))
         self.register_buffer('scale', scale)
         self.register_buffer('bias', bias.clone())
 
@@ -52,7 +73,9 @@ class Int8Linear(nn.Module):
         # Quantised from float32: bfloat16's own steps are as wide as the integers' near 127.
         scale = rows.abs().amax(dim=1, keepdim=True).clamp_(min=1e-12).div_(LEVELS)
         quantised = (rows / scale).round_().to(torch.int8)
-        product = torch._int_mm(quantised, self.weight_int8.t())
+        product = torch._int_mm(quantised, self.weight_int8[0].t())
+        for rest in self.weight_int8[1:]:
+            product += torch._int_mm(quantised, rest.t())
         result = torch.addcmul(self.bias, product.float().mul_(scale), self.scale)
         return result.to(x.dtype).view(*x.shape[:-1], self.out_features)
 
