@@ -31,10 +31,36 @@ TINY_DINO = VisionTowerConfig(
 TINY_SIGLIP = VisionTowerConfig(width=64, depth=3, heads=4, mlp_hidden=239)
 
 
+def normal_numbers(shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
+    """`torch.randn` as on the machine that made the recordings, to 2 units in the last place.
+
+    Its own numbers differ between CPUs by up to 2e-6 (with and without AVX2, x86 and ARM): the
+    angle of its Box-Muller step is rounded in two ways, and its logarithms and cosines differ.
+    Here only operations with one possible result are done in float32.
+    """
+    count = int(np.prod(shape))
+    if count < 16:  # drawn one by one in float64, the same everywhere
+        return torch.randn(shape, generator=generator)
+
+    def pairs(draws: np.ndarray) -> np.ndarray:
+        first, second = draws.reshape(-1, 2, 8).swapaxes(0, 1)
+        radius = np.sqrt(-2 * np.log((np.float32(1) - first).astype(np.float64)))
+        angle = (np.float32(2 * np.pi) * second).astype(np.float64)
+        return np.stack((radius * np.cos(angle), radius * np.sin(angle)), axis=1).ravel()
+
+    draws = torch.rand(count, generator=generator).numpy()
+    numbers = np.empty(count, np.float32)
+    whole = count // 16 * 16
+    numbers[:whole] = pairs(draws[:whole])
+    if whole < count:  # torch fills the end by drawing the last sixteen anew
+        numbers[-16:] = pairs(torch.rand(16, generator=generator).numpy())
+    return torch.from_numpy(numbers).view(shape)
+
+
 def formula_tensor(name: str, shape: tuple[int, ...]) -> torch.Tensor:
     """Weight of a released parameter name: `vla.…`, `action_head.…` or `proprio_projector.…`."""
     generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
-    x = torch.randn(tuple(shape), generator=generator)
+    x = normal_numbers(tuple(shape), generator)
     if name.endswith('gating_factor'):
         return 0.5 * x
     if len(shape) <= 1 or name.endswith(NORMS):
@@ -47,7 +73,7 @@ def formula_tensor(name: str, shape: tuple[int, ...]) -> torch.Tensor:
 def formula_input(name: str, shape: tuple[int, ...], scale: float = 1.0) -> torch.Tensor:
     """Input of that name."""
     generator = torch.Generator().manual_seed(zlib.crc32(('input:' + name).encode()))
-    return scale * torch.randn(tuple(shape), generator=generator)
+    return scale * normal_numbers(tuple(shape), generator)
 
 
 def released_name(name: str) -> str:
