@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from support.float32_rounding import float64_stages
+from support.float32_rounding import float64_stages, in_float64, tiny_stages
 from support.model_cases import (
     GOLDEN,
     SEQUENCE_STEP,
@@ -30,13 +30,6 @@ from vla_adapter_ros.model.policy import BridgePolicy
 ORDERS_OF_MAGNITUDE = 1000.0
 
 
-def in_float64(model: torch.nn.Module) -> torch.nn.Module:
-    """Also with the rotary tables of float32: that is what was recorded."""
-    policy = getattr(model, 'policy', model)
-    policy.network.rope_dtype = 'float32'
-    return model.double()
-
-
 def thinned(stages: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The positions that were recorded."""
     sequences = ('lm_hidden', 'vision_features', 'projected_patches', 'inputs_embeds')
@@ -57,14 +50,8 @@ def run_tiny(model, **inputs) -> dict[str, torch.Tensor]:
 
 @pytest.fixture(scope='module')
 def tiny_exact():
-    """Stages in float64, and how far float32 can be from them: both the same on every CPU."""
-    model, inputs = in_float64(tiny_model('pro')), tiny_inputs()
-
-    def run(*values):
-        actions, stages = model(**dict(zip(inputs, values)), return_stages=True)
-        return thinned(stages) | {'normalized_actions': actions}
-
-    return float64_stages(model, run, *inputs.values())
+    exact, bounds = tiny_stages()
+    return thinned(exact), bounds
 
 
 def test_every_recorded_stage_of_the_whole_network_is_met(tiny_exact):

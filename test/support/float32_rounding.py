@@ -27,17 +27,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import contextmanager
+from copy import deepcopy
+from functools import cache
 
 import torch
-from model_cases import relative_error
+from model_cases import relative_error, tiny_inputs, tiny_model
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 UNIT_ROUNDOFF = 2.0**-24
-DRAWS = 4
+DRAWS = 3
 MARGIN = 3.0
+# Two float32 ways of computing the actions of the released size, which is too large for float64.
+# Those of the small network are 3e-5 from the exact ones at most (`tiny_stages`), with sums of
+# 128 terms at most; the error of a sum grows with the root of its terms, and here they are 4864.
+FULL_SIZE = 2 * 3e-5 * (4864 / 128) ** 0.5
+# From float32's unit roundoff to bfloat16's; to first order errors grow by the same factor.
+BFLOAT16 = 2.0**16
+# Two ways of computing the same in float64 differ by 1e-13 here, and by 1e-7 as soon as anything
+# on the way is rounded to float32.
+IN_FLOAT64 = 1e-10
 
 aten = torch.ops.aten
 PRODUCTS = (aten.mm, aten.addmm, aten.bmm, aten.baddbmm, aten.convolution, aten.linear)
@@ -72,6 +83,16 @@ class StaysWide(TorchFunctionMode):
         if narrow and args[0].dtype == torch.float64:
             return args[0]
         return func(*args, **(kwargs or {}))
+
+
+def in_float64(model: nn.Module) -> nn.Module:
+    """The network in float64, with the rotary tables of float32: those were recorded."""
+    getattr(model, 'policy', model).network.rope_dtype = 'float32'
+    return model.double()
+
+
+def doubled(inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: x.double() if x.is_floating_point() else x for name, x in inputs.items()}
 
 
 class MovedResults(TorchDispatchMode):
@@ -148,3 +169,26 @@ def float64_stages(
                 assert value.isfinite().all(), name
                 largest[name] = max(largest[name], relative_error(value, exact[name]))
     return exact, {name: MARGIN * value for name, value in largest.items()}
+
+
+def float64_actions(
+    model: nn.Module, pixels: Tensor, ids: Tensor, proprio: Tensor
+) -> tuple[Tensor, float]:
+    """Actions (B, K, A) of a float32 `VLAAdapter` in float64, and float32's bound on them."""
+    wide = in_float64(deepcopy(model))
+    exact, bounds = float64_stages(
+        wide, lambda *x: {'actions': wide(x[0], x[1], x[2])}, pixels, ids, proprio
+    )
+    return exact['actions'], bounds['actions']
+
+
+@cache
+def tiny_stages() -> tuple[Stages, dict[str, float]]:
+    """The recorded case in float64, of every position: both the same on every CPU."""
+    model, inputs = in_float64(tiny_model('pro')), tiny_inputs()
+
+    def run(*values: Tensor) -> Stages:
+        actions, stages = model(**dict(zip(inputs, values)), return_stages=True)
+        return stages | {'normalized_actions': actions}
+
+    return float64_stages(model, run, *inputs.values())

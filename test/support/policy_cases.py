@@ -7,6 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from support.float32_rounding import float64_actions
+
+from vla_adapter_ros.model import VLAAdapter
+from vla_adapter_ros.processing.observation import Observation
+from vla_adapter_ros.robot.contract import RobotContract, load_contract
+from vla_adapter_ros.inference.engine import EngineSettings
+from vla_adapter_ros.inference.policy import Policy
 
 from vla_adapter_ros.inference.engine import EngineSettings
 from vla_adapter_ros.model import VLAAdapter, VLAAdapterConfig
@@ -22,6 +29,21 @@ def alicia(**changes) -> RobotContract:
     """The shipped contract, with changed top-level keys."""
     data = load_contract(ROBOTS / 'alicia_d.yaml').to_dict()
     return RobotContract.from_dict(data | changes)
+
+
+def action_tolerance(policy: Policy, seen: Observation) -> np.ndarray:
+    """How far a float32 run of the policy can be from another, in physical units, per action.
+
+    A matrix library may round by where the arrays lie in memory, and the last layer of random
+    policies magnifies that.
+    """
+    inputs, trained = policy.pipeline(seen), policy.engine.model
+    model = VLAAdapter.from_config(trained.config)
+    model.load_state_dict(trained.state_dict())
+    arrays = (inputs.pixel_values, inputs.input_ids, inputs.proprio)
+    exact, bound = float64_actions(model, *(torch.tensor(a)[None] for a in arrays))
+    bounds = policy.statistics.action
+    return float(2 * bound * exact.abs().max()) * 0.5 * (bounds.q99 - bounds.q01) + 1e-12
 
 
 def observation(seed: int = 0, proprio: int = 7, **changes) -> Observation:
