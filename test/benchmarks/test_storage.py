@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import simplejpeg
 
+from benchmarks import storage
 from benchmarks.common import moving_images
 from benchmarks.storage import ALTERNATIVES, main
+from vla_adapter_ros.processing.images import OWN_IMAGES
 
 
 @pytest.mark.parametrize('name', ALTERNATIVES)
@@ -36,8 +40,51 @@ def test_figures(tmp_path, capsys):
     figures = json.loads((tmp_path / 'figures.json').read_text())
     access = {entry['name']: entry for entry in figures['random_access']}
     raw, jpeg = access['ours, raw'], access['ours, jpeg']
-    assert set(raw['samples']) == {'0', '1'}
-    assert raw['per_core'] > jpeg['per_core'] > access['MP4 H.264 (LeRobot v3)']['per_core']
+    assert set(access) | set(figures['left_out']) == {'ours, raw', 'ours, jpeg', *ALTERNATIVES}
+    for name, entry in access.items():
+        # Which is fastest depends on the machine: that each was measured does not.
+        assert set(entry['samples']) == ({'0', '1'} if entry['ours'] else {'0'}), name
+        assert min(entry['per_core'], *entry['samples'].values()) > 0, name
+    best = max(entry['per_core'] for entry in access.values() if not entry['ours'])
+    shown = capsys.readouterr().out
+    for entry in (raw, jpeg):
+        line = next(x for x in shown.splitlines() if x.startswith(entry['name']))
+        assert line.endswith(f'{entry["per_core"] / best:.1f}x')
     assert 150_528 <= raw['bytes_per_frame'] < 151_000
     assert jpeg['bytes_per_frame'] < raw['bytes_per_frame'] / 3
-    assert 'vs best other' in capsys.readouterr().out
+    assert 'vs best other' in shown
+
+
+@pytest.mark.parametrize('format', ('raw', 'jpeg'))
+def test_a_sample_reads_and_decodes_its_own_frames_only(tmp_path, monkeypatch, format):
+    """Why random access is fast: raw frames are not decoded, of JPEGs only those asked for."""
+    source = storage._make_dataset(tmp_path / 'set', 60)
+    store = storage.prepare(source, OWN_IMAGES, format=format)
+    decoded = []
+    decode = simplejpeg.decode_jpeg
+    monkeypatch.setattr(
+        simplejpeg, 'decode_jpeg', lambda *a, **k: decoded.append(1) or decode(*a, **k)
+    )
+    assert store.images(np.array([3, 59, 0])).shape == (3, 2, 224, 224, 3)
+    assert len(decoded) == (0 if format == 'raw' else 3 * 2)
+
+
+def test_speed_is_samples_over_time(monkeypatch):
+    """With clocks of our own: a batch takes half a second, a tenth of it computing."""
+    clock = {'wall': 0.0, 'cpu': 0.0}
+
+    def batches(*_, **__):
+        while True:
+            yield SimpleNamespace(rows=range(32))
+            clock['wall'] += 0.5
+            clock['cpu'] += 0.05
+
+    monkeypatch.setattr(storage, 'Mixture', lambda _: None)
+    monkeypatch.setattr(storage, 'Dataset', lambda *_: None)
+    monkeypatch.setattr(storage, 'BatchOrder', lambda *_: None)
+    monkeypatch.setattr(storage, 'load_batches', batches)
+    monkeypatch.setattr(storage.time, 'perf_counter', lambda: clock['wall'])
+    monkeypatch.setattr(storage.time, 'process_time', lambda: clock['cpu'])
+    speeds, per_core = storage.measure(None, 32, 2.0, [0, 2])
+    assert speeds == pytest.approx({0: 64.0, 2: 64.0})
+    assert per_core == pytest.approx(640.0)

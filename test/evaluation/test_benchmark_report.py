@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import mmap
@@ -10,8 +11,10 @@ import mmap
 import numpy as np
 import pytest
 import torch
+from float32_rounding import float64_actions
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from vla_adapter_ros.evaluation import benchmark
+from vla_adapter_ros.evaluation import benchmark, measure
 from vla_adapter_ros.evaluation import benchmark_modes as bm
 from vla_adapter_ros.evaluation.measure import (
     PeakMemory,
@@ -21,6 +24,7 @@ from vla_adapter_ros.evaluation.measure import (
     matrix_rate,
     timed,
 )
+from vla_adapter_ros.processing import images
 
 CPU = torch.device('cpu')
 
@@ -47,17 +51,64 @@ def test_all_modes_run_side_by_side_with_every_figure(run):
     assert run['machine']['threads'] == 1
 
 
-def test_stages_make_up_most_of_a_call(run):
+STAGES = {'vision 1', 'vision 2', 'projector', 'language', 'policy'}
+
+
+def test_every_stage_is_timed(run):
     for name, mode in run['modes'].items():
-        stages = sum(stage['cpu_p50_ms'] for stage in mode['stages'].values())
-        assert 0.5 < stages / mode['total']['cpu_p50_ms'] < 1.15, name
-        assert {'vision 1', 'vision 2', 'projector', 'language', 'policy'} <= set(mode['stages'])
+        assert set(mode['stages']) == STAGES | ({'head, states'} if name == 'upstream' else set())
+        for stage in mode['stages'].values():
+            assert 0 < stage['cpu_p50_ms'] <= stage['cpu_p95_ms'] <= stage['cpu_p99_ms'], name
+
+
+class WorkClock(TorchDispatchMode):
+    """A clock that each operation moves on by the numbers it gives: the same on every machine."""
+
+    def __init__(self, monkeypatch):
+        super().__init__()
+        self.now = 0.0
+        for name in ('perf_counter', 'process_time'):
+            monkeypatch.setattr(measure.time, name, lambda: self.now)
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        if not func.is_view:
+            parts = result if isinstance(result, tuple | list) else [result]
+            self.now += sum(part.numel() for part in parts if isinstance(part, torch.Tensor))
+        return result
+
+
+@pytest.mark.parametrize('name', bm.CPU_MODES)
+def test_stages_make_up_most_of_a_call(monkeypatch, name):
+    config = bm.network_config('tiny', 'pro')
+    model, case = bm.random_network(config, CPU), bm.random_inputs(config, 10, 0)
+    running = bm.start_mode(model, bm.CPU_MODES[name], CPU, 1, case)
+    running.call(case)
+    timer, total = StageTimer(CPU), Samples()
+    running.watch(timer)
+    with WorkClock(monkeypatch):
+        timed(lambda: running.call(case), CPU, total)
+    timer.finish_call()
+    timer.stop()
+    stages = {stage: samples.cpu for stage, samples in timer.samples.items()}
+    assert all(len(taken) == 1 and taken[0] > 0 for taken in stages.values())
+    assert 0.8 < sum(taken[0] for taken in stages.values()) / total.cpu[0] <= 1.0
+
+
+def largest_difference(policy):
+    """Of two float32 ways of computing the actions of the benchmark's small network."""
+    config = bm.network_config('tiny', policy)
+    model, case = bm.random_network(config, CPU), bm.random_inputs(config, 10, 0)
+    arrays = (case.pixel_values, case.input_ids, case.proprio)
+    exact, bound = float64_actions(model, *(torch.tensor(array)[None] for array in arrays))
+    # Each is within the bound; twice that again for other inputs, which amplify a little more.
+    return 4 * bound * float(exact.abs().max())
 
 
 def test_exact_mode_computes_less_for_the_same_actions(run):
     upstream, exact = run['modes']['upstream'], run['modes']['exact']
     assert exact['gflop'] < 0.9 * upstream['gflop']
-    assert exact['action_largest_error'] < 1e-5
+    assert exact['action_largest_error'] < largest_difference('pro')
     assert run['modes']['int8']['action_cosine'] > 0.99
 
 
@@ -77,8 +128,22 @@ def test_table_has_a_row_for_each_mode(run):
 
 
 def test_preprocessing_is_measured_with_and_without_jpeg(run):
-    own, official = (run['preprocessing'][name]['cpu_p50_ms'] for name in ('own', 'official'))
-    assert 0 < own < official
+    for name in ('own', 'official'):
+        assert run['preprocessing'][name]['cpu_p50_ms'] > 0
+
+
+def test_only_the_official_preprocessing_has_a_jpeg_round_trip(monkeypatch):
+    calls = []
+    original = images.jpeg_round_trip
+    monkeypatch.setattr(
+        images, 'jpeg_round_trip', lambda image: calls.append(1) or original(image)
+    )
+    ticks = itertools.count()
+    monkeypatch.setattr(measure.time, 'process_time', lambda: next(ticks) + 100 * len(calls))
+    found = benchmark._preprocessing(96)
+    assert len(calls) == benchmark.PREPROCESSING_REPEATS + 1
+    assert found['own']['cpu_p50_ms'] == pytest.approx(1e3)
+    assert found['official']['cpu_p50_ms'] == pytest.approx(101e3)
 
 
 def test_modes_can_be_chosen_and_unknown_ones_are_refused(capsys):
@@ -113,42 +178,56 @@ def test_random_network_gives_finite_actions_that_depend_on_the_input(policy):
     assert np.isfinite(first).all()
     assert np.abs(first - second).max() > 1e-4
     exact = bm.start_mode(model, bm.CPU_MODES['exact'], CPU, 1, inputs[0])
-    np.testing.assert_allclose(exact.call(inputs[0]), first, atol=1e-5)
+    assert np.abs(exact.call(inputs[0]) - first).max() < largest_difference(policy)
 
 
-def test_nested_stages_count_for_themselves_only():
+def test_nested_stages_count_for_themselves_only(monkeypatch):
+    clock = [0.0]
+    for name in ('perf_counter', 'process_time'):
+        monkeypatch.setattr(measure.time, name, lambda: clock[0])
+
     class Work:
         def outer(self):
-            busy(0.02)
+            clock[0] += 2.0
             self.inner()
+            clock[0] += 1.0
 
         def inner(self):
-            busy(0.04)
-
-    def busy(seconds):
-        sample = Samples()
-        total = 0.0
-        while total < seconds:
-            timed(lambda: sum(range(2000)), CPU, sample)
-            total = sum(sample.cpu)
+            clock[0] += 4.0
 
     work = Work()
     timer = StageTimer(CPU)
     timer.watch('outer', work, 'outer')
     timer.watch('inner', work, 'inner')
     work.outer()
+    work.inner()
     timer.finish_call()
     timer.stop()
-    outer, inner = (timer.samples[name].cpu[0] for name in ('outer', 'inner'))
-    assert 0.015 < outer < 0.035 < inner < 0.08
+    for clock_name in ('cpu', 'wall'):
+        taken = {name: getattr(samples, clock_name) for name, samples in timer.samples.items()}
+        assert taken == {'outer': [3.0], 'inner': [8.0]}
     assert 'outer' not in vars(work)
 
 
-def test_flops_and_matrix_rate_are_of_the_right_size():
+def test_flops_are_counted():
     a = torch.randn(64, 32)
     assert count_flops(lambda: a @ a.mT) == 2 * 64 * 64 * 32
-    for dtype in ('float32', 'bfloat16', 'int8'):
-        assert 1e9 < matrix_rate(CPU, dtype) < 1e13
+
+
+@pytest.mark.parametrize('dtype', ('float32', 'bfloat16', 'int8'))
+def test_matrix_rate_is_the_work_over_the_least_time(monkeypatch, dtype):
+    times = iter([0.5, 0.25, *[1.0] * 100])
+    made = []
+
+    def timed_by_hand(call, device, samples):
+        made.append(call())
+        samples.cpu.append(next(times))
+
+    monkeypatch.setattr(measure, 'timed', timed_by_hand)
+    monkeypatch.setitem(measure.MATRIX_SIDE, 'cpu', 64)
+    assert matrix_rate(CPU, dtype) == 2 * 64**3 / 0.25
+    assert all(product.shape == (64, 64) for product in made)
+    assert len(made) >= measure.MATRIX_REPEATS
 
 
 def test_peak_memory_sees_what_was_freed_again():

@@ -23,6 +23,7 @@ SEEDS = 4
 FLOOR = {'reach': 3, 'move': 3, 'pick_and_place': 3, 'stack': 3}
 
 
+@pytest.mark.timeout(600)  # a slow or busy machine makes it slower, not worse
 @pytest.mark.parametrize(
     ('floor', 'seeds'),
     [
