@@ -54,11 +54,27 @@ def test_training_with_the_cache_gives_the_losses_and_weights_without(
     same = [f'compute.precision={precision}', 'save.validate_every=2']
     slow = train.run(config(dataset, tmp_path / 'slow', *FROZEN, *same))
     fast = train.run(config(dataset, tmp_path / 'fast', *CACHED, *same))
-    tolerance = 2e-6 if precision == 'fp32' else 2e-3  # a batch's size changes the rounding
-    assert losses(tmp_path / 'fast') == pytest.approx(losses(tmp_path / 'slow'), rel=tolerance)
-    learned = load_file(fast / 'model.safetensors')
-    for name, value in load_file(slow / 'model.safetensors').items():
-        torch.testing.assert_close(learned[name], value, atol=tolerance, rtol=0)
+    # A batch's size changes the rounding. Features one unit in the last place apart move float32
+    # losses by nothing or one in the sixth decimal, weights by 2e-7; bfloat16 losses by 8e-4.
+    tolerance = 2e-6 if precision == 'fp32' else 2e-3
+    wanted = pytest.approx(losses(tmp_path / 'slow'), rel=tolerance, abs=2e-6)
+    assert losses(tmp_path / 'fast') == wanted
+    learned, expected = (load_file(folder / 'model.safetensors') for folder in (fast, slow))
+    if precision == 'fp32':
+        for name, value in expected.items():
+            torch.testing.assert_close(learned[name], value, atol=tolerance, rtol=0)
+        return
+    # Adam moves a weight by its whole rate whatever the gradient's size, so that rounding turns
+    # single weights around. All together move alike: every feature one bfloat16 unit away makes
+    # 0.03 to 0.1 of the distance learned, and features of another frame 0.27.
+    still = train.run(config(dataset, tmp_path / 'still', *FROZEN, *same, 'optimizer.lr=1e-12'))
+    start = load_file(still / 'model.safetensors')
+    assert distance(learned, expected) < 0.15 * distance(start, expected)
+
+
+def distance(one, other):
+    squares = [(one[n].double() - x.double()).square().sum() for n, x in other.items()]
+    return float(sum(squares)) ** 0.5
 
 
 def test_cached_tokens_are_what_the_network_computes(dataset, tmp_path):
