@@ -144,6 +144,17 @@ def moved_weights(model: nn.Module, signs: Signs):
                 p.copy_(kept[name])
 
 
+@contextmanager
+def one_thread():
+    """Many small operations: on a busy machine threads wait for each other at every one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 @torch.no_grad()
 def float64_stages(
     model: nn.Module, call: Callable[..., Stages], *inputs: Tensor
@@ -153,7 +164,7 @@ def float64_stages(
     The bound is relative: largest deviation over largest value, as `relative_error` counts.
     """
     inputs = [x.double() if x.is_floating_point() else x for x in inputs]
-    with sdpa_kernel(SDPBackend.MATH), StaysWide():
+    with sdpa_kernel(SDPBackend.MATH), StaysWide(), one_thread():
         exact = call(*inputs)
         assert {x.dtype for x in exact.values()} <= {torch.float64, torch.int64}
         largest = dict.fromkeys(exact, 0.0)
