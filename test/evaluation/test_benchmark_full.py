@@ -6,8 +6,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from float32_rounding import FULL_SIZE
 
+from support.float32_rounding import FULL_SIZE
 from vla_adapter_ros.evaluation import benchmark
 
 # Of the released code's arithmetic that is left: what makes it faster on every machine. By how

@@ -11,9 +11,9 @@ import mmap
 import numpy as np
 import pytest
 import torch
-from float32_rounding import float64_actions
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from support.float32_rounding import float64_actions
 from vla_adapter_ros.evaluation import benchmark, measure
 from vla_adapter_ros.evaluation import benchmark_modes as bm
 from vla_adapter_ros.evaluation.measure import (

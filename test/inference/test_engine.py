@@ -6,10 +6,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from support.float32_rounding import BFLOAT16, float64_actions
 from support.model_cases import relative_error
-from support.policy_cases import ONE_THREAD, alicia, observation
-
 from support.policy_cases import ONE_THREAD, alicia, inputs, network, observation
 from vla_adapter_ros.inference.cuda_graphs import BUCKETS, StaticInputs, bucket_of, compile_blocks
 from vla_adapter_ros.inference.engine import DeviceError, Engine, EngineSettings

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from support.float32_rounding import tiny_stages
-from support.model_cases import GOLDEN, relative_error, tiny_inputs, tiny_model
 
+from support.float32_rounding import tiny_stages
 from support.model_cases import GOLDEN, relative_error, tiny_inputs, tiny_model
 from vla_adapter_ros.inference.engine import Engine, EngineSettings
 from vla_adapter_ros.inference.int8 import action_error

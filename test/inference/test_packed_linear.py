@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
+
 from support.float32_rounding import BFLOAT16, UNIT_ROUNDOFF, float64_actions
 from support.model_cases import relative_error
 from support.policy_cases import inputs, network, tensors
-from torch import nn
-
-from support.policy_cases import inputs, network
 from vla_adapter_ros.inference import packed_linear
 from vla_adapter_ros.inference.engine import Engine, EngineSettings
 from vla_adapter_ros.inference.packed_linear import (

@@ -9,11 +9,9 @@ import shutil
 import numpy as np
 import pytest
 import torch
-from support.checkpoint_cases import TOWERS, write_official
-from support.policy_cases import ONE_THREAD, action_tolerance, alicia, observation
 
 from support.checkpoint_cases import TOWERS, write_official
-from support.policy_cases import ONE_THREAD, alicia, observation
+from support.policy_cases import ONE_THREAD, action_tolerance, alicia, observation
 from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.inference.int8 import action_error
 from vla_adapter_ros.inference.policy import Policy

@@ -7,9 +7,8 @@ import dataclasses
 
 import numpy as np
 import pytest
-from support.policy_cases import ONE_THREAD, action_tolerance, alicia, observation
 
-from support.policy_cases import ONE_THREAD, alicia, observation
+from support.policy_cases import ONE_THREAD, action_tolerance, alicia, observation
 from vla_adapter_ros.errors import CheckpointError, InstructionError, ObservationError
 from vla_adapter_ros.inference.policy import Policy
 

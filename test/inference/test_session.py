@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from support.float32_rounding import IN_FLOAT64, StaysWide, doubled, in_float64, tiny_stages
 from support.model_cases import (
     GOLDEN,

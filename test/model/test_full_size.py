@@ -9,16 +9,11 @@ import sys
 
 import pytest
 import torch
+
 from support.float32_rounding import FULL_SIZE
 from support.model_cases import relative_error
-
+from vla_adapter_ros.architecture.config import VLAAdapterConfig
 from vla_adapter_ros.evaluation.measure import count_flops
-from vla_adapter_ros.architecture.config import VLAAdapterConfig
-from vla_adapter_ros.inference.session import InferenceSession
-from vla_adapter_ros.inference.reference import ReferenceForward
-
-from support.model_cases import relative_error
-from vla_adapter_ros.architecture.config import VLAAdapterConfig
 from vla_adapter_ros.inference.reference import ReferenceForward
 from vla_adapter_ros.inference.session import InferenceSession
 from vla_adapter_ros.model.vla import VLAAdapter

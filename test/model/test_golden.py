@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from support.float32_rounding import float64_stages, in_float64, tiny_stages
 from support.model_cases import (
     GOLDEN,
@@ -15,13 +16,13 @@ from support.model_cases import (
     tiny_inputs,
     tiny_model,
 )
-from vla_adapter_ros.model import bridge
 from vla_adapter_ros.architecture.config import (
     LanguageConfig,
     PolicyConfig,
     VisionTowerConfig,
     VLAAdapterConfig,
 )
+from vla_adapter_ros.model import bridge
 from vla_adapter_ros.model.bridge import policy_tables
 from vla_adapter_ros.model.policy import BridgePolicy
 

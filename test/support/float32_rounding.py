@@ -31,11 +31,12 @@ from copy import deepcopy
 from functools import cache
 
 import torch
-from model_cases import relative_error, tiny_inputs, tiny_model
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from support.model_cases import relative_error, tiny_inputs, tiny_model
 
 UNIT_ROUNDOFF = 2.0**-24
 DRAWS = 3

@@ -7,15 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from support.float32_rounding import float64_actions
 
-from vla_adapter_ros.model import VLAAdapter
-from vla_adapter_ros.processing.observation import Observation
-from vla_adapter_ros.robot.contract import RobotContract, load_contract
+from support.float32_rounding import float64_actions
 from vla_adapter_ros.inference.engine import EngineSettings
 from vla_adapter_ros.inference.policy import Policy
-
-from vla_adapter_ros.inference.engine import EngineSettings
 from vla_adapter_ros.model import VLAAdapter, VLAAdapterConfig
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.processing.pipeline import ModelInputs

@@ -9,12 +9,10 @@ import sys
 
 import pytest
 import torch
-from support.checkpoint_cases import STATISTICS, TOWERS, official_tensors, write_official
-from support.float32_rounding import IN_FLOAT64, StaysWide, doubled, in_float64
-from support.model_cases import relative_error, small_batch, small_config, tiny_inputs, tiny_model
 from safetensors.torch import load_file, save_file
 
 from support.checkpoint_cases import STATISTICS, TOWERS, official_tensors, write_official
+from support.float32_rounding import IN_FLOAT64, StaysWide, doubled, in_float64
 from support.model_cases import (
     relative_error,
     small_batch,
