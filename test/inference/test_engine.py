@@ -9,7 +9,7 @@ import torch
 
 from support.float32_rounding import BFLOAT16, float64_actions
 from support.model_cases import relative_error
-from support.policy_cases import ONE_THREAD, alicia, inputs, network, observation
+from support.policy_cases import ONE_THREAD, alicia, inputs, network, observation, tensors
 from vla_adapter_ros.inference.cuda_graphs import BUCKETS, StaticInputs, bucket_of, compile_blocks
 from vla_adapter_ros.inference.engine import DeviceError, Engine, EngineSettings
 from vla_adapter_ros.inference.int8 import (
@@ -22,11 +22,6 @@ from vla_adapter_ros.inference.int8 import (
     quantise,
 )
 from vla_adapter_ros.inference.policy import Policy
-
-
-def tensors(case):
-    arrays = (case.pixel_values, case.input_ids, case.proprio)
-    return [torch.from_numpy(array)[None] for array in arrays]
 
 
 @pytest.fixture(scope='module')

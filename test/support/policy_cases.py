@@ -68,3 +68,9 @@ def inputs(length=7, seed=0):
         random.integers(0, 500, length),
         random.uniform(-1, 1, 7).astype(np.float32),
     )
+
+
+def tensors(case: ModelInputs) -> list[torch.Tensor]:
+    """Inputs of a network as tensors with a batch of one."""
+    arrays = (case.pixel_values, case.input_ids, case.proprio)
+    return [torch.from_numpy(array)[None] for array in arrays]
