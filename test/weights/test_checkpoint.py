@@ -228,7 +228,7 @@ def test_conversion_round_trip_gives_back_every_tensor(tmp_path):
     towers = json.dumps({name: _shape(tower) for name, tower in TOWERS.items()})
     write_official(tmp_path / 'src', 'pro')
     (tmp_path / 'src/vocab.json').write_text('{}')
-    command = [sys.executable, '-m', 'vla_adapter_ros.weights.convert']
+    command = [sys.executable, '-m', 'vla_adapter_ros.model.convert']
     there = [*command, tmp_path / 'src', tmp_path / 'own', '--vision-towers', towers]
     subprocess.run(there, check=True, capture_output=True)
     own = VLAAdapter.from_pretrained(tmp_path / 'own')
@@ -262,7 +262,7 @@ def test_official_film_towers_replace_the_plain_ones(tmp_path):
 
 
 def test_of_dropped_unused_tensors_the_policys_come_back_as_zeros(tmp_path):
-    from vla_adapter_ros.weights.convert import to_official, to_own
+    from vla_adapter_ros.model.convert import to_official, to_own
 
     write_official(tmp_path / 'src', 'pro')
     to_own(tmp_path / 'src', tmp_path / 'own', towers=TOWERS, keep_unused=False)
@@ -281,7 +281,7 @@ def test_of_dropped_unused_tensors_the_policys_come_back_as_zeros(tmp_path):
 
 
 def test_a_network_beyond_the_official_code_is_not_converted_back(tmp_path, capsys):
-    from vla_adapter_ros.weights.convert import main
+    from vla_adapter_ros.model.convert import main
 
     VLAAdapter.from_config(small_config(use_film=True)).save_pretrained(tmp_path / 'own')
     status = main([str(tmp_path / 'own'), str(tmp_path / 'out'), '--reverse'])
