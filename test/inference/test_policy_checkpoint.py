@@ -145,7 +145,10 @@ def test_several_statistics_and_none_chosen_are_refused_and_listed(official, tmp
         ({'preprocessing': {}}, "no 'preprocessing' entry"),
         ({'statistics': {}}, 'no dataset statistics'),
         ({'preprocessing': {'cameras': ['wrist'], 'prompt_format': 'plain'}}, 'cameras'),
-        ({'preprocessing': {'images': {'size': 64}}}, 'images.size: got 64, the network has 96'),
+        (
+            {'preprocessing': {'cameras': ['third_person', 'wrist'], 'images': {'size': 64}}},
+            'images.size: got 64, the network has 96',
+        ),
     ),
 )
 def test_incomplete_or_inconsistent_checkpoint_is_refused(copy, changes, complaint):
