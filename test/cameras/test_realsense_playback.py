@@ -160,11 +160,13 @@ def test_damaged_recording_is_one_line(tmp_path):
 
 
 def test_reopened_recording_starts_again(camera):
-    camera.read(1.0)
+    numbers = [camera.read(1.0).number for _ in range(20)]
     camera.close()
     camera.close()
     camera.open()
-    assert camera.read(1.0).number <= 1
+    # Playing goes on by the clock: a busy machine may miss the first frames, but not all of those
+    # that came before.
+    assert camera.read(1.0).number < numbers[-1]
 
 
 def test_slow_consumer_of_the_pipeline_gets_the_newest_frame(recording):

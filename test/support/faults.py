@@ -1,8 +1,8 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Faults for the running system: policies that misbehave, and a relay that spoils messages.
+"""Faults for the running system: a policy that misbehaves, and a relay that spoils messages.
 
-The node loads the policies as `support.faults:Class`. Each first sways the arm gently, so that a
-fault meets a moving arm, and misbehaves while the file named by FAULT_FILE exists.
+The node loads the policy as `support.faults:Swaying`. It sways the arm gently, so that a fault
+meets a moving arm, and misbehaves while the file named by FAULT_FILE names one of FAULTS.
 
 The relay stands between the simulated arm, which publishes under `raw/…`, and the policy node.
 """
@@ -30,10 +30,13 @@ class Swaying:
     def __init__(self, contract):
         self.contract = contract
         self.start = None
+        self.random = np.random.default_rng(0)
 
     @property
-    def faulty(self) -> bool:
-        return Path(os.environ['FAULT_FILE']).exists()
+    def fault(self) -> str:
+        """What the file named by FAULT_FILE says; '' while there is none."""
+        path = Path(os.environ['FAULT_FILE'])
+        return path.read_text() if path.exists() else ''
 
     def sway(self, observation):
         if self.start is None:
@@ -53,53 +56,38 @@ class Swaying:
             actions, observation.stamp, PERIOD, observation.instruction, {'total': 0.0}
         )
 
-    def misbehave(self, observation, targets):
-        return targets
-
     def predict(self, observation):
         targets = self.sway(observation)
-        if self.faulty:
-            targets = self.misbehave(observation, targets)
+        if fault := self.fault:
+            targets = FAULTS[fault](self, targets)
         return self.chunk(observation, targets)
 
 
-class HalfSecondStall(Swaying):
-    def misbehave(self, observation, targets):
-        time.sleep(0.5)
+def stall(seconds):
+    def misbehave(policy, targets):
+        time.sleep(seconds)
         return targets
 
-
-class ThreeSecondStall(Swaying):
-    def misbehave(self, observation, targets):
-        time.sleep(3.0)
-        return targets
+    return misbehave
 
 
-class Raising(Swaying):
-    def misbehave(self, observation, targets):
-        raise RuntimeError('CUDA error: device-side assert triggered')
+def fail(policy, targets):
+    raise RuntimeError('CUDA error: device-side assert triggered')
 
 
-class OutOfRange(Swaying):
-    def misbehave(self, observation, targets):
-        return targets + 10.0
-
-
-class NotFinite(Swaying):
-    def misbehave(self, observation, targets):
-        return np.full_like(targets, np.nan)
-
-
-class Erratic(Swaying):
+def erratic(policy, targets):
     """Random targets all over the joint ranges, new ones in every chunk."""
+    return policy.random.uniform(policy.contract.lower, policy.contract.upper, targets.shape)
 
-    def __init__(self, contract):
-        super().__init__(contract)
-        self.random = np.random.default_rng(0)
 
-    def misbehave(self, observation, targets):
-        return self.random.uniform(self.contract.lower, self.contract.upper, targets.shape)
-
+FAULTS = {
+    'half a second': stall(0.5),
+    'three seconds': stall(3.0),
+    'error': fail,
+    'out of range': lambda policy, targets: targets + 10.0,
+    'not finite': lambda policy, targets: np.full_like(targets, np.nan),
+    'erratic': erratic,
+}
 
 TOPICS = ('third_person/image', 'wrist/image', 'joint_states')
 RAW = {topic: f'raw/{topic}' for topic in TOPICS}
@@ -110,14 +98,7 @@ class FaultRelay:
     """Attributes are the faults; all off at first."""
 
     def __init__(self, node):
-        self.lose_images = False
-        self.lose_states = False
-        self.freeze_states = False
-        self.spoil_states = False
-        self.image_period = 0.0
-        self.time_offset = 0.0
-        self._frozen = None
-        self._last_image = {}
+        self.reset()
         self._publish = {}
         for topic in TOPICS[:2]:
             self._publish[topic] = node.create_publisher(Image, topic, LATEST)
@@ -126,6 +107,16 @@ class FaultRelay:
             )
         self._publish['joint_states'] = node.create_publisher(JointState, 'joint_states', EVERY)
         node.create_subscription(JointState, RAW['joint_states'], self._on_state, STATE_QOS)
+
+    def reset(self):
+        self.lose_images = False
+        self.lose_states = False
+        self.freeze_states = False
+        self.spoil_states = False
+        self.image_period = 0.0
+        self.time_offset = 0.0
+        self._frozen = None
+        self._last_image = {}
 
     def _stamp(self, message):
         if self.time_offset:

@@ -114,11 +114,12 @@ class NodeProcess:
     def alive(self) -> bool:
         return self.process.poll() is None
 
-    def wait_for_log(self, text: str, seconds: float = 60.0) -> None:
+    def wait_for_log(self, text: str, seconds: float = 60.0, after: int = 0) -> None:
+        """Wait for a text behind the first `after` characters of the log."""
         def seen():
-            if not self.alive and text not in self.log:
+            if not self.alive and text not in self.log[after:]:
                 raise AssertionError(f'process ended with {self.process.returncode}:\n{self.log}')
-            return text in self.log
+            return text in self.log[after:]
 
         try:
             wait_until(seen, seconds, f'log line {text!r}')

@@ -20,7 +20,7 @@ ROBOT = 'alicia_d_standalone'
 class Rig:
     """Emulated driver, policy node, and this test as user and cameras."""
 
-    def __init__(self, tmp_path, policy, first_reply_after=0.5):
+    def __init__(self, tmp_path, first_reply_after=0.5):
         environment = isolated_environment()
         self.fault_file = tmp_path / 'fault'
         environment['FAULT_FILE'] = str(self.fault_file)
@@ -31,7 +31,7 @@ class Rig:
         )
         self.node = NodeProcess(
             'policy_node',
-            {'robot': ROBOT, 'policy': f'support.faults:{policy}', 'instruction': 'sway',
+            {'robot': ROBOT, 'policy': 'support.faults:Swaying', 'instruction': 'sway',
              'enable': True, 'max_image_age': 0.8, 'max_skew': 0.7, 'max_joint_state_age': 0.6},
             environment,
         )  # fmt: skip
@@ -73,7 +73,7 @@ def rig(tmp_path):
 
 
 def test_every_command_has_all_joints_and_the_drivers_gripper_units(rig):
-    rig = rig('Swaying').run()
+    rig = rig().run()
     time.sleep(2.0)
     positions = np.array([m.position for _, m in rig.commands])
     assert all(list(m.name) == NAMES for _, m in rig.commands)
@@ -88,14 +88,14 @@ def test_every_command_has_all_joints_and_the_drivers_gripper_units(rig):
 
 
 def test_zeros_before_the_first_answer_do_not_enable_motion(rig):
-    rig = rig('Swaying', first_reply_after=6.0)
+    rig = rig(first_reply_after=6.0)
     rig.client.wait_for_reason('exactly zero on all joints')
     assert rig.commands == []
     rig.run()
 
 
 def test_stop_brakes_in_the_stream_and_then_is_silent(rig):
-    rig = rig('Swaying').run()
+    rig = rig().run()
     wait_until(lambda: abs(rig.commands[-1][1].velocity[0]) > 0.3, 20, 'motion', 0.005)
     assert rig.client.trigger('stop').success
     time.sleep(1.0)
@@ -107,8 +107,8 @@ def test_stop_brakes_in_the_stream_and_then_is_silent(rig):
 
 
 def test_failing_inference_holds_in_the_stream(rig):
-    rig = rig('Raising').run()
-    rig.fault_file.touch()
+    rig = rig().run()
+    rig.fault_file.write_text('error')
     rig.node.wait_for_log('device-side assert', 20)
 
     def held(since=0):
