@@ -116,7 +116,7 @@ def test_late_reader_does_not_get_the_missed_frames_in_a_burst():
 def test_wrong_size_says_what_the_camera_gives(video):
     camera = UsbCamera(UsbSettings(device=video))
     camera.open()
-    with pytest.raises(CameraError, match='gives 320×240, asked for 640×480; set width'):
+    with pytest.raises(CameraError, match='gives 320×240, requested 640×480; set width'):
         camera.read(1.0)
 
 

@@ -68,7 +68,7 @@ class EndOfStream(Exception):
 
 
 class FrameSource(Protocol):
-    """What `FrameGrabber` reads; one thread calls all of it."""
+    """The interface that `FrameGrabber` reads; one thread makes all calls."""
 
     def open(self) -> str:
         """Connect and start; returns a description of the streaming mode. Raises CameraError."""
@@ -115,7 +115,7 @@ class FrameGrabber:
     """Runs a frame source.
 
     Args:
-        source: what to read; only the grabber's thread touches it.
+        source: of the frames; only the grabber's thread touches it.
         wake: called in that thread after a new frame and after a change of state; it must return
             immediately (wake an executor, do not publish).
         reconnect_period: wait between two attempts to open [s].

@@ -179,7 +179,7 @@ class UsbCamera:
     def _check_size(self, width: int, height: int) -> None:
         if (width, height) != (self._settings.width, self._settings.height):
             raise CameraError(
-                f'{self._name} gives {width}×{height}, asked for'
+                f'{self._name} gives {width}×{height}, requested'
                 f' {self._settings.width}×{self._settings.height}; set width and height'
             )
 
@@ -265,7 +265,7 @@ class PacedFile:
         return self._capture.retrieve()
 
     def get(self, prop: int) -> float:
-        """Return a property; a file's position is no time of capture."""
+        """Return a property; a file's position is not a capture time."""
         return 0.0 if prop == cv2.CAP_PROP_POS_MSEC else self._capture.get(prop)
 
     def release(self) -> None:

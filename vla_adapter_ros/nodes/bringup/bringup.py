@@ -33,7 +33,7 @@ from vla_adapter_ros.nodes.bringup.nodes_to_start import ALICIA
 from vla_adapter_ros.nodes.common.dds_profile import use_shipped_profile
 from vla_adapter_ros.nodes.common.lifecycle_client import configure_and_activate
 
-# First word → what is started; without one, ALICIA.
+# First word → launch file; without one, ALICIA.
 COMMANDS = {'teach': TEACH, 'record': RECORD}
 # Loading a full-size checkpoint from a slow disk takes minutes.
 CONFIGURE_TIMEOUT_S = 600.0
@@ -50,7 +50,7 @@ class Bringup:
     """Runs node processes; a context manager that stops them in reverse order.
 
     Args:
-        processes: what to start, in order.
+        processes: to start, in this order.
         log_folder: where to write each node's output, as NAME.log; None: this terminal.
         report: receives one line for each step.
     """

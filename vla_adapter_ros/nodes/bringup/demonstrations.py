@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""What `teach.launch.py` and `record.launch.py` start: teaching node, recorder, cameras."""
+"""The nodes of `teach.launch.py` and `record.launch.py`: teaching node, recorder, cameras."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Cameras and the vendor's driver beside the policy node: what launch arguments start.
+"""Cameras and the vendor's driver beside the policy node, by launch argument.
 
 Every camera, whatever drives it, publishes on `<camera>/image` of the contract.
 """
@@ -59,7 +59,7 @@ def camera_processes(
     parameters: Mapping[str, Mapping[str, Any]],
     common: Mapping[str, Any],
 ) -> list[NodeProcess]:
-    """Return the camera nodes that are asked for.
+    """Return the requested camera nodes.
 
     Args:
         arguments: checked, HARDWARE_ARGUMENTS among them.
@@ -83,7 +83,7 @@ def camera_processes(
 def driver_launches(
     arguments: Mapping[str, str], contract: RobotContract, enable: bool
 ) -> list[IncludedLaunch]:
-    """Return the vendor's launch file that is asked for, after checking for its traps.
+    """Return the requested launch file of the vendor, after checking for its traps.
 
     Raises:
         VLAAdapterError: the contract is for the other front end or another gripper, the speed is

@@ -63,7 +63,7 @@ class IncludedLaunch:
     Attributes:
         package: whose share/launch folder holds it.
         file: its name.
-        arguments: what it is given.
+        arguments: name → text.
     """
 
     package: str
@@ -73,7 +73,7 @@ class IncludedLaunch:
 
 @dataclass(frozen=True)
 class Startup:
-    """What a launch file starts, in order.
+    """The processes and launch files to start, in order.
 
     Attributes:
         nodes: processes of nodes.
@@ -172,7 +172,7 @@ def given_only(arguments: Mapping[str, str], *names: str) -> dict[str, Any]:
 def check_arguments(
     given: Mapping[str, str], arguments: Sequence[Argument]
 ) -> dict[str, str]:
-    """Return a value for every argument; raises VLAAdapterError naming what is allowed."""
+    """Return a value for every argument; raises VLAAdapterError naming the allowed ones."""
     known = {argument.name: argument for argument in arguments}
     for name in given:
         if name not in known:

@@ -60,7 +60,7 @@ class CameraParameters:
 class CameraNode(Node):
     """Publishes a frame source on `<camera>/image` and its state on `/diagnostics`.
 
-    Bad parameters leave a living node that says what is wrong; setting them right opens the
+    Bad parameters leave a living node that reports them; setting them right opens the
     camera.
     """
 

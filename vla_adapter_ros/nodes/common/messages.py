@@ -84,8 +84,8 @@ def trajectory_message(
 ) -> JointTrajectory:
     """Return a trajectory that starts on arrival.
 
-    The header stamp stays zero: controllers before 2026 stop the running trajectory at once when
-    a stamped one arrives, and the first point carries the timing anyway.
+    The header stamp stays zero: controllers before 2026 stop the running trajectory immediately
+    when a stamped one arrives, and the first point carries the timing anyway.
 
     Args:
         names: joint names, length J.

@@ -43,7 +43,7 @@ def run_node(
 
 
 def spin_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int:
-    """Run a node until it is told to stop; returns the exit code.
+    """Run a node until it is stopped; returns the exit code.
 
     A node's `close()`, where it has one, runs while the context is still valid: its last
     commands (hold) must still reach the driver. Therefore rclpy's own signal handlers, which

@@ -22,12 +22,12 @@ _HAND_OVERS = 'hand-over: '
 
 @dataclass(frozen=True)
 class PolicyReport:
-    """What /diagnostics says of the policy node.
+    """The policy node's entries in /diagnostics.
 
     Attributes:
         chunks: chunks the policy gave since the node was configured.
         accepted: those that became motion.
-        waiting: what is wrong with the inputs, '' if all are fresh.
+        waiting: the problem with the inputs, '' if all are fresh.
     """
 
     chunks: int

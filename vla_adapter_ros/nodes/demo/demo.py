@@ -130,7 +130,7 @@ def run(options: argparse.Namespace) -> None:
 def make_viewer(
     options: argparse.Namespace, contract: RobotContract, robot: Path
 ) -> RerunViewer | None:
-    """Return what records for rerun, if it was asked for; `robot` is the contract's file."""
+    """Return the recorder for rerun, if requested; `robot` is the contract's file."""
     if options.viewer != 'rerun':
         return None
     kinematics = Kinematics.of(contract, robot.parent)

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""What the demo sees: a node that watches the running system and records what it did."""
+"""A node that watches the running system for the demo and records its motion."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ FILM_RATE = 8.0
 
 @dataclass
 class Recording:
-    """What was seen so far; times in seconds since the demo's start.
+    """Observations so far; times in seconds since the demo's start.
 
     Attributes:
-        frames: film pictures, both cameras side by side, at `FILM_RATE`.
+        frames: film frames, both cameras side by side, at `FILM_RATE`.
         measured: (time, (J + 1,) contract-order state).
         commanded: (time a point is due, (J + 1,) target, NaN where another topic carries it).
         first_chunk: when the first chunk came, or None.
         first_motion: when the arm had moved by 0.02 rad, or None.
-        success: when the scene said that the instruction was done, or None.
+        success: when the scene reported success, or None.
     """
 
     frames: list[np.ndarray] = field(default_factory=list)

@@ -85,11 +85,11 @@ class RerunViewer:
         self._stream.set_time('time', duration=time)
         self._stream.log('instruction', self._rr.TextDocument(text))
 
-    def image(self, camera: str, picture: np.ndarray, time: float) -> None:
-        """Show a picture, (H, W, 3) uint8 RGB."""
+    def image(self, camera: str, pixels: np.ndarray, time: float) -> None:
+        """Show an image, (H, W, 3) uint8 RGB."""
         self._stream.set_time('time', duration=time)
         self._stream.log(
-            f'cameras/{camera}', self._rr.Image(picture).compress(jpeg_quality=JPEG_QUALITY)
+            f'cameras/{camera}', self._rr.Image(pixels).compress(jpeg_quality=JPEG_QUALITY)
         )
 
     def state(self, state: np.ndarray, time: float) -> None:
@@ -138,7 +138,7 @@ class RerunViewer:
             )
 
     def close(self) -> None:
-        """Write what is left."""
+        """Write the remaining commands."""
         for rows in self._commands.values():
             self._scalars('commanded', rows)
         self._stream.flush()

@@ -23,7 +23,7 @@ from vla_adapter_ros.robot.camera_spec import (
 )
 from vla_adapter_ros.robot.camera_view import decode_message
 
-# Depth and measurements, which are not pictures, even where cv_bridge would scale them to 8 bits.
+# Depth and measurements are not colour images, even where cv_bridge would scale them to 8 bits.
 _NOT_COLOUR = re.compile(r'mono16|(8S|16|32|64).*')
 
 

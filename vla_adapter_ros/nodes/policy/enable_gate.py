@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""What the policy node looks at before it lets the arm move: the traps that preflight finds.
+"""Checks of the policy node before the arm may move: the traps that preflight finds.
 
 `~/enable` and `enable:=true` both pass here, however the node was started. The verdicts and
 sentences are those of preflight (preflight/).
@@ -28,7 +28,7 @@ class EnableGate:
     Args:
         node: whose topics are looked at; it subscribes to the robot description.
         contract: with the velocities that motion is planned for.
-        inputs: what the node received.
+        inputs: received by the node.
     """
 
     def __init__(self, node: Node, contract: RobotContract, inputs: Inputs) -> None:

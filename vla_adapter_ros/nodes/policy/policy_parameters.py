@@ -60,7 +60,7 @@ class PolicyNodeParameters:
         'little slower. 0: as fast as the contract allows.', low=0.0, high=440.0,
     )
     flush_on_instruction_change: bool = parameter(
-        False, 'Hold at once on a new instruction instead of finishing the running chunk.'
+        False, 'Hold immediately on a new instruction instead of finishing the running chunk.'
     )
     control_rate: float = parameter(50.0, 'Rate of the control loop [Hz].', low=5.0, high=500.0)
     max_image_age: float = parameter(

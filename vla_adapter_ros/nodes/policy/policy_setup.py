@@ -42,7 +42,7 @@ Subscribe = Callable[[type, str, Callable[[object], None]], None]
 
 
 class PolicySetup:
-    """What lives from configure to cleanup.
+    """The objects that live from configure to cleanup.
 
     Args:
         node: for logging, and for a look at the graph before motion is enabled.

@@ -73,7 +73,7 @@ class PreflightNode(Node):
 
     @property
     def cameras(self) -> dict[str, TopicRecord]:
-        """What arrived from each camera: raw images, or compressed ones where there are no raw."""
+        """Messages of each camera: raw images, or compressed ones where there are no raw."""
         return {
             name: self._compressed[name] if self._prefers_compressed(name) else raw
             for name, raw in self._raw.items()
@@ -159,7 +159,7 @@ def graph_checks(
 def image_checks(
     images: dict[str, np.ndarray], cameras: Sequence[str], dataset: str, sheet: str
 ) -> list[Check]:
-    """Compare live images with the data set's mean images; writes them side by side."""
+    """Compare live images with the dataset's mean images; writes them side by side."""
     from vla_adapter_ros.data.sources import open_source
     from vla_adapter_ros.preflight.image_check import check_image, dataset_references, image_sheet
 
@@ -195,10 +195,10 @@ def _driver_settings(node: PreflightNode, executor: SingleThreadedExecutor) -> l
         speed = _number_of(
             node, executor, alicia_d.STANDALONE_NODE, alicia_d.SPEED_PARAMETER
         )
-    # What the policy node was told, if it runs already, is what motion is planned for.
-    told = _number_of(node, executor, _POLICY_NODE, 'driver_speed_deg_s')
-    if told:
-        contract = contract.slowed(DRIVER_SPEED_FRACTION * math.radians(told))
+    # Motion is planned for the policy node's parameter, if it runs already.
+    driver_speed = _number_of(node, executor, _POLICY_NODE, 'driver_speed_deg_s')
+    if driver_speed:
+        contract = contract.slowed(DRIVER_SPEED_FRACTION * math.radians(driver_speed))
     return driver_checks.check_driver_settings(speed, stroke, contract)
 
 
@@ -239,7 +239,7 @@ def make_parser() -> argparse.ArgumentParser:
         '--seconds', type=float, default=3.0, help='how long topics are watched (%(default)s)'
     )
     parser.add_argument(
-        '--dataset', default='', help='data set whose images the live ones must match'
+        '--dataset', default='', help='dataset whose images the live ones must match'
     )
     parser.add_argument(
         '--sheet', metavar='PNG', default='', help='write live and mean images side by side'

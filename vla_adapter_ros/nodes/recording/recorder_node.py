@@ -5,8 +5,9 @@
     ros2 service call /recorder/stop std_srvs/srv/Trigger        # keeps the episode
     ros2 service call /recorder/discard std_srvs/srv/Trigger     # drops it, or the last one kept
 
-Whatever commands the arm (policy, expert, leader arm, drag teaching) is recorded alike. Messages
-are written as they come, undecoded. What a killed recorder left is made whole at the next start.
+Whatever commands the arm (policy, expert, leader arm, drag teaching) is recorded the same way.
+Messages are written as they come, undecoded. What a killed recorder left is recovered at the next
+start.
 """
 
 from __future__ import annotations
@@ -151,15 +152,15 @@ class RecorderNode(Node):
         ]
         if silent:
             raise VLAAdapterError(f'no messages on {", ".join(silent)} in the last {limit:g} s')
-        told = self._settings.instruction.strip()
-        instruction = told or self._instruction
+        fixed = self._settings.instruction.strip()
+        instruction = fixed or self._instruction
         if not instruction:
             raise VLAAdapterError(
                 'no instruction: set the parameter instruction, or say it on '
                 f'{self._settings.instruction_topic}'
             )
         # A text of our own must not be contradicted by one on the topic.
-        topics = [t for t in self._topics if not (told and t.role == 'instruction')]
+        topics = [t for t in self._topics if not (fixed and t.role == 'instruction')]
         name = next_episode_name(self._folder)
         encoded = {t.name for t in topics if t.kind == IMAGE and self._settings.images == 'jpeg'}
         self._recorder = EpisodeRecorder(

@@ -29,10 +29,10 @@ class RecorderParameters:
         choices=IMAGE_FORMS,
     )
     instruction: str = parameter(
-        '', 'What is done in the next episodes; empty: as said on instruction_topic.'
+        '', 'What is done in the next episodes; empty: as published on instruction_topic.'
     )
     instruction_topic: str = parameter(
-        'vla_adapter/instruction', 'Latched text: what the robot is told to do.'
+        'vla_adapter/instruction', 'Latched text: the instruction in force.'
     )
     action_chunk_topic: str = parameter(
         'vla_adapter/action_chunk', 'Raw chunks of the policy, recorded too; empty: not recorded.'
@@ -51,7 +51,7 @@ class RecorderParameters:
 def recorded_topics(
     parameters: RecorderParameters, contract: RobotContract, chunk_definition: str | None
 ) -> list[RecordedTopic]:
-    """Return what is recorded, names as the node sees them (relative ones are resolved there).
+    """Return the recorded topics, names as the node sees them (relative ones are resolved there).
 
     Args:
         parameters: of the node.

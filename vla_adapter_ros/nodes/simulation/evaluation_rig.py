@@ -35,17 +35,17 @@ from vla_adapter_ros.nodes.simulation.sim_arm_node import SimArmNode
 
 _POLL_PERIOD_S = 0.05
 # Other nodes have announced themselves within this [s].
-_DISCOVERY = 1.0
+_DISCOVERY_S = 1.0
 # A service of a living node answers within this, and its inputs arrive [s].
-_ANSWER_TIMEOUT = 20.0
+_ANSWER_TIMEOUT_S = 20.0
 # Simulated time that has not moved for this long never will [s].
-_STALL_TIMEOUT = 30.0
+_STALL_TIMEOUT_S = 30.0
 # Inferences whose slowest sets the pace of simulated time, and the slowest pace.
 _RECENT = 5
 _SLOWEST = 0.02
 # Two ticks of /clock [s]: less cannot be measured on it.
-_LEAST_LATENCY = 0.02
-# In simulated time a slow machine is no fault of the policy [s].
+_MIN_LATENCY_S = 0.02
+# In simulated time a slow machine is not the policy's fault [s].
 _PATIENT_WATCHDOG = 60.0
 
 
@@ -97,7 +97,7 @@ class EvaluationRig:
         self._logs = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
         policy = replace(policy, parameters={**policy.parameters, **self._policy_parameters})
         self._bringup = Bringup([policy], self._logs, lambda line: None)
-        end = time.monotonic() + _DISCOVERY
+        end = time.monotonic() + _DISCOVERY_S
         while time.monotonic() < end:
             self._executor.spin_once(timeout_sec=_POLL_PERIOD_S)
         self._check_alone(policies=0)
@@ -215,7 +215,7 @@ class EvaluationRig:
         if not settings.sim_time_rate or not self._client.inference:
             return
         slowest = max(self._client.inference[-_RECENT:])
-        allowed = max(settings.control.latency, _LEAST_LATENCY)
+        allowed = max(settings.control.latency, _MIN_LATENCY_S)
         rate = min(settings.sim_time_rate, allowed / max(slowest, 1e-6))
         rate = max(rate, _SLOWEST)
         if abs(rate - self._rate) > 0.1 * self._rate:
@@ -226,7 +226,7 @@ class EvaluationRig:
         now, steady = self._sim.simulation.time, time.monotonic()
         if now > self._time_seen[0]:
             self._time_seen = (now, steady)
-        elif steady - self._time_seen[1] > _STALL_TIMEOUT:
+        elif steady - self._time_seen[1] > _STALL_TIMEOUT_S:
             raise VLAAdapterError(f'sim_arm stands still at {now:.2f} s: do the cameras render?')
 
     def _error(self) -> tuple[str, Any]:
@@ -258,11 +258,11 @@ class EvaluationRig:
             raise VLAAdapterError(f'node {ended} while the evaluation ran')
 
     def _wait(self, condition: Callable[[], bool], problem: Callable[[], str]) -> None:
-        end = time.monotonic() + _ANSWER_TIMEOUT
+        end = time.monotonic() + _ANSWER_TIMEOUT_S
         while not condition():
             self._spin()
             if time.monotonic() > end:
-                raise VLAAdapterError(f'{problem()} after {_ANSWER_TIMEOUT:g} s')
+                raise VLAAdapterError(f'{problem()} after {_ANSWER_TIMEOUT_S:g} s')
 
     def _call(self, future: Future, doing: str) -> None:
         self._wait(future.done, lambda: f'vla_adapter did not answer to {doing}')

@@ -27,7 +27,7 @@ def read_request(line: str) -> tuple[EvaluationSettings, list[EpisodeJob]]:
     """Return settings and jobs of a request line.
 
     Raises:
-        VLAAdapterError: it is no such request, or there is no such task.
+        VLAAdapterError: the request has another form, or the task does not exist.
     """
     try:
         request = json.loads(line)
@@ -46,7 +46,7 @@ def policy_parameters(name: str) -> dict[str, Any]:
     """Return the policy node's parameters for a policy of `evaluation.policies`.
 
     Raises:
-        VLAAdapterError: there is no such policy, or a node cannot be it.
+        VLAAdapterError: the policy does not exist, or a node cannot run it.
     """
     own = {
         'expert': 'expert',

@@ -127,7 +127,7 @@ class SimArmNode(Node):
         with self.lock:
             # A clock that goes back would be a fault to those who live on it.
             self._clock_offset += self.simulation.time
-            # An instruction of the last scene may name what is no longer there.
+            # An instruction of the last scene may name objects that are gone.
             self.task = make_task(self.parameters.task)
             result = set_up(self.simulation)
             self._begin_scene()
@@ -204,8 +204,8 @@ class SimArmNode(Node):
             return self._clock_offset + self.simulation.time
         return self.get_clock().now().nanoseconds * 1e-9
 
-    def _publish_image(self, camera: str, picture: np.ndarray, stamp: float) -> None:
-        message = image_message(picture, to_time(stamp), f'{camera}_optical_frame')
+    def _publish_image(self, camera: str, pixels: np.ndarray, stamp: float) -> None:
+        message = image_message(pixels, to_time(stamp), f'{camera}_optical_frame')
         self._images[camera].publish(message)
 
     def _tick(self) -> None:

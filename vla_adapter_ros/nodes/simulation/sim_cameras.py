@@ -1,7 +1,7 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""The simulated cameras: a thread that renders beside the physics and publishes each picture.
+"""The simulated cameras: a thread that renders beside the physics and publishes each image.
 
-Rendering two 640×480 pictures on a CPU takes longer than a physics step may wait, and a GL
+Rendering two 640×480 images on a CPU takes longer than a physics step may wait, and a GL
 context belongs to one thread. So the thread copies the state under the lock (microseconds) and
 renders from its copy; both cameras then show the same moment.
 """
@@ -20,18 +20,18 @@ from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
 from vla_adapter_ros.simulation.rendering import OffscreenRenderer
 
 # How often simulated time is looked at [s].
-_POLL = 0.002
+_POLL_PERIOD_S = 0.002
 
 
 class CameraThread:
     """Renders every camera of a simulation at a rate, or as fast as the CPU gives.
 
     Args:
-        simulation: what to look at.
+        simulation: to render.
         lock: held by whoever steps or resets the simulation.
         sizes: camera name → (width, height) [px].
         rate: of all cameras [Hz].
-        publish: called in the thread with camera name, (H, W, 3) picture, stamp in seconds.
+        publish: called in the thread with camera name, (H, W, 3) image, stamp in seconds.
         stamp: returns the time of the state, called under the lock (but for `due`).
         report: called with a line when rendering fails; the thread then ends.
         lockstep: count the rate in time of `stamp` (simulated), and let the simulation ask `due`
@@ -60,7 +60,7 @@ class CameraThread:
         self._due = self._clock()
         self._stop = threading.Event()
         self._data = mujoco.MjData(simulation.model)
-        self._pictures = {
+        self._images = {
             camera: np.empty((height, width, 3), np.uint8)
             for camera, (width, height) in sizes.items()
         }
@@ -74,7 +74,7 @@ class CameraThread:
         self._thread.join(5.0)
 
     def due(self) -> bool:
-        """Return whether pictures of this moment are still to come (in lockstep)."""
+        """Return whether images of this moment are still to come (in lockstep)."""
         return self._thread.is_alive() and self._clock() >= self._due
 
     def _run(self) -> None:
@@ -92,16 +92,16 @@ class CameraThread:
     def _loop(self, renderer: OffscreenRenderer) -> None:
         while not self._stop.is_set():
             if (early := self._due - self._time()) > 0.0:
-                self._stop.wait(_POLL if self._lockstep else early)
+                self._stop.wait(_POLL_PERIOD_S if self._lockstep else early)
                 continue
             with self._lock:
                 stamp = self._stamp()
                 mujoco.mj_copyData(self._data, self._simulation.model, self._simulation.data)
-            for camera, picture in self._pictures.items():
-                renderer.render(self._data, camera, *picture.shape[:2], picture)
-                self._publish(camera, picture, stamp)
+            for camera, pixels in self._images.items():
+                renderer.render(self._data, camera, *pixels.shape[:2], pixels)
+                self._publish(camera, pixels, stamp)
             self.pairs_rendered += 1
-            # A slow CPU drops pictures instead of falling ever further behind.
+            # A slow CPU drops images instead of falling ever further behind.
             self._due = max(self._due + self._period, self._time())
 
     def _time(self) -> float:

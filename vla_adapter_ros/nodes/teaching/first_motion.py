@@ -1,8 +1,8 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """Command `first_motion`: the first motions of an arm, one small and slow step at a time.
 
-Each joint turns by 5 degrees at 5 degrees a second and comes back, after a person has said yes;
-then the gripper. What was measured is compared with what was asked for: wrong joints, wrong
+Each joint turns by 5 degrees at 5 degrees a second and comes back, after a person has agreed;
+then the gripper. The measured motion is compared with the commanded one: wrong joints, wrong
 signs and a driver that does not follow show here, before a policy drives.
 """
 
@@ -31,19 +31,19 @@ from vla_adapter_ros.preflight.driver_checks import check_small_motion
 from vla_adapter_ros.robot.contract import contract_path, load_contract
 from vla_adapter_ros.teaching.motion import TeachMotion
 
-_STEP = np.deg2rad(5.0)
-_SPEED = np.deg2rad(5.0)  # rad/s
+_STEP_RAD = np.deg2rad(5.0)
+_SPEED_RAD_S = np.deg2rad(5.0)  # rad/s
 # Not near the middle, where an inverted gripper reads the same.
 _GRIPPER_TARGETS = (0.3, 0.7)
 # Measured positions lag 50 ms behind, and the arm settles [s].
-_SETTLE = 0.7
+_SETTLE_S = 0.7
 # It rests when it moves less than this meanwhile, and has moved if more [rad]; as a commanded
 # velocity this is rest too [rad/s].
 _STILL = 0.005
 # A first message may arrive this late, where the middleware has to send it again [s].
-_LATE = 3.0
-_WAIT = 10.0
-_PERIOD = 0.02
+_LATE_S = 3.0
+_WAIT_S = 10.0
+_PERIOD_S = 0.02
 
 
 class FirstMotionNode(Node):
@@ -53,7 +53,7 @@ class FirstMotionNode(Node):
         super().__init__('first_motion')
         self.contract = load_contract(contract_path(robot))
         fastest = float(self.contract.max_velocity[:-1].max())
-        self.motion = TeachMotion(self.contract, None, _SPEED / fastest)
+        self.motion = TeachMotion(self.contract, None, _SPEED_RAD_S / fastest)
         self.commands = ArmCommands(self, self.motion.contract)
         self.create_subscription(JointState, 'joint_states', self._on_joint_state, LATEST)
 
@@ -87,12 +87,12 @@ class FirstMotion:
         checks = []
         for index, name in enumerate(self._node.contract.names):
             checks.append(self._step(index, name))
-        self._spin(_SETTLE)
+        self._spin(_SETTLE_S)
         return checks
 
     def _prepare(self) -> None:
         node = self._node
-        self._spin(_WAIT, until=lambda: self._problem() == '')
+        self._spin(_WAIT_S, until=lambda: self._problem() == '')
         if problem := self._problem():
             raise VLAAdapterError(problem)
         answer = self._question(
@@ -102,8 +102,8 @@ class FirstMotion:
         if answer.strip().lower() != 'yes':
             raise VLAAdapterError('not confirmed, nothing was moved')
         node.motion.engage(time.monotonic())
-        # An arm whose state and command disagree moves now; it must rest before it is judged.
-        self._spin(_SETTLE)
+        # An arm whose state and command disagree moves now; it must rest before it is measured.
+        self._spin(_SETTLE_S)
         self._settle()
 
     def _problem(self) -> str:
@@ -146,22 +146,22 @@ class FirstMotion:
         if index == len(contract.joints):
             return max(_GRIPPER_TARGETS, key=lambda target: abs(target - here))
         middle = 0.5 * float(contract.lower[index] + contract.upper[index])
-        return here + (_STEP if here < middle else -_STEP)
+        return here + (_STEP_RAD if here < middle else -_STEP_RAD)
 
     def _move(self, goal: np.ndarray) -> None:
         before = self._measured()
         self._node.motion.follow(goal)
-        self._spin(_STEP / _SPEED + 1.0)
-        self._spin(_LATE, until=lambda: self._moved_since(before))
+        self._spin(_STEP_RAD / _SPEED_RAD_S + 1.0)
+        self._spin(_LATE_S, until=lambda: self._moved_since(before))
         self._settle()
 
     def _settle(self) -> None:
-        """Wait until the arm rests; for so long that an arm that never does is judged too."""
-        end = time.monotonic() + _WAIT
+        """Wait until the arm rests; an arm that never does is evaluated too."""
+        end = time.monotonic() + _WAIT_S
         moving = True
         while moving and time.monotonic() < end:
             before = self._measured()
-            self._spin(_SETTLE)
+            self._spin(_SETTLE_S)
             velocity = self._node.motion.commanded(time.monotonic())[1]
             moving = self._moved_since(before) or bool(np.abs(velocity).max() > _STILL)
 
@@ -180,7 +180,7 @@ class FirstMotion:
 
         threading.Thread(target=wait, daemon=True).start()
         while answers.empty():
-            self._spin(_PERIOD)
+            self._spin(_PERIOD_S)
         answer = answers.get()
         if isinstance(answer, BaseException):
             raise answer
@@ -194,10 +194,10 @@ class FirstMotion:
         end = time.monotonic() + seconds
         due = time.monotonic()
         while time.monotonic() < end and not until():
-            self._executor.spin_once(timeout_sec=_PERIOD / 4)
+            self._executor.spin_once(timeout_sec=_PERIOD_S / 4)
             if time.monotonic() >= due:
                 self._node.tick()
-                due += _PERIOD
+                due += _PERIOD_S
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -206,7 +206,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog='first_motion',
         description='First motions of an arm: each joint by 5 degrees at 5 degrees/s and back,'
-        ' then the gripper, each after a key. Compares what moved with what was asked for.'
+        ' then the gripper, each after a key. Compares the measured motion with the commanded one.'
         ' Run preflight before.',
     )
     parser.add_argument(

@@ -23,7 +23,7 @@ from vla_adapter_ros.nodes.common.messages import EVERY
 from vla_adapter_ros.nodes.teaching.teach_node import SAYINGS
 from vla_adapter_ros.teaching.jogging import HELP
 
-_POLL = 0.02
+_POLL_PERIOD_S = 0.02
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -67,11 +67,11 @@ def _run(name: str) -> None:
         if connected != (publisher.get_subscription_count() > 0):
             connected = not connected
             print('connected' if connected else f'the node {name} is gone')
-        if select.select([sys.stdin], [], [], _POLL)[0]:
+        if select.select([sys.stdin], [], [], _POLL_PERIOD_S)[0]:
             # Not through sys.stdin: its buffer would hide keys from select.
             keys = os.read(sys.stdin.fileno(), 64).decode(errors='ignore')
             if not keys:
-                return  # the terminal is gone; reading on would spin for ever
+                return  # the terminal is gone; reading on would spin forever
             publisher.publish(String(data=keys))
 
 

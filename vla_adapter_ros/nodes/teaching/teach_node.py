@@ -40,7 +40,7 @@ from vla_adapter_ros.teaching.motion import TeachMotion
 _NAME = 'teach'
 # The second press that releases the arm must come within this time.
 _CONFIRM_WITHIN_S = 5.0
-# Whoever joins later sees the last lines too; two at once must both arrive.
+# Whoever joins later sees the last lines too; two in quick succession must both arrive.
 SAYINGS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST,
     depth=10,
@@ -101,7 +101,7 @@ class TeachNode(Node):
 
     def _make_outputs(self) -> None:
         self._state = self.create_publisher(String, '~/state', SAYINGS)
-        # Where the recorder (and the simulation's judge) hear it from the policy node too.
+        # Where the recorder (and the simulation's success check) hear it from the policy node too.
         self._instruction = self.create_publisher(String, 'vla_adapter/instruction', LATCHED)
         self._publish_instruction(self.parameters.instruction)
         if self.parameters.mode == 'drag':
