@@ -4,6 +4,8 @@ SHELL := bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 export PYTHON TORCH_INDEX VENV
+# Tests and nodes are hundreds of Python processes: compile their modules once.
+unexport PYTHONDONTWRITEBYTECODE
 
 # What a command needs (requirements/*.txt). Set-up adds missing groups, never removes.
 RUN_GROUPS := core sim

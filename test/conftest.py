@@ -23,6 +23,11 @@ MAX_WORKERS = 8
 # shared by the workers and the nodes. Inherited by worker and node processes.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
+IN_WORKER = 'PYTEST_XDIST_WORKER' in os.environ
+if PART == 'unit' and not IN_WORKER:
+    # The nodes of the other part, side by side with this one, have to keep real time.
+    os.nice(10)
+
 
 def worker_count() -> int:
     """Return how many worker processes run a part; tests of nodes mostly wait."""
@@ -36,8 +41,7 @@ def worker_count() -> int:
 def pytest_cmdline_main(config):
     if PART not in ('', *PARTS):
         raise pytest.UsageError(f'VLA_TEST_PART={PART}: expected one of {", ".join(PARTS)}')
-    in_worker = 'PYTEST_XDIST_WORKER' in os.environ
-    if not PART or in_worker or not config.pluginmanager.hasplugin('xdist'):
+    if not PART or IN_WORKER or not config.pluginmanager.hasplugin('xdist'):
         return
     if config.option.numprocesses is None and not config.option.collectonly:
         config.option.numprocesses = worker_count()

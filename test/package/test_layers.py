@@ -33,7 +33,11 @@ CHEAP = (
     'processing.images',
     'nodes.bringup.nodes_to_start',
 )
-ALL = rooms.all_imports()
+
+
+@pytest.fixture(scope='module')
+def imports() -> list:
+    return rooms.all_imports()
 
 
 def is_ros(module: str) -> bool:
@@ -51,13 +55,13 @@ def violations(imports: list) -> list[str]:
     return found
 
 
-def test_rooms_import_downward_only_and_ros_stays_in_nodes():
-    assert len(ALL) > 1000
-    assert violations(ALL) == []
+def test_rooms_import_downward_only_and_ros_stays_in_nodes(imports):
+    assert len(imports) > 1000
+    assert violations(imports) == []
 
 
-def test_no_modules_import_each_other_in_a_circle():
-    assert rooms.circles(ALL) == []
+def test_no_modules_import_each_other_in_a_circle(imports):
+    assert rooms.circles(imports) == []
 
 
 def test_every_folder_is_a_known_room_and_none_is_full():
@@ -66,9 +70,9 @@ def test_every_folder_is_a_known_room_and_none_is_full():
     assert rooms.full_folders() == []
 
 
-def test_the_picture_of_the_rooms_is_current():
+def test_the_picture_of_the_rooms_is_current(imports):
     page = rooms.PAGE.read_text(encoding='utf-8')
-    assert rooms.replaced(page, rooms.picture(ALL)) == page, 'run python scripts/rooms.py'
+    assert rooms.replaced(page, rooms.picture(imports)) == page, 'run python scripts/rooms.py'
 
 
 @pytest.mark.parametrize(

@@ -160,7 +160,7 @@ def test_a_node_that_hangs_is_given_up_and_killed(graph, monkeypatch):
     with Bringup([hanging], graph, str) as running:
         pid = running.process_ids['vla_adapter']
         with pytest.raises(BringupError, match='did not configure in time'):
-            running.activate(4.0)
+            running.activate(8.0)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 

@@ -57,8 +57,9 @@ def descendants():
     found = {os.getpid()}
     while more := {pid for pid, parent in parents.items() if parent in found} - found:
         found |= more
-    # Python's own resource tracker stays once another test has started processes.
-    return found - {os.getpid()} - set(named(found, 'multiprocessing.resource_tracker'))
+    # These stay once another test has started processes: Python's own, and support/node_starter.
+    lasting = named(found, 'multiprocessing.resource_tracker') + named(found, 'node_starter')
+    return found - {os.getpid(), *lasting}
 
 
 def named(pids, part):
