@@ -27,7 +27,7 @@ from vla_adapter_ros.model.bridge import policy_tables
 from vla_adapter_ros.model.policy import BridgePolicy
 
 # A stage that is computed otherwise than in the released code is off by this much of the bound at
-# least; the recordings and our float32 runs are within a ninth of it.
+# least; the recordings and our float32 runs are within about a quarter of it.
 ORDERS_OF_MAGNITUDE = 1000.0
 
 
