@@ -7,6 +7,7 @@ Every weight is a function of its released name and shape, so that only outputs 
 from __future__ import annotations
 
 import zlib
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -59,8 +60,13 @@ def normal_numbers(shape: tuple[int, ...], generator: torch.Generator) -> torch.
 
 def formula_tensor(name: str, shape: tuple[int, ...]) -> torch.Tensor:
     """Weight of a released parameter name: `vla.…`, `action_head.…` or `proprio_projector.…`."""
+    return _formula_tensor(name, tuple(shape)).clone()
+
+
+@cache
+def _formula_tensor(name: str, shape: tuple[int, ...]) -> torch.Tensor:
     generator = torch.Generator().manual_seed(zlib.crc32(name.encode()))
-    x = normal_numbers(tuple(shape), generator)
+    x = normal_numbers(shape, generator)
     if name.endswith('gating_factor'):
         return 0.5 * x
     if len(shape) <= 1 or name.endswith(NORMS):

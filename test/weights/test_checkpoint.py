@@ -22,7 +22,7 @@ from support.model_cases import (
     tiny_model,
 )
 from vla_adapter_ros.errors import CheckpointError, ConfigError
-from vla_adapter_ros.model import VLAAdapter
+from vla_adapter_ros.model import VLAAdapter, convert
 from vla_adapter_ros.model.bridge import policy_tables
 from vla_adapter_ros.weights.directory import read_checkpoint_metadata
 from vla_adapter_ros.weights.official import unused_pattern
@@ -229,14 +229,13 @@ def test_conversion_round_trip_gives_back_every_tensor(tmp_path):
     write_official(tmp_path / 'src', 'pro')
     (tmp_path / 'src/vocab.json').write_text('{}')
     command = [sys.executable, '-m', 'vla_adapter_ros.model.convert']
-    there = [*command, tmp_path / 'src', tmp_path / 'own', '--vision-towers', towers]
-    subprocess.run(there, check=True, capture_output=True)
+    there = [tmp_path / 'src', tmp_path / 'own', '--vision-towers', towers]
+    subprocess.run([*command, *there], check=True, capture_output=True)
     own = VLAAdapter.from_pretrained(tmp_path / 'own')
     wanted = wide_actions(tiny_model('pro'))
     assert relative_error(wide_actions(own), wanted) < IN_FLOAT64
     assert (tmp_path / 'own/vocab.json').is_file()
-    back = [*command, tmp_path / 'own', tmp_path / 'back', '--reverse']
-    subprocess.run(back, check=True, capture_output=True)
+    assert convert.main([str(tmp_path / 'own'), str(tmp_path / 'back'), '--reverse']) == 0
     vlm, head, proprio = official_tensors('pro')
     assert _equal(load_file(tmp_path / 'back/model.safetensors'), vlm)
     assert _equal(torch.load(tmp_path / 'back/action_head--checkpoint.pt'), head)
