@@ -101,6 +101,8 @@ class FirstMotion:
         )
         if answer.strip().lower() != 'yes':
             raise VLAAdapterError('not confirmed, nothing was moved')
+        # An arm that moves by itself is not taken over in mid-motion.
+        self._settle()
         node.motion.engage(time.monotonic())
         # An arm whose state and command disagree moves now; it must rest before it is measured.
         self._spin(_SETTLE_S)
@@ -162,8 +164,13 @@ class FirstMotion:
         while moving and time.monotonic() < end:
             before = self._measured()
             self._spin(_SETTLE_S)
-            velocity = self._node.motion.commanded(time.monotonic())[1]
-            moving = self._moved_since(before) or bool(np.abs(velocity).max() > _STILL)
+            moving = self._moved_since(before) or self._commanded_to_move()
+
+    def _commanded_to_move(self) -> bool:
+        motion = self._node.motion
+        if not motion.engaged:
+            return False
+        return bool(np.abs(motion.commanded(time.monotonic())[1]).max() > _STILL)
 
     def _moved_since(self, before: np.ndarray) -> bool:
         return bool(np.abs(self._measured() - before).max() > _STILL)
