@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""The rooms of the package, read from its imports, and their picture in docs/architecture.md.
+"""The rooms of the package, read from its imports, and their diagram in docs/architecture.md.
 
-    python scripts/rooms.py            # rewrite the picture
+    python scripts/rooms.py            # rewrite the diagram
     python scripts/rooms.py --check    # fail if it is out of date, or if a rule is broken
 
 A room is a folder below vla_adapter_ros/. Imports inside functions count; those for type
@@ -193,7 +193,7 @@ def room_edges(imports: Iterable[Import]) -> set[tuple[str, str]]:
 
 
 def without_detours(edges: set[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Leave out the arrows that a longer path implies, so that the picture can be read."""
+    """Leave out the arrows that a longer path implies, so that the diagram can be read."""
     below: dict[str, set[str]] = {}
     for room in reversed(ROOMS):
         direct = {b for a, b in edges if a == room}
@@ -212,7 +212,7 @@ def describe(room: str) -> str:
     return text.split('. ')[0].rstrip('.').replace('`', '').replace('"', "'")
 
 
-def picture(imports: Iterable[Import]) -> str:
+def diagram(imports: Iterable[Import]) -> str:
     """Return the rooms and what they import as a Mermaid diagram."""
     edges = without_detours(room_edges(imports))
     lines = ['```mermaid', 'flowchart TD']
@@ -225,7 +225,7 @@ def picture(imports: Iterable[Import]) -> str:
 
 
 def replaced(page: str, drawing: str) -> str:
-    """Return the page with another picture between the marks."""
+    """Return the page with another diagram between the marks."""
     before, _, rest = page.partition(BEGIN)
     _, found, after = rest.partition(END)
     if not found:
@@ -234,7 +234,7 @@ def replaced(page: str, drawing: str) -> str:
 
 
 def main() -> int:
-    """Rewrite or check the picture; return the exit status."""
+    """Rewrite or check the diagram; return the exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -245,11 +245,11 @@ def main() -> int:
     problems += [f'circle: {" -> ".join(group)}' for group in circles(imports)]
     problems += [f'more than {MOST_MODULES} modules: {folder}' for folder in full_folders()]
     page = PAGE.read_text(encoding='utf-8')
-    wanted = replaced(page, picture(imports))
+    wanted = replaced(page, diagram(imports))
     if not check:
         PAGE.write_text(wanted, encoding='utf-8')
     elif wanted != page:
-        problems.append(f'{PAGE.name}: the picture is out of date; run python scripts/rooms.py')
+        problems.append(f'{PAGE.name}: the diagram is out of date; run python scripts/rooms.py')
     print('\n'.join(problems) or f'{len(ROOMS)} rooms, {len(imports)} imports, no circle')
     return 1 if problems else 0
 

@@ -115,7 +115,7 @@ remove_venv() {
   # `made_here` is written before anything else, so a half-made environment of ours has it too.
   [[ -f $VENV/made_here ]] \
     || die "$VENV was not made by this script and does not fit ($1); remove it or set VENV="
-  say "setup 2/4 virtual environment: $1; making it anew"
+  say "setup 2/4 virtual environment: $1; making a new one"
   # `made_here` goes last: half removed, it must still be known as ours.
   find "$VENV" -mindepth 1 -maxdepth 1 ! -name made_here -exec rm -rf {} +
   rm -rf "$VENV"

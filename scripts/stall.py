@@ -3,7 +3,7 @@
 """Run a command on a machine that stands still now and then, as a busy host does.
 
 All processes of the command are stopped together for a moment, at random times (Linux). Tests and
-nodes must bear it: what they judge by a clock has to be judged by stamps.
+nodes must tolerate it: they measure by stamps, not by when something arrived.
 
     python scripts/stall.py python -m pytest test/nodes/policy/test_fault_injection.py
 """

@@ -70,9 +70,9 @@ def test_every_folder_is_a_known_room_and_none_is_full():
     assert rooms.full_folders() == []
 
 
-def test_the_picture_of_the_rooms_is_current(imports):
+def test_the_diagram_of_the_rooms_is_current(imports):
     page = rooms.PAGE.read_text(encoding='utf-8')
-    assert rooms.replaced(page, rooms.picture(imports)) == page, 'run python scripts/rooms.py'
+    assert rooms.replaced(page, rooms.diagram(imports)) == page, 'run python scripts/rooms.py'
 
 
 @pytest.mark.parametrize(
