@@ -30,10 +30,11 @@ if PART == 'unit' and not IN_WORKER:
 
 
 def worker_count() -> int:
-    """Return how many worker processes run a part: one more than cores, since some tests wait."""
+    """Return how many worker processes run a part; tests of nodes mostly wait."""
     if given := os.environ.get('VLA_TEST_WORKERS'):
         return int(given)
-    return min(len(os.sched_getaffinity(0)) + 1, MAX_WORKERS)
+    cores = len(os.sched_getaffinity(0))
+    return min(cores if PART == 'unit' else cores + 1, MAX_WORKERS)
 
 
 @pytest.hookimpl(tryfirst=True)

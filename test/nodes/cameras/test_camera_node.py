@@ -57,7 +57,8 @@ def test_images_arrive_at_rate_with_the_right_form(graph):
     assert numbers[-1] - numbers[0] < 60  # few are lost
     assert np.median(listener.delays[10:]) < 0.05
     listener.wait_for_state('streaming: generated image: 640×480@30')
-    assert 20 < float(listener.values['rate'].split()[0]) < 31
+    # Of one second; a busy machine may need a few.
+    wait_until(lambda: 20 < float(listener.values['rate'].split()[0]) < 31, 20, 'rate')
 
 
 def test_camera_name_chooses_the_topic(graph):
