@@ -29,6 +29,7 @@ ROOMS = (
 )  # fmt: skip
 GENERATED = {'msg', 'srv', 'action'}  # by the build, from the folders of those names
 MOST_MODULES = 20  # in one folder
+ROS_MODULES = {'rclpy', 'launch', 'launch_ros', 'ament_index_python', 'cv_bridge', 'std_srvs'}
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,12 @@ def is_module(name: str) -> bool:
     """Return whether a dotted name is a module of this checkout."""
     path = ROOT.joinpath(*name.split('.'))
     return path.with_suffix('.py').is_file() or (path / '__init__.py').is_file()
+
+
+def is_ros(module: str) -> bool:
+    """Return whether a module comes with ROS: its libraries, launch, and message packages."""
+    top = module.split('.')[0]
+    return top in ROS_MODULES or top.endswith(('_msgs', '_interfaces'))
 
 
 def imports_of(path: Path, source: str | None = None) -> list[Import]:

@@ -11,7 +11,6 @@ import pytest
 import rooms
 
 ROOT = rooms.ROOT / rooms.PACKAGE
-ROS_MODULES = {'rclpy', 'launch', 'launch_ros', 'ament_index_python', 'cv_bridge', 'std_srvs'}
 # Import name → rooms that may import it when they are imported; all may inside a function.
 HEAVY = {
     'torch': {'weights', 'model', 'processing', 'inference', 'training', 'evaluation'},
@@ -40,14 +39,10 @@ def imports() -> list:
     return rooms.all_imports()
 
 
-def is_ros(module: str) -> bool:
-    top = module.split('.')[0]
-    return top in ROS_MODULES or top.endswith(('_msgs', '_interfaces'))
-
-
 def violations(imports: list) -> list[str]:
     found = [f'not downward: {item}' for item in rooms.upward(imports)]
-    found += [f'ROS: {item}' for item in imports if item.room != 'nodes' and is_ros(item.module)]
+    ros = (item for item in imports if item.room != 'nodes' and rooms.is_ros(item.module))
+    found += [f'ROS: {item}' for item in ros]
     for item in imports:
         top = item.module.split('.')[0]
         if not item.in_function and item.room not in HEAVY.get(top, {item.room}):

@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import pytest
 
 import vla_adapter_ros
+from rooms import is_ros
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = 'vla_adapter_ros'
@@ -75,11 +76,6 @@ def imports(folder: Path) -> dict[str, str]:
                 if name not in sys.stdlib_module_names and name != PACKAGE:
                     found[name] = str(path.relative_to(ROOT))
     return found
-
-
-def is_ros(name: str) -> bool:
-    ros = {'rclpy', 'launch', 'launch_ros', 'ament_index_python', 'cv_bridge', 'std_srvs'}
-    return name in ros or name.endswith(('_msgs', '_interfaces'))
 
 
 LAYERS = sorted(path.parent.name for path in (ROOT / PACKAGE).glob('*/__init__.py'))

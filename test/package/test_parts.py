@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from rooms import is_ros
 from support import ros_harness
 
 TESTS = Path(__file__).resolve().parents[1]
-ROS = {'rclpy', 'launch', 'launch_ros', 'ament_index_python', 'cv_bridge', 'std_srvs'}
 
 
 def imported(path: Path) -> set[str]:
@@ -32,9 +32,8 @@ def imported(path: Path) -> set[str]:
 
 
 def needs_ros(module: str) -> bool:
-    top = module.split('.')[0]
     generated = module.startswith(('vla_adapter_ros.msg', 'vla_adapter_ros.srv'))
-    return generated or top in ROS or top.endswith(('_msgs', '_interfaces'))
+    return generated or is_ros(module)
 
 
 UNIT = sorted(path for path in TESTS.rglob('test_*.py') if TESTS / 'nodes' not in path.parents)
