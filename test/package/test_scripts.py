@@ -150,6 +150,26 @@ def test_count_is_right_and_no_test_is_a_failure(tmp_path, counts, line, code):
     assert (result.stdout.strip(), result.returncode) == (line, code)
 
 
+def test_failed_tests_are_named_before_the_count_with_the_end_of_their_message(tmp_path):
+    cases = ''.join(
+        f'<testcase classname="test.nodes.test_a" name="test_{i}[x]">'
+        f'<{kind} message="m">{"".join(f"line {n}&#10;" for n in range(9))}</{kind}></testcase>'
+        for i, kind in enumerate(['failure', 'error'] * 6)
+    )
+    good = '<testcase classname="test.b" name="test_good"/>'
+    (tmp_path / 'nodes.xunit.xml').write_text(
+        '<testsuites><testsuite tests="13" failures="6" errors="6" skipped="0">'
+        f'{good}{cases}</testsuite></testsuites>'
+    )
+    result = run([sys.executable, SCRIPTS / 'count_tests.py', tmp_path])
+    lines = result.stdout.splitlines()
+    assert lines[:2] == ['FAILED test.nodes.test_a::test_0[x]', '    line 4']
+    assert lines[5] == '    line 8'
+    assert lines[-2:] == ['... and 2 more', '1 passed, 12 failed, 0 skipped']
+    assert sum(line.startswith('FAILED') for line in lines) == 10
+    assert 'test_good' not in result.stdout
+
+
 def test_missing_results_are_a_failure(tmp_path):
     result = run([sys.executable, SCRIPTS / 'count_tests.py', tmp_path])
     assert result.returncode == 1
