@@ -29,7 +29,7 @@ ROOMS = (
 )  # fmt: skip
 GENERATED = {'msg', 'srv', 'action'}  # by the build, from the folders of those names
 MOST_MODULES = 20  # in one folder
-ROS_MODULES = {'rclpy', 'launch', 'launch_ros', 'ament_index_python', 'cv_bridge', 'std_srvs'}
+ROS_MODULES = {'rclpy', 'launch', 'launch_ros', 'ament_index_python', 'std_srvs'}
 
 
 @dataclass(frozen=True)

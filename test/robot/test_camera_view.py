@@ -56,7 +56,7 @@ def test_an_encoding_that_the_contract_does_not_name_is_refused_by_name():
 
 @pytest.mark.parametrize(
     ('text', 'encoding'),
-    [('bgr8; jpeg compressed bgr8', 'bgr8'), ('jpeg', ''), ('', '')],
+    [('bgr8; jpeg compressed bgr8', 'bgr8'), ('jpeg', ''), ('jpg', ''), ('', '')],
 )
 def test_a_compressed_image_tells_its_encoding_if_its_format_does(text, encoding):
     assert message_encoding(jpeg(text)) == encoding
@@ -66,3 +66,22 @@ def test_a_compressed_image_tells_its_encoding_if_its_format_does(text, encoding
             policy_image(jpeg(text), wanted)
     else:
         assert policy_image(jpeg(text), wanted).shape == (48, 64, 3)
+
+
+def grey_jpeg(text):
+    pixels = np.ascontiguousarray(PIXELS[..., :1])
+    return SimpleNamespace(format=text, data=simplejpeg.encode_jpeg(pixels, colorspace='GRAY'))
+
+
+@pytest.mark.parametrize('text', ['yuv422_yuy2; jpeg compressed ', 'bayer_rggb8; jpeg compressed',
+                                  'jpeg', ''])  # fmt: skip
+def test_a_grey_jpeg_of_a_colour_camera_is_refused(text):
+    with pytest.raises(ObservationError, match='is grey') as error:
+        policy_image(grey_jpeg(text), CAMERA)
+    assert 'image_transport: raw' in str(error.value) and '\n' not in str(error.value)
+
+
+def test_a_grey_jpeg_of_a_grey_camera_is_its_image():
+    assert policy_image(grey_jpeg('mono8; jpeg compressed '), CAMERA).shape == (48, 64, 3)
+    grey = replace(CAMERA, encoding='mono8')
+    assert policy_image(grey_jpeg('jpeg'), grey).shape == (48, 64, 3)

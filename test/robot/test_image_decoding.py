@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from vla_adapter_ros.errors import ObservationError
-from vla_adapter_ros.robot.camera_spec import ENCODINGS
-from vla_adapter_ros.robot.image_decoding import decode_compressed, decode_image
+from vla_adapter_ros.robot.camera_spec import BYTES_PER_PIXEL
+from vla_adapter_ros.robot.image_decoding import decode_compressed, decode_image, is_grey_file
 
 WIDTH, HEIGHT = 12, 8
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8)
-DEPTHS = {'rgb8': 3, 'bgr8': 3, 'rgba8': 4, 'bgra8': 4, 'mono8': 1, '8UC1': 1}
+PACKED = [encoding for encoding in BYTES_PER_PIXEL if not encoding.startswith('bayer')]
 
 
 def encoded(encoding):
@@ -41,7 +41,7 @@ def decoded(encoding, packed, padding=0):
     return decode_image(encoding, HEIGHT, WIDTH, rows.shape[1], data)
 
 
-@pytest.mark.parametrize('encoding', ENCODINGS)
+@pytest.mark.parametrize('encoding', PACKED)
 @pytest.mark.parametrize('padding', [0, 5])
 def test_each_encoding_gives_contiguous_rgb_with_or_without_padding(encoding, padding):
     packed, expected = encoded(encoding)
@@ -68,19 +68,27 @@ def test_packed_rgb_is_not_copied_and_all_else_once():
     assert not np.shares_memory(other, np.frombuffer(data, np.uint8))
 
 
-@pytest.mark.parametrize('encoding', ENCODINGS)
-def test_equal_to_cv_bridge_where_it_can_be_imported(encoding):
-    cv_bridge = pytest.importorskip('cv_bridge', exc_type=ImportError)
-    image_type = pytest.importorskip('sensor_msgs.msg').Image
-    packed, _ = encoded(encoding)
-    message = image_type(height=HEIGHT, width=WIDTH, encoding=encoding)
-    message.step = packed[0].nbytes
-    message.data = array('B', np.ascontiguousarray(packed).tobytes())
-    try:
-        expected = cv_bridge.CvBridge().imgmsg_to_cv2(message, 'rgb8')
-    except (cv_bridge.CvBridgeError, KeyError):
-        pytest.skip(f'this cv_bridge does not know {encoding}')
-    assert np.array_equal(decoded(encoding, packed), expected)
+@pytest.mark.parametrize('pattern', ['rggb', 'bggr', 'gbrg', 'grbg'])
+@pytest.mark.parametrize('padding', [0, 5])
+def test_each_bayer_pattern_gives_the_colours_that_it_names(pattern, padding):
+    # The pattern names the filters of the first two rows' first two pixels.
+    colour = {'r': 200, 'g': 90, 'b': 30}
+    tile = np.array([colour[c] for c in pattern], np.uint8).reshape(2, 2)
+    mosaic = np.tile(tile, (HEIGHT // 2, WIDTH // 2))
+    pixels = decoded(f'bayer_{pattern}8', mosaic, padding)
+    assert pixels.shape == (HEIGHT, WIDTH, 3) and pixels.flags.c_contiguous
+    assert (pixels[2:-2, 2:-2] == [200, 90, 30]).all()
+
+
+@pytest.mark.parametrize(('encoding', 'chroma'), [('nv12', (90, 240)), ('nv21', (240, 90))])
+@pytest.mark.parametrize('padding', [0, 4])
+def test_red_is_red_in_planar_yuv(encoding, chroma, padding):
+    brightness = np.full((HEIGHT, WIDTH), 82, np.uint8)
+    colour = np.tile(np.array(chroma, np.uint8), (HEIGHT // 2, WIDTH // 2))
+    rows = np.pad(np.vstack((brightness, colour)), ((0, 0), (0, padding)))
+    pixels = decode_image(encoding, HEIGHT, WIDTH, rows.shape[1], array('B', rows.tobytes()))
+    assert pixels.shape == (HEIGHT, WIDTH, 3) and pixels.flags.c_contiguous
+    assert pixels[..., 0].min() > 250 and pixels[..., 1:].max() < 5
 
 
 @pytest.mark.parametrize(
@@ -89,7 +97,13 @@ def test_equal_to_cv_bridge_where_it_can_be_imported(encoding):
         ('16UC1', 8, 12, 24, 192, 'more than 8 bits'),
         ('mono16', 8, 12, 24, 192, 'more than 8 bits'),
         ('32FC1', 8, 12, 48, 384, 'more than 8 bits'),
-        ('bayer_rggb8', 8, 12, 12, 96, 'expected one of rgb8'),
+        ('bayer_rggb16', 8, 12, 24, 192, 'more than 8 bits'),
+        ('rgb16', 8, 12, 72, 576, 'more than 8 bits'),
+        ('8UC3', 8, 12, 36, 288, 'whether red or blue comes first'),
+        ('h264', 8, 12, 36, 288, "encoding 'h264': expected one of rgb8"),
+        ('nv12', 8, 12, 12, 96, '1.5 × step × height = 144'),
+        ('nv12', 7, 12, 12, 126, 'even height'),
+        ('nv21', 8, 11, 12, 144, 'even width'),
         ('', 8, 12, 36, 288, "encoding ''"),
         ('rgb8', 0, 12, 36, 0, '12×0 pixels'),
         ('rgb8', 8, 0, 0, 0, '0×8 pixels'),
@@ -146,6 +160,7 @@ def test_grey_files_become_rgb(extension):
         ('jpeg', b'not an image', 'expected JPEG or PNG'),
         ('jpeg', b'\xff\xd8\xff\xe0broken', 'damaged JPEG'),
         ('png', b'\x89PNG\r\n\x1a\nbroken', 'damaged PNG'),
+        ('h264', b'\x00\x00\x00\x01\x67', "format 'h264': expected JPEG or PNG"),
         ('16UC1; compressedDepth png', b'', 'depth is refused'),
         ('png', cv2.imencode('.png', np.zeros((4, 4), np.uint16))[1].tobytes(), 'uint16'),
     ],
@@ -161,3 +176,40 @@ def test_truncated_jpeg_is_refused_not_half_grey():
     assert ok
     with pytest.raises(ObservationError, match='damaged JPEG'):
         decode_compressed('jpeg', file.tobytes()[: len(file) // 2])
+
+
+def noisy_jpeg(*options):
+    noise = RNG.integers(0, 40, (48, 64, 3), dtype=np.uint8)
+    ok, file = cv2.imencode('.jpg', cv2.add(smooth_image() // 2, noise), list(options))
+    assert ok
+    return file.tobytes()
+
+
+@pytest.mark.parametrize('extra', [b'\x00' * 8, b'\x5a' * 16, b'\x00' * 300])
+def test_jpeg_with_extra_bytes_behind_whole_pixels_is_accepted(extra):
+    whole = noisy_jpeg()
+    pixels = decode_compressed('jpeg', whole[:-2] + extra + whole[-2:])
+    assert np.array_equal(pixels, decode_compressed('jpeg', whole))
+
+
+def test_jpeg_with_extra_bytes_before_its_restart_markers_is_accepted():
+    whole = noisy_jpeg(cv2.IMWRITE_JPEG_RST_INTERVAL, 4)
+    assert b'\xff\xd0' in whole
+    padded = whole.replace(b'\xff\xd0', b'\x00' * 5 + b'\xff\xd0')
+    assert np.array_equal(decode_compressed('jpeg', padded), decode_compressed('jpeg', whole))
+
+
+@pytest.mark.parametrize('lost', [(0.3, 0.6), (0.5, 1.0)])
+def test_jpeg_that_lost_a_piece_is_refused(lost):
+    whole = noisy_jpeg()
+    begin = whole.rindex(b'\xff\xda') + 14
+    first, last = (begin + int(share * (len(whole) - 2 - begin)) for share in lost)
+    with pytest.raises(ObservationError, match='damaged JPEG'):
+        decode_compressed('jpeg', whole[:first] + whole[last:])
+
+
+@pytest.mark.parametrize('extension', ['.png', '.jpg'])
+def test_a_file_without_colour_is_known_by_its_header(extension):
+    for image, grey in ((smooth_image(), False), (smooth_image()[..., 0], True)):
+        assert is_grey_file(cv2.imencode(extension, image)[1].tobytes()) is grey
+    assert not is_grey_file(b'\xff\xd8\xff broken')

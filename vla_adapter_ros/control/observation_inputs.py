@@ -17,7 +17,7 @@ from vla_adapter_ros.control.latest_value import InputMonitor, LatestValue
 from vla_adapter_ros.control.plausibility import PlausibilityMonitor, PlausibilitySettings
 from vla_adapter_ros.errors import ObservationError
 from vla_adapter_ros.processing.observation import Observation
-from vla_adapter_ros.robot.camera_view import Decoder, decode_message, policy_image
+from vla_adapter_ros.robot.camera_view import policy_image
 from vla_adapter_ros.robot.contract import CameraSpec, RobotContract
 from vla_adapter_ros.robot.joint_state import JointStateReader
 
@@ -43,7 +43,6 @@ class Snapshot:
         state: (J + 1,) proprioception in contract order.
         instruction: normalised.
         stamp: of the oldest input [s].
-        decode: from an image message to its pixels.
     """
 
     images: dict[str, Any]
@@ -51,7 +50,6 @@ class Snapshot:
     state: np.ndarray
     instruction: str
     stamp: float
-    decode: Decoder = decode_message
 
     def observe(self) -> Observation:
         """Decode and check. Raises ObservationError naming the camera and what is wrong."""
@@ -60,7 +58,7 @@ class Snapshot:
 
     def _decode(self, name: str) -> np.ndarray:
         try:
-            return policy_image(self.images[name], self.cameras[name], self.decode)
+            return policy_image(self.images[name], self.cameras[name])
         except ObservationError as error:
             raise ObservationError(f'{name} {error}') from None
 
@@ -73,11 +71,9 @@ class Inputs(InputMonitor):
         contract: RobotContract,
         settings: InputSettings | None = None,
         plausibility: PlausibilitySettings | None = None,
-        decode: Decoder = decode_message,
     ) -> None:
         settings = settings or InputSettings()
         super().__init__(settings.max_skew)
-        self._decode = decode
         self._contract = contract
         self._reader = JointStateReader(contract)
         plausibility = plausibility or PlausibilitySettings()
@@ -146,7 +142,7 @@ class Inputs(InputMonitor):
             ObservationError: encoding or size differ from the contract, or it is damaged.
         """
         message = self._cameras[camera].value
-        return policy_image(message, self._contract.cameras[camera], self._decode)
+        return policy_image(message, self._contract.cameras[camera])
 
     def snapshot(self, instruction: str) -> Snapshot:
         """Return the current inputs; call after `skip` returned None."""
@@ -156,5 +152,4 @@ class Inputs(InputMonitor):
             state=self._state.value,
             instruction=instruction,
             stamp=self.stamp(),
-            decode=self._decode,
         )

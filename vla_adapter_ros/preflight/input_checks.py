@@ -13,7 +13,7 @@ from vla_adapter_ros.control.plausibility import PlausibilityMonitor
 from vla_adapter_ros.errors import ObservationError
 from vla_adapter_ros.preflight.checks import FAIL, PASS, SKIP, WARN, Check
 from vla_adapter_ros.robot import alicia_d
-from vla_adapter_ros.robot.camera_view import Decoder, decode_message, policy_image
+from vla_adapter_ros.robot.camera_view import policy_image
 from vla_adapter_ros.robot.contract import CameraSpec, RobotContract
 from vla_adapter_ros.robot.joint_state import JointStateReader
 
@@ -58,14 +58,13 @@ def check_camera(
     record: TopicRecord,
     camera: CameraSpec,
     step_period: float,
-    decode: Decoder = decode_message,
 ) -> tuple[Check, np.ndarray | None]:
     """Return the verdict on a camera's topic, and its image rotated as for the policy."""
     title = f'{name} camera'
     if not record.arrivals:
         return Check(title, FAIL, _silence(record, 'start its camera node')), None
     try:
-        image = policy_image(record.last, camera, decode)
+        image = policy_image(record.last, camera)
     except ObservationError as error:
         return Check(title, FAIL, f'{record.topic}: {error}'), None
     encoding = getattr(record.last, 'encoding', '') or f'compressed {record.last.format}'

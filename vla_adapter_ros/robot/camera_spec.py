@@ -25,20 +25,14 @@ BYTES_PER_PIXEL = {
     'yuyv': 2,
     'yuv422': 2,
     'uyvy': 2,
+    'bayer_rggb8': 1,
+    'bayer_bggr8': 1,
+    'bayer_gbrg8': 1,
+    'bayer_grbg8': 1,
 }
-ENCODINGS = tuple(BYTES_PER_PIXEL)
-# Colour encodings that only cv_bridge converts, in the policy node (not in recordings).
-_BAYER_PATTERNS = ('rggb', 'bggr', 'gbrg', 'grbg')
-BRIDGED_BYTES_PER_PIXEL = {
-    **{f'bayer_{pattern}8': 1 for pattern in _BAYER_PATTERNS},
-    **{f'bayer_{pattern}16': 2 for pattern in _BAYER_PATTERNS},
-    'rgb16': 6,
-    'bgr16': 6,
-    'rgba16': 8,
-    'bgra16': 8,
-}
-# Planar: rows of a message are not rows of pixels.
-BRIDGED_ENCODINGS = (*BRIDGED_BYTES_PER_PIXEL, 'nv12', 'nv21', 'nv24')
+# A plane of brightness, then one of colour at half the resolution.
+PLANAR_ENCODINGS = ('nv12', 'nv21')
+ENCODINGS = (*BYTES_PER_PIXEL, *PLANAR_ENCODINGS)
 
 
 @dataclass(frozen=True)
@@ -92,9 +86,7 @@ def parse_camera(section: Section) -> CameraSpec:
         height=height,
         rotate=rotate,
         mount=section.text('mount', 'fixed', choices=('fixed', 'wrist')),
-        encoding=section.text(
-            'encoding', ANY_ENCODING, choices=(ANY_ENCODING, *ENCODINGS, *BRIDGED_ENCODINGS)
-        ),
+        encoding=section.text('encoding', ANY_ENCODING, choices=(ANY_ENCODING, *ENCODINGS)),
         crop=_parse_crop(section, width, height),
     )
     section.finish()

@@ -8,16 +8,17 @@ resizing, normalisation) are in processing/images.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from vla_adapter_ros.errors import ObservationError
-from vla_adapter_ros.robot.camera_spec import ANY_ENCODING, CameraSpec
-from vla_adapter_ros.robot.image_decoding import decode_compressed, decode_image
-
-Decoder = Callable[[Any], np.ndarray]
+from vla_adapter_ros.robot.camera_spec import ANY_ENCODING, GREY_ENCODINGS, CameraSpec
+from vla_adapter_ros.robot.image_decoding import (
+    decode_compressed,
+    decode_image,
+    is_grey_file,
+)
 
 
 def decode_message(message: Any) -> np.ndarray:
@@ -34,16 +35,16 @@ def decode_message(message: Any) -> np.ndarray:
     return decode_compressed(message.format, message.data)
 
 
-def policy_image(
-    message: Any, camera: CameraSpec, decode: Decoder = decode_message
-) -> np.ndarray:
+def policy_image(message: Any, camera: CameraSpec) -> np.ndarray:
     """Return the image that the policy sees: (H, W, 3) uint8 RGB, cropped, not yet rotated.
 
     Raises:
-        ObservationError: it cannot be decoded, or its encoding or size differ from the contract.
+        ObservationError: it cannot be decoded, its encoding or size differ from the contract, or
+            a colour camera's compressed image is grey.
     """
     _check_encoding(message, camera)
-    return crop_to_view(decode(message), camera)
+    _check_colour(message, camera)
+    return crop_to_view(decode_message(message), camera)
 
 
 def crop_to_view(image: np.ndarray, camera: CameraSpec) -> np.ndarray:
@@ -81,3 +82,22 @@ def _check_encoding(message: Any, camera: CameraSpec) -> None:
         raise ObservationError(
             f'image encoding is {encoding!r}, the contract says {camera.encoding!r}'
         )
+
+
+def _check_colour(message: Any, camera: CameraSpec) -> None:
+    """Refuse grey files of colour cameras.
+
+    image_transport compresses encodings that it does not count as colour (YUYV, Bayer) to grey:
+    a policy trained on the raw images would see other ones.
+    """
+    if hasattr(message, 'encoding') or camera.encoding in GREY_ENCODINGS:
+        return
+    encoding = message_encoding(message)
+    if encoding in GREY_ENCODINGS or not is_grey_file(bytes(message.data)):
+        return
+    source = f'of a camera that publishes {encoding}' if encoding else 'of a colour camera'
+    raise ObservationError(
+        f'compressed image {source} is grey (format {message.format!r}): use its raw images '
+        '(image_transport: raw), let it publish rgb8 or bgr8, or, if the camera is grey, state '
+        'encoding: mono8 in the contract'
+    )

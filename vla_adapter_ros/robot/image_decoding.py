@@ -1,19 +1,20 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """From image messages to (H, W, 3) uint8 RGB, with at most one copy.
 
-This defines the meaning of pixels, in training and on the robot. The policy node hands
-other encodings to cv_bridge, where that is installed (nodes/policy/cv_bridge_decoder.py).
+This defines the meaning of pixels, in training and on the robot. An encoding that is not known
+here is refused by name.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import cv2
 import numpy as np
 
 from vla_adapter_ros.errors import ObservationError
-from vla_adapter_ros.robot.camera_spec import BYTES_PER_PIXEL, ENCODINGS
+from vla_adapter_ros.robot.camera_spec import BYTES_PER_PIXEL, ENCODINGS, PLANAR_ENCODINGS
 
 # Side of the largest image [px].
 _MAX_SIDE = 16384
@@ -30,7 +31,22 @@ _CONVERSIONS: dict[str, int | None] = {
     'yuyv': cv2.COLOR_YUV2RGB_YUY2,
     'yuv422': cv2.COLOR_YUV2RGB_UYVY,
     'uyvy': cv2.COLOR_YUV2RGB_UYVY,
+    # ROS names the first row's first two pixels and the second row's; OpenCV the second row's
+    # second and third.
+    'bayer_rggb8': cv2.COLOR_BayerBG2RGB,
+    'bayer_bggr8': cv2.COLOR_BayerRG2RGB,
+    'bayer_gbrg8': cv2.COLOR_BayerGR2RGB,
+    'bayer_grbg8': cv2.COLOR_BayerGB2RGB,
+    'nv12': cv2.COLOR_YUV2RGB_NV12,
+    'nv21': cv2.COLOR_YUV2RGB_NV21,
 }
+# Cameras (Logitech) leave a few bytes behind the last pixels of a segment. Damage in transit ends
+# in a warning of hundreds, or of data that ends early.
+_MOST_EXTRA_BYTES = 16
+_EXTRA_BYTES = re.compile(r'Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd[0-9]')
+# 16UC1, rgb16, 32FC1, …; not h264.
+_WIDE = re.compile(r'(?<!\d)(16|32|64)')
+_PNG = b'\x89PNG\r\n\x1a\n'
 
 
 def decode_image(
@@ -46,7 +62,7 @@ def decode_image(
         height: rows [px].
         width: columns [px].
         step: bytes from one row to the next.
-        data: buffer of `step * height` bytes.
+        data: buffer of `step * height` bytes; of nv12 and nv21 half as many again.
         is_bigendian: irrelevant for 8-bit images.
 
     Raises:
@@ -54,43 +70,36 @@ def decode_image(
             fit the size.
     """
     buffer = np.frombuffer(data, dtype=np.uint8)
-    check_layout(encoding, height, width, step, len(buffer))
-    pixels = _as_pixels(buffer.reshape(height, step), width, BYTES_PER_PIXEL[encoding])
+    _check_layout(encoding, height, width, step, len(buffer))
+    depth = BYTES_PER_PIXEL.get(encoding, 1)
+    pixels = _as_pixels(buffer.reshape(-1, step), width, depth)
     conversion = _CONVERSIONS[encoding]
     if conversion is None:
         return np.ascontiguousarray(pixels)
     return cv2.cvtColor(pixels, conversion)
 
 
-def check_layout(encoding: str, height: int, width: int, step: int, length: int) -> None:
-    """Reject an image message whose fields are inconsistent, or that cannot be decoded.
-
-    Args:
-        encoding: as in sensor_msgs/Image.
-        height: rows [px].
-        width: columns [px].
-        step: bytes from one row to the next.
-        length: bytes of data.
-
-    Raises:
-        ObservationError: as `decode_image`.
-    """
+def _check_layout(encoding: str, height: int, width: int, step: int, length: int) -> None:
     if encoding not in _CONVERSIONS:
         raise ObservationError(f'image encoding {encoding!r}: {_refusal(encoding)}')
-    depth = BYTES_PER_PIXEL[encoding]
+    planar = encoding in PLANAR_ENCODINGS
+    depth = BYTES_PER_PIXEL.get(encoding, 1)
     if not (0 < height <= _MAX_SIDE and 0 < width <= _MAX_SIDE):
         raise ObservationError(f'image of {width}×{height} pixels: expected 1 to {_MAX_SIDE}')
-    if depth == 2 and width % 2:
+    if (depth == 2 or planar) and width % 2:
         raise ObservationError(f'image {encoding} of width {width}: expected an even width')
+    if planar and height % 2:
+        raise ObservationError(f'image {encoding} of height {height}: expected an even height')
     if step < width * depth:
         raise ObservationError(
             f'image step {step}: expected at least {width * depth} '
             f'for {width} pixels of {encoding}'
         )
-    if length != step * height:
-        raise ObservationError(
-            f'image data of {length} bytes: expected step × height = {step * height}'
-        )
+    size, formula = step * height, 'step × height'
+    if planar:
+        size, formula = size * 3 // 2, '1.5 × step × height'
+    if length != size:
+        raise ObservationError(f'image data of {length} bytes: expected {formula} = {size}')
 
 
 def _as_pixels(rows: np.ndarray, width: int, depth: int) -> np.ndarray:
@@ -101,8 +110,10 @@ def _as_pixels(rows: np.ndarray, width: int, depth: int) -> np.ndarray:
 
 def _refusal(encoding: str) -> str:
     allowed = ', '.join(ENCODINGS)
-    if '16' in encoding or '32' in encoding or '64' in encoding:
+    if _WIDE.search(encoding):
         return f'more than 8 bits per channel (depth?) is refused; expected one of {allowed}'
+    if encoding == '8UC3':
+        return 'it does not say whether red or blue comes first: publish rgb8 or bgr8'
     return f'expected one of {allowed}'
 
 
@@ -122,11 +133,23 @@ def decode_compressed(format_text: str, data: Any) -> np.ndarray:
     content = bytes(memoryview(data)) if not isinstance(data, bytes) else data
     if content[:3] == b'\xff\xd8\xff':
         return _decode_jpeg(content)
-    if content[:8] == b'\x89PNG\r\n\x1a\n':
+    if content[:8] == _PNG:
         return _decode_png(content)
     raise ObservationError(
         f'compressed image of {len(content)} bytes, format {format_text!r}: expected JPEG or PNG'
     )
+
+
+def is_grey_file(content: bytes) -> bool:
+    """Return whether a JPEG or PNG file has no colour; False for a damaged one."""
+    import simplejpeg
+
+    if content[:8] == _PNG:
+        return content[25:26] in (b'\x00', b'\x04')
+    try:
+        return simplejpeg.decode_jpeg_header(content)[2].upper() == 'GRAY'
+    except ValueError:
+        return False
 
 
 def _decode_jpeg(content: bytes) -> np.ndarray:
@@ -135,7 +158,15 @@ def _decode_jpeg(content: bytes) -> np.ndarray:
     try:
         return simplejpeg.decode_jpeg(content, colorspace='RGB')
     except ValueError as error:
+        extra = _EXTRA_BYTES.search(str(error))
+        if extra and _is_padding(content, int(extra[1])):
+            return simplejpeg.decode_jpeg(content, colorspace='RGB', strict=False)
         raise ObservationError(f'damaged JPEG of {len(content)} bytes: {error}') from error
+
+
+def _is_padding(content: bytes, count: int) -> bool:
+    """Return whether `count` bytes that the decoder did not use tell of no damage."""
+    return count <= _MOST_EXTRA_BYTES or not any(content[-2 - count : -2])
 
 
 def _decode_png(content: bytes) -> np.ndarray:

@@ -24,7 +24,6 @@ from vla_adapter_ros.inference.simple_policies import (
     shipped_checkpoint,
 )
 from vla_adapter_ros.motion.scheduler import ChunkScheduler
-from vla_adapter_ros.nodes.policy.cv_bridge_decoder import BridgeDecoder
 from vla_adapter_ros.nodes.policy.enable_gate import EnableGate
 from vla_adapter_ros.nodes.policy.policy_parameters import PolicyNodeParameters, check_policy
 from vla_adapter_ros.robot.contract import (
@@ -72,7 +71,6 @@ class PolicySetup:
         self._gate: EnableGate | None = None
         self._outputs = outputs
         self._wake = wake
-        self._decode = BridgeDecoder()
         self._expert: ExpertChunks | None = None
         self._worker: InferenceWorker | None = None
 
@@ -82,7 +80,6 @@ class PolicySetup:
         Raises:
             VLAAdapterError: the checkpoint, device or contract cannot be used; says why.
         """
-        self._decode.check(self.contract.cameras.values())
         self._worker = InferenceWorker(self._make_policy, self._wake)
         policy = self._worker.start()
         self._check_contract(policy)
@@ -100,7 +97,7 @@ class PolicySetup:
         settings = InputSettings(
             parameters.max_image_age, parameters.max_joint_state_age, parameters.max_skew
         )
-        inputs = Inputs(self.contract, settings, decode=self._decode)
+        inputs = Inputs(self.contract, settings)
         self._gate = EnableGate(self._node, self.contract, inputs)
         return ControlLoop(
             self.contract,

@@ -31,7 +31,6 @@ from std_msgs.msg import String
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.common.dds_profile import use_shipped_profile
 from vla_adapter_ros.nodes.common.messages import LATCHED, LATEST, to_seconds
-from vla_adapter_ros.nodes.policy.cv_bridge_decoder import BridgeDecoder
 from vla_adapter_ros.preflight import driver_checks, input_checks
 from vla_adapter_ros.preflight.checks import FAIL, Check, run_check
 from vla_adapter_ros.preflight.files import (
@@ -141,10 +140,9 @@ def graph_checks(
     contract = node.contract
     checks: list[Check] = []
     images: dict[str, np.ndarray] = {}
-    decode = BridgeDecoder()
     for name, camera in contract.cameras.items():
         check, image = input_checks.check_camera(
-            name, node.cameras[name], camera, contract.step_period, decode
+            name, node.cameras[name], camera, contract.step_period
         )
         checks.append(check)
         if image is not None:
@@ -192,9 +190,7 @@ def _driver_settings(node: PreflightNode, executor: SingleThreadedExecutor) -> l
     contract = node.contract
     speed, stroke = alicia_d.read_description(node.description)
     if speed is None:
-        speed = _number_of(
-            node, executor, alicia_d.STANDALONE_NODE, alicia_d.SPEED_PARAMETER
-        )
+        speed = _number_of(node, executor, alicia_d.STANDALONE_NODE, alicia_d.SPEED_PARAMETER)
     # Motion is planned for the policy node's parameter, if it runs already.
     driver_speed = _number_of(node, executor, _POLICY_NODE, 'driver_speed_deg_s')
     if driver_speed:
