@@ -22,6 +22,7 @@ from vla_adapter_ros.robot.contract import (
 )
 
 SMALL = {'width': 320, 'height': 240, 'rotate': 0}
+GRIPPER = {'kind': 'gripper_command', 'action': 'gripper_controller/gripper_cmd'}
 NAMES = sorted(p.stem for p in contract_path('alicia_d').parent.glob('*.yaml'))
 
 
@@ -60,6 +61,17 @@ def test_every_contract_that_ships_loads_and_survives_a_round_trip(name):
         (lambda d: d['cameras']['wrist'].update(crop=[0, 0, 8, 64]), 'at least 16'),
         (lambda d: d['cameras'].clear(), 'expected at least one camera'),
         (lambda d: d['front_end'].update(kind='can_bus'), "got 'can_bus'"),
+        (lambda d: d['gripper'].update(grip_beyond_contact=-0.1), 'an open fraction in [0, 1]'),
+        (lambda d: d['front_end'].update(send_speeds=1), 'send_speeds: got 1, expected true or'),
+        (lambda d: d['front_end'].update(gripper=GRIPPER), 'without gripper_topic only'),
+        (
+            lambda d: d['front_end'].update(gripper={**GRIPPER, 'kind': 'grasp'}),
+            "front_end.gripper.kind: got 'grasp', expected one of",
+        ),
+        (
+            lambda d: d['front_end'].update(gripper={**GRIPPER, 'max_effort': -1}),
+            "expected 0 (the driver's own limit) or more",
+        ),
         (lambda d: d['front_end'].pop('gripper_topic'), 'expected a topic'),
         (lambda d: d['workspace'].update(upper=[-1, 1, 1]), 'expected values above lower'),
         (lambda d: (d.pop('kinematics'), d.update(action_space='ee_delta')), 'needs the key'),
@@ -80,6 +92,17 @@ def test_missing_file_and_broken_yaml_are_one_line(tmp_path):
     path.write_text('joints: [1,\nname: {')
     with pytest.raises(ContractError, match='not valid YAML at line'):
         load_contract(path)
+
+
+def test_how_the_gripper_is_driven_is_no_difference_to_a_policy(data):
+    plain = RobotContract.from_dict(data)
+    data['front_end'].update(gripper=GRIPPER, gripper_topic='')
+    data['gripper'].update(grip_beyond_contact=0.1)
+    contract = RobotContract.from_dict(data)
+    assert contract.front_end.gripper.status_topic == f'{GRIPPER["action"]}/_action/status'
+    assert contract.front_end.topics == (plain.front_end.arm_topic,)
+    assert contract.differences(plain) == []
+    assert RobotContract.from_dict(contract.to_dict()) == contract
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@
 """The driver's two front ends as plain data; a node turns it into messages.
 
 `joint_trajectory`: two joint_trajectory_controllers get one trajectory per plan; a contract is all
-that another robot with such controllers needs. `joint_commands`: the Alicia-D's standalone driver
+that another robot with such controllers needs. With the section `gripper` the gripper gets goals of
+an action instead of trajectories (gripper_goals.py). `joint_commands`: the Alicia-D's standalone driver
 node gets the next position at a fixed rate. It has no interpolation, limits or watchdog, and
 drives an arm joint that is missing in a message to 0 rad: all joints are always sent.
 
@@ -16,6 +17,8 @@ from typing import Protocol
 
 import numpy as np
 
+from vla_adapter_ros.control.grip_limit import GripLimit
+from vla_adapter_ros.control.gripper_goals import GripperCancel, GripperGoal, GripperGoals
 from vla_adapter_ros.motion.plan import JointPlan, MotionPlan
 from vla_adapter_ros.robot import alicia_d
 from vla_adapter_ros.robot.contract import RobotContract
@@ -23,6 +26,8 @@ from vla_adapter_ros.robot.contract import RobotContract
 # A controller starts a trajectory when it arrives, with a varying delay of some milliseconds.
 # Through a first segment shorter than this [s] it would jerk to catch up.
 FIRST_POINT_S = 0.04
+# A trajectory of the gripper is sent again when its bound changed by more than this [fraction].
+_BOUND_STEP = 0.01
 
 
 @dataclass(frozen=True)
@@ -38,12 +43,15 @@ class TrajectoryCommand:
 
 @dataclass(frozen=True)
 class JointCommand:
-    """One command of a stream: positions and speeds (J,) in driver units."""
+    """One command of a stream: positions (J,) and speeds (J,) or (0,) in driver units."""
 
     topic: str
     names: tuple[str, ...]
     positions: np.ndarray
     velocities: np.ndarray
+
+
+Command = TrajectoryCommand | JointCommand | GripperGoal | GripperCancel
 
 
 class CommandedMotion(Protocol):
@@ -65,9 +73,18 @@ class FrontEnd:
 
     def __init__(self, contract: RobotContract) -> None:
         self._contract = contract
+        self._grip = GripLimit(contract)
 
-    def on_plan(self, plan: MotionPlan) -> list[TrajectoryCommand]:
+    def observe(self, measured: float, commanded: float, now: float) -> None:
+        """Take the gripper's measured and commanded opening [open fraction] at `now` [s]."""
+        self._grip.observe(measured, commanded, now)
+
+    def on_plan(self, plan: MotionPlan) -> list[Command]:
         """Return the commands to send when a plan starts."""
+        return []
+
+    def due(self, now: float) -> list[Command]:
+        """Return the gripper's commands to send at this tick, beside those of the plan."""
         return []
 
     def stream(self, motion: CommandedMotion, now: float) -> JointCommand | None:
@@ -78,22 +95,59 @@ class FrontEnd:
 class TrajectoryFrontEnd(FrontEnd):
     """One trajectory for the arm and one for the gripper, when a plan starts."""
 
-    def on_plan(self, plan: MotionPlan) -> list[TrajectoryCommand]:
+    def __init__(self, contract: RobotContract) -> None:
+        super().__init__(contract)
+        self._gripper_plan: JointPlan | None = None
+        self._bound = 0.0
+
+    def on_plan(self, plan: MotionPlan) -> list[Command]:
         """Return the arm's and the gripper's trajectory."""
+        self._gripper_plan = plan.gripper
+        return [self._arm(plan.arm), self._gripper(plan.gripper)]
+
+    def due(self, now: float) -> list[Command]:
+        """Return the rest of the gripper's trajectory, if a contact changed its bound."""
+        if self._gripper_plan is None or abs(self._grip.lowest - self._bound) <= _BOUND_STEP:
+            return []
+        return [self._gripper(self._gripper_plan.remaining(now, FIRST_POINT_S))]
+
+    def _arm(self, plan: JointPlan) -> TrajectoryCommand:
         topic, names = self._contract.front_end.arm_topic, self._contract.joint_names
-        arm = TrajectoryCommand(topic, names, *plan.arm.points(FIRST_POINT_S))
-        return [arm, self._gripper(plan.gripper)]
+        return TrajectoryCommand(topic, names, *plan.points(FIRST_POINT_S))
 
     def _gripper(self, plan: JointPlan) -> TrajectoryCommand:
         spec = self._contract.front_end
+        self._bound = self._grip.lowest
         times, fractions, rates = plan.points(FIRST_POINT_S)
+        inside = fractions >= self._bound
         return TrajectoryCommand(
             spec.gripper_topic,
             (self._contract.gripper.name,),
             times,
-            spec.gripper_command(np.clip(fractions, 0.0, 1.0)),
-            rates * (spec.gripper_open_command - spec.gripper_closed_command),
+            spec.gripper_command(np.clip(fractions, self._bound, 1.0)),
+            rates * inside * (spec.gripper_open_command - spec.gripper_closed_command),
         )
+
+
+class GripperActionFrontEnd(TrajectoryFrontEnd):
+    """One trajectory for the arm when a plan starts; goals of an action for the gripper."""
+
+    def __init__(self, contract: RobotContract) -> None:
+        super().__init__(contract)
+        self._goals = GripperGoals(contract)
+
+    def observe(self, measured: float, commanded: float, now: float) -> None:
+        """Take the gripper's measured and commanded opening [open fraction] at `now` [s]."""
+        super().observe(measured, commanded, now)
+        self._goals.observe(measured, now)
+
+    def on_plan(self, plan: MotionPlan) -> list[Command]:
+        """Return the arm's trajectory and, if one is due, the gripper's goal."""
+        return [self._arm(plan.arm), *self._goals.on_plan(plan, plan.start, self._grip.lowest)]
+
+    def due(self, now: float) -> list[Command]:
+        """Return the gripper's goal, if the motion of the plan in execution begins or ends."""
+        return [*self._goals.due(now, self._grip.lowest)]
 
 
 class StreamingFrontEnd(FrontEnd):
@@ -108,14 +162,14 @@ class StreamingFrontEnd(FrontEnd):
         """Return the position of the next tick and the speed the driver may use to reach it."""
         position, velocity = motion.commanded(now + 1.0 / self.rate)
         spec = self._contract.front_end
-        gripper = spec.gripper_command(np.clip(position[-1:], 0.0, 1.0))
+        gripper = spec.gripper_command(np.clip(position[-1:], self._grip.lowest, 1.0))
+        positions = np.concatenate((position[:-1], gripper))
+        if not spec.send_speeds:
+            return JointCommand(spec.arm_topic, self._contract.names, positions, np.zeros(0))
         speeds = alicia_d.stream_speeds(velocity[:-1], self._max_speed)
         # The gripper has its own speed in the driver; zero leaves the common speed alone.
         return JointCommand(
-            spec.arm_topic,
-            self._contract.names,
-            np.concatenate((position[:-1], gripper)),
-            np.append(speeds, 0.0),
+            spec.arm_topic, self._contract.names, positions, np.append(speeds, 0.0)
         )
 
 
@@ -123,4 +177,6 @@ def make_front_end(contract: RobotContract) -> FrontEnd:
     """Return the front end that the contract names."""
     if contract.front_end.kind == 'joint_commands':
         return StreamingFrontEnd(contract)
+    if contract.front_end.gripper is not None:
+        return GripperActionFrontEnd(contract)
     return TrajectoryFrontEnd(contract)

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from vla_adapter_ros.control.front_ends import FrontEnd, JointCommand, TrajectoryCommand
+from vla_adapter_ros.control.front_ends import Command, FrontEnd
 from vla_adapter_ros.control.observation_inputs import Inputs
 from vla_adapter_ros.control.safety import SafetyFilter
 from vla_adapter_ros.control.watch import (
@@ -60,7 +60,7 @@ class Outcome:
 class LoopOutputs(Protocol):
     """Receives the loop's results; called in the loop's thread."""
 
-    def send(self, command: TrajectoryCommand | JointCommand) -> None:
+    def send(self, command: Command) -> None:
         """Send one command to the driver."""
         ...
 
@@ -241,6 +241,9 @@ class ControlLoop:
         """Keep the newest joint state, if it is plausible."""
         commanded = self.scheduler.commanded(now)[0] if self.enabled else None
         self.inputs.receive_joint_state(names, positions, stamp, now, commanded)
+        if commanded is not None and self.inputs.state is not None:
+            opening = float(self.inputs.state[-1])
+            self._front_end.observe(opening, float(commanded[-1]), now)
 
     # -- the cycle --------------------------------------------------------------------------
 
@@ -262,6 +265,8 @@ class ControlLoop:
         if self.enabled or self._braking:
             self._stream(now)
             self._braking = not self.enabled and self.scheduler.moving(now)
+            for command in self._front_end.due(now):
+                self._outputs.send(command)
         if joint_states_ok:
             self._infer_when_due(now)
         if before != (self.enabled, self.reason, self.safety.tripped):

@@ -9,7 +9,7 @@ is compared before anything moves.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import yaml
 
 from vla_adapter_ros.errors import ContractError
 from vla_adapter_ros.robot.camera_spec import GREY_ENCODINGS, CameraSpec, parse_camera
+from vla_adapter_ros.robot.gripper_action import GripperActionSpec, parse_gripper_action
 from vla_adapter_ros.robot.sections import Section
 
 CONTRACT_VERSION = 1
@@ -27,7 +28,7 @@ FRONT_ENDS = ('joint_trajectory', 'joint_commands')
 # Keys of the deployment: differences in them do not change what a policy sees or does.
 DEPLOYMENT_KEYS = ('front_end', 'workspace', 'kinematics', 'name')
 # Limits may be tightened on the robot without invalidating a checkpoint.
-LIMIT_KEYS = ('lower', 'upper', 'max_velocity', 'max_acceleration')
+LIMIT_KEYS = ('lower', 'upper', 'max_velocity', 'max_acceleration', 'grip_beyond_contact')
 # Motion is planned for this fraction of a driver's speed, so that the arm can catch up.
 DRIVER_SPEED_FRACTION = 0.9
 
@@ -53,6 +54,8 @@ class GripperSpec:
         closed_position: joint position when closed, in the driver's state unit (m).
         max_velocity: open fraction per second.
         max_acceleration: open fraction per second squared.
+        grip_beyond_contact: how far [open fraction] beyond a contact it is commanded, for grippers
+            that hold by position alone; 0: as far as the policy asks.
     """
 
     name: str
@@ -60,6 +63,7 @@ class GripperSpec:
     closed_position: float
     max_velocity: float
     max_acceleration: float
+    grip_beyond_contact: float = 0.0
 
     def to_fraction(self, position: float) -> float:
         """Return the open fraction (1 = open) of a driver state position."""
@@ -79,10 +83,13 @@ class FrontEndSpec:
         kind: `joint_trajectory` (ros2_control controllers) or `joint_commands` (standalone
             Alicia-D driver node, streamed `sensor_msgs/JointState`).
         arm_topic: topic of the arm commands.
-        gripper_topic: topic of the gripper trajectories (`joint_trajectory` only).
+        gripper_topic: topic of the gripper trajectories (`joint_trajectory` without `gripper`).
         gripper_open_command: gripper command value when open.
         gripper_closed_command: gripper command value when closed.
         rate: streaming rate [Hz] (`joint_commands` only).
+        send_speeds: whether streamed commands carry joint speeds, as the Alicia-D's driver needs
+            them (`joint_commands` only).
+        gripper: the action that moves the gripper; None: trajectories or the stream do.
     """
 
     kind: str
@@ -91,6 +98,13 @@ class FrontEndSpec:
     gripper_open_command: float
     gripper_closed_command: float
     rate: float
+    send_speeds: bool = True
+    gripper: GripperActionSpec | None = None
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The topics on which commands are published."""
+        return tuple(topic for topic in (self.arm_topic, self.gripper_topic) if topic)
 
     def gripper_command(self, fraction: np.ndarray) -> np.ndarray:
         """Return the driver's gripper commands for open fractions."""
@@ -194,6 +208,8 @@ class RobotContract:
             }
         if self.kinematics is None:
             del data['kinematics']
+        data['gripper'] = _without_defaults(self.gripper)
+        data['front_end'] = _without_defaults(self.front_end)
         return data
 
     @staticmethod
@@ -210,6 +226,12 @@ class RobotContract:
         found: list[str] = []
         _compare(_policy_view(self), _policy_view(other), '', found)
         return found
+
+
+def _without_defaults(section: GripperSpec | FrontEndSpec) -> dict[str, Any]:
+    """Return plain data; newer keys with default values are omitted, as in older contracts."""
+    data = asdict(section)
+    return {f.name: data[f.name] for f in fields(section) if data[f.name] != f.default}
 
 
 def _policy_view(contract: RobotContract) -> dict[str, Any]:
@@ -254,7 +276,10 @@ def _parse_gripper(section: Section) -> GripperSpec:
         closed_position=section.number('closed_position'),
         max_velocity=section.number('max_velocity', above=0.0),
         max_acceleration=section.number('max_acceleration', above=0.0),
+        grip_beyond_contact=section.number('grip_beyond_contact', 0.0, at_most=1.0),
     )
+    if gripper.grip_beyond_contact < 0.0:
+        raise section.fail('grip_beyond_contact', 'expected an open fraction in [0, 1]')
     if gripper.open_position == gripper.closed_position:
         raise section.fail('closed_position', 'expected a value other than open_position')
     section.finish()
@@ -270,9 +295,18 @@ def _parse_front_end(section: Section) -> FrontEndSpec:
         gripper_open_command=section.number('gripper_open_command'),
         gripper_closed_command=section.number('gripper_closed_command'),
         rate=section.number('rate', 50.0, above=0.0, at_most=1000.0),
+        send_speeds=section.flag('send_speeds', True),
+        gripper=parse_gripper_action(section.section('gripper', None)),
     )
-    if kind == 'joint_trajectory' and not front_end.gripper_topic:
-        raise section.fail('gripper_topic', 'expected a topic for front end joint_trajectory')
+    if kind == 'joint_trajectory' and not (front_end.gripper_topic or front_end.gripper):
+        raise section.fail(
+            'gripper_topic',
+            'expected a topic for front end joint_trajectory, or the section gripper (an action)',
+        )
+    if front_end.gripper and (front_end.gripper_topic or kind != 'joint_trajectory'):
+        raise section.fail(
+            'gripper', 'expected with kind joint_trajectory and without gripper_topic only'
+        )
     if front_end.gripper_open_command == front_end.gripper_closed_command:
         raise section.fail('gripper_closed_command', 'expected another value than when open')
     section.finish()

@@ -62,6 +62,13 @@ class Section:
             raise self.fail(key, f'expected an integer in [{low}, {high}]')
         return value
 
+    def flag(self, key: str, default: Any = _MISSING) -> bool:
+        """Return true or false."""
+        value = self._get(key, default)
+        if not isinstance(value, bool):
+            raise self.fail(key, 'expected true or false')
+        return value
+
     def text(self, key: str, default: Any = _MISSING, *, choices: Sequence[str] = ()) -> str:
         """Return a non-empty string, one of `choices` if given."""
         value = self._get(key, default)
