@@ -17,7 +17,7 @@ TICK = 0.02
 
 
 class Bench:
-    """A scheduler, the front end, and a gripper that goes to its goal unless an object stops it."""
+    """Scheduler, front end, and a gripper that goes to its goal unless an object stops it."""
 
     def __init__(self, opening=1.0):
         start = np.append(HOME[:-1], opening)

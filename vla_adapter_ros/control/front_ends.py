@@ -2,10 +2,11 @@
 """The driver's two front ends as plain data; a node turns it into messages.
 
 `joint_trajectory`: two joint_trajectory_controllers get one trajectory per plan; a contract is all
-that another robot with such controllers needs. With the section `gripper` the gripper gets goals of
-an action instead of trajectories (gripper_goals.py). `joint_commands`: the Alicia-D's standalone driver
-node gets the next position at a fixed rate. It has no interpolation, limits or watchdog, and
-drives an arm joint that is missing in a message to 0 rad: all joints are always sent.
+that another robot with such controllers needs. With the section `gripper` the gripper gets goals
+of an action instead of trajectories (gripper_goals.py). `joint_commands`: a driver node (of the
+Alicia-D, standalone; of the Piper) gets the next position at a fixed rate. Such drivers have no
+interpolation, limits or watchdog, and drive an arm joint that is missing in a message to 0 rad:
+all joints are always sent.
 
 Driver units of the gripper exist only here and in the contract.
 """

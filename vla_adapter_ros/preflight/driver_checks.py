@@ -33,7 +33,11 @@ def check_driver(
         own: nodes that may command.
     """
     front_end = contract.front_end
-    topics = [t for t in (front_end.arm_topic, front_end.gripper_topic) if t]
+    topics = front_end.topics
+    gripper = front_end.gripper
+    if gripper is not None and not commanders(gripper.status_topic):
+        hint = 'start the driver of the gripper'
+        return Check('driver', FAIL, f'no node serves the action {gripper.action}; {hint}')
     for topic in topics:
         if not listeners(topic):
             other = alicia_d.other_driver(front_end.kind)

@@ -8,8 +8,10 @@ from rclpy.node import Node
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory
 
-from vla_adapter_ros.control.front_ends import JointCommand, TrajectoryCommand, make_front_end
+from vla_adapter_ros.control.front_ends import Command, JointCommand, make_front_end
+from vla_adapter_ros.control.gripper_goals import GripperCancel, GripperGoal
 from vla_adapter_ros.motion.plan import MotionPlan
+from vla_adapter_ros.nodes.common.gripper_action import GripperAction
 from vla_adapter_ros.nodes.common.messages import COMMAND, joint_state_message, trajectory_message
 from vla_adapter_ros.robot.contract import RobotContract
 from vla_adapter_ros.teaching.motion import TeachMotion
@@ -25,27 +27,41 @@ class CommandPublishers:
 
     Args:
         node: owns the publishers.
-        contract: names front end, topics and units.
+        contract: names front end, topics, action and units.
+
+    Raises:
+        ContractError: the action of the gripper is not installed.
     """
 
     def __init__(self, node: Node, contract: RobotContract) -> None:
-        self._node = node
+        self._node, self._contract = node, contract
         spec = contract.front_end
-        streamed = spec.kind == 'joint_commands'
-        kind = JointState if streamed else JointTrajectory
-        self.topics = [spec.arm_topic] if streamed else [spec.arm_topic, spec.gripper_topic]
+        kind = JointState if spec.kind == 'joint_commands' else JointTrajectory
+        self.topics = spec.topics
+        self._gripper = GripperAction(node, contract) if spec.gripper else None
         self._publishers = {
             topic: node.create_publisher(kind, topic, COMMAND) for topic in self.topics
         }
 
     @property
+    def listening(self) -> str:
+        """Names of the topics, and of the action, that a driver must serve; for messages."""
+        gripper = self._contract.front_end.gripper
+        return ', '.join([*self.topics, *([gripper.action] if gripper else [])])
+
+    @property
     def driver_listens(self) -> bool:
         """Whether a driver of the contract's front end is there."""
-        return all(p.get_subscription_count() > 0 for p in self._publishers.values())
+        gripper = self._gripper is None or self._gripper.ready
+        return gripper and all(p.get_subscription_count() > 0 for p in self._publishers.values())
 
-    def send(self, command: TrajectoryCommand | JointCommand) -> None:
-        """Publish one command."""
-        if isinstance(command, TrajectoryCommand):
+    def send(self, command: Command) -> None:
+        """Send one command."""
+        if isinstance(command, GripperGoal | GripperCancel):
+            assert self._gripper is not None
+            self._gripper.send(command)
+            return
+        if not isinstance(command, JointCommand):
             message = trajectory_message(
                 command.names, command.times, command.positions, command.velocities
             )
@@ -61,6 +77,8 @@ class CommandPublishers:
         for publisher in self._publishers.values():
             publisher.wait_for_all_acked(_ACKNOWLEDGE)
             self._node.destroy_publisher(publisher)
+        if self._gripper is not None:
+            self._gripper.close()
 
 
 class ArmCommands(CommandPublishers):
@@ -95,6 +113,14 @@ class ArmCommands(CommandPublishers):
         """Send a new plan, if there is one."""
         if plan is not None:
             for command in self._front_end.on_plan(plan):
+                self.send(command)
+
+    def follow(self, motion: TeachMotion, now: float) -> None:
+        """Send what the gripper needs beside plans; call at a steady rate."""
+        if motion.engaged and motion.measured is not None:
+            opening = float(motion.measured[-1])
+            self._front_end.observe(opening, float(motion.commanded(now)[0][-1]), now)
+            for command in self._front_end.due(now):
                 self.send(command)
 
     def stream(self, motion: TeachMotion, now: float) -> None:

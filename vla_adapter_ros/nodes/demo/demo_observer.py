@@ -64,7 +64,7 @@ class DemoObserver(Node):
             )
         self.create_subscription(JointState, 'joint_states', self._on_state, LATEST)
         front_end = contract.front_end
-        for topic in (front_end.arm_topic, front_end.gripper_topic):
+        for topic in front_end.topics:
             self.create_subscription(JointTrajectory, topic, self._on_trajectory, EVERY)
         self.create_subscription(PolicyStatus, 'vla_adapter/status', self._on_status, LATCHED)
         self.create_subscription(ActionChunk, 'vla_adapter/action_chunk', self._on_chunk, EVERY)

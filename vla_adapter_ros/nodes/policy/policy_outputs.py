@@ -13,7 +13,7 @@ from rclpy.node import Node
 from std_msgs.msg import String
 from visualization_msgs.msg import Marker
 
-from vla_adapter_ros.control.front_ends import JointCommand, TrajectoryCommand
+from vla_adapter_ros.control.front_ends import Command
 from vla_adapter_ros.control.loop import ControlLoop
 from vla_adapter_ros.control.status import STATES, LoopStatus, loop_status
 from vla_adapter_ros.inference.chunk import ActionChunk
@@ -74,7 +74,7 @@ class PolicyOutputs:
 
     # LoopOutputs.
 
-    def send(self, command: TrajectoryCommand | JointCommand) -> None:
+    def send(self, command: Command) -> None:
         """Publish one command to the driver."""
         assert self._commands is not None
         self._commands.send(command)

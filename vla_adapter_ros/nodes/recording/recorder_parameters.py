@@ -73,7 +73,7 @@ def recorded_topics(
         ),
         RecordedTopic('arm', front_end.arm_topic, commands),
     ]
-    if not streamed:
+    if front_end.gripper_topic:
         topics.append(RecordedTopic('gripper', front_end.gripper_topic, commands))
     topics.append(
         RecordedTopic(

@@ -163,10 +163,10 @@ class SimArmNode(Node):
 
     def _make_inputs(self, contract: RobotContract) -> None:
         front_end = contract.front_end
-        if front_end.kind != 'joint_trajectory':
+        if front_end.kind != 'joint_trajectory' or not front_end.gripper_topic:
             raise VLAAdapterError(
-                f'robot {contract.name}: sim_arm has front end joint_trajectory only, '
-                f'got {front_end.kind}'
+                f'robot {contract.name}: sim_arm has front end joint_trajectory with a '
+                f'gripper_topic only; emulated_robot stands in for other robots'
             )
         for topic, name in ((front_end.arm_topic, '_arm'), (front_end.gripper_topic, '_gripper')):
             self.create_subscription(

@@ -61,6 +61,7 @@ class FirstMotionNode(Node):
         """Send what is due."""
         now = time.monotonic()
         self.commands.send_plan(self.motion.tick(now))
+        self.commands.follow(self.motion, now)
         self.commands.stream(self.motion, now)
 
     def _on_joint_state(self, message: JointState) -> None:
@@ -113,8 +114,7 @@ class FirstMotion:
         if problem := node.motion.problem(time.monotonic()):
             return problem
         if not node.commands.driver_listens:
-            topics = ', '.join(node.commands.topics)
-            return f'no driver listens on {topics}; run preflight'
+            return f'no driver listens on {node.commands.listening}; run preflight'
         if others := node.commands.other_commanders():
             return f'{", ".join(others)} commands this arm too; stop it first'
         return ''

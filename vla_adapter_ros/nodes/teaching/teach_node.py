@@ -288,6 +288,7 @@ class TeachNode(Node):
             if self.parameters.mode == 'leader' and self.motion.engaged:
                 self._follow(now)
             self._commands.send_plan(self.motion.tick(now))
+            self._commands.follow(self.motion, now)
         except VLAAdapterError as error:
             self.say(str(error), bad=True)
         if self.motion.engaged and (problem := self.motion.problem(now)):
