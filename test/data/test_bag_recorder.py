@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
 import threading
 import time
@@ -29,13 +30,12 @@ from support.data_samples import contract, image
 from vla_adapter_ros.data.bags.episode import BagEpisode
 from vla_adapter_ros.data.bags.file import BagFile
 from vla_adapter_ros.data.bags.recorder import (
-    RECORDING,
     EpisodeRecorder,
     RecordedTopic,
     next_episode_name,
-    recover_abandoned,
 )
 from vla_adapter_ros.data.bags.recover import recover
+from vla_adapter_ros.data.bags.unfinished import RECORDING, recover_abandoned
 from vla_adapter_ros.errors import DatasetError
 
 
@@ -127,12 +127,13 @@ def test_killed_recording_is_recovered(tmp_path):
     process.start()
     assert ready.wait(60)
     # A recorder at work is left alone.
-    assert recover_abandoned(tmp_path) == {}
+    assert list(recover_abandoned(tmp_path)) == []
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    saved = recover_abandoned(tmp_path)
+    (saved,) = recover_abandoned(tmp_path)
     # 300 frames were taken in 2.5 s or more; at most the last second may be missing.
-    assert saved['a'] > 400
+    assert (saved.name, saved.path, saved.kept) == ('a', tmp_path / 'a', None)
+    assert saved.count > 400
     episode = BagEpisode(tmp_path / 'a')
     assert episode.instruction == 'push the cube'
     shown = next(episode.images('third_person', [10]))
@@ -157,7 +158,7 @@ def test_full_disk_is_reported_and_what_was_written_is_kept(tmp_path):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     (partial,) = (tmp_path / RECORDING).glob('*/a')
-    assert recover(partial, tmp_path / 'saved') > 100
+    assert recover(partial, tmp_path / 'saved').count > 100
 
 
 def _chunks(data):
@@ -170,34 +171,191 @@ def _chunks(data):
     return found
 
 
-def test_recovery_saves_what_precedes_a_damaged_length(tmp_path):
-    file = write_bag(tmp_path / 'a') / 'a.mcap'
-    data = bytearray(file.read_bytes())
-    everything = recover(tmp_path / 'a', tmp_path / 'all')
-    first, second, *_ = _chunks(data)
-    for length in ((1 << 62) + 5, len(data) + 1):
-        data[second + 1 : second + 9] = length.to_bytes(8, 'little')
-        file.write_bytes(data)
-        assert 0 < recover(tmp_path / 'a', tmp_path / f'saved {length}') < everything
-    # The first of all its records is not readable: nothing is left.
-    file.write_bytes(data[: first + 100])
-    with pytest.raises(DatasetError, match='no complete message in it'):
-        recover(tmp_path / 'a', tmp_path / 'nothing')
+@pytest.fixture(scope='module')
+def whole(tmp_path_factory):
+    """A bag of several chunks."""
+    return write_bag(tmp_path_factory.mktemp('whole') / 'a', size=(256, 192))
 
 
-def test_recovery_names_what_cannot_be_read(tmp_path):
+@pytest.fixture
+def damaged(tmp_path, whole):
+    """Makes a copy of the bag whose bytes were changed, given them and the places of chunks."""
+
+    def make(change):
+        shutil.copytree(whole, tmp_path / 'a')
+        data = bytearray((whole / 'a.mcap').read_bytes())
+        change(data, _chunks(data))
+        (tmp_path / 'a/a.mcap').write_bytes(data)
+        return tmp_path / 'a'
+
+    return make
+
+
+def test_a_complete_bag_is_recovered_completely(tmp_path):
+    saved = recover(write_bag(tmp_path / 'a'), tmp_path / 'saved')
+    with BagFile(tmp_path / 'a') as bag:
+        assert saved.count == sum(1 for topic in bag.types for _ in bag.messages(topic))
+    assert saved.lost == ()
+
+
+def set_length(length):
+    def change(data, chunks):
+        value = length or len(data) + 1
+        data[chunks[1] + 1 : chunks[1] + 9] = value.to_bytes(8, 'little')
+
+    return change
+
+
+def put(offset, value):
+    def change(data, chunks):
+        place = chunks[1] + offset
+        data[place : place + len(value)] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    'change',
+    [
+        pytest.param(put(0, bytes(4096)), id='chunk head'),
+        pytest.param(put(200_000, bytes(4096)), id='image'),
+        pytest.param(set_length((1 << 62) + 5), id='absurd length'),
+        pytest.param(set_length(0), id='length beyond the file'),
+        pytest.param(put(9 + 28, b'abcd'), id='compression'),
+        pytest.param(put(9 + 28 + 4 + 8, b'\x03'), id='record in the chunk'),
+    ],
+)
+def test_only_the_damaged_chunk_is_lost_and_it_is_named(tmp_path, whole, damaged, change):
+    everything = recover(whole, tmp_path / 'all').count
+    saved = recover(damaged(change), tmp_path / 'saved')
+    # A chunk holds 1 MB: seven of these images, and the joint states between them.
+    assert everything - 20 < saved.count < everything
+    assert len(saved.lost) == 1
+    assert 'a.mcap' in saved.lost[0]
+    assert ' at byte ' in saved.lost[0]
+
+
+def test_the_beginning_may_be_gone(tmp_path, damaged):
+    # A closed bag repeats its definitions at the end.
+    def erase_a_page(data, chunks):
+        data[:4096] = bytes(4096)
+
+    saved = recover(damaged(erase_a_page), tmp_path / 'saved')
+    assert saved.count > 20
+
+
+def test_a_recording_without_its_beginning_is_saved_by_the_table_of_its_channels(tmp_path):
+    recorder = EpisodeRecorder(tmp_path, 'a', TOPICS, contract(), 'push')
+    feed(recorder, 150)
+    recorder._join()
+    recorder._writer.flush()
+    (partial,) = (tmp_path / RECORDING).glob('*/a')
+    with (partial / 'a.mcap').open('r+b') as file:
+        file.write(bytes(4096))
+    saved = recover(partial, tmp_path / 'saved')
+    assert saved.count > 50
+    assert saved.lost
+    assert BagEpisode(tmp_path / 'saved').instruction == 'push'
+    recorder.discard()
+
+
+def test_topics_that_are_not_cdr_and_empty_files_do_not_hinder_the_others(tmp_path):
+    from mcap.writer import Writer
+
+    bag = write_bag(tmp_path / 'a')
+    (bag / 'a_1.mcap').write_bytes(b'')
+    with (bag / 'a_2.mcap').open('wb') as file:
+        writer = Writer(file)
+        writer.start()
+        schema = writer.register_schema('note', 'jsonschema', b'{"type": "object"}')
+        channel = writer.register_channel('/notes', 'json', schema)
+        writer.add_message(channel, 5, b'{}', 5)
+        writer.finish()
+    saved = recover(bag, tmp_path / 'saved')
+    assert saved.count > 100
+    assert saved.lost == ('a_2.mcap: 1 messages on /notes, encoded as json',)
+
+
+def test_what_is_no_mcap_file_is_named(tmp_path):
     file = write_bag(tmp_path / 'a') / 'a.mcap'
-    data = bytearray(file.read_bytes())
-    # The second chunk's first message becomes a schema.
-    place = _chunks(data)[1] + 9 + 28 + 4 + 8
-    data[place] = 0x03
-    file.write_bytes(data)
-    with pytest.raises(DatasetError, match='a.mcap: damaged chunk'):
-        recover(tmp_path / 'a', tmp_path / 'saved')
     file.write_bytes(b'no MCAP file')
     with pytest.raises(DatasetError, match='a.mcap: not an MCAP file'):
         recover(tmp_path / 'a', tmp_path / 'saved')
     assert not (tmp_path / 'saved').exists()
+
+
+def abandoned(tmp_path, name='a'):
+    """A recording whose process is gone, in the place of its owner."""
+    recorder = EpisodeRecorder(tmp_path, name, TOPICS, contract(), 'push')
+    feed(recorder, 150)
+    recorder._join()
+    recorder._writer.flush()
+    recorder._ownership._lock.close()
+    (partial,) = (tmp_path / RECORDING).glob(f'*/{name}')
+    return partial
+
+
+def test_an_episode_of_the_same_name_is_kept_beside_the_recovered_one(tmp_path):
+    abandoned(tmp_path)
+    write_bag(tmp_path / 'a')
+    (saved,) = recover_abandoned(tmp_path)
+    assert saved.path == tmp_path / 'a_2'
+    assert saved.count
+    assert BagEpisode(tmp_path / 'a')
+
+
+def test_a_damaged_recording_is_saved_and_kept(tmp_path):
+    partial = abandoned(tmp_path)
+    with (partial / 'a.mcap').open('r+b') as file:
+        file.seek(1_300_000)
+        file.write(bytes(4096))
+    (saved,) = recover_abandoned(tmp_path)
+    assert saved.count
+    assert (saved.kept / 'a.mcap').is_file()
+    assert 'kept in' in str(saved)
+
+
+def test_a_recording_of_which_nothing_can_be_read_is_kept(tmp_path):
+    partial = abandoned(tmp_path)
+    (partial / 'a.mcap').write_bytes(b'x' * 100_000)
+    (saved,) = recover_abandoned(tmp_path)
+    assert (saved.count, saved.path) == (0, None)
+    assert (saved.kept / 'a.mcap').stat().st_size == 100_000
+
+
+def test_a_reused_process_number_and_stray_files_do_not_hinder_recovery(tmp_path):
+    partial = abandoned(tmp_path)
+    old = tmp_path / RECORDING / str(os.getpid())
+    partial.parent.rename(old)
+    (old / 'notes.txt').write_text('mine')
+    (tmp_path / RECORDING / 'stray').write_text('')
+    (saved,) = recover_abandoned(tmp_path)
+    assert saved.path == tmp_path / 'a'
+    assert (old / 'notes.txt').read_text() == 'mine'
+
+
+def test_a_recording_of_another_machine_is_left_alone_until_it_is_silent(tmp_path, monkeypatch):
+    partial = abandoned(tmp_path)
+    (partial.parent / 'lock').write_text('{"host": "other", "boot": "other"}')
+    assert list(recover_abandoned(tmp_path)) == []
+    monkeypatch.setattr('vla_adapter_ros.data.bags.unfinished._SILENT_S', -1.0)
+    assert len(list(recover_abandoned(tmp_path))) == 1
+
+
+def test_a_message_that_cannot_be_written_ends_the_recording_and_is_named(tmp_path):
+    recorder = EpisodeRecorder(
+        tmp_path, 'a', TOPICS, contract(), 'push', encode={'/cam/front', '/cam/hand'}
+    )
+    feed(recorder, 5)
+    recorder.write('/cam/front', time_of(1.0), b'\x00\x01\x00\x00cut')
+    feed(recorder, 5)
+    with pytest.raises(DatasetError, match='stays in'):
+        recorder.finish()
+    assert 'Error' in recorder.failure
+    # What is reported is what was written.
+    assert recorder.counts()['/cam/front/compressed'] == 5
+    (saved,) = recover_abandoned(tmp_path)
+    assert saved.path == tmp_path / 'a'
 
 
 def test_slow_disk_loses_counted_messages_only(tmp_path, monkeypatch):

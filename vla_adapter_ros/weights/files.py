@@ -22,6 +22,12 @@ def replacement(path: Path) -> Iterator[Path]:
         with temporary.open('rb') as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+        # The new name too: a power cut may otherwise undo the replacement.
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -4,37 +4,36 @@
 No ROS here: messages come as bytes with their topic and type. A thread of its own writes, so that
 a slow disk does not delay the receiver; messages it cannot take are counted, never lost silently.
 
-    <folder>/<name>/                     a finished episode
-    <folder>/.recording/<pid>/<name>/    the episode being recorded; what a killed process leaves
-                                         here is recovered by `recover_abandoned`
+    <folder>/<name>/    a finished episode; unfinished ones: unfinished.py
 """
 
 from __future__ import annotations
 
 import json
-import os
 import queue
 import shutil
 import threading
 import time
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vla_adapter_ros.data.bags.file import CONTRACT, INSTRUCTION, TOPICS, message_types
-from vla_adapter_ros.data.bags.recover import SIDECAR, recover
+from vla_adapter_ros.data.bags.recover import CHANNELS, SIDECAR
+from vla_adapter_ros.data.bags.unfinished import RECORDING, Ownership
 from vla_adapter_ros.data.bags.writer import BagWriter
 from vla_adapter_ros.data.codecs import encode_jpeg
-from vla_adapter_ros.data.files import LIBRARIES, is_running, storage_errors
-from vla_adapter_ros.errors import DatasetError, ObservationError
+from vla_adapter_ros.data.files import LIBRARIES, storage_errors, sync_entry, sync_folder
+from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.robot.contract import RobotContract
 from vla_adapter_ros.robot.image_decoding import decode_image
 from vla_adapter_ros.weights.files import write_json
 from vla_adapter_ros.weights.metadata import software_versions
 
-RECORDING = '.recording'
 RAW_TYPE, COMPRESSED_TYPE = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 COMPRESSED = '/compressed'
 FLUSH_PERIOD_S = 1.0
@@ -135,28 +134,44 @@ class EpisodeRecorder:
         queue_bytes: int = QUEUE_BYTES,
     ) -> None:
         self.path = folder / name
-        self._partial = folder / RECORDING / str(os.getpid()) / name
-        if self.path.exists() or self._partial.exists():
+        if self.path.exists() or any((folder / RECORDING).glob(f'*/{name}')):
             raise DatasetError(f'episode {self.path}: already exists')
         self._encode = set(encode)
         topics = [_compressed(t) if t.name in self._encode else t for t in topics]
         self._topics = {topic.name: topic for topic in topics}
+        # Of the messages that were written; the thread adds to it.
         self._times: dict[str, list[int]] = {topic.name: [] for topic in topics}
+        self._taken = dict.fromkeys(self._times, 0)
         self._lost = dict.fromkeys(self._times, 0)
         metadata = _metadata(contract, topics, instruction) | dict(custom or {})
-        self._partial.parent.mkdir(parents=True, exist_ok=True)
-        self._writer = BagWriter(self._partial, metadata)
-        write_json(self._partial / SIDECAR, metadata)
-        for topic in topics:
-            self._writer.add_topic(
-                topic.name, topic.kind, definition=topic.definition, latched=topic.latched
-            )
+        self._ownership = Ownership(folder)
+        self._partial = self._ownership.path / name
+        try:
+            self._writer = self._open(topics, metadata)
+        except Exception:
+            shutil.rmtree(self._partial, ignore_errors=True)
+            self._ownership.release()
+            raise
         self._queue: queue.SimpleQueue[tuple[str, int, bytes] | None] = queue.SimpleQueue()
         self._limit, self._waiting = queue_bytes, 0
         self._lock = threading.Lock()
         self._error: Exception | None = None
         self._thread = threading.Thread(target=self._run, name='bag writer', daemon=True)
         self._thread.start()
+
+    def _open(self, topics: list[RecordedTopic], metadata: dict[str, str]) -> BagWriter:
+        writer = BagWriter(self._partial, metadata)
+        declared: dict[str, dict[str, Any]] = {}
+        for topic in topics:
+            arguments = {
+                'topic': topic.name, 'kind': topic.kind, 'definition': topic.definition,
+                'latched': topic.latched,
+            }  # fmt: skip
+            writer.add_topic(**arguments)
+            declared[str(writer.channels()[topic.name])] = arguments
+        write_json(self._partial / SIDECAR, metadata | {CHANNELS: json.dumps(declared)})
+        sync_entry(self._partial)
+        return writer
 
     def write(self, topic: str, time_ns: int, data: bytes) -> None:
         """Take a message (CDR) received at `time_ns`; returns immediately."""
@@ -166,13 +181,15 @@ class EpisodeRecorder:
                 self._lost[name] += 1
                 return
             self._waiting += len(data)
-        self._times[name].append(time_ns)
+            self._taken[name] += 1
         self._queue.put((topic, time_ns, data))
 
     @property
     def failure(self) -> str:
         """Why nothing more is written, or ''."""
-        return '' if self._error is None else str(self._error)
+        if self._error is None:
+            return ''
+        return f'{type(self._error).__name__}: {self._error}'
 
     @property
     def waiting(self) -> int:
@@ -180,7 +197,7 @@ class EpisodeRecorder:
         return self._waiting
 
     def counts(self) -> dict[str, int]:
-        """Return how many messages of each topic were taken."""
+        """Return how many messages of each topic were written."""
         return {name: len(times) for name, times in self._times.items()}
 
     def losses(self) -> dict[str, int]:
@@ -191,6 +208,7 @@ class EpisodeRecorder:
         if topic in self._encode:
             topic, data = topic + COMPRESSED, compress_image(data)
         self._writer.write(topic, stamp, data)
+        self._times[topic].append(stamp)
 
     def _run(self) -> None:
         flushed = time.monotonic()
@@ -202,10 +220,16 @@ class EpisodeRecorder:
                     if time.monotonic() - flushed > FLUSH_PERIOD_S:
                         self._writer.flush()
                         flushed = time.monotonic()
-                except (OSError, ObservationError) as error:
+                except Exception as error:  # whatever it is, what follows is not recorded
                     self._error = error
+                    self._save_rest()
             with self._lock:
                 self._waiting -= len(data)
+
+    def _save_rest(self) -> None:
+        """Bring what was written before an error to the disk, if that is still possible."""
+        with suppress(Exception):
+            self._writer.flush()
 
     def finish(self, custom: Mapping[str, str] | None = None) -> EpisodeReport:
         """Close the bag and put it where finished episodes lie.
@@ -214,7 +238,8 @@ class EpisodeRecorder:
             custom: further text for the metadata (success, operator, …).
 
         Raises:
-            DatasetError: the disk was full; what was written stays recoverable.
+            DatasetError: writing ended early, as on a full disk; what was written stays
+                recoverable.
         """
         self._join()
         problems = self._problems()
@@ -222,14 +247,19 @@ class EpisodeRecorder:
             self._writer.set_custom(key, value)
         self._writer.set_custom('problems', json.dumps(problems))
         kept = f'what was recorded before stays in {self._partial}'
-        with storage_errors(self._partial, kept):
-            if self._error is not None:
-                raise self._error
-            self._writer.close()
-            (self._partial / SIDECAR).unlink()
-            self._partial.replace(self.path)
-        _remove_if_empty(self._partial.parent)
-        _remove_if_empty(self._partial.parent.parent)
+        try:
+            with storage_errors(self._partial, kept):
+                if isinstance(self._error, OSError):
+                    raise self._error
+                if self._error is not None:
+                    raise DatasetError(f'{self._partial}: {self.failure}; {kept}') from self._error
+                self._writer.close()
+                (self._partial / SIDECAR).unlink()
+                sync_folder(self._partial)
+                self._partial.replace(self.path)
+                sync_entry(self.path)
+        finally:
+            self._ownership.release()
         return EpisodeReport(
             self.path.name, self.path, self._duration(),
             sum(file.stat().st_size for file in self.path.iterdir()),
@@ -241,8 +271,7 @@ class EpisodeRecorder:
         self._join()
         self._writer.abort()
         shutil.rmtree(self._partial)
-        _remove_if_empty(self._partial.parent)
-        _remove_if_empty(self._partial.parent.parent)
+        self._ownership.release()
 
     def _join(self) -> None:
         self._queue.put(None)
@@ -273,6 +302,8 @@ class EpisodeRecorder:
             report = self._topic_report(name)
             if report.lost:
                 problems.append(f'{name}: {report.lost} messages lost, the disk is too slow')
+            if missing := self._taken[name] - report.count:
+                problems.append(f'{name}: {missing} messages were taken and not written')
             if topic.required and not report.count:
                 problems.append(f'{name}: no messages')
             problems += [
@@ -313,33 +344,6 @@ def _metadata(
         INSTRUCTION: instruction,
         'versions': json.dumps(software_versions(*LIBRARIES)),
     }
-
-
-def _remove_if_empty(folder: Path) -> None:
-    if not any(folder.iterdir()):
-        folder.rmdir()
-
-
-def recover_abandoned(folder: Path) -> dict[str, int]:
-    """Recover what killed recorders left in `folder`; call before recording there.
-
-    Returns:
-        Episode → messages saved; 0 where nothing could be saved.
-    """
-    saved: dict[str, int] = {}
-    for process in sorted((folder / RECORDING).glob('*')):
-        # Another recorder may be at work in this folder.
-        if is_running(int(process.name)):
-            continue
-        for partial in sorted(process.iterdir()):
-            try:
-                saved[partial.name] = recover(partial, folder / partial.name)
-            except DatasetError:
-                saved[partial.name] = 0
-        shutil.rmtree(process)
-    if (folder / RECORDING).is_dir():
-        _remove_if_empty(folder / RECORDING)
-    return saved
 
 
 def next_episode_name(folder: Path) -> str:

@@ -4,35 +4,52 @@
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
-import struct
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from vla_adapter_ros.data.bags.file import METADATA, BagFile
+from vla_adapter_ros.data.bags.mcap_scan import McapScan
 from vla_adapter_ros.data.bags.writer import BagWriter
-from vla_adapter_ros.data.files import read_json
+from vla_adapter_ros.data.files import read_json, sync_entry, sync_folder
 from vla_adapter_ros.errors import DatasetError, VLAAdapterError
-
-if TYPE_CHECKING:
-    from mcap.records import Channel, McapRecord, Message, Schema
 
 # Our recorder writes its metadata here first: the bag itself has it only at the end.
 SIDECAR = 'recording.json'
+# In the sidecar only: channel → its topic, as arguments of `BagWriter.add_topic`.
+CHANNELS = 'channels'
 # Set in the metadata of a recovered bag.
 RECOVERED = 'recovered'
 
 
-def recover(bag: Path, output: Path) -> int:
+@dataclass(frozen=True)
+class Recovered:
+    """What was saved of a broken bag.
+
+    Attributes:
+        path: of the new bag.
+        count: messages saved; as many were read back from it.
+        lost: what could not be saved, one line each; a recording that ends early has none.
+    """
+
+    path: Path
+    count: int
+    lost: tuple[str, ...] = ()
+
+
+def recover(bag: Path, output: Path) -> Recovered:
     """Write a complete bag of all messages that are left of a broken one.
+
+    Damaged chunks are left out and named; reading goes on behind them. So are topics whose type
+    cannot be written (JSON, Protobuf).
 
     Args:
         bag: folder with .mcap files.
         output: folder of the new bag; the broken one is not changed.
-
-    Returns:
-        The number of messages saved.
 
     Raises:
         DatasetError: the output exists, nothing to recover from, or not a single message.
@@ -47,84 +64,90 @@ def recover(bag: Path, output: Path) -> int:
     temporary = output.parent / f'.{output.name}.recovering' / output.name
     shutil.rmtree(temporary.parent, ignore_errors=True)
     try:
-        writer = BagWriter(temporary, _custom(bag) | {RECOVERED: 'true'})
-        count = 0
+        copy = _Copy(bag, temporary)
         for file in files:
-            for schema, channel, message in _messages(file):
-                qos = channel.metadata.get('offered_qos_profiles', '')
-                writer.add_topic(
-                    channel.topic, schema.name, definition=schema.data.decode('utf8', 'replace'),
-                    latched='durability: 1' in qos or 'transient_local' in qos,
-                )  # fmt: skip
-                writer.write(channel.topic, message.log_time, message.data)
-                count += 1
-        if not count:
-            writer.abort()
-            raise DatasetError(f'bag {bag}: no complete message in it')
-        writer.close()
+            copy.add(file)
+        copy.close()
+        sync_folder(temporary)
         temporary.replace(output)
+        sync_entry(output)
     finally:
         shutil.rmtree(temporary.parent, ignore_errors=True)
-    return count
+    return Recovered(output, copy.count, tuple(copy.lost))
 
 
-def _messages(file: Path) -> Iterator[tuple[Schema, Channel, Message]]:
-    """Yield an MCAP file's messages from its beginning, up to where it is cut off.
+class _Copy:
+    """The new bag of a broken one."""
 
-    Ordinary readers start at the index at the end, which a killed recorder never wrote.
+    def __init__(self, bag: Path, output: Path) -> None:
+        self._bag, self._output = bag, output
+        custom = _custom(bag)
+        # Our recorder's table of channels, for a bag whose first chunk is gone.
+        self._declared: dict[str, dict[str, Any]] = json.loads(custom.pop(CHANNELS, '{}'))
+        self._writer = BagWriter(output, custom | {RECOVERED: 'true'})
+        self._refused: dict[str, str] = {}
+        self.count = 0
+        self.lost: list[str] = []
 
-    Raises:
-        DatasetError: not an MCAP file, or a chunk is complete but damaged.
-    """
-    from mcap.records import Channel, Message, Schema
-
-    schemas: dict[int, Schema] = {}
-    channels: dict[int, Channel] = {}
-    for record in _records(file):
-        if isinstance(record, Schema):
-            schemas[record.id] = record
-        elif isinstance(record, Channel):
-            channels[record.id] = record
-        elif isinstance(record, Message):
-            try:
-                channel = channels[record.channel_id]
-                schema = schemas[channel.schema_id]
-            except KeyError as error:
-                raise DatasetError(f'{file}: damaged: a message of an unknown channel') from error
-            yield schema, channel, record
-
-
-def _records(file: Path) -> Iterator[McapRecord]:
-    from mcap.exceptions import InvalidMagic, McapError
-    from mcap.records import Chunk, DataEnd
-    from mcap.stream_reader import StreamReader, breakup_chunk
-
-    with file.open('rb') as opened:
-        # A record longer than the file is cut off or damaged: its memory must not be reserved.
-        limit = file.stat().st_size
-        records = StreamReader(opened, emit_chunks=True, record_size_limit=limit).records
-        while True:
-            try:
-                record = next(records)
-            except InvalidMagic as error:
-                raise DatasetError(f'{file}: not an MCAP file') from error
-            except (McapError, struct.error, StopIteration):
-                return
-            except (ValueError, OverflowError, MemoryError) as error:
-                raise DatasetError(f'{file}: damaged record: {error!r}') from error
-            if isinstance(record, DataEnd):
-                return
-            if not isinstance(record, Chunk):
-                yield record
+    def add(self, file: Path) -> None:
+        """Copy the readable messages of one file."""
+        try:
+            scan = McapScan(file)
+        except DatasetError as error:
+            if file.stat().st_size:
+                self.lost.append(str(error))
+            return
+        unknown: Counter[str] = Counter()
+        for message in scan.messages():
+            topic = self._topic(scan, message.channel_id)
+            if topic in self._refused or not topic:
+                unknown[self._refused.get(topic, f'of unknown channel {message.channel_id}')] += 1
                 continue
-            # The library takes an unknown compression for none.
-            if record.compression not in ('', 'lz4', 'zstd'):
-                raise DatasetError(f'{file}: unknown compression {record.compression!r}')
+            self._writer.write(topic, message.log_time, message.data)
+            self.count += 1
+        self.lost += [f'{file.name}: {text}' for text in scan.damage]
+        self.lost += [f'{file.name}: {n} messages {reason}' for reason, n in unknown.items()]
+
+    def _topic(self, scan: McapScan, identifier: int) -> str:
+        """Return a channel's topic, declared in the new bag; '' if nobody knows the channel."""
+        channel = scan.channels.get(identifier)
+        if channel is None:
+            declared = self._declared.get(str(identifier))
+            if declared is None:
+                return ''
+            return self._declare(**declared)
+        schema = scan.schemas.get(channel.schema_id)
+        if channel.message_encoding != 'cdr' or schema is None:
+            encoding = channel.message_encoding
+            self._refused[channel.topic] = f'on {channel.topic}, encoded as {encoding}'
+            return channel.topic
+        qos = channel.metadata.get('offered_qos_profiles', '')
+        return self._declare(
+            channel.topic, schema.name, schema.data.decode('utf8', 'replace'),
+            'durability: 1' in qos or 'transient_local' in qos,
+        )  # fmt: skip
+
+    def _declare(self, topic: str, kind: str, definition: str | None, latched: bool) -> str:
+        if topic not in self._refused:
             try:
-                content = breakup_chunk(record)
-            except Exception as error:  # each decompressor has errors of its own
-                raise DatasetError(f'{file}: damaged chunk: {error}') from error
-            yield from content
+                self._writer.add_topic(topic, kind, definition=definition, latched=latched)
+            except Exception as error:  # a definition may be anything
+                self._refused[topic] = f'on {topic}, of type {kind}: {error}'
+        return topic
+
+    def close(self) -> None:
+        """Finish the new bag and count what is in it."""
+        if not self.count:
+            self._writer.abort()
+            reasons = ''.join(f'; {text}' for text in self.lost[:3])
+            raise DatasetError(f'bag {self._bag}: no complete message in it{reasons}')
+        self._writer.close()
+        with BagFile(self._output) as written:
+            found = sum(1 for topic in written.types for _ in written.messages(topic))
+        if found != self.count:
+            raise DatasetError(
+                f'{self._output}: {self.count} messages were written, {found} can be read back'
+            )
 
 
 def _custom(bag: Path) -> dict[str, str]:
@@ -151,12 +174,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     output = options.output or options.bag.with_name(f'{options.bag.name}_recovered')
     try:
-        count = recover(options.bag, output)
+        saved = recover(options.bag, output)
     except VLAAdapterError as error:
         print(f'error: {error}')
         return 1
-    print(f'{output}: {count} messages')
-    return 0
+    print(f'{output}: {saved.count} messages')
+    for text in saved.lost:
+        print(f'lost: {text}')
+    return 1 if saved.lost else 0
 
 
 if __name__ == '__main__':

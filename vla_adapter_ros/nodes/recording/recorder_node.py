@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -33,8 +34,8 @@ from vla_adapter_ros.data.bags.recorder import (
     EpisodeReport,
     RecordedTopic,
     next_episode_name,
-    recover_abandoned,
 )
+from vla_adapter_ros.data.bags.unfinished import recover_abandoned
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.common.node_main import run_node
 from vla_adapter_ros.nodes.common.parameters import declare_parameters, read_parameters
@@ -75,7 +76,8 @@ class RecorderNode(Node):
         self._started = 0
         self._last: EpisodeReport | None = None
         self._instruction = ''
-        self._recover()
+        # In the background: a long recording takes longer than anybody waits for a node.
+        threading.Thread(target=self._recover, name='recovery', daemon=True).start()
         self._topics = [self._resolved(topic) for topic in self._wanted_topics()]
         self._seen: dict[str, int] = {}
         for topic in self._topics:
@@ -89,9 +91,11 @@ class RecorderNode(Node):
         self.get_logger().info(f'ready; episodes go to {self._folder}')
 
     def _recover(self) -> None:
-        for episode, count in recover_abandoned(self._folder).items():
-            text = f'{count} messages saved' if count else 'nothing could be saved'
-            self.get_logger().warning(f'{episode} was cut off by the last recorder: {text}')
+        try:
+            for recovery in recover_abandoned(self._folder):
+                self.get_logger().warning(str(recovery))
+        except Exception as error:
+            self.get_logger().error(f'recovery in {self._folder} failed: {error!r}')
 
     def _wanted_topics(self) -> list[RecordedTopic]:
         definition = chunk_definition()
