@@ -135,13 +135,16 @@ def test_how_the_gripper_is_driven_is_no_difference_to_a_policy(data):
 )
 def test_shipped_variants_differ_from_alicia_d_in_these_keys_only(name, changes):
     expected = {**resolve_contract('alicia_d').to_dict(), 'name': name, **changes}
-    assert resolve_contract(name).to_dict() == expected
+    found = resolve_contract(name).to_dict()
+    for camera in found['cameras'].values():
+        camera.pop('pose', None)  # test_camera_pose.py
+    assert found == expected
 
 
-def test_the_shipped_checkpoint_holds_the_resolved_contract():
+def test_the_shipped_checkpoint_holds_the_contract_of_its_robot():
     folder = Path(vla_adapter_ros.__file__).parent / 'checkpoints' / 'tiny_sim'
     stored = json.loads((folder / 'vla_adapter.json').read_text())['robot']
-    assert stored == json.loads(json.dumps(resolve_contract('alicia_d_sim').to_dict()))
+    assert RobotContract.from_dict(stored).differences(resolve_contract('alicia_d_sim')) == []
 
 
 def test_extends_merges_mappings_replaces_values_and_null_removes(tmp_path):

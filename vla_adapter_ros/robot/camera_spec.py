@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from vla_adapter_ros.robot.camera_pose import CameraPose, parse_pose
 from vla_adapter_ros.robot.sections import Section
 
 # Side of the smallest image or crop [px].
@@ -48,6 +49,8 @@ class CameraSpec:
             `any`: all that can be decoded.
         crop: (x, y, width, height) [px] of the part that the policy sees, before rotation; None:
             the full image.
+        pose: of its optical frame on the robot, for TF; None: unknown. Not compared: a policy
+            never uses it.
     """
 
     width: int
@@ -56,6 +59,7 @@ class CameraSpec:
     mount: str
     encoding: str = ANY_ENCODING
     crop: tuple[int, int, int, int] | None = None
+    pose: CameraPose | None = None
 
     @property
     def seen_size(self) -> tuple[int, int]:
@@ -71,6 +75,10 @@ class CameraSpec:
             del data['crop']
         else:
             data['crop'] = list(self.crop)
+        if self.pose is None:
+            del data['pose']
+        else:
+            data['pose'] = self.pose.to_dict()
         return data
 
 
@@ -81,6 +89,7 @@ def parse_camera(section: Section) -> CameraSpec:
         raise section.fail('rotate', 'expected 0, 90, 180 or 270')
     width = section.integer('width', low=MIN_SIDE, high=8192)
     height = section.integer('height', low=MIN_SIDE, high=8192)
+    pose = section.section('pose', None)
     camera = CameraSpec(
         width=width,
         height=height,
@@ -88,6 +97,7 @@ def parse_camera(section: Section) -> CameraSpec:
         mount=section.text('mount', 'fixed', choices=('fixed', 'wrist')),
         encoding=section.text('encoding', ANY_ENCODING, choices=(ANY_ENCODING, *ENCODINGS)),
         crop=_parse_crop(section, width, height),
+        pose=None if pose is None else parse_pose(pose),
     )
     section.finish()
     return camera

@@ -244,6 +244,7 @@ def _policy_view(contract: RobotContract) -> dict[str, Any]:
         # Decoded, all colour encodings are the same; grey is another image.
         camera['encoding'] = 'grey' if camera.get('encoding') in GREY_ENCODINGS else 'colour'
         camera.setdefault('crop', 'full image')
+        camera.pop('pose', None)
     return data
 
 
