@@ -16,7 +16,7 @@ environment_key() { { echo "$ROOT $VENV"; describe_base; } | sha256sum; }
 sources_key() {
   cd "$ROOT"
   {
-    cat CMakeLists.txt package.xml msg/* srv/* scripts/executable*
+    cat CMakeLists.txt package.xml action/* msg/* srv/* scripts/executable*
     find vla_adapter_ros config launch -type f -not -name '*.pyc' | LC_ALL=C sort
   } | sha256sum
 }

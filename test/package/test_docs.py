@@ -26,7 +26,10 @@ PAGES = [
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 # Run with `python -m` in the documents, and not ours.
 FOREIGN = {'colcon', 'mujoco.viewer', 'pip', 'pytest', 'venv'}
-TOP = ('benchmarks', 'config', 'docs', 'launch', 'msg', 'requirements', 'scripts', 'srv', 'test')
+TOP = (
+    'action', 'benchmarks', 'config', 'docs', 'launch', 'msg', 'requirements', 'scripts', 'srv',
+    'test',
+)  # fmt: skip
 # Options of other programs, and of the tests.
 FOREIGN_OPTIONS = {
     '--help', '--include', '--index-url', '--list-formats-ext', '--local-dir', '--multi_gpu',
@@ -91,7 +94,7 @@ def test_every_file_that_is_named_exists(name):
     found = re.findall(rf'(?<![\w/.~-])(?:{"|".join(TOP)})/[\w./*{{}},-]*', code_of(text_of(name)))
     found += re.findall(r'(?<![\w/.~-])vla_adapter_ros/(?:\w+/)+[\w.]*', code_of(text_of(name)))
     for path in sorted({path.rstrip('.,') for path in found}):
-        if re.match(r'vla_adapter_ros/(srv|msg)/', path):  # a ROS type
+        if re.match(r'vla_adapter_ros/(action|srv|msg)/', path):  # a ROS type
             path = f'{path.removeprefix("vla_adapter_ros/")}.{path.split("/")[1]}'
         assert any(existing(path)), f'{name}: {path}'
 

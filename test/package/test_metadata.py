@@ -16,6 +16,7 @@ from rooms import is_ros
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = 'vla_adapter_ros'
+INTERFACES = [path for kind in ('action', 'msg', 'srv') for path in ROOT.glob(f'{kind}/*.{kind}')]
 # Import name → name of the distribution, where they differ.
 DISTRIBUTIONS = {
     'PIL': 'pillow',
@@ -103,8 +104,9 @@ def test_every_imported_ros_package_is_in_the_manifest():
 def test_every_message_dependency_is_found_by_cmake_and_declared():
     text = (ROOT / 'CMakeLists.txt').read_text()
     listed = set(re.search(r'DEPENDENCIES ([\w ]+)\n', text)[1].split())
-    used = set()
-    for path in [*(ROOT / 'msg').glob('*.msg'), *(ROOT / 'srv').glob('*.srv')]:
+    # Generated for every action: its goals have an identity and a status.
+    used = {'action_msgs'}
+    for path in INTERFACES:
         used |= set(re.findall(r'^(\w+)/\w+', path.read_text(), re.MULTILINE))
     assert listed == used
     assert listed <= set(re.findall(r'find_package\((\w+) REQUIRED\)', text))
@@ -113,9 +115,8 @@ def test_every_message_dependency_is_found_by_cmake_and_declared():
 
 def test_cmake_generates_every_interface_file():
     text = (ROOT / 'CMakeLists.txt').read_text()
-    files = {f'{p.parent.name}/{p.name}' for p in ROOT.glob('msg/*.msg')}
-    files |= {f'{p.parent.name}/{p.name}' for p in ROOT.glob('srv/*.srv')}
-    assert set(re.findall(r'"((?:msg|srv)/\w+\.\w+)"', text)) == files
+    files = {f'{p.parent.name}/{p.name}' for p in INTERFACES}
+    assert set(re.findall(r'"((?:action|msg|srv)/\w+\.\w+)"', text)) == files
 
 
 def test_manifest_is_format_3_with_licence_and_one_version():

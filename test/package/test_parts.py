@@ -32,7 +32,7 @@ def imported(path: Path) -> set[str]:
 
 
 def needs_ros(module: str) -> bool:
-    generated = module.startswith(('vla_adapter_ros.msg', 'vla_adapter_ros.srv'))
+    generated = module.startswith(tuple(f'vla_adapter_ros.{kind}' for kind in ('action', 'msg', 'srv')))
     return generated or is_ros(module)
 
 

@@ -20,13 +20,14 @@ import yaml
 from vla_adapter_ros.errors import ContractError
 from vla_adapter_ros.robot.camera_spec import GREY_ENCODINGS, CameraSpec, parse_camera
 from vla_adapter_ros.robot.gripper_action import GripperActionSpec, parse_gripper_action
+from vla_adapter_ros.robot.home import parse_home
 from vla_adapter_ros.robot.sections import Section
 
 CONTRACT_VERSION = 1
 ACTION_SPACES = ('joint_position', 'joint_delta', 'ee_delta')
 FRONT_ENDS = ('joint_trajectory', 'joint_commands')
 # Keys of the deployment: differences in them do not change what a policy sees or does.
-DEPLOYMENT_KEYS = ('front_end', 'workspace', 'kinematics', 'name')
+DEPLOYMENT_KEYS = ('front_end', 'workspace', 'kinematics', 'name', 'home')
 # Limits may be tightened on the robot without invalidating a checkpoint.
 LIMIT_KEYS = ('lower', 'upper', 'max_velocity', 'max_acceleration', 'grip_beyond_contact')
 # Motion is planned for this fraction of a driver's speed, so that the arm can catch up.
@@ -143,6 +144,8 @@ class RobotContract:
     kinematics: KinematicsSpec | None
     workspace: tuple[tuple[float, ...], tuple[float, ...]] | None
     contract_version: int = CONTRACT_VERSION
+    # Where `~/home` moves: by joint name [rad], and the gripper's open fraction if it shall move.
+    home: Mapping[str, float] | None = None
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -180,6 +183,13 @@ class RobotContract:
         joints = (j.max_acceleration for j in self.joints)
         return np.array([*joints, self.gripper.max_acceleration])
 
+    def home_from(self, state: np.ndarray) -> np.ndarray | None:
+        """Return the home pose (J + 1,) for an arm at `state` (J + 1,), or None if there is none."""
+        if self.home is None:
+            return None
+        here = zip(self.names, state.tolist(), strict=True)
+        return np.array([self.home.get(name, value) for name, value in here])
+
     def distance_outside_workspace(self, points: np.ndarray) -> np.ndarray:
         """Return how far [m] points (N, 3) in the base frame lie outside the workspace, (N,)."""
         if self.workspace is None:
@@ -206,8 +216,9 @@ class RobotContract:
                 'lower': list(self.workspace[0]),
                 'upper': list(self.workspace[1]),
             }
-        if self.kinematics is None:
-            del data['kinematics']
+        for key in ('kinematics', 'home'):
+            if data[key] is None:
+                del data[key]
         data['gripper'] = _without_defaults(self.gripper)
         data['front_end'] = _without_defaults(self.front_end)
         return data
@@ -342,16 +353,21 @@ def _parse_contract(section: Section) -> RobotContract:
     if version != CONTRACT_VERSION:
         raise section.fail('contract_version', f'this release reads {CONTRACT_VERSION}')
     cameras_section = section.required_section('cameras')
+    joints = tuple(_parse_joint(joint) for joint in section.sections('joints'))
+    gripper = _parse_gripper(section.required_section('gripper'))
     contract = RobotContract(
         name=section.text('name'),
         step_period=section.number('step_period', above=0.0, at_most=5.0),
         action_space=section.text('action_space', choices=ACTION_SPACES),
-        joints=tuple(_parse_joint(joint) for joint in section.sections('joints')),
-        gripper=_parse_gripper(section.required_section('gripper')),
+        joints=joints,
+        gripper=gripper,
         cameras={name: parse_camera(camera) for name, camera in cameras_section.items()},
         front_end=_parse_front_end(section.required_section('front_end')),
         kinematics=_parse_kinematics(section.section('kinematics', None)),
         workspace=_parse_workspace(section.section('workspace', None)),
+        home=parse_home(
+            section, {joint.name: (joint.lower, joint.upper) for joint in joints}, gripper.name
+        ),
     )
     section.finish()
     if not contract.cameras:

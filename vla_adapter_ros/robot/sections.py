@@ -34,6 +34,10 @@ class Section:
         """Return whether an optional key is present and not null."""
         return self._get(key, None) is not None
 
+    def is_list(self, key: str) -> bool:
+        """Return whether a key holds a list."""
+        return isinstance(self._get(key, None), list)
+
     def fail(self, key: str, expected: str) -> ContractError:
         """Return the error for a key with a value that is not allowed."""
         return ContractError(f'{self._place}.{key}: got {self._values.get(key)!r}, {expected}')
