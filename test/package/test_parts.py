@@ -32,8 +32,8 @@ def imported(path: Path) -> set[str]:
 
 
 def needs_ros(module: str) -> bool:
-    generated = module.startswith(tuple(f'vla_adapter_ros.{kind}' for kind in ('action', 'msg', 'srv')))
-    return generated or is_ros(module)
+    generated = tuple(f'vla_adapter_ros.{kind}' for kind in ('action', 'msg', 'srv'))
+    return module.startswith(generated) or is_ros(module)
 
 
 UNIT = sorted(path for path in TESTS.rglob('test_*.py') if TESTS / 'nodes' not in path.parents)

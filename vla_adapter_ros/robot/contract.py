@@ -184,7 +184,7 @@ class RobotContract:
         return np.array([*joints, self.gripper.max_acceleration])
 
     def home_from(self, state: np.ndarray) -> np.ndarray | None:
-        """Return the home pose (J + 1,) for an arm at `state` (J + 1,), or None if there is none."""
+        """Return the home pose (J + 1,) of an arm at `state` (J + 1,); None if there is none."""
         if self.home is None:
             return None
         here = zip(self.names, state.tolist(), strict=True)
@@ -355,6 +355,9 @@ def _parse_contract(section: Section) -> RobotContract:
     cameras_section = section.required_section('cameras')
     joints = tuple(_parse_joint(joint) for joint in section.sections('joints'))
     gripper = _parse_gripper(section.required_section('gripper'))
+    names = [*(joint.name for joint in joints), gripper.name]
+    if len(set(names)) != len(names):
+        raise section.fail('joints', f'expected unique names, got {names}')
     contract = RobotContract(
         name=section.text('name'),
         step_period=section.number('step_period', above=0.0, at_most=5.0),
@@ -372,8 +375,6 @@ def _parse_contract(section: Section) -> RobotContract:
     section.finish()
     if not contract.cameras:
         raise section.fail('cameras', 'expected at least one camera')
-    if len(set(contract.names)) != len(contract.names):
-        raise section.fail('joints', f'expected unique names, got {list(contract.names)}')
     if contract.action_space == 'ee_delta' and contract.kinematics is None:
         raise section.fail('action_space', 'ee_delta needs the key kinematics')
     return contract
