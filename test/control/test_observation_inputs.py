@@ -8,12 +8,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from vla_adapter_ros.control.clock import Arrival
 from vla_adapter_ros.control.observation_inputs import Inputs, InputSettings
 from vla_adapter_ros.errors import ObservationError
 from vla_adapter_ros.robot.contract import resolve_contract
 
 CONTRACT = resolve_contract('alicia_d_sim')
 JOINTS = [0.1, 0.2, 0.3, 0.0, -0.5, 0.0, 0.005]
+
+
+def at(stamp, now):
+    return Arrival.of(stamp, now, now)
 
 
 def image(value, width=320, height=240):
@@ -32,9 +37,9 @@ def inputs():
 
 
 def feed(inputs, now, wrist_stamp=None):
-    inputs.receive_joint_state(CONTRACT.names, JOINTS, now, now, None)
-    inputs.receive_image('third_person', image(1), now - 0.03, now)
-    inputs.receive_image('wrist', image(2), now if wrist_stamp is None else wrist_stamp, now)
+    inputs.receive_joint_state(CONTRACT.names, JOINTS, at(now, now), None)
+    inputs.receive_image('third_person', image(1), at(now - 0.03, now))
+    inputs.receive_image('wrist', image(2), at(now if wrist_stamp is None else wrist_stamp, now))
 
 
 def test_observation_holds_images_state_and_the_oldest_stamp(inputs):
@@ -51,7 +56,7 @@ def test_observation_holds_images_state_and_the_oldest_stamp(inputs):
 def test_a_snapshot_is_not_changed_by_later_messages(inputs):
     snapshot = inputs.snapshot('reach')
     feed(inputs, 11.0)
-    inputs.receive_image('wrist', image(9), 11.0, 11.0)
+    inputs.receive_image('wrist', image(9), at(11.0, 11.0))
     assert snapshot.observe().images['wrist'][0, 0, 0] == 2
 
 
@@ -63,7 +68,7 @@ def test_stale_image_and_skew_are_named_and_counted(inputs):
 
 
 def test_wrong_size_names_the_camera_and_both_sizes(inputs):
-    inputs.receive_image('wrist', image(2, 640, 480), 10.0, 10.0)
+    inputs.receive_image('wrist', image(2, 640, 480), at(10.0, 10.0))
     with pytest.raises(ObservationError, match='wrist image is 640×480.*says 320×240'):
         inputs.snapshot('reach').observe()
 
@@ -73,5 +78,5 @@ def test_gap_and_fault_of_the_joint_state_are_told_apart(inputs):
     assert 'stale' in inputs.state_gap(10.5)
     assert inputs.state_fault(10.5) == ''
     feed(inputs, 11.0)
-    inputs.receive_joint_state(CONTRACT.names, [np.nan] * 7, 11.0, 11.0, None)
+    inputs.receive_joint_state(CONTRACT.names, [np.nan] * 7, at(11.0, 11.0), None)
     assert 'Joint1 is nan' in inputs.state_fault(11.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,8 +30,10 @@ class GatedPolicy:
         return ActionChunk(actions, observation.stamp, 0.1, observation.instruction)
 
 
-def observation(stamp=1.0):
-    return Observation({}, np.zeros(7), 'reach', stamp)
+def snapshot(stamp=1.0, observe=None):
+    """Inputs of a job, of which the worker needs only how to make an observation."""
+    observation = Observation({}, np.zeros(7), 'reach', stamp)
+    return SimpleNamespace(stamp=stamp, observe=observe or (lambda: observation))
 
 
 def wait_for(condition, seconds=5.0):
@@ -58,9 +61,9 @@ def test_policy_is_built_in_the_thread_that_runs_it(worker):
 
 
 def test_second_submit_is_refused_while_busy(worker):
-    assert worker.submit(observation)
+    assert worker.submit(snapshot())
     assert worker.busy_since is not None
-    assert not worker.submit(observation)
+    assert not worker.submit(snapshot())
     worker.policy.gate.set()
     result = wait_for(worker.take_result)
     assert result.chunk.actions[0, 0] == 1.0
@@ -69,19 +72,19 @@ def test_second_submit_is_refused_while_busy(worker):
 
 
 def test_caller_is_woken_when_the_result_is_there(worker):
-    worker.submit(observation)
+    worker.submit(snapshot())
     assert not worker.woken.wait(0.02)
     worker.policy.gate.set()
     assert worker.woken.wait(5.0)
 
 
 def test_discarded_job_leaves_no_result_but_frees_the_worker(worker):
-    worker.submit(lambda: observation(1.0))
+    worker.submit(snapshot(1.0))
     worker.discard()
     worker.policy.gate.set()
     wait_for(lambda: worker.busy_since is None)
     assert worker.take_result() is None
-    assert worker.submit(lambda: observation(2.0))
+    assert worker.submit(snapshot(2.0))
     assert wait_for(worker.take_result).chunk.observation_stamp == 2.0
 
 
@@ -89,13 +92,13 @@ def test_exception_becomes_a_result_and_the_thread_lives(worker):
     def broken():
         raise RuntimeError('image has zero size\nsecond line')
 
-    worker.submit(broken)
+    worker.submit(snapshot(observe=broken))
     result = wait_for(worker.take_result)
     assert result.chunk is None
     assert result.error == 'RuntimeError: image has zero size'
     assert 'Traceback' in result.trace
     worker.policy.gate.set()
-    assert worker.submit(observation)
+    assert worker.submit(snapshot())
     assert wait_for(worker.take_result).chunk is not None
 
 
@@ -108,8 +111,54 @@ def test_failure_to_build_the_policy_reaches_the_caller():
 
 
 def test_stop_tells_when_the_model_hangs(worker):
-    worker.submit(observation)
+    worker.submit(snapshot())
     assert worker.policy.entered.wait(5.0)
     assert not worker.stop(0.05)
     worker.policy.gate.set()
     assert worker.stop(5.0)
+
+
+class QuickPolicy:
+    """Answers at once with a chunk of the observation's stamp."""
+
+    def predict(self, observation):
+        return ActionChunk(np.zeros((8, 7)), observation.stamp, 0.1, observation.instruction)
+
+
+def test_no_result_is_lost_or_paired_with_another_observation_however_the_threads_interleave():
+    worker = InferenceWorker(QuickPolicy, lambda: None)
+    worker.start()
+    submitted, taken, random = [], [], np.random.default_rng(0)
+    deadline = time.monotonic() + 20.0
+    while len(taken) < 500 and time.monotonic() < deadline:
+        if (result := worker.take_result()) is not None:
+            taken.append(result)
+        # Here the worker often finishes: between the look and the next job.
+        time.sleep(random.uniform(0.0, 3e-4))
+        if worker.submit(snapshot(float(len(submitted)))):
+            submitted.append(float(len(submitted)))
+    wait_for(lambda: worker.busy_since is None)
+    taken.extend(result for result in [worker.take_result()] if result)
+    assert worker.stop(5.0)
+    assert [result.chunk.observation_stamp for result in taken] == submitted
+    assert all(result.snapshot.stamp == result.chunk.observation_stamp for result in taken)
+
+
+def test_a_result_of_a_discarded_job_is_never_taken_though_the_next_one_is_quick():
+    worker = InferenceWorker(QuickPolicy, lambda: None)
+    worker.start()
+    for cycle in range(200):
+        wait_for(lambda: worker.submit(snapshot(-1.0)) or None)
+        worker.discard()
+        wait_for(lambda cycle=cycle: worker.submit(snapshot(float(cycle))) or None)
+        assert wait_for(worker.take_result).snapshot.stamp == cycle
+    assert worker.stop(5.0)
+
+
+def test_a_result_that_waits_is_not_overwritten(worker):
+    worker.policy.gate.set()
+    assert worker.submit(snapshot(1.0))
+    wait_for(lambda: worker.busy_since is None)
+    assert not worker.free and not worker.submit(snapshot(2.0))
+    assert worker.take_result().snapshot.stamp == 1.0
+    assert worker.free

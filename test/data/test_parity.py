@@ -12,6 +12,7 @@ import pytest
 
 from support.bag_samples import CAMERAS, BagSpec, time_of, write_bag
 from support.data_samples import contract
+from vla_adapter_ros.control.clock import Arrival
 from vla_adapter_ros.control.observation_inputs import Inputs
 from vla_adapter_ros.control.plausibility import PlausibilitySettings
 from vla_adapter_ros.data.bags.file import BagFile
@@ -55,10 +56,11 @@ def node_inputs(path, robot, pipeline, times):
                 message = received(bag, topic, data)
                 stamp = message.header.stamp.sec + message.header.stamp.nanosec * 1e-9
                 now = time * 1e-9
+                arrival = Arrival.of(stamp, now, now)
                 if topic == '/joint_states':
-                    inputs.receive_joint_state(message.name, message.position, stamp, now, None)
+                    inputs.receive_joint_state(message.name, message.position, arrival, None)
                 else:
-                    inputs.receive_image(topic.split('/')[1], message, stamp, now)
+                    inputs.receive_image(topic.split('/')[1], message, arrival)
                 place += 1
             assert inputs.skip((tick + DELIVERY) * 1e-9) is None
             observation = inputs.snapshot('pick up the cube').observe()

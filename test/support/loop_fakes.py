@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from support.motion_helpers import HOME, robot
+from vla_adapter_ros.control.clock import Arrival, MotionClock
 from vla_adapter_ros.control.front_ends import make_front_end
 from vla_adapter_ros.control.loop import ControlLoop
 from vla_adapter_ros.control.observation_inputs import Inputs
@@ -38,8 +39,13 @@ class FakeWorker:
         self.result = None
         self.steady = 0.0
 
-    def submit(self, observe):
-        self.jobs.append(observe)
+    @property
+    def free(self):
+        return self.busy_since is None and self.result is None
+
+    def submit(self, snapshot):
+        assert self.free
+        self.jobs.append(snapshot)
         self.busy_since = self.steady
         return True
 
@@ -52,10 +58,11 @@ class FakeWorker:
         self.result = None
 
     def answer(self, chunk):
-        self.busy_since, self.result = None, WorkerResult(chunk)
+        self.busy_since, self.result = None, WorkerResult(self.jobs[-1], chunk)
 
     def fail(self, error):
-        self.busy_since, self.result = None, WorkerResult(None, error)
+        trace = f'Traceback: {error}'
+        self.busy_since, self.result = None, WorkerResult(self.jobs[-1], None, error, trace)
 
 
 @dataclass
@@ -66,6 +73,7 @@ class Recorder:
     log: list = field(default_factory=list)
     chunks: int = 0
     changes: int = 0
+    robot_time: float = 0.0
 
     def send(self, command):
         self.commands.append(command)
@@ -91,6 +99,9 @@ class Recorder:
     def changed(self):
         self.changes += 1
 
+    def stamp(self):
+        return self.robot_time
+
     def said(self, part):
         return [text for _, text in self.log if part in text]
 
@@ -107,10 +118,21 @@ class Bench:
             self.contract, self.worker, scheduler, safety, Inputs(self.contract),
             make_front_end(self.contract), self.out, 1.0, gate,
         )  # fmt: skip
-        self.now, self.steady = 100.0, 5.0
+        self.clock = MotionClock()
+        self.robot_time, self.steady = 1000.0, 5.0
+        self.simulated = False
+        self.delay = 0.0  # age of messages on arrival [s]
         self.arm = HOME.copy()
         self.follows = True
         self.images = self.states = True
+
+    @property
+    def now(self):
+        return self.clock.now(self.robot_time, self.steady, self.simulated)
+
+    def arrival(self, stamp=None):
+        stamp = self.robot_time - self.delay if stamp is None else stamp
+        return Arrival.of(stamp, self.robot_time, self.now)
 
     def activate(self, enable=False, instruction='stack'):
         self.loop.activate(self.now, instruction, enable)
@@ -119,7 +141,7 @@ class Bench:
     def feed(self):
         if self.images:
             for camera in self.contract.cameras:
-                self.loop.receive_image(camera, image(), self.now, self.now)
+                self.loop.receive_image(camera, image(), self.arrival())
         if self.states:
             if self.follows and self.loop.scheduler.started:
                 self.arm = self.loop.scheduler.commanded(self.now)[0].copy()
@@ -128,12 +150,13 @@ class Bench:
             spec = self.contract.gripper
             names = self.contract.names
             positions = [*self.arm[:-1], spec.to_position(float(self.arm[-1]))]
-            self.loop.receive_joint_state(names, positions, self.now, self.now)
+            self.loop.receive_joint_state(names, positions, self.arrival())
 
     def run(self, seconds, until=lambda: False):
         for _ in range(round(seconds / TICK)):
-            self.now += TICK
+            self.robot_time += TICK
             self.steady += TICK
+            self.out.robot_time = self.robot_time
             self.worker.steady = self.steady
             self.feed()
             self.loop.tick(self.now, self.steady)
@@ -148,11 +171,12 @@ class Bench:
         assert self.run(0.5, lambda: self.worker.busy_since is not None)
 
     def chunk(self, step=0.02):
-        """A chunk that moves on from where the arm is, observed now."""
+        """A chunk that moves on from where the arm is."""
         here = self.loop.scheduler.commanded(self.now)[0]
         moves = np.array([step] * (len(here) - 1) + [0.0])
         actions = here + np.outer(np.arange(1, 9), moves)
-        return ActionChunk(actions, self.now, 0.1, 'stack')
+        stamp = self.worker.jobs[-1].stamp if self.worker.jobs else self.robot_time
+        return ActionChunk(actions, stamp, 0.1, 'stack')
 
     def move(self, step=0.02):
         """Start and be in the middle of a chunk."""

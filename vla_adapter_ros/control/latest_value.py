@@ -2,7 +2,8 @@
 """Latest-value inputs: age, rate, jitter, loss, and why an input keeps the robot waiting.
 
 No synchroniser: the newest value of each topic is kept, and an observation is made only if every
-value is fresh and their stamps are close. Each skipped cycle has one counted reason.
+value is fresh and all were made at nearly the same time. Each skipped cycle has one counted
+reason. Ages are of the motion clock (clock.py): a step of the robot's clock does not change them.
 """
 
 from __future__ import annotations
@@ -14,10 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from vla_adapter_ros.control.clock import Arrival
+
 # Arrivals kept per input.
 _WINDOW = 64
 # Rates are measured over the last seconds, so that a change shows soon.
 _SPAN_S = 3.0
+# Two messages with one stamp are equally old, but for the reading of two clocks [s].
+_ROUNDING_S = 2e-3
 
 
 @dataclass(frozen=True)
@@ -67,46 +72,54 @@ class LatestValue:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the value and the rates: the clock or the source has changed."""
+        """Forget the value and the rates: the source has changed."""
         self.value: Any = None
-        self.stamp = math.nan
-        self.received = math.nan
+        self.arrival: Arrival | None = None
+        self._ahead = 0.0
         self._filled = 0
 
-    def receive(self, value: Any, stamp: float, now: float) -> None:
-        """Keep a value stamped `stamp` that arrived at `now` [s]."""
-        if now < self.received or stamp < self.stamp - 1.0:
-            # A clock went back: the window holds values of another time.
-            self._filled = 0
-        self.value, self.stamp, self.received = value, stamp, now
+    def receive(self, value: Any, arrival: Arrival) -> bool:
+        """Keep a value, unless it is older than the one that is kept; returns whether it was.
+
+        A step of the robot's clock makes the messages that were under way look too old, or
+        stamped in the future: they are left out, and those that follow are good again.
+        """
+        self._ahead = -arrival.age
+        if self._ahead > self.max_age:
+            return False
+        if self.arrival is not None:
+            if arrival.made < self.arrival.made - _ROUNDING_S:
+                return False
+            if abs(arrival.stamp - self.arrival.stamp) > _SPAN_S:
+                # The clock was set, or there was a long silence: the window is of another time.
+                self._filled = 0
+        self.value, self.arrival = value, arrival
         place = self.count % _WINDOW
-        self._arrivals[place], self._stamps[place] = now, stamp
+        self._arrivals[place], self._stamps[place] = arrival.now, arrival.stamp
         self.count += 1
         self._filled = min(self._filled + 1, _WINDOW)
+        return True
 
     def age(self, now: float) -> float:
-        """Return the age of the newest value [s], by stamp or arrival, whichever is older.
+        """Return the age of the value [s], by stamp or arrival, whichever is older.
 
         Infinite if none was received. A source may repeat its last frame: arrival alone does not
-        show it. A missing stamp (0) leaves only the arrival.
+        show it. A missing stamp leaves only the arrival.
         """
-        if self.value is None:
-            return math.inf
-        since_arrival = now - self.received
-        return max(since_arrival, now - self.stamp) if self.stamp > 0.0 else since_arrival
+        return math.inf if self.arrival is None else now - self.arrival.made
 
     def problem(self, now: float) -> Problem | None:
         """Return why the value cannot be used now, or None."""
-        if self.value is None:
-            return Problem(f'no {self.name}', f'no {self.name} yet')
-        ahead = self.stamp - now
-        if ahead > self.max_age:
-            text = f'{self.name} stamped {ahead:.2f} s in the future: clocks differ'
+        age = self.age(now)
+        if age <= self.max_age:
+            return None
+        if self._ahead > self.max_age:
+            text = f'{self.name} stamped {self._ahead:.2f} s in the future: clocks differ'
             return Problem(f'future {self.name}', text)
-        if (age := self.age(now)) > self.max_age:
-            text = f'stale {self.name} {age:.2f} s > {self.max_age:.2f} s'
-            return Problem(f'stale {self.name}', text)
-        return None
+        if self.arrival is None:
+            return Problem(f'no {self.name}', f'no {self.name} yet')
+        text = f'stale {self.name} {age:.2f} s > {self.max_age:.2f} s'
+        return Problem(f'stale {self.name}', text)
 
     def report(self, now: float) -> InputReport:
         """Return rate, age, jitter and problem."""
@@ -183,9 +196,10 @@ class InputMonitor:
             self.skipped[problem.kind] += 1
         return problem
 
-    def stamp(self) -> float:
-        """Return the stamp of an observation made now: the oldest of its inputs [s]."""
-        return min(value.stamp for value in self.inputs.values())
+    def oldest(self) -> Arrival:
+        """Return the arrival of the oldest input: an observation is as old as that."""
+        arrivals = (value.arrival for value in self.inputs.values())
+        return min((arrival for arrival in arrivals if arrival), key=lambda arrival: arrival.made)
 
     def changes(self, now: float) -> list[str]:
         """Return a line for each input that went missing or came back since the last call."""
@@ -204,12 +218,12 @@ class InputMonitor:
         return [value.report(now) for value in self.inputs.values()]
 
     def _skew(self) -> Problem | None:
-        if len(self.inputs) < 2:
+        made = {v.name: v.arrival.made for v in self.inputs.values() if v.arrival is not None}
+        if len(made) < 2:
             return None
-        oldest = min(self.inputs.values(), key=lambda value: value.stamp)
-        newest = max(self.inputs.values(), key=lambda value: value.stamp)
-        skew = newest.stamp - oldest.stamp
+        oldest, newest = min(made, key=made.__getitem__), max(made, key=made.__getitem__)
+        skew = made[newest] - made[oldest]
         if skew <= self.max_skew:
             return None
-        names = f'{oldest.name} and {newest.name}'
+        names = f'{oldest} and {newest}'
         return Problem('skew', f'{skew:.2f} s between {names} > {self.max_skew:.2f} s')

@@ -2,8 +2,8 @@
 """The control loop without ROS: observation → policy → safety → scheduler → commands.
 
 One thread calls everything here (`InferenceWorker` has its own). Time is passed in: `now` is the
-robot's clock, on which stamps live and which may jump (simulated time, NTP); `steady` never jumps
-and drives the watchdog.
+motion clock (clock.py), which never jumps; `steady` is real time and drives the watchdog of the
+worker. The robot's clock appears only in what is published.
 
 Every stop goes through `_stop_motion`, in this order: stop inference, stop publishing new
 motion, then hold the last commanded target. Torque is never touched.
@@ -15,11 +15,10 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-import numpy as np
-
+from vla_adapter_ros.control.clock import Arrival
 from vla_adapter_ros.control.front_ends import Command, FrontEnd
 from vla_adapter_ros.control.observation_inputs import Inputs
 from vla_adapter_ros.control.safety import SafetyFilter
@@ -28,7 +27,6 @@ from vla_adapter_ros.control.watch import (
     HOLD,
     RESUME,
     TRIP,
-    ClockWatch,
     StateWatch,
     WorkerWatch,
 )
@@ -92,6 +90,10 @@ class LoopOutputs(Protocol):
         """Publish the status now: it changed."""
         ...
 
+    def stamp(self) -> float:
+        """Return the robot's clock [s], for what is published."""
+        ...
+
 
 class ControlLoop:
     """Runs while the node is configured; moves only while active and enabled.
@@ -128,7 +130,6 @@ class ControlLoop:
         self._front_end = front_end
         self._outputs = outputs
         self._enable_gate = enable_gate
-        self._clock = ClockWatch()
         self._watchdog = WorkerWatch(watchdog_timeout)
         self._states = StateWatch(contract)
         self.active = False
@@ -141,7 +142,6 @@ class ControlLoop:
         self.chunks = 0
         self.stages = LatencyMonitor(skip=1)
         self._chunk_times: deque[float] = deque(maxlen=_RATE_WINDOW)
-        self._observed: np.ndarray | None = None
         self._next_stream = 0.0
         self._not_before = -math.inf
         self._next_gate = -math.inf
@@ -155,8 +155,9 @@ class ControlLoop:
         self.enabled = False
         self._enable_wanted = enable
         self._next_gate = -math.inf
-        self._clock.reset()
         self.inputs.reset()
+        # Nothing was streamed while the node was inactive: no pause to warn of.
+        self.scheduler.update(now)
         if instruction:
             outcome = self.set_instruction(instruction, now)
             if not outcome.success:
@@ -231,19 +232,19 @@ class ControlLoop:
 
     # -- inputs -----------------------------------------------------------------------------
 
-    def receive_image(self, camera: str, image: Any, stamp: float, now: float) -> None:
+    def receive_image(self, camera: str, image: Any, arrival: Arrival) -> None:
         """Keep the newest image of a camera; it is decoded when it is used."""
-        self.inputs.receive_image(camera, image, stamp, now)
+        self.inputs.receive_image(camera, image, arrival)
 
     def receive_joint_state(
-        self, names: Sequence[str], positions: Sequence[float], stamp: float, now: float
+        self, names: Sequence[str], positions: Sequence[float], arrival: Arrival
     ) -> None:
         """Keep the newest joint state, if it is plausible."""
-        commanded = self.scheduler.commanded(now)[0] if self.enabled else None
-        self.inputs.receive_joint_state(names, positions, stamp, now, commanded)
+        commanded = self.scheduler.commanded(arrival.now)[0] if self.enabled else None
+        self.inputs.receive_joint_state(names, positions, arrival, commanded)
         if commanded is not None and self.inputs.state is not None:
             opening = float(self.inputs.state[-1])
-            self._front_end.observe(opening, float(commanded[-1]), now)
+            self._front_end.observe(opening, float(commanded[-1]), arrival.now)
 
     # -- the cycle --------------------------------------------------------------------------
 
@@ -254,7 +255,7 @@ class ControlLoop:
         before = (self.enabled, self.reason, self.safety.tripped)
         for line in self.inputs.changes(now):
             self._outputs.warning(line)
-        self._watch_clock(now, steady)
+        self._watch_pause(now)
         result = self._worker.take_result()
         if result is not None:
             self._use(result, now)
@@ -295,29 +296,16 @@ class ControlLoop:
         self._states.blind = False
         self._outputs.info('motion enabled')
 
-    def _watch_clock(self, now: float, steady: float) -> None:
-        before = self._clock.jumped_from(now, steady)
-        if not self.scheduler.started:
-            return
-        if before is None:
-            jump = self.scheduler.update(now)
-        else:
-            jump = self.scheduler.clock_jumped(before, now)
-        if jump is None:
-            return
-        self._outputs.warning(jump)
-        self._worker.discard()
-        self._not_before = -math.inf
-        # Values received on the old time do not fit. Motion continues from the next joint state.
-        self.inputs.reset()
-        if self.enabled:
-            self._send_plan(self.scheduler.plan)
+    def _watch_pause(self, now: float) -> None:
+        if self.scheduler.started and (pause := self.scheduler.update(now)) is not None:
+            self._outputs.warning(pause)
+            self._worker.discard()
 
     def _watch_worker(self, now: float, steady: float) -> None:
         change = self._watchdog.change(self._worker.busy_since, steady)
         if change == 'late':
             self._worker.discard()
-            self._note_error(f'{self._watchdog.message}: holding', now)
+            self._note_error(f'{self._watchdog.message}: holding')
             self._hold(now)
         elif change == 'recovered':
             self._outputs.info('inference recovered')
@@ -347,7 +335,7 @@ class ControlLoop:
         self._next_stream = max(self._next_stream + 1.0 / self._front_end.rate, now)
 
     def _infer_when_due(self, now: float) -> None:
-        if self._worker.busy_since is not None:
+        if not self._worker.free:
             if self._watchdog.overdue:
                 self.reason = self._watchdog.message
             return
@@ -360,13 +348,13 @@ class ControlLoop:
         if problem:
             self.reason = problem.text
             return
-        snapshot = self.inputs.snapshot(self.instruction)
-        self._observed = snapshot.state
-        self._worker.submit(snapshot.observe)
+        self._worker.submit(self.inputs.snapshot(self.instruction))
 
     def _use(self, result: WorkerResult, now: float) -> None:
         if result.chunk is None:
-            self._note_error(f'inference failed: {result.error}', now)
+            self._note_error(f'inference failed: {result.error}')
+            if result.trace:
+                self._outputs.error(result.trace)
             self.reason = self.last_error
             self._not_before = now + self.contract.step_period
             self._hold(now)
@@ -375,14 +363,16 @@ class ControlLoop:
         self.chunks += 1
         self._chunk_times.append(now)
         self.stages.add_all(result.chunk.latencies)
-        if self.enabled and self._observed is not None:
-            self._follow(result, self._observed, now)
+        if self.enabled:
+            self._follow(result, result.chunk, now)
         # After the command, which is urgent.
         self._outputs.chunk(result.chunk, self.chunks)
 
-    def _follow(self, result: WorkerResult, observed: np.ndarray, now: float) -> None:
-        assert result.chunk is not None
-        plan = self.scheduler.accept(result.chunk, now, observed)
+    def _follow(self, result: WorkerResult, chunk: ActionChunk, now: float) -> None:
+        snapshot = result.snapshot
+        # The observation's time on the motion clock; what is published keeps its stamp.
+        chunk = replace(chunk, observation_stamp=snapshot.made)
+        plan = self.scheduler.accept(chunk, now, snapshot.state)
         if self.scheduler.verdict.reasons and not self.safety.tripped:
             self._outputs.warning(f'action clamped: {self.scheduler.verdict.reasons[0]}')
         if self.safety.tripped:
@@ -396,7 +386,7 @@ class ControlLoop:
                 self._not_before = now + self.contract.step_period
             # Time of ROS, decoding, scheduling and the threads on top of the policy.
             spent = time.monotonic() - result.submitted
-            self.stages.add('outside_policy', spent - result.chunk.latencies.get('total', 0.0))
+            self.stages.add('outside_policy', spent - chunk.latencies.get('total', 0.0))
 
     # -- motion -----------------------------------------------------------------------------
 
@@ -430,8 +420,8 @@ class ControlLoop:
         self.safety.trip(reason)
         self._stop_motion(now)
         if first:
-            self._note_error(f'tripped: {reason}; holding until ~/clear_trip', now)
+            self._note_error(f'tripped: {reason}; holding until ~/clear_trip')
 
-    def _note_error(self, text: str, now: float) -> None:
-        self.last_error, self.last_error_stamp = text, now
+    def _note_error(self, text: str) -> None:
+        self.last_error, self.last_error_stamp = text, self._outputs.stamp()
         self._outputs.error(text)

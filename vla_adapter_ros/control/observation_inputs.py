@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from vla_adapter_ros.control.clock import Arrival
 from vla_adapter_ros.control.latest_value import InputMonitor, LatestValue
 from vla_adapter_ros.control.plausibility import PlausibilityMonitor, PlausibilitySettings
 from vla_adapter_ros.errors import ObservationError
@@ -42,7 +43,8 @@ class Snapshot:
         cameras: camera → its specification in the contract.
         state: (J + 1,) proprioception in contract order.
         instruction: normalised.
-        stamp: of the oldest input [s].
+        stamp: of the oldest input, on the robot's clock [s].
+        made: when the oldest input was made, on the motion clock [s].
     """
 
     images: dict[str, Any]
@@ -50,6 +52,7 @@ class Snapshot:
     state: np.ndarray
     instruction: str
     stamp: float
+    made: float
 
     def observe(self) -> Observation:
         """Decode and check. Raises ObservationError naming the camera and what is wrong."""
@@ -87,30 +90,38 @@ class Inputs(InputMonitor):
         }
 
     def reset(self) -> None:
-        """Forget all values, keep the counts: the clock or the sources have changed."""
+        """Forget all values, keep the counts: the sources have changed."""
         super().reset()
         self.plausibility.reset()
 
-    def receive_image(self, camera: str, message: Any, stamp: float, now: float) -> None:
+    def receive_image(self, camera: str, message: Any, arrival: Arrival) -> None:
         """Keep a camera's newest message."""
-        self._cameras[camera].receive(message, stamp, now)
+        self._cameras[camera].receive(message, arrival)
 
     def receive_joint_state(
         self,
         names: Sequence[str],
         positions: Sequence[float],
-        stamp: float,
-        now: float,
+        arrival: Arrival,
         commanded: np.ndarray | None,
-    ) -> None:
-        """Keep the newest joint state and check it; `commanded` (J + 1,) while in motion."""
+    ) -> bool:
+        """Keep the newest joint state and check it; returns whether it is the newest and good.
+
+        `commanded` (J + 1,) while in motion.
+        """
         try:
             state = self._reader.read(names, positions)
         except ObservationError as error:
-            self.plausibility.reject(str(error), now)
-            return
-        self.plausibility.observe(state, now, commanded)
-        self._state.receive(state, stamp, now)
+            self.plausibility.reject(str(error), arrival.now)
+            return False
+        if not self._state.receive(state, arrival):
+            return False
+        return not self.plausibility.observe(state, arrival.now, commanded)
+
+    @property
+    def state_age(self) -> float:
+        """Age that the newest joint state had on arrival [s]."""
+        return max(self._state.arrival.age, 0.0) if self._state.arrival else 0.0
 
     @property
     def state(self) -> np.ndarray | None:
@@ -146,10 +157,12 @@ class Inputs(InputMonitor):
 
     def snapshot(self, instruction: str) -> Snapshot:
         """Return the current inputs; call after `skip` returned None."""
+        oldest = self.oldest()
         return Snapshot(
             images={name: latest.value for name, latest in self._cameras.items()},
             cameras=dict(self._contract.cameras),
             state=self._state.value,
             instruction=instruction,
-            stamp=self.stamp(),
+            stamp=oldest.stamp,
+            made=oldest.made,
         )

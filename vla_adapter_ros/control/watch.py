@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""The watchdogs of the control loop: clock, worker, joint states. The loop acts (loop.py)."""
+"""The watchdogs of the control loop: worker and joint states. The loop acts (loop.py)."""
 
 from __future__ import annotations
 
@@ -12,35 +12,8 @@ from vla_adapter_ros.robot.contract import RobotContract
 # After a gap in the joint states, an arm this far from its command was moved, or its driver was
 # restarted [rad].
 MOVED_WHILE_BLIND_RAD = 0.15
-# The robot's clock may advance this much more than the steady one between two calls [s]:
-# simulated time advances in steps, and may be several times as fast as real time.
-MAX_CLOCK_STEP_S = 0.5
 
 GO, HOLD, TRIP, RESUME = 'go', 'hold', 'trip', 'resume'
-
-
-class ClockWatch:
-    """Detects forward jumps of the robot's clock with a second clock that never jumps.
-
-    A pause of this process affects both and is not a jump. Backward jumps need no second clock:
-    the scheduler detects them.
-    """
-
-    def __init__(self, max_step: float = MAX_CLOCK_STEP_S) -> None:
-        self._max_step = max_step
-        self._last: tuple[float, float] | None = None
-
-    def jumped_from(self, now: float, steady: float) -> float | None:
-        """Return the robot's time before a forward jump, or None if it did not jump."""
-        last, self._last = self._last, (now, steady)
-        if last is None or (now - last[0]) - (steady - last[1]) <= self._max_step:
-            return None
-        # The time of the jump on the old clock: the steady clock shows how much really passed.
-        return last[0] + (steady - last[1])
-
-    def reset(self) -> None:
-        """Forget the last call: the loop paused for a while."""
-        self._last = None
 
 
 class WorkerWatch:

@@ -14,17 +14,23 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from vla_adapter_ros.control.observation_inputs import Snapshot
 from vla_adapter_ros.inference.chunk import ActionChunk, ChunkPolicy
-from vla_adapter_ros.processing.observation import Observation
 
 
 @dataclass(frozen=True)
 class WorkerResult:
-    """The result of one job: a chunk, or an error in one line and its traceback.
+    """The result of one job, with the observation that it belongs to.
 
-    `submitted` is `time.monotonic()` at submission.
+    Attributes:
+        snapshot: the inputs of the job.
+        chunk: None if the job failed.
+        error: why it failed, in one line.
+        trace: traceback of the error.
+        submitted: `time.monotonic()` at submission.
     """
 
+    snapshot: Snapshot
     chunk: ActionChunk | None
     error: str = ''
     trace: str = ''
@@ -33,7 +39,7 @@ class WorkerResult:
 
 @dataclass(frozen=True)
 class _Job:
-    observe: Callable[[], Observation]
+    snapshot: Snapshot
     generation: int
     submitted: float
 
@@ -78,13 +84,22 @@ class InferenceWorker:
         """`time.monotonic()` at which the running job was submitted, or None if idle."""
         return self._busy_since
 
-    def submit(self, observe: Callable[[], Observation]) -> bool:
-        """Start a job that decodes an observation and infers; False if one is running."""
+    @property
+    def free(self) -> bool:
+        """Whether a job can be submitted: none is running, and no result waits to be taken."""
         with self._wake:
-            if self._busy_since is not None or self._stopping:
+            return self._busy_since is None and self._result is None
+
+    def submit(self, snapshot: Snapshot) -> bool:
+        """Start a job that decodes the inputs and infers; False if one runs or its result waits.
+
+        A result that was not taken is never overwritten.
+        """
+        with self._wake:
+            if self._busy_since is not None or self._result is not None or self._stopping:
                 return False
             self._busy_since = time.monotonic()
-            self._job = _Job(observe, self._generation, self._busy_since)
+            self._job = _Job(snapshot, self._generation, self._busy_since)
             self._wake.notify()
         return True
 
@@ -130,14 +145,15 @@ class InferenceWorker:
     def _infer(self, job: _Job) -> WorkerResult:
         assert self.policy is not None
         try:
-            chunk = self.policy.predict(job.observe())
-            return WorkerResult(chunk, submitted=job.submitted)
+            chunk = self.policy.predict(job.snapshot.observe())
+            return WorkerResult(job.snapshot, chunk, submitted=job.submitted)
         except Exception as error:
             # Everything: a CUDA error or a bug in a policy must end in hold, not in a dead
             # thread.
             first_line = (str(error) or repr(error)).splitlines()[0]
             summary = f'{type(error).__name__}: {first_line}'
-            return WorkerResult(None, summary, traceback.format_exc())
+            trace = traceback.format_exc()
+            return WorkerResult(job.snapshot, None, summary, trace, job.submitted)
 
     def _finish(self, job: _Job, result: WorkerResult) -> None:
         with self._wake:

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""From action chunks to one continuous motion, on an injected clock.
+"""From action chunks to one continuous motion, on an injected clock that never jumps.
 
 A chunk is computed from an observation and arrives later. Meanwhile the arm has moved on. The
 scheduler drops what the arm has consumed since the observation, measured in policy time (not
@@ -29,7 +29,6 @@ from vla_adapter_ros.robot.action_space import ActionConverter, MotionError
 from vla_adapter_ros.robot.contract import RobotContract
 from vla_adapter_ros.robot.kinematics import Kinematics
 
-_EPSILON = 1e-6
 _STAGE = 'observation_to_command'
 
 
@@ -128,7 +127,7 @@ class ChunkScheduler:
     # -- what changes it --------------------------------------------------------------------
 
     def reset(self, position: np.ndarray, now: float) -> None:
-        """Stand still at `position` (J + 1,): start-up, or after the clock or arm was reset.
+        """Stand still at `position` (J + 1,): start-up, or after the arm was moved.
 
         Raises:
             MotionError: not a vector of finite values in contract order.
@@ -158,33 +157,16 @@ class ChunkScheduler:
         self.reset(position, now)
 
     def update(self, now: float) -> str | None:
-        """Check the clock; call once per control cycle.
+        """Notice a pause of a streamed front end; call once per control cycle.
 
         Returns:
-            None, or one line saying how the clock jumped. After a jump the motion continues from
-            the last commanded state on the new time and brakes to rest.
+            None, or one line saying how long the pause was. The arm stood still meanwhile: the
+            motion continues from the last commanded state and brakes to rest.
         """
         last, self._last_now = self._last_now, now
-        if last is None or not self.started:
+        if last is None or not self.started or now - last <= self._max_gap:
             return None
-        if now < last - _EPSILON:
-            return self._rebase(last, now, 'backward')
-        if now - last > self._max_gap:
-            return self._rebase(last, now, 'forward')
-        return None
-
-    def clock_jumped(self, last: float, now: float) -> str:
-        """Handle a jump of the clock from `last` to `now`; returns one line that says so.
-
-        As after a jump that `update` finds, the motion brakes to rest from where it was commanded
-        to be. A trajectory controller does not follow this clock: the plan must be sent to it.
-
-        Raises:
-            MotionError: before `reset`.
-        """
-        self._require_start()
-        self._last_now = now
-        return self._rebase(last, now, 'forward' if now > last else 'backward')
+        return self._rebase(last, now)
 
     def hold(self, now: float) -> MotionPlan:
         """Brake as fast as the limits allow and stay; returns the plan to send.
@@ -217,7 +199,7 @@ class ChunkScheduler:
 
         Args:
             chunk: of the policy.
-            now: on the clock of the observation stamps [s].
+            now: on the clock of the chunk's observation stamp [s].
             observed: (J + 1,) proprioception of the chunk's observation.
 
         Returns:
@@ -288,7 +270,7 @@ class ChunkScheduler:
         if not (math.isfinite(chunk.step_period) and chunk.step_period > 0.0):
             return 'invalid', f'step period {chunk.step_period}: expected a positive time'
         if not math.isfinite(age) or age < -chunk.step_period:
-            return 'future', f'observation stamp {-age:.2f} s in the future: the clock jumped'
+            return 'future', f'observation stamp {-age:.2f} s in the future'
         if age > self._max_age:
             return 'stale', f'observation {age:.2f} s old > {self._max_age:.2f} s'
         if self._flush and self._instruction not in (None, chunk.instruction):
@@ -311,8 +293,8 @@ class ChunkScheduler:
         plan = self._history.current
         self.dropped[reason] += plan.steps - plan.step_at(now)
 
-    def _rebase(self, last: float, now: float, direction: str) -> str:
-        self._drop_rest(last, 'clock jump')
+    def _rebase(self, last: float, now: float) -> str:
+        self._drop_rest(last, 'pause')
         stop = self._maker.brake(self._history.current, last)
         moved = replace(
             stop,
@@ -321,4 +303,4 @@ class ChunkScheduler:
             switch=now,
         )
         self._history.restart(moved)
-        return f'clock jumped {direction} by {abs(now - last):.3f} s: braking to a hold'
+        return f'the stream paused for {now - last:.3f} s: braking to a hold'

@@ -23,7 +23,8 @@ from std_srvs.srv import SetBool, Trigger
 
 from vla_adapter_ros.control.loop import ControlLoop, Outcome
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.nodes.common.messages import LATEST, to_seconds
+from vla_adapter_ros.nodes.common.messages import LATEST
+from vla_adapter_ros.nodes.common.node_clock import NodeClock
 from vla_adapter_ros.nodes.common.node_main import run_node
 from vla_adapter_ros.nodes.common.parameters import declare_parameters, read_parameters
 from vla_adapter_ros.nodes.policy.policy_outputs import PolicyOutputs
@@ -46,7 +47,8 @@ class PolicyNode(LifecycleNode):
         super().__init__('vla_adapter', automatically_declare_parameters_from_overrides=True)
         declare_parameters(self, PolicyNodeParameters)
         self.add_on_set_parameters_callback(self._on_set_parameters)
-        self._outputs = PolicyOutputs(self)
+        self._clocks = NodeClock(self)
+        self._outputs = PolicyOutputs(self, self._clocks)
         self._setup: PolicySetup | None = None
         self._loop: ControlLoop | None = None
         self._active = False
@@ -145,7 +147,7 @@ class PolicyNode(LifecycleNode):
         )
         for timer in (control, diagnostics):
             self._running_resources.append(partial(self.destroy_timer, timer))
-        self._loop.activate(self._now(), parameters.instruction, parameters.enable)
+        self._loop.activate(self._clocks.now(), parameters.instruction, parameters.enable)
         self._active = True
 
     def _subscribe(self, kind: type, topic: str, callback: Callable[[object], None]) -> None:
@@ -154,7 +156,7 @@ class PolicyNode(LifecycleNode):
 
     def _deactivate(self) -> None:
         if self._active and self._loop is not None:
-            self._loop.deactivate(self._now())
+            self._loop.deactivate(self._clocks.now())
         self._active = False
         while self._running_resources:
             self._running_resources.pop()()
@@ -170,25 +172,19 @@ class PolicyNode(LifecycleNode):
 
     # Inputs and the loop. Callbacks only store references; decoding happens in the worker.
 
-    def _now(self) -> float:
-        return self.get_clock().now().nanoseconds * 1e-9
-
     def _on_image(self, camera: str, message: Image | CompressedImage) -> None:
         if self._loop is not None:
-            stamp = to_seconds(message.header.stamp)
-            self._loop.receive_image(camera, message, stamp, self._now())
+            self._loop.receive_image(camera, message, self._clocks.arrival(message.header.stamp))
 
     def _on_joint_state(self, message: JointState) -> None:
         if self._loop is not None:
-            stamp = to_seconds(message.header.stamp)
-            self._loop.receive_joint_state(
-                message.name, message.position, stamp, self._now()
-            )
+            arrival = self._clocks.arrival(message.header.stamp)
+            self._loop.receive_joint_state(message.name, message.position, arrival)
 
     def _tick(self) -> None:
         if self._loop is None or not self._active:
             return
-        self._loop.tick(self._now(), time.monotonic())
+        self._loop.tick(self._clocks.now(), time.monotonic())
 
     def on_callback_error(self, error: Exception) -> None:
         """Trip on a bug of ours: it must end in hold, not in a dead node with a moving arm."""
@@ -196,7 +192,7 @@ class PolicyNode(LifecycleNode):
         if self._loop is None or not self._active:
             return
         try:
-            self._loop.fail(f'internal error: {type(error).__name__}: {error}', self._now())
+            self._loop.fail(f'internal error: {type(error).__name__}: {error}', self._clocks.now())
         except Exception:
             # Not even the hold could be made. The running trajectory ends at rest by itself.
             self._loop.active = self._loop.enabled = False
@@ -209,19 +205,19 @@ class PolicyNode(LifecycleNode):
     ) -> SetInstruction.Response:
         outcome = NOT_CONFIGURED
         if self._loop is not None:
-            outcome = self._loop.set_instruction(request.instruction, self._now())
+            outcome = self._loop.set_instruction(request.instruction, self._clocks.now())
         return self._answer('set_instruction', outcome, response)
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
         outcome = NOT_ACTIVE
         if self._loop is not None and self._active:
-            outcome = self._loop.set_enabled(request.data, self._now())
+            outcome = self._loop.set_enabled(request.data, self._clocks.now())
         return self._answer('enable', outcome, response)
 
     def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         outcome = NOT_ACTIVE
         if self._loop is not None and self._active:
-            outcome = self._loop.stop('stop was called', self._now())
+            outcome = self._loop.stop('stop was called', self._clocks.now())
         return self._answer('stop', outcome, response)
 
     def _on_clear_trip(
@@ -229,7 +225,7 @@ class PolicyNode(LifecycleNode):
     ) -> Trigger.Response:
         outcome = NOT_ACTIVE
         if self._loop is not None and self._active:
-            outcome = self._loop.clear_trip(self._now())
+            outcome = self._loop.clear_trip(self._clocks.now())
         return self._answer('clear_trip', outcome, response)
 
     def _answer(self, service: str, outcome: Outcome, response: object) -> object:

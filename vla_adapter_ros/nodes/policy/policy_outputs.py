@@ -28,6 +28,7 @@ from vla_adapter_ros.nodes.common.messages import (
     chunk_message,
     to_time,
 )
+from vla_adapter_ros.nodes.common.node_clock import NodeClock
 from vla_adapter_ros.nodes.policy.plan_marker import plan_marker
 from vla_adapter_ros.robot.kinematics import Kinematics
 
@@ -47,10 +48,15 @@ class PolicyOutputs:
 
     Publishers exist in every lifecycle state, so that a hold can be sent while deactivating and a
     status can say that the node is inactive.
+
+    Args:
+        node: owns the publishers.
+        clock: of the node; the loop's times are on its motion clock.
     """
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, clock: NodeClock) -> None:
         self._node = node
+        self._clock = clock
         self._log = node.get_logger()
         self._chunks = node.create_publisher(ActionChunkMsg, '~/action_chunk', EVERY)
         self._status = node.create_publisher(PolicyStatus, '~/status', LATCHED)
@@ -128,17 +134,18 @@ class PolicyOutputs:
         """Publish the status now."""
         self.publish_status()
 
+    def stamp(self) -> float:
+        """Return the robot's clock [s], for what is published."""
+        return self._clock.stamp()
+
     # Reports.
 
     def _now(self) -> object:
         return self._node.get_clock().now().to_msg()
 
-    def _seconds(self) -> float:
-        return self._node.get_clock().now().nanoseconds * 1e-9
-
     def publish_status(self) -> None:
         """Publish `~/status`."""
-        self._status.publish(self._status_message(loop_status(self._loop, self._seconds())))
+        self._status.publish(self._status_message(loop_status(self._loop, self._clock.now())))
 
     def _status_message(self, status: LoopStatus) -> PolicyStatus:
         return PolicyStatus(
@@ -169,7 +176,7 @@ class PolicyOutputs:
 
     def publish_diagnostics(self) -> None:
         """Publish `/diagnostics`: one entry for the loop, one for each input."""
-        status = loop_status(self._loop, self._seconds())
+        status = loop_status(self._loop, self._clock.now())
         name = self._node.get_fully_qualified_name().lstrip('/')
         message = DiagnosticArray()
         message.header.stamp = self._now()
