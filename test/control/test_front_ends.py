@@ -1,8 +1,17 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from support.motion_helpers import HOME, chunk_to, line_from, ready, robot, slow_step
+from support.motion_helpers import (
+    HOME,
+    chunk_to,
+    line_from,
+    ready,
+    robot,
+    slow_step,
+)
 from vla_adapter_ros.control.front_ends import StreamingFrontEnd, make_front_end
 from vla_adapter_ros.errors import ContractError
 from vla_adapter_ros.robot.contract import RobotContract
@@ -34,6 +43,19 @@ def test_trajectories_carry_names_times_velocities_and_metres():
     assert gripper.positions[-1, 0] == pytest.approx(0.0, abs=1e-9)
     assert gripper.positions[0, 0] > 0.015
     assert gripper.velocities.min() < -0.01 and gripper.velocities.max() <= 1e-9
+
+
+@pytest.mark.parametrize('name', ['alicia_d', 'alicia_d_standalone'])
+def test_commands_carry_the_drivers_names(name):
+    base = robot(name)
+    joints = tuple(replace(j, driver_name=f'left_{j.name}') for j in base.joints)
+    gripper = replace(base.gripper, driver_name='finger_joint')
+    contract = replace(base, joints=joints, gripper=gripper)
+    scheduler, plan = planned(contract)
+    front_end = make_front_end(contract)
+    sent = front_end.on_plan(plan) or [front_end.stream(scheduler, 0.0)]
+    names = [name for command in sent for name in command.names]
+    assert names == [*(f'left_Joint{i}' for i in range(1, 7)), 'finger_joint']
 
 
 def test_first_point_is_not_so_near_that_a_late_controller_jerks():

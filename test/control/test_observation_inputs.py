@@ -80,3 +80,40 @@ def test_gap_and_fault_of_the_joint_state_are_told_apart(inputs):
     feed(inputs, 11.0)
     inputs.receive_joint_state(CONTRACT.names, [np.nan] * 7, at(11.0, 11.0), None)
     assert 'Joint1 is nan' in inputs.state_fault(11.0)
+
+
+def test_joint_states_split_over_publishers_are_complete_once_all_have_arrived():
+    inputs = Inputs(CONTRACT, InputSettings(0.2, 0.2, 0.1))
+    inputs.receive_joint_state(CONTRACT.joint_names, JOINTS[:6], at(10.0, 10.0), None)
+    assert 'no Gripper' in inputs.state_problem(10.0)
+    assert 'driver_name' in inputs.skip(10.0).text
+    assert inputs.state_fault(10.0) == ''
+    inputs.receive_joint_state(['Gripper'], JOINTS[6:], at(10.01, 10.01), None)
+    inputs.receive_joint_state(['wheel'], [5.0], at(10.01, 10.01), None)
+    inputs.receive_joint_state(CONTRACT.joint_names, JOINTS[:6], at(10.02, 10.02), None)
+    assert inputs.state_problem(10.02) == ''
+    np.testing.assert_allclose(inputs.state, [*JOINTS[:6], 0.8])
+
+
+def test_an_arm_that_falls_silent_beside_its_gripper_is_a_gap():
+    inputs = Inputs(CONTRACT, InputSettings(0.2, 0.2, 0.1))
+    for tick in range(100):
+        now = 10.0 + 0.01 * tick
+        inputs.receive_joint_state(['Gripper'], JOINTS[6:], at(now, now), None)
+        if tick < 50:
+            inputs.receive_joint_state(CONTRACT.joint_names, JOINTS[:6], at(now, now), None)
+    assert inputs.state_gap(10.6) == ''
+    assert 'Joint6 no longer published' in inputs.state_gap(10.99)
+
+
+def test_inputs_without_stamps_are_judged_by_their_arrival():
+    inputs = Inputs(CONTRACT, InputSettings(0.2, 0.2, 0.1))
+    inputs.receive_joint_state(CONTRACT.names, JOINTS, at(0.0, 10.0), None)
+    inputs.receive_image('third_person', image(1), at(0.0, 10.01))
+    inputs.receive_image('wrist', image(2), at(10.0, 10.02))
+    assert inputs.problem(10.05) is None
+    assert inputs.snapshot('reach').observe().stamp == pytest.approx(10.0)
+    assert 'stale joint states' in inputs.problem(10.25).text
+    feed(inputs, 11.0)
+    inputs.receive_image('wrist', image(2), at(0.0, 11.12))
+    assert 'between third_person image and wrist image' in inputs.problem(11.12).text

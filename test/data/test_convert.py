@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import av
 import numpy as np
@@ -49,6 +50,21 @@ def test_actions_are_commanded_one_period_after_the_observation(tmp_path):
     np.testing.assert_allclose(episode.actions[[0, 8], 6], 0.5, atol=1e-9)
     assert episode.actions[11, 6] == pytest.approx(0.5 * (1 - (1.2 - 1.001) / 0.5), abs=1e-6)
     np.testing.assert_array_equal(episode.actions[15:, 6], 0.0)
+
+
+def test_split_joint_states_and_names_of_the_driver_make_the_same_episode(tmp_path):
+    plain = BagEpisode(write_bag(tmp_path / 'a'))
+    known = contract()
+    joints = tuple(replace(j, driver_name=f'left_{j.name}') for j in known.joints)
+    gripper = replace(known.gripper, driver_name='finger_joint')
+    renamed = replace(known, joints=joints, gripper=gripper)
+    for name, spec in {
+        'split': BagSpec(split=True), 'renamed': BagSpec(contract=renamed, split=True),
+    }.items():  # fmt: skip
+        other = BagEpisode(write_bag(tmp_path / name, spec))
+        np.testing.assert_array_equal(other.state, plain.state)
+        np.testing.assert_array_equal(other.actions, plain.actions)
+        assert other.contract.differences(known) == []
 
 
 def test_without_commands_the_next_state_is_the_action(tmp_path):

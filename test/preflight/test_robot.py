@@ -110,7 +110,7 @@ def test_good_joint_states_pass():
         (states([-np.pi] * 6 + [0.0]), 'power-cycle the arm'),
         (states([0.1] * 5 + [float('nan'), 0]), 'Joint6 is nan'),
         (states([0.1] * 7, [*(f'joint{i}' for i in range(1, 7)), 'right_finger']),
-         'missing Joint1, Joint2'),
+         'no Joint1, Joint2'),
         (states([0.1, 9.0, 0, 0, 0, 0, 0]), 'Joint2 measured at 9.000 rad'),
     ],
 )

@@ -209,6 +209,23 @@ def test_deployment_and_limits_may_differ_meaning_may_not(data):
     assert len(differences) == 4
 
 
+def test_names_of_the_driver_are_deployment_and_must_be_unique(data):
+    contract = RobotContract.from_dict(data)
+    assert contract.driver_names == contract.names
+    assert 'driver_name' not in json.dumps(contract.to_dict())
+    data['joints'][0]['driver_name'] = 'shoulder_pan_joint'
+    data['gripper']['driver_name'] = 'finger_joint'
+    renamed = RobotContract.from_dict(data)
+    assert renamed.names == contract.names
+    assert renamed.driver_names[0] == 'shoulder_pan_joint'
+    assert renamed.driver_names[-1] == 'finger_joint'
+    assert RobotContract.from_dict(renamed.to_dict()) == renamed
+    assert contract.differences(renamed) == renamed.differences(contract) == []
+    data['joints'][1]['driver_name'] = 'finger_joint'
+    with pytest.raises(ContractError, match='unique driver names'):
+        RobotContract.from_dict(data)
+
+
 def test_a_contract_from_before_encoding_and_crop_is_the_default_one(data):
     # Exactly what older releases wrote into datasets and checkpoints, and can read.
     old = {'width': 640, 'height': 480, 'rotate': 0, 'mount': 'wrist'}

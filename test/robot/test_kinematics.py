@@ -102,7 +102,17 @@ def test_contract_that_does_not_fit_the_urdf_is_named(arm, changes, message):
 def test_joint_that_the_urdf_lacks_is_named(arm):
     joints = [dict(j, name=f'X{i}') for i, j in enumerate(robot().to_dict()['joints'])]
     with pytest.raises(KinematicsError, match='no joint X0'):
-        Kinematics.of(changed_robot(joints=joints), ROBOTS)
+        Kinematics.of(changed_robot(joints=joints, home=None), ROBOTS)
+
+
+def test_joints_of_the_urdf_have_the_drivers_names_or_the_contracts(arm):
+    joints = robot().to_dict()['joints']
+    own = [dict(j, name=f'X{i}', driver_name=j['name']) for i, j in enumerate(joints)]
+    prefixed = [dict(j, driver_name=f'left_{j["name"]}') for j in joints]
+    for changed in (own, prefixed):
+        other = Kinematics.of(changed_robot(joints=changed, home=None), ROBOTS)
+        pose = np.full((1, 6), 0.3)
+        assert other.tool_positions(pose) == pytest.approx(arm.tool_positions(pose))
 
 
 def test_contract_without_kinematics_has_none():

@@ -119,6 +119,7 @@ class BagSpec:
     stamp_offset: float = 0.0
     nan_at: float = -1.0
     offset: float = 0.0
+    split: bool = False
 
     def but(self, **changes) -> BagSpec:
         return replace(self, **changes)
@@ -135,7 +136,7 @@ def write_bag(path: Path, spec: BagSpec | None = None, size: tuple[int, int] = (
                 continue
             messages.append(_view(spec, size, camera, shift, index, seconds + 0.002 * shift))
     for index in range(int(spec.duration * 50)):
-        messages.append(_joints(spec, index / 50))
+        messages += _joints(spec, index / 50)
     if spec.commands:
         messages += _commands(spec)
     if spec.instruction is not None:
@@ -169,12 +170,13 @@ def _joints(spec, seconds):
         state[2] = np.nan
     # Driver unit of the gripper, and an order of its own.
     positions = np.append(robot.gripper.to_position(state[6]), state[:6][::-1])
-    names = [robot.gripper.name, *robot.joint_names[::-1]]
-    return (
-        seconds,
-        '/joint_states',
-        joint_state(names, positions, time_of(seconds + spec.stamp_offset)),
-    )
+    names = robot.driver_names[-1:] + robot.driver_joint_names[::-1]
+    parts = [slice(0, 1), slice(1, None)] if spec.split else [slice(None)]
+    at = time_of(seconds + spec.stamp_offset)
+    return [
+        (seconds, '/joint_states', joint_state(names[part], positions[part], at))
+        for part in parts
+    ]
 
 
 def _commands(spec):
@@ -186,10 +188,10 @@ def _commands(spec):
         times = 0.1 * np.arange(1, 9)
         positions = [commanded_at(start + after) + spec.offset for after in times]
         speeds = [0.05 * np.arange(1, 7)] * 8
-        arm = trajectory(robot.joint_names, times, positions, speeds)
+        arm = trajectory(robot.driver_joint_names, times, positions, speeds)
         found.append((start, front_end.arm_topic, arm))
     if spec.gripper:
-        closing = trajectory([robot.gripper.name], [0.5], [[front_end.gripper_closed_command]])
+        closing = trajectory(robot.driver_names[-1:], [0.5], [[front_end.gripper_closed_command]])
         found.append((1.0, front_end.gripper_topic, closing))
     return found
 

@@ -113,7 +113,7 @@ class TrajectoryFrontEnd(FrontEnd):
         return [self._gripper(self._gripper_plan.remaining(now, FIRST_POINT_S))]
 
     def _arm(self, plan: JointPlan) -> TrajectoryCommand:
-        topic, names = self._contract.front_end.arm_topic, self._contract.joint_names
+        topic, names = self._contract.front_end.arm_topic, self._contract.driver_joint_names
         return TrajectoryCommand(topic, names, *plan.points(FIRST_POINT_S))
 
     def _gripper(self, plan: JointPlan) -> TrajectoryCommand:
@@ -123,7 +123,7 @@ class TrajectoryFrontEnd(FrontEnd):
         inside = fractions >= self._bound
         return TrajectoryCommand(
             spec.gripper_topic,
-            (self._contract.gripper.name,),
+            self._contract.driver_names[-1:],
             times,
             spec.gripper_command(np.clip(fractions, self._bound, 1.0)),
             rates * inside * (spec.gripper_open_command - spec.gripper_closed_command),
@@ -166,11 +166,12 @@ class StreamingFrontEnd(FrontEnd):
         gripper = spec.gripper_command(np.clip(position[-1:], self._grip.lowest, 1.0))
         positions = np.concatenate((position[:-1], gripper))
         if not spec.send_speeds:
-            return JointCommand(spec.arm_topic, self._contract.names, positions, np.zeros(0))
+            names = self._contract.driver_names
+            return JointCommand(spec.arm_topic, names, positions, np.zeros(0))
         speeds = alicia_d.stream_speeds(velocity[:-1], self._max_speed)
         # The gripper has its own speed in the driver; zero leaves the common speed alone.
         return JointCommand(
-            spec.arm_topic, self._contract.names, positions, np.append(speeds, 0.0)
+            spec.arm_topic, self._contract.driver_names, positions, np.append(speeds, 0.0)
         )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from vla_adapter_ros.control.clock import Arrival
-from vla_adapter_ros.control.latest_value import InputMonitor, LatestValue
+from vla_adapter_ros.control.latest_value import InputMonitor, LatestValue, Problem
 from vla_adapter_ros.control.plausibility import PlausibilityMonitor, PlausibilitySettings
 from vla_adapter_ros.errors import ObservationError
 from vla_adapter_ros.processing.observation import Observation
@@ -66,6 +66,21 @@ class Snapshot:
             raise ObservationError(f'{name} {error}') from None
 
 
+class _JointStates(LatestValue):
+    """The newest joint state; knows which joints keep it from being complete."""
+
+    def __init__(self, reader: JointStateReader, max_age: float) -> None:
+        super().__init__(JOINT_STATES, max_age)
+        self._reader = reader
+
+    def problem(self, now: float) -> Problem | None:
+        """Return why the value cannot be used now, or None."""
+        problem = super().problem(now)
+        if problem is not None and (missing := self._reader.missing(now)):
+            return Problem(problem.kind, missing)
+        return problem
+
+
 class Inputs(InputMonitor):
     """The latest images and joint states of a robot, and whether they can be used."""
 
@@ -78,12 +93,13 @@ class Inputs(InputMonitor):
         settings = settings or InputSettings()
         super().__init__(settings.max_skew)
         self._contract = contract
-        self._reader = JointStateReader(contract)
+        self._reader = JointStateReader(contract, settings.max_joint_state_age)
         plausibility = plausibility or PlausibilitySettings()
         self.plausibility = PlausibilityMonitor(
             contract, replace(plausibility, max_age=settings.max_joint_state_age)
         )
-        self._state = self.declare(JOINT_STATES, settings.max_joint_state_age)
+        self._state = _JointStates(self._reader, settings.max_joint_state_age)
+        self.inputs[JOINT_STATES] = self._state
         self._cameras: dict[str, LatestValue] = {
             name: self.declare(f'{name} image', settings.max_image_age)
             for name in contract.cameras
@@ -92,6 +108,7 @@ class Inputs(InputMonitor):
     def reset(self) -> None:
         """Forget all values, keep the counts: the sources have changed."""
         super().reset()
+        self._reader.reset()
         self.plausibility.reset()
 
     def receive_image(self, camera: str, message: Any, arrival: Arrival) -> None:
@@ -110,13 +127,17 @@ class Inputs(InputMonitor):
         `commanded` (J + 1,) while in motion.
         """
         try:
-            state = self._reader.read(names, positions)
+            reading = self._reader.receive(names, positions, arrival, arrival.now)
         except ObservationError as error:
             self.plausibility.reject(str(error), arrival.now)
             return False
-        if not self._state.receive(state, arrival):
+        if reading is None or not self._state.receive(reading.state, reading.stamp):
             return False
-        return not self.plausibility.observe(state, arrival.now, commanded)
+        return not self.plausibility.observe(reading.state, arrival.now, commanded)
+
+    def shared_joints(self, publishers: Sequence[str]) -> str:
+        """Return why several publishers of joint states cannot be told apart, or ''."""
+        return self._reader.shared(publishers)
 
     @property
     def state_age(self) -> float:
@@ -139,7 +160,9 @@ class Inputs(InputMonitor):
 
     def state_problem(self, now: float) -> str:
         """Return why the joint state cannot be used, or ''."""
-        return self.plausibility.reason(now) or self.state_gap(now)
+        return (
+            self._reader.missing(now) or self.plausibility.reason(now) or self.state_gap(now)
+        )
 
     def gap(self, now: float) -> str:
         """Return the message for the first missing or late input, or ''; not counted."""

@@ -84,10 +84,10 @@ class SimulatedNode:
         targets = simulation.targets
         self._controllers = {
             contract.front_end.arm_topic: JointTrajectoryController(
-                contract.joint_names, targets[:-1]
+                contract.driver_joint_names, targets[:-1]
             ),
             contract.front_end.gripper_topic: JointTrajectoryController(
-                [contract.gripper.name], targets[-1:]
+                contract.driver_names[-1:], targets[-1:]
             ),
         }
         self.instruction = instruction

@@ -108,22 +108,45 @@ def check_joint_states(
     title = 'joint states'
     if not messages:
         return [Check(title, FAIL, _silence(record, 'start the driver'))]
-    reader, monitor = JointStateReader(contract), PlausibilityMonitor(contract)
-    fault = ''
-    try:
-        for arrival, message in messages:
-            state = reader.read(message.name, message.position)
-            fault = monitor.observe(state, arrival)
-    except ObservationError as error:
-        hint = 'does the contract name the joints of this driver?'
-        return [Check(title, FAIL, f'{record.topic}: {error}; {hint}')]
+    state, fault, reader = read_joint_states(messages, contract)
+    if state is None:
+        shared = reader.shared(record.publishers)
+        return [Check(title, FAIL, f'{record.topic}: {shared or fault}')]
     text = f'{record.topic}: {record.rate:.0f} Hz from {", ".join(record.publishers) or "?"}'
     fault = fault and f'{fault}; {alicia_d.joint_state_remedy(fault)}'
-    fault = fault or _clock_fault(record) or multiple_publishers_problem(record.publishers)
+    fault = reader.shared(record.publishers) or fault or _clock_fault(record)
     if not fault and record.rate < 1.0 / contract.step_period:
         fault = f'slower than the {1.0 / contract.step_period:g} Hz of the policy'
     checks = [Check(title, FAIL if fault else PASS, f'{text}; {fault}' if fault else text)]
     return [*checks, check_pose(state, contract), check_gripper_range(state, contract)]
+
+
+def read_joint_states(
+    messages: Sequence[tuple[float, Any]], contract: RobotContract
+) -> tuple[np.ndarray | None, str, JointStateReader]:
+    """Read messages as the policy node does.
+
+    Args:
+        messages: time of arrival [s] and JointState, in order.
+        contract: the robot.
+
+    Returns:
+        The newest state (J + 1,), None if they cannot be read or a joint is missing; why it must
+        not be trusted, or ''; the reader, which knows how the joints are spread over messages.
+    """
+    reader, monitor = JointStateReader(contract), PlausibilityMonitor(contract)
+    state, fault, arrival = None, '', 0.0
+    try:
+        for arrival, message in messages:
+            reading = reader.receive(message.name, message.position, arrival, arrival)
+            if reading is not None:
+                state = reading.state
+                fault = monitor.observe(state, arrival)
+    except ObservationError as error:
+        return None, str(error), reader
+    if missing := reader.missing(arrival):
+        return None, missing, reader
+    return state, fault, reader
 
 
 def check_pose(state: np.ndarray, contract: RobotContract) -> Check:

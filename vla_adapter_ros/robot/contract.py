@@ -36,13 +36,18 @@ DRIVER_SPEED_FRACTION = 0.9
 
 @dataclass(frozen=True)
 class JointSpec:
-    """One arm joint: positions in rad, velocity in rad/s, acceleration in rad/s²."""
+    """One arm joint: positions in rad, velocity in rad/s, acceleration in rad/s².
+
+    `name` is that of datasets and checkpoints; `driver_name` that of the driver's joint states and
+    commands, '' if it is the same.
+    """
 
     name: str
     lower: float
     upper: float
     max_velocity: float
     max_acceleration: float
+    driver_name: str = ''
 
 
 @dataclass(frozen=True)
@@ -50,13 +55,14 @@ class GripperSpec:
     """The gripper: driver units for open and closed, limits in open fractions.
 
     Attributes:
-        name: joint name in `joint_states` and in trajectories.
+        name: in datasets and checkpoints.
         open_position: joint position when open, in the driver's state unit (m).
         closed_position: joint position when closed, in the driver's state unit (m).
         max_velocity: open fraction per second.
         max_acceleration: open fraction per second squared.
         grip_beyond_contact: how far [open fraction] beyond a contact it is commanded, for grippers
             that hold by position alone; 0: as far as the policy asks.
+        driver_name: in the driver's joint states and commands; '' if it is the same.
     """
 
     name: str
@@ -65,6 +71,7 @@ class GripperSpec:
     max_velocity: float
     max_acceleration: float
     grip_beyond_contact: float = 0.0
+    driver_name: str = ''
 
     def to_fraction(self, position: float) -> float:
         """Return the open fraction (1 = open) of a driver state position."""
@@ -157,6 +164,17 @@ class RobotContract:
         """Names of a state or action vector: arm joints, then the gripper."""
         return (*self.joint_names, self.gripper.name)
 
+    @cached_property
+    def driver_joint_names(self) -> tuple[str, ...]:
+        """Arm joint names of the driver, without the gripper."""
+        return tuple(joint.driver_name or joint.name for joint in self.joints)
+
+    @cached_property
+    def driver_names(self) -> tuple[str, ...]:
+        """Names of joint states and commands: arm joints, then the gripper."""
+        gripper = self.gripper.driver_name or self.gripper.name
+        return (*self.driver_joint_names, gripper)
+
     @property
     def action_dim(self) -> int:
         """Length of a state or action vector in joint space."""
@@ -207,7 +225,8 @@ class RobotContract:
     def to_dict(self) -> dict[str, Any]:
         """Return the contract as plain YAML/JSON data; `from_dict` reads it back."""
         data = asdict(self)
-        data['joints'] = [dict(joint) for joint in data['joints']]
+        data['joints'] = [_plain_joint(joint) for joint in data['joints']]
+        data['gripper'] = _plain_joint(data['gripper'])
         data['cameras'] = {name: camera.to_dict() for name, camera in self.cameras.items()}
         if self.workspace is None:
             del data['workspace']
@@ -250,13 +269,19 @@ def _policy_view(contract: RobotContract) -> dict[str, Any]:
     for key in DEPLOYMENT_KEYS:
         data.pop(key, None)
     data['joints'] = [joint['name'] for joint in data['joints']]
-    data['gripper'] = {k: v for k, v in data['gripper'].items() if k not in LIMIT_KEYS}
+    runtime = (*LIMIT_KEYS, 'driver_name')
+    data['gripper'] = {k: v for k, v in data['gripper'].items() if k not in runtime}
     for camera in data['cameras'].values():
         # Decoded, all colour encodings are the same; grey is another image.
         camera['encoding'] = 'grey' if camera.get('encoding') in GREY_ENCODINGS else 'colour'
         camera.setdefault('crop', 'full image')
         camera.pop('pose', None)
     return data
+
+
+def _plain_joint(joint: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a joint or gripper without newer keys that have their default value."""
+    return {key: v for key, v in joint.items() if key != 'driver_name' or v}
 
 
 def _compare(mine: Any, other: Any, place: str, found: list[str]) -> None:
@@ -276,6 +301,7 @@ def _parse_joint(section: Section) -> JointSpec:
         upper=section.number('upper', above=lower),
         max_velocity=section.number('max_velocity', above=0.0),
         max_acceleration=section.number('max_acceleration', above=0.0),
+        driver_name=section.text('driver_name', ''),
     )
     section.finish()
     return joint
@@ -289,6 +315,7 @@ def _parse_gripper(section: Section) -> GripperSpec:
         max_velocity=section.number('max_velocity', above=0.0),
         max_acceleration=section.number('max_acceleration', above=0.0),
         grip_beyond_contact=section.number('grip_beyond_contact', 0.0, at_most=1.0),
+        driver_name=section.text('driver_name', ''),
     )
     if gripper.grip_beyond_contact < 0.0:
         raise section.fail('grip_beyond_contact', 'expected an open fraction in [0, 1]')
@@ -375,6 +402,9 @@ def _parse_contract(section: Section) -> RobotContract:
     section.finish()
     if not contract.cameras:
         raise section.fail('cameras', 'expected at least one camera')
+    if len(set(contract.driver_names)) != len(contract.driver_names):
+        names = list(contract.driver_names)
+        raise section.fail('joints', f'expected unique driver names, got {names}')
     if contract.action_space == 'ee_delta' and contract.kinematics is None:
         raise section.fail('action_space', 'ee_delta needs the key kinematics')
     return contract

@@ -139,16 +139,18 @@ class Kinematics:
 
     def _reduced(self, full: object, contract: RobotContract, path: Path) -> object:
         names = list(full.names)[1:]
-        missing = [name for name in contract.joint_names if name not in names]
+        # A driver's names are usually those of its URDF, unless they have a prefix of one arm.
+        joints = contract.driver_joint_names
+        if not set(joints) <= set(names):
+            joints = contract.joint_names
+        missing = [name for name in joints if name not in names]
         if missing:
             raise KinematicsError(f'URDF {path}: no joint {missing[0]}; it has {names}')
-        locked = [full.getJointId(name) for name in names if name not in contract.joint_names]
+        locked = [full.getJointId(name) for name in names if name not in joints]
         model = self._pin.buildReducedModel(full, locked, self._pin.neutral(full))
         # Contract order → the model's order of configuration variables.
-        self._places = np.array(
-            [model.joints[model.getJointId(name)].idx_q for name in contract.joint_names]
-        )
-        if model.nq != len(contract.joint_names):
+        self._places = np.array([model.joints[model.getJointId(name)].idx_q for name in joints])
+        if model.nq != len(joints):
             raise KinematicsError(f'URDF {path}: arm joints must be revolute with limits')
         return model
 

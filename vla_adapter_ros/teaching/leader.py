@@ -36,19 +36,20 @@ class Leader:
         closed_position: float = 0.0,
         max_age: float = 0.3,
     ) -> None:
-        names = list(names) or list(contract.names)
+        names = list(names) or list(contract.driver_names)
         if len(names) != len(contract.names):
             raise ContractError(
                 f'leader: {len(names)} joint names, expected {len(contract.names)}:'
                 f' {len(contract.joints)} joints and the gripper'
             )
-        gripper = replace(contract.gripper, name=names[-1])
+        gripper = replace(contract.gripper, driver_name=names[-1])
         if open_position != closed_position:
             gripper = replace(
                 gripper, open_position=open_position, closed_position=closed_position
             )
-        joints = tuple(replace(j, name=n) for j, n in zip(contract.joints, names))
-        self._reader = JointStateReader(replace(contract, joints=joints, gripper=gripper))
+        joints = tuple(replace(j, driver_name=n) for j, n in zip(contract.joints, names))
+        leader = replace(contract, joints=joints, gripper=gripper)
+        self._reader = JointStateReader(leader, max_age)
         self._max_age = max_age
         self._received: float | None = None
         self.target: np.ndarray | None = None
@@ -56,7 +57,10 @@ class Leader:
 
     def receive(self, names: Sequence[str], positions: Sequence[float], now: float) -> None:
         """Take a joint state received at `now` [s]. Raises ObservationError if it is unusable."""
-        target = self._reader.read(names, positions)
+        reading = self._reader.receive(names, positions, now, now)
+        if reading is None:
+            return
+        target = reading.state
         target[-1] = min(max(target[-1], 0.0), 1.0)
         gap = now - self._received if self._received is not None else 0.0
         if self.target is not None and 0.0 < gap <= self._max_age:
@@ -70,6 +74,8 @@ class Leader:
 
     def problem(self, now: float) -> str:
         """Return why the leader cannot be followed, or ''."""
+        if missing := self._reader.missing(now):
+            return f'the leader arm cannot be followed: {missing}'
         if self._received is None:
             return 'the leader arm sends no joint states'
         age = now - self._received

@@ -65,17 +65,21 @@ class TeachMotion:
         """Take a joint state; trips if it is not plausible while the arm is commanded."""
         commanded = self._scheduler.commanded(now)[0] if self.engaged else None
         try:
-            state = self._reader.read(names, positions)
+            reading = self._reader.receive(names, positions, now, now)
         except ObservationError as error:
             self._monitor.reject(str(error), now)
             return
-        self.measured = state
-        if (fault := self._monitor.observe(state, now, commanded)) and self.engaged:
+        if reading is None:
+            return
+        self.measured = reading.state
+        if (fault := self._monitor.observe(reading.state, now, commanded)) and self.engaged:
             self._safety.trip(fault)
 
     def problem(self, now: float) -> str:
         """Return why the arm must not be moved, or ''."""
-        return self._safety.trip_reason or self._monitor.reason(now)
+        return (
+            self._safety.trip_reason or self._reader.missing(now) or self._monitor.reason(now)
+        )
 
     @property
     def engaged(self) -> bool:

@@ -201,9 +201,10 @@ def judge(client, messages=60):
     client.wait_for_states(messages)
     reasons = []
     for time_, state in zip(client.times[first:], client.states[first:]):
-        commanded = reader.read(client.states[first].name, client.states[first].position)
+        start = client.states[first]
+        commanded = reader.receive(start.name, start.position, 0.0, 0.0).state
         commanded[0] += 2.0 * (time_ - client.times[first])  # a command that moves
-        values = reader.read(state.name, state.position)
+        values = reader.receive(state.name, state.position, 0.0, 0.0).state
         reasons.append(monitor.observe(values, time_, commanded))
     return reasons
 

@@ -119,23 +119,25 @@ class BagEpisode:
 
     def _read_joints(self, bag: BagFile) -> _Joints:
         topic = self._topics.joint_states
-        reader = JointStateReader(self.contract)
-        stamps, times, states = [], [], []
+        limit = self._options.limits.max_joint_state_age * NANOSECONDS
+        reader = JointStateReader(self.contract, limit)
+        stamps, times, states, last = [], [], [], 0
         for message in bag.messages(topic):
             decoded = bag.decode(topic, message.data)
-            # Another node may publish other joints on the same topic.
-            if not set(decoded.name) & set(self.contract.names):
-                continue
+            stamp = header_stamp(message.data) or message.time
             try:
-                states.append(reader.read(decoded.name, decoded.position))
+                reading = reader.receive(decoded.name, decoded.position, stamp, message.time)
             except ObservationError as error:
                 at = (message.time - times[0]) / NANOSECONDS if times else 0.0
                 raise DatasetError(f'{self.place}: {topic}: at {at:.2f} s: {error}') from error
-            stamps.append(header_stamp(message.data) or message.time)
-            times.append(message.time)
+            if reading is not None:
+                states.append(reading.state)
+                stamps.append(reading.stamp)
+                times.append(message.time)
+            last = message.time
         if not states:
             raise DatasetError(
-                f'{self.place}: {topic}: no state of {", ".join(self.contract.names)}'
+                f'{self.place}: {topic}: {reader.missing(last) or "no joint states"}'
             )
         order = ascending(np.array(stamps), f'{self.place}: {topic}')
         rows = np.array(stamps)[order], np.array(times)[order], np.stack(states)[order]
@@ -195,12 +197,13 @@ class BagEpisode:
         if self._topics.gripper is not None:
             # A controller's trajectory starts from where the gripper is, in the driver's unit.
             gripper = self._trajectories(
-                bag, self._topics.gripper, [self.contract.gripper.name],
+                bag, self._topics.gripper, self.contract.driver_names[-1:],
                 lambda t: self.contract.front_end.gripper_command(self._joints.at(t)[-1:]),
             )  # fmt: skip
         arm = self._trajectories(
-            bag, self._topics.arm, self.contract.joint_names, lambda t: self._joints.at(t)[:-1]
-        )
+            bag, self._topics.arm, self.contract.driver_joint_names,
+            lambda t: self._joints.at(t)[:-1],
+        )  # fmt: skip
         return arm, gripper
 
     def _trajectories(
@@ -215,9 +218,9 @@ class BagEpisode:
 
     def _streams(self, bag: BagFile, topic: str) -> tuple[StreamTrack, StreamTrack]:
         place = f'{self.place}: {topic}'
-        gripper_name = self.contract.gripper.name
+        gripper_name = self.contract.driver_names[-1]
         arm, gripper = (
-            StreamTrack(self.contract.joint_names, place),
+            StreamTrack(self.contract.driver_joint_names, place),
             StreamTrack([gripper_name], place),
         )
         for message in bag.messages(topic):

@@ -61,7 +61,7 @@ class GripperAction:
         spec = contract.front_end.gripper
         assert spec is not None
         self._log = node.get_logger()
-        self._name, self._joint = spec.action, contract.gripper.name
+        self._name, self._joint = spec.action, contract.driver_names[-1]
         self._type = gripper_action_type(spec.kind)
         self._client = ActionClient(node, self._type, spec.action)
         self._newest: Future | None = None

@@ -19,6 +19,7 @@ from vla_adapter_ros.msg import ActionChunk, PolicyStatus
 from vla_adapter_ros.nodes.common.messages import EVERY, LATCHED, LATEST, to_seconds
 from vla_adapter_ros.nodes.demo.demo_viewer import RerunViewer
 from vla_adapter_ros.robot.contract import RobotContract
+from vla_adapter_ros.robot.joint_state import JointStateReader
 from vla_adapter_ros.srv import SetInstruction
 
 FILM_RATE = 8.0
@@ -51,6 +52,7 @@ class DemoObserver(Node):
     def __init__(self, contract: RobotContract, viewer: RerunViewer | None = None) -> None:
         super().__init__('demo')
         self._contract = contract
+        self._reader = JointStateReader(contract)
         self._viewer = viewer
         self._begin = time.monotonic()
         self._latest: dict[str, Image] = {}
@@ -93,13 +95,11 @@ class DemoObserver(Node):
         return self.status.last_error
 
     def _on_state(self, message: JointState) -> None:
-        positions = dict(zip(message.name, message.position, strict=False))
-        gripper = self._contract.gripper
-        state = np.array([
-            *(positions[name] for name in self._contract.joint_names),
-            gripper.to_fraction(positions[gripper.name]),
-        ])
         record, now = self.recording, self.elapsed
+        reading = self._reader.receive(message.name, message.position, now, now)
+        if reading is None:
+            return
+        state = reading.state
         record.measured.append((now, state))
         if self._viewer is not None:
             self._viewer.state(state, now)
@@ -109,11 +109,11 @@ class DemoObserver(Node):
                 record.first_motion = self.elapsed
 
     def _on_trajectory(self, message: JointTrajectory) -> None:
-        names, now, rows = self._contract.names, self.elapsed, []
+        names, now, rows = self._contract.driver_names, self.elapsed, []
         for point in message.points:
             row = np.full(len(names), np.nan)
             for name, position in zip(message.joint_names, point.positions, strict=True):
-                is_gripper = name == self._contract.gripper.name
+                is_gripper = name == names[-1]
                 value = self._contract.gripper.to_fraction(position) if is_gripper else position
                 row[names.index(name)] = value
             due = now + point.time_from_start.sec + point.time_from_start.nanosec * 1e-9

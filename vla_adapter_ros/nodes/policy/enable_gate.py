@@ -7,7 +7,7 @@ sentences are those of preflight (preflight/).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from rclpy.node import Node
 from std_msgs.msg import String
@@ -51,7 +51,7 @@ class EnableGate:
     def _problems(self) -> Iterator[str]:
         for camera in self._contract.cameras:
             yield from self._camera(camera)
-        yield from self._several('joint_states')
+        yield from self._several('joint_states', self._inputs.shared_joints)
         if self._inputs.state is not None:
             check = input_checks.check_gripper_range(self._inputs.state, self._contract)
             if check.verdict != PASS:
@@ -72,13 +72,15 @@ class EnableGate:
             return
         if text := blank_problem(image):
             yield f'{topic}: {text}'
-        yield from self._several(f'{camera}/image')
+        yield from self._several(f'{camera}/image', input_checks.multiple_publishers_problem)
 
-    def _several(self, topic: str) -> Iterator[str]:
+    def _several(
+        self, topic: str, problem_of: Callable[[list[str]], str]
+    ) -> Iterator[str]:
         name = self._node.resolve_topic_name(topic)
         # A node that was killed is announced for a while beside the one that took its place.
         publishers = sorted(set(self._publishers(topic)))
-        if fault := input_checks.multiple_publishers_problem(publishers):
+        if fault := problem_of(publishers):
             yield f'{name}: {fault}'
 
     def _settings(self) -> Iterator[str]:

@@ -172,14 +172,11 @@ def image_checks(
 
 def ask_gripper(node: PreflightNode, read: Callable[[str], str] = input) -> Check:
     """Ask the person at the robot what the gripper looks like; nothing moves."""
-    from vla_adapter_ros.robot.joint_state import JointStateReader
-
-    if not node.joint_messages:
-        return Check('gripper sign', FAIL, 'no joint states, nothing to compare with')
-    message = node.joint_messages[-1][1]
-    fraction = JointStateReader(node.contract).read(message.name, message.position)[-1]
+    state, fault, _ = input_checks.read_joint_states(node.joint_messages, node.contract)
+    if state is None:
+        return Check('gripper sign', FAIL, fault or 'no joint states, nothing to compare with')
     answer = read('Look at the gripper. Is it open or closed? ')
-    return input_checks.check_gripper_answer(float(fraction), answer)
+    return input_checks.check_gripper_answer(float(state[-1]), answer)
 
 
 def _driver_check(node: PreflightNode) -> Check:

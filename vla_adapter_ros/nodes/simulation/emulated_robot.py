@@ -54,7 +54,7 @@ class EmulatedRobot(Node):
         self.contract = contract = resolve_contract(parameters.robot)
         # Not at zero: exact zeros are what a driver publishes that has no data yet.
         middle = 0.5 * (contract.lower + contract.upper)[:-1]
-        self._arm = JointTrajectoryController(contract.joint_names, middle + 0.01)
+        self._arm = JointTrajectoryController(contract.driver_joint_names, middle + 0.01)
         self.gripper = ServoGripper(1.0, contract.gripper.max_velocity, parameters.object_at)
         self._last = time.monotonic()
         self._states = self.create_publisher(JointState, 'joint_states', EVERY)
@@ -74,7 +74,7 @@ class EmulatedRobot(Node):
             self._server = GripperServer(self, contract, self.gripper)
         else:
             self._fingers = JointTrajectoryController(
-                [contract.gripper.name], front_end.gripper_command(np.array([1.0]))
+                contract.driver_names[-1:], front_end.gripper_command(np.array([1.0]))
             )
             topic = front_end.gripper_topic
             self.create_subscription(JointTrajectory, topic, self._on_gripper, EVERY)
@@ -95,12 +95,12 @@ class EmulatedRobot(Node):
         positions = np.append(joints, contract.gripper.to_position(self.gripper.opening))
         stamp = self.get_clock().now().to_msg()
         self._states.publish(
-            joint_state_message(contract.names, positions, np.zeros(len(positions)), stamp)
+            joint_state_message(contract.driver_names, positions, np.zeros(len(positions)), stamp)
         )
 
     def _on_command(self, message: JointState) -> None:
         values = dict(zip(message.name, message.position))
-        names = self.contract.names
+        names = self.contract.driver_names
         # As the drivers do with a joint that is missing.
         self._streamed = np.array([values.get(name, 0.0) for name in names[:-1]])
         if names[-1] in values:

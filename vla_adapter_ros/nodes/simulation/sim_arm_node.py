@@ -135,8 +135,9 @@ class SimArmNode(Node):
 
     def _begin_scene(self) -> None:
         positions = self.simulation.targets
-        self._arm = JointTrajectoryController(self.contract.joint_names, positions[:-1])
-        self._gripper = JointTrajectoryController([self.contract.gripper.name], positions[-1:])
+        names = self.contract.driver_names
+        self._arm = JointTrajectoryController(names[:-1], positions[:-1])
+        self._gripper = JointTrajectoryController(names[-1:], positions[-1:])
         self._success = False
         self._next_objects = self._next_success = 0.0
 
@@ -224,7 +225,7 @@ class SimArmNode(Node):
         if self._clock_publisher is not None:
             self._clock_publisher.publish(ClockMessage(clock=to_time(stamp)))
         self._states.publish(
-            joint_state_message(self.contract.names, positions, velocities, to_time(stamp))
+            joint_state_message(self.contract.driver_names, positions, velocities, to_time(stamp))
         )
         if self.simulation.time >= self._next_objects - 1e-9:
             self._next_objects = self.simulation.time + _OBJECTS_PERIOD
