@@ -21,6 +21,7 @@ from vla_adapter_ros.errors import ContractError
 from vla_adapter_ros.robot.camera_spec import GREY_ENCODINGS, CameraSpec, parse_camera
 from vla_adapter_ros.robot.gripper_action import GripperActionSpec, parse_gripper_action
 from vla_adapter_ros.robot.home import parse_home
+from vla_adapter_ros.robot.joint_spec import GripperSpec, JointSpec, parse_gripper, parse_joint
 from vla_adapter_ros.robot.sections import Section
 
 CONTRACT_VERSION = 1
@@ -32,55 +33,6 @@ DEPLOYMENT_KEYS = ('front_end', 'workspace', 'kinematics', 'name', 'home')
 LIMIT_KEYS = ('lower', 'upper', 'max_velocity', 'max_acceleration', 'grip_beyond_contact')
 # Motion is planned for this fraction of a driver's speed, so that the arm can catch up.
 DRIVER_SPEED_FRACTION = 0.9
-
-
-@dataclass(frozen=True)
-class JointSpec:
-    """One arm joint: positions in rad, velocity in rad/s, acceleration in rad/s².
-
-    `name` is that of datasets and checkpoints; `driver_name` that of the driver's joint states and
-    commands, '' if it is the same.
-    """
-
-    name: str
-    lower: float
-    upper: float
-    max_velocity: float
-    max_acceleration: float
-    driver_name: str = ''
-
-
-@dataclass(frozen=True)
-class GripperSpec:
-    """The gripper: driver units for open and closed, limits in open fractions.
-
-    Attributes:
-        name: in datasets and checkpoints.
-        open_position: joint position when open, in the driver's state unit (m).
-        closed_position: joint position when closed, in the driver's state unit (m).
-        max_velocity: open fraction per second.
-        max_acceleration: open fraction per second squared.
-        grip_beyond_contact: how far [open fraction] beyond a contact it is commanded, for grippers
-            that hold by position alone; 0: as far as the policy asks.
-        driver_name: in the driver's joint states and commands; '' if it is the same.
-    """
-
-    name: str
-    open_position: float
-    closed_position: float
-    max_velocity: float
-    max_acceleration: float
-    grip_beyond_contact: float = 0.0
-    driver_name: str = ''
-
-    def to_fraction(self, position: float) -> float:
-        """Return the open fraction (1 = open) of a driver state position."""
-        return (position - self.closed_position) / (self.open_position - self.closed_position)
-
-    def to_position(self, fraction: float) -> float:
-        """Return the driver state position of an open fraction, clipped to [0, 1]."""
-        clipped = min(max(fraction, 0.0), 1.0)
-        return self.closed_position + clipped * (self.open_position - self.closed_position)
 
 
 @dataclass(frozen=True)
@@ -225,8 +177,7 @@ class RobotContract:
     def to_dict(self) -> dict[str, Any]:
         """Return the contract as plain YAML/JSON data; `from_dict` reads it back."""
         data = asdict(self)
-        data['joints'] = [_plain_joint(joint) for joint in data['joints']]
-        data['gripper'] = _plain_joint(data['gripper'])
+        data['joints'] = [_without_defaults(joint) for joint in self.joints]
         data['cameras'] = {name: camera.to_dict() for name, camera in self.cameras.items()}
         if self.workspace is None:
             del data['workspace']
@@ -258,7 +209,7 @@ class RobotContract:
         return found
 
 
-def _without_defaults(section: GripperSpec | FrontEndSpec) -> dict[str, Any]:
+def _without_defaults(section: JointSpec | GripperSpec | FrontEndSpec) -> dict[str, Any]:
     """Return plain data; newer keys with default values are omitted, as in older contracts."""
     data = asdict(section)
     return {f.name: data[f.name] for f in fields(section) if data[f.name] != f.default}
@@ -279,11 +230,6 @@ def _policy_view(contract: RobotContract) -> dict[str, Any]:
     return data
 
 
-def _plain_joint(joint: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a joint or gripper without newer keys that have their default value."""
-    return {key: v for key, v in joint.items() if key != 'driver_name' or v}
-
-
 def _compare(mine: Any, other: Any, place: str, found: list[str]) -> None:
     if isinstance(mine, Mapping) and isinstance(other, Mapping):
         for key in sorted({*mine, *other}):
@@ -291,38 +237,6 @@ def _compare(mine: Any, other: Any, place: str, found: list[str]) -> None:
             _compare(mine.get(key, '(absent)'), other.get(key, '(absent)'), where, found)
     elif mine != other:
         found.append(f'{place}: {mine!r} here, {other!r} there')
-
-
-def _parse_joint(section: Section) -> JointSpec:
-    lower = section.number('lower')
-    joint = JointSpec(
-        name=section.text('name'),
-        lower=lower,
-        upper=section.number('upper', above=lower),
-        max_velocity=section.number('max_velocity', above=0.0),
-        max_acceleration=section.number('max_acceleration', above=0.0),
-        driver_name=section.text('driver_name', ''),
-    )
-    section.finish()
-    return joint
-
-
-def _parse_gripper(section: Section) -> GripperSpec:
-    gripper = GripperSpec(
-        name=section.text('name'),
-        open_position=section.number('open_position'),
-        closed_position=section.number('closed_position'),
-        max_velocity=section.number('max_velocity', above=0.0),
-        max_acceleration=section.number('max_acceleration', above=0.0),
-        grip_beyond_contact=section.number('grip_beyond_contact', 0.0, at_most=1.0),
-        driver_name=section.text('driver_name', ''),
-    )
-    if gripper.grip_beyond_contact < 0.0:
-        raise section.fail('grip_beyond_contact', 'expected an open fraction in [0, 1]')
-    if gripper.open_position == gripper.closed_position:
-        raise section.fail('closed_position', 'expected a value other than open_position')
-    section.finish()
-    return gripper
 
 
 def _parse_front_end(section: Section) -> FrontEndSpec:
@@ -380,8 +294,8 @@ def _parse_contract(section: Section) -> RobotContract:
     if version != CONTRACT_VERSION:
         raise section.fail('contract_version', f'this release reads {CONTRACT_VERSION}')
     cameras_section = section.required_section('cameras')
-    joints = tuple(_parse_joint(joint) for joint in section.sections('joints'))
-    gripper = _parse_gripper(section.required_section('gripper'))
+    joints = tuple(parse_joint(joint) for joint in section.sections('joints'))
+    gripper = parse_gripper(section.required_section('gripper'))
     names = [*(joint.name for joint in joints), gripper.name]
     if len(set(names)) != len(names):
         raise section.fail('joints', f'expected unique names, got {names}')
