@@ -40,29 +40,6 @@ class Frame:
     depth: np.ndarray | None = None
 
 
-@dataclass(frozen=True)
-class Intrinsics:
-    """Pinhole model of one stream [px], as `sensor_msgs/CameraInfo` wants it.
-
-    Attributes:
-        width: image width.
-        height: image height.
-        fx: focal length in columns.
-        fy: focal length in rows.
-        cx: column of the optical axis.
-        cy: row of the optical axis.
-        distortion: (k1, k2, p1, p2, k3), the `plumb_bob` model.
-    """
-
-    width: int
-    height: int
-    fx: float
-    fy: float
-    cx: float
-    cy: float
-    distortion: tuple[float, ...]
-
-
 class EndOfStream(Exception):
     """A recording has been played to its end; reopening would start it again."""
 

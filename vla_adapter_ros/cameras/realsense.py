@@ -21,7 +21,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from vla_adapter_ros.cameras.frames import EndOfStream, Frame, Intrinsics
+from vla_adapter_ros.cameras.calibration import Intrinsics
+from vla_adapter_ros.cameras.frames import EndOfStream, Frame
 from vla_adapter_ros.cameras.settings import StreamSettings, setting
 from vla_adapter_ros.errors import CameraError
 

@@ -8,11 +8,9 @@ frame, so that a slow subscriber or a busy machine costs frames, never delay.
 from __future__ import annotations
 
 import time
-from array import array
 from dataclasses import dataclass, fields
 from typing import Any
 
-import numpy as np
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rcl_interfaces.msg import SetParametersResult
@@ -21,6 +19,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image
 
+from vla_adapter_ros.cameras.calibration import Intrinsics
 from vla_adapter_ros.cameras.frames import (
     ENDED,
     OPENING,
@@ -29,9 +28,9 @@ from vla_adapter_ros.cameras.frames import (
     Frame,
     FrameGrabber,
     FrameSource,
-    Intrinsics,
 )
 from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.nodes.cameras.camera_messages import camera_info_message
 from vla_adapter_ros.nodes.common.messages import COMMAND, image_message
 from vla_adapter_ros.nodes.common.parameters import (
     check_value,
@@ -65,6 +64,8 @@ class CameraNode(Node):
     """
 
     parameter_kind: type[CameraParameters] = CameraParameters
+    # Where the intrinsics come from; shown in /diagnostics.
+    calibration = 'of the camera'
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
@@ -101,9 +102,18 @@ class CameraNode(Node):
     def publish_frame(
         self, frame: Frame, stamp: Time, parameters: Any, source: FrameSource
     ) -> None:
-        """Publish one frame; cameras with more than colour extend this."""
-        message = image_message(frame.pixels, stamp, optical_frame(parameters))
-        self.publisher(Image, f'{parameters.camera}/image').publish(message)
+        """Publish one frame and its camera_info; cameras with more than colour extend this."""
+        name, frame_id = parameters.camera, optical_frame(parameters)
+        message = image_message(frame.pixels, stamp, frame_id)
+        self.publisher(Image, f'{name}/image').publish(message)
+        intrinsics = self.intrinsics(source)
+        if intrinsics is not None:
+            info = camera_info_message(intrinsics, stamp, frame_id)
+            self.publisher(CameraInfo, f'{name}/camera_info').publish(info)
+
+    def intrinsics(self, source: FrameSource) -> Intrinsics | None:
+        """Return the intrinsics of the colour image; None: there is no camera_info yet."""
+        raise NotImplementedError
 
     def stamp_of(self, frame: Frame) -> Time:
         """Return the ROS time at which a frame was taken; right under simulated time too."""
@@ -183,6 +193,7 @@ class CameraNode(Node):
                 'published': str(self._published),
                 'dropped frames': str(camera.dropped_frames),
                 'reconnects': str(camera.reconnects),
+                'calibration': self.calibration,
                 **camera.details,
             }
             status.values = [KeyValue(key=k, value=v) for k, v in values.items()]
@@ -196,31 +207,3 @@ class CameraNode(Node):
 def optical_frame(parameters: CameraParameters) -> str:
     """Return the frame of the headers."""
     return parameters.frame_id or f'{parameters.camera}_optical_frame'
-
-
-def depth_message(depth: np.ndarray, stamp: Time, frame_id: str) -> Image:
-    """Return a 16UC1 image message from (H, W) uint16 millimetres (REP 118)."""
-    height, width = depth.shape
-    message = Image(height=height, width=width, encoding='16UC1', step=width * 2)
-    message.header.stamp = stamp
-    message.header.frame_id = frame_id
-    message.is_bigendian = 0
-    message.data = array('B', np.ascontiguousarray(depth, dtype='<u2').tobytes())
-    return message
-
-
-def camera_info_message(intrinsics: Intrinsics, stamp: Time, frame_id: str) -> CameraInfo:
-    """Return the pinhole model of a stream as a message."""
-    fx, fy, cx, cy = intrinsics.fx, intrinsics.fy, intrinsics.cx, intrinsics.cy
-    message = CameraInfo(
-        width=intrinsics.width,
-        height=intrinsics.height,
-        distortion_model='plumb_bob',
-        d=list(intrinsics.distortion),
-        k=[fx, 0.0, cx, 0.0, fy, cy, 0.0, 0.0, 1.0],
-        r=[1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0],
-        p=[fx, 0.0, cx, 0.0, 0.0, fy, cy, 0.0, 0.0, 0.0, 1.0, 0.0],
-    )
-    message.header.stamp = stamp
-    message.header.frame_id = frame_id
-    return message

@@ -14,15 +14,11 @@ from builtin_interfaces.msg import Time
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image
 
+from vla_adapter_ros.cameras.calibration import Intrinsics
 from vla_adapter_ros.cameras.frames import Frame, FrameSource
 from vla_adapter_ros.cameras.realsense import RealSenseCamera, RealSenseSettings
-from vla_adapter_ros.nodes.cameras.camera_node import (
-    CameraNode,
-    CameraParameters,
-    camera_info_message,
-    depth_message,
-    optical_frame,
-)
+from vla_adapter_ros.nodes.cameras.camera_messages import camera_info_message, depth_message
+from vla_adapter_ros.nodes.cameras.camera_node import CameraNode, CameraParameters, optical_frame
 from vla_adapter_ros.nodes.common.node_main import run_node
 from vla_adapter_ros.nodes.common.parameters import parameter
 
@@ -55,15 +51,16 @@ class RealSenseCameraNode(CameraNode):
         """Return the camera for validated parameters."""
         return RealSenseCamera(parameters)
 
+    def intrinsics(self, source: RealSenseCamera) -> Intrinsics | None:
+        """Return those that the camera holds."""
+        return source.color_intrinsics
+
     def publish_frame(
         self, frame: Frame, stamp: Time, parameters: RealSenseParameters, source: RealSenseCamera
     ) -> None:
-        """Publish colour, its camera_info, and depth with its own."""
+        """Publish colour, and depth with its own camera_info."""
         super().publish_frame(frame, stamp, parameters, source)
         name, frame_id = parameters.camera, optical_frame(parameters)
-        if source.color_intrinsics is not None:
-            info = camera_info_message(source.color_intrinsics, stamp, frame_id)
-            self.publisher(CameraInfo, f'{name}/camera_info').publish(info)
         if frame.depth is None:
             return
         # Colour and depth of the D405 come from one imager, so they share a frame.
