@@ -23,6 +23,9 @@ MAX_WORKERS = 8
 # shared by the workers and the nodes. Inherited by worker and node processes.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
+# Messages check the types of their fields, as they always do on Humble.
+os.environ.setdefault('ROS_PYTHON_CHECK_FIELDS', '1')
+
 IN_WORKER = 'PYTEST_XDIST_WORKER' in os.environ
 if PART == 'unit' and not IN_WORKER:
     # The nodes of the other part, side by side with this one, have to keep real time.

@@ -159,21 +159,36 @@ def test_each_skipped_cycle_has_one_counted_reason():
 
 def test_missing_and_recovered_are_said_once():
     inputs = monitor()
-    assert len(inputs.changes(0.0)) == 3
-    assert inputs.changes(0.1) == []
-    receive_all(inputs, 1.0)
-    assert sorted(inputs.changes(1.0)) == [
+    inputs.changes(0.0, 5.0)
+    assert len(inputs.changes(1.0, 6.0)) == 3
+    assert inputs.changes(1.1, 6.1) == []
+    receive_all(inputs, 2.0)
+    assert sorted(inputs.changes(2.0, 7.0)) == [
         'joint states recovered',
         'third_person image recovered',
         'wrist image recovered',
     ]
-    assert inputs.changes(1.1) == []
-    lines = inputs.changes(1.4)
+    assert inputs.changes(2.1, 7.1) == []
+    lines = inputs.changes(2.4, 7.4)
     assert lines == [
         'stale third_person image 0.40 s > 0.20 s',
         'stale wrist image 0.40 s > 0.20 s',
     ]
-    assert inputs.changes(1.45) == []
+    assert inputs.changes(2.45, 7.45) == []
+
+
+def test_sources_are_missed_a_second_after_listening_began_even_if_their_clock_stands():
+    inputs = monitor()
+    assert inputs.changes(0.0, 5.0) == []
+    assert inputs.changes(0.0, 5.9) == []
+    assert 'no joint states yet' in inputs.changes(0.0, 6.0)
+    # Again after a reset; sources that send in time are not mentioned.
+    receive_all(inputs, 9.0)
+    inputs.changes(9.0, 7.0)
+    inputs.reset()
+    assert inputs.changes(9.1, 8.0) == []
+    receive_all(inputs, 9.2)
+    assert inputs.changes(9.2, 8.1) == []
 
 
 def test_reset_forgets_values_but_not_counts():

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from vla_adapter_ros.control.worker import InferenceWorker
+from vla_adapter_ros.errors import ObservationError, VLAAdapterError
 from vla_adapter_ros.inference.chunk import ActionChunk
 from vla_adapter_ros.processing.observation import Observation
 
@@ -162,3 +163,32 @@ def test_a_result_that_waits_is_not_overwritten(worker):
     assert not worker.free and not worker.submit(snapshot(2.0))
     assert worker.take_result().snapshot.stamp == 1.0
     assert worker.free
+
+
+def test_loading_a_policy_can_be_cancelled_and_its_thread_is_left_behind():
+    loading, gate = threading.Event(), threading.Event()
+
+    def load():
+        loading.set()
+        gate.wait(5.0)
+        return GatedPolicy()
+
+    worker = InferenceWorker(load, lambda: None)
+    with pytest.raises(VLAAdapterError, match='interrupted while the policy was loaded'):
+        worker.start(cancelled=loading.is_set)
+    assert not worker.stop(0.01)
+    gate.set()
+    assert worker.stop(5.0)
+
+
+@pytest.mark.parametrize(
+    ('error', 'traced'), [(KeyError('joint'), True), (ObservationError('dark'), False)]
+)
+def test_a_fault_in_code_has_a_traceback_and_bad_input_has_none(worker, error, traced):
+    def observe():
+        raise error
+
+    worker.submit(SimpleNamespace(observe=observe))
+    result = wait_for(worker.take_result)
+    assert result.error.startswith(type(error).__name__)
+    assert ('in observe' in result.trace) == traced

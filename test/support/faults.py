@@ -24,6 +24,13 @@ from vla_adapter_ros.nodes.common.messages import EVERY, LATEST, to_seconds, to_
 PERIOD = 0.1
 
 
+class SlowToLoad:
+    """Takes minutes, as a large checkpoint from a slow disk does."""
+
+    def __init__(self, contract):
+        time.sleep(300.0)
+
+
 class Swaying:
     """Moves joints 1 and 6 on sines of the observation's time."""
 

@@ -93,8 +93,10 @@ class Recorder:
     def warning(self, text):
         self.log.append(('warning', text))
 
-    def error(self, text):
+    def error(self, text, trace=''):
         self.log.append(('error', text))
+        if trace:
+            self.log.append(('trace', trace))
 
     def changed(self):
         self.changes += 1

@@ -21,6 +21,9 @@ from vla_adapter_ros.errors import CameraError
 
 OPENING, STREAMING, STALLED, LOST, ENDED = 'opening', 'streaming', 'stalled', 'lost', 'ended'
 
+# A driver that has not returned after this time hangs.
+STOP_TIMEOUT_S = 5.0
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -124,12 +127,21 @@ class FrameGrabber:
         """Open the camera in the background."""
         self._thread.start()
 
-    def stop(self, timeout: float = 5.0) -> bool:
-        """Close the camera; False if its driver hangs for longer than `timeout` [s]."""
+    def request_stop(self) -> None:
+        """Have the camera closed in the background; `ended` says when it is."""
         self._stop.set()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the thread does not run (any more): the camera is closed."""
+        return not self._thread.is_alive()
+
+    def stop(self, timeout: float = STOP_TIMEOUT_S) -> bool:
+        """Close the camera; False if its driver hangs for longer than `timeout` [s]."""
+        self.request_stop()
         if self._thread.ident is not None:
             self._thread.join(timeout)
-        return not self._thread.is_alive()
+        return self.ended
 
     def take(self) -> Frame | None:
         """Return the newest frame once, or None if it was taken already."""

@@ -20,6 +20,7 @@ class Limits:
     choices: tuple[str, ...] = ()
     low: float = -math.inf
     high: float = math.inf
+    ros_name: bool = False
 
 
 def setting(
@@ -29,9 +30,10 @@ def setting(
     choices: Sequence[str] = (),
     low: float = -math.inf,
     high: float = math.inf,
+    ros_name: bool = False,
 ) -> Any:
-    """Return a dataclass field with a description and limits."""
-    limits = Limits(description, tuple(choices), low, high)
+    """Return a dataclass field with a description and limits; `ros_name`: of a topic."""
+    limits = Limits(description, tuple(choices), low, high, ros_name)
     return field(default=default, metadata={'limits': limits})
 
 

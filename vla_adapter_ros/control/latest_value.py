@@ -23,6 +23,8 @@ _WINDOW = 64
 _SPAN_S = 3.0
 # Two messages with one stamp are equally old, but for the reading of two clocks [s].
 _ROUNDING_S = 2e-3
+# A source that has not sent a first message after this time is reported.
+_FIRST_MESSAGE_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -171,6 +173,7 @@ class InputMonitor:
         # Cycles without an observation, by reason.
         self.skipped: Counter[str] = Counter()
         self._reported: dict[str, str] = {}
+        self._listening_since: float | None = None
 
     def declare(self, name: str, max_age: float) -> LatestValue:
         """Add an input; problems are reported in the order of declaration."""
@@ -179,6 +182,7 @@ class InputMonitor:
 
     def reset(self) -> None:
         """Forget all values, keep the counts."""
+        self._listening_since = None
         for value in self.inputs.values():
             value.reset()
 
@@ -201,10 +205,20 @@ class InputMonitor:
         arrivals = (value.arrival for value in self.inputs.values())
         return min((arrival for arrival in arrivals if arrival), key=lambda arrival: arrival.made)
 
-    def changes(self, now: float) -> list[str]:
-        """Return a line for each input that went missing or came back since the last call."""
+    def changes(self, now: float, steady: float) -> list[str]:
+        """Return a line for each input that went missing or came back since the last call.
+
+        Args:
+            now: time on the clock of the stamps [s].
+            steady: time on a clock that never stands still [s]; a first message is waited for.
+        """
+        if self._listening_since is None:
+            self._listening_since = steady
+        waiting = steady - self._listening_since < _FIRST_MESSAGE_S
         lines = []
         for name, value in self.inputs.items():
+            if waiting and value.value is None:
+                continue
             problem = value.problem(now)
             kind = problem.kind if problem else ''
             before = self._reported.get(name, '')

@@ -82,8 +82,8 @@ class LoopOutputs(Protocol):
         """Log a warning."""
         ...
 
-    def error(self, text: str) -> None:
-        """Log an error."""
+    def error(self, text: str, trace: str = '') -> None:
+        """Log an error, and the traceback of a fault in somebody's code."""
         ...
 
     def changed(self) -> None:
@@ -253,7 +253,7 @@ class ControlLoop:
         if not self.active:
             return
         before = (self.enabled, self.reason, self.safety.tripped)
-        for line in self.inputs.changes(now):
+        for line in self.inputs.changes(now, steady):
             self._outputs.warning(line)
         self._watch_pause(now)
         result = self._worker.take_result()
@@ -352,9 +352,7 @@ class ControlLoop:
 
     def _use(self, result: WorkerResult, now: float) -> None:
         if result.chunk is None:
-            self._note_error(f'inference failed: {result.error}')
-            if result.trace:
-                self._outputs.error(result.trace)
+            self._note_error(f'inference failed: {result.error}', result.trace)
             self.reason = self.last_error
             self._not_before = now + self.contract.step_period
             self._hold(now)
@@ -422,6 +420,6 @@ class ControlLoop:
         if first:
             self._note_error(f'tripped: {reason}; holding until ~/clear_trip')
 
-    def _note_error(self, text: str) -> None:
+    def _note_error(self, text: str, trace: str = '') -> None:
         self.last_error, self.last_error_stamp = text, self._outputs.stamp()
-        self._outputs.error(text)
+        self._outputs.error(text, trace)

@@ -15,7 +15,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vla_adapter_ros.control.observation_inputs import Snapshot
+from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.inference.chunk import ActionChunk, ChunkPolicy
+
+_CANCEL_PERIOD_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class WorkerResult:
         snapshot: the inputs of the job.
         chunk: None if the job failed.
         error: why it failed, in one line.
-        trace: traceback of the error.
+        trace: traceback of a fault in code; '' for bad input.
         submitted: `time.monotonic()` at submission.
     """
 
@@ -70,10 +73,20 @@ class InferenceWorker:
         # A daemon: a model that hangs forever must not keep the process from exiting.
         self._thread = threading.Thread(target=self._run, name='inference', daemon=True)
 
-    def start(self) -> ChunkPolicy:
-        """Build the policy and return it. Raises whatever building it raised."""
+    def start(self, cancelled: Callable[[], bool] = lambda: False) -> ChunkPolicy:
+        """Build the policy and return it.
+
+        Args:
+            cancelled: asked while the policy is built, which may take minutes.
+
+        Raises:
+            VLAAdapterError: cancelled; a policy that is still being built is left behind.
+            Exception: whatever building raised.
+        """
         self._thread.start()
-        self._ready.wait()
+        while not self._ready.wait(_CANCEL_PERIOD_S):
+            if cancelled():
+                raise VLAAdapterError('interrupted while the policy was loaded')
         if self._failure is not None:
             raise self._failure
         assert self.policy is not None
@@ -152,7 +165,8 @@ class InferenceWorker:
             # thread.
             first_line = (str(error) or repr(error)).splitlines()[0]
             summary = f'{type(error).__name__}: {first_line}'
-            trace = traceback.format_exc()
+            # Bad input is said in one sentence; a fault in code needs the place.
+            trace = '' if isinstance(error, VLAAdapterError) else traceback.format_exc()
             return WorkerResult(job.snapshot, None, summary, trace, job.submitted)
 
     def _finish(self, job: _Job, result: WorkerResult) -> None:

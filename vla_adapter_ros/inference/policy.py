@@ -38,7 +38,7 @@ WARM_UP_IMAGE_SIZE = (480, 640)  # height, width [px]
 
 
 class Policy:
-    """A network with its preprocessing and statistics. Use one instance from one thread.
+    """A network with its preprocessing and statistics. One thread at a time may predict.
 
     Args:
         engine: the network on its device.
@@ -209,6 +209,8 @@ class Policy:
 
     def unknown_words(self, instruction: str) -> list[str]:
         """Return the words of an instruction that the policy's vocabulary does not have.
+
+        Any thread may call this while another predicts: encoding only reads.
 
         Raises:
             InstructionError: the instruction cannot be used at all.

@@ -243,8 +243,8 @@ def _parse_front_end(section: Section) -> FrontEndSpec:
     kind = section.text('kind', choices=FRONT_ENDS)
     front_end = FrontEndSpec(
         kind=kind,
-        arm_topic=section.text('arm_topic'),
-        gripper_topic=section.text('gripper_topic', ''),
+        arm_topic=section.ros_name('arm_topic'),
+        gripper_topic=section.ros_name('gripper_topic', ''),
         gripper_open_command=section.number('gripper_open_command'),
         gripper_closed_command=section.number('gripper_closed_command'),
         rate=section.number('rate', 50.0, above=0.0, at_most=1000.0),

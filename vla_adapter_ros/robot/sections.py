@@ -4,12 +4,24 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from vla_adapter_ros.errors import ContractError
 
 _MISSING = object()
+# Relative, absolute or private names of topics, services and actions in ROS 2.
+_ROS_NAME = re.compile(r'(~?/)?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*')
+ROS_NAME_RULE = (
+    'expected a ROS name: letters, digits and _ in parts separated by /, no part beginning with'
+    ' a digit'
+)
+
+
+def is_ros_name(text: str) -> bool:
+    """Return whether ROS 2 accepts this as the name of a topic, service or action."""
+    return _ROS_NAME.fullmatch(text) is not None
 
 
 class Section:
@@ -80,6 +92,13 @@ class Section:
             raise self.fail(key, 'expected a non-empty string')
         if choices and value not in choices:
             raise self.fail(key, f'expected one of {list(choices)}')
+        return value
+
+    def ros_name(self, key: str, default: Any = _MISSING) -> str:
+        """Return the name of a topic, service or action; the default may be ''."""
+        value = self.text(key, default)
+        if value != default and not is_ros_name(value):
+            raise self.fail(key, ROS_NAME_RULE)
         return value
 
     def numbers(self, key: str, default: Any = _MISSING, *, length: int) -> tuple[float, ...]:

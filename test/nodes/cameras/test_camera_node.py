@@ -113,12 +113,13 @@ def test_changed_size_takes_effect(graph):
     wait_until(lambda: listener.images[-1].width == 160, 10, 'narrow images')
 
 
-def test_unknown_parameter_is_named(graph):
+def test_unknown_parameter_is_named_and_nothing_is_opened(graph):
     listener = graph.listen()
-    node = graph.run(device='generated', framerate=30.0)
-    # Not declared, so ROS itself ignores it on the command line; the defaults must not change.
-    wait_until(lambda: listener.images, 20, 'images')
+    node = graph.run(device='generated', exposre=3)
+    state = listener.wait_for_state("parameter 'exposre' is unknown")
+    assert "did you mean 'exposure'?" in state
     assert node.alive
+    assert not listener.images
 
 
 def test_end_of_a_file_is_reported_and_the_node_lives(graph, tmp_path):

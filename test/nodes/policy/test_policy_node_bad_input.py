@@ -8,6 +8,7 @@ import time
 from array import array
 
 import pytest
+from lifecycle_msgs.msg import Transition
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory
 
@@ -138,6 +139,13 @@ def test_unreadable_joint_state_trips_while_in_motion(rig, spoil, said):
     status = rig.client.wait_for_state('TRIPPED')
     assert said in status.reason
     rig.assert_no_new_motion()
+
+
+def test_a_second_launch_file_or_a_lifecycle_manager_is_answered_and_the_arm_goes_on(rig):
+    assert not rig.client.change_state(Transition.TRANSITION_CONFIGURE)
+    rig.client.wait_for_trajectories(2)
+    assert rig.client.status.state_text == 'RUNNING'
+    assert 'transition 1 refused in state active' in rig.node.log
 
 
 def test_joint_states_in_another_order_are_read_by_name(rig):

@@ -155,6 +155,25 @@ def test_start_is_refused_until_everything_is_there(graph):
     assert not folder.exists()
 
 
+def test_what_can_change_takes_effect_at_the_next_episode_and_the_rest_is_refused(graph):
+    robot, start, folder = graph
+    node = start(instruction='push', operator='ada')
+    fixed = {'images': 'compressed', 'robot': 'alicia_d', 'instruction_topic': 'a'}
+    for name, value in fixed.items():
+        good, reason = robot.set_parameter('recorder', name, value)
+        assert not good
+        assert reason.startswith(f'{name} takes effect at the next start of the node; only folder')
+    other = folder.parent / 'other'
+    assert robot.set_parameter('recorder', 'folder', str(other))[0]
+    assert not robot.set_parameter('recorder', 'operator', None)[0], 'deleted'
+    start_recording(robot)
+    robot.frames_later(5)
+    assert robot.ask('stop').success
+    assert [path.name for path in other.iterdir()] == ['episode_000000']
+    assert not folder.exists()
+    assert node.alive
+
+
 def test_killed_recorder_loses_a_second_at_most(graph):
     robot, start, folder = graph
     node = start(instruction='push', images='jpeg')
@@ -177,3 +196,6 @@ def test_bad_parameters_end_the_node_with_a_reason(graph):
     node = start(images='png')
     wait_until(lambda: not node.alive, 20.0, 'end of the recorder')
     assert "recorder: parameter images: got 'png', expected one of: raw" in node.log
+    node = start(imges='jpeg')
+    wait_until(lambda: not node.alive, 20.0, 'end of the recorder')
+    assert "parameter 'imges' is unknown; did you mean 'images'?" in node.log

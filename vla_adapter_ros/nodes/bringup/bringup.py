@@ -138,6 +138,8 @@ class Bringup:
             stderr=subprocess.STDOUT if output else None,
             stdin=subprocess.DEVNULL,
             env={**os.environ, 'PYTHONUNBUFFERED': '1'},
+            # Ctrl-C in the terminal must not reach all nodes together: `stop` has an order.
+            start_new_session=True,
         )
         self._report(f'{process.name} started (process {self._running[process.name].pid})')
 
@@ -231,7 +233,8 @@ def _help_of_arguments(launch: LaunchFile, given: Mapping[str, str]) -> str:
 @contextlib.contextmanager
 def command_of_processes(name: str) -> Iterator[None]:
     """End a command on signals and errors as its user expects: in one line, processes stopped."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     # A shell that starts this in the background makes it ignore SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

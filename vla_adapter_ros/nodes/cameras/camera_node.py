@@ -8,21 +8,21 @@ frame, so that a slow subscriber or a busy machine costs frames, never delay.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
-from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
 from rclpy.duration import Duration
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 from sensor_msgs.msg import CameraInfo, Image
 
 from vla_adapter_ros.cameras.calibration import Intrinsics
 from vla_adapter_ros.cameras.frames import (
     ENDED,
     OPENING,
+    STOP_TIMEOUT_S,
     STREAMING,
     CameraStatus,
     Frame,
@@ -32,12 +32,10 @@ from vla_adapter_ros.cameras.frames import (
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.cameras.camera_messages import camera_info_message
 from vla_adapter_ros.nodes.common.messages import COMMAND, image_message
-from vla_adapter_ros.nodes.common.parameters import (
-    check_value,
-    declare_parameters,
-    parameter,
-    read_parameters,
-)
+from vla_adapter_ros.nodes.common.parameters import declare_parameters, parameter, read_parameters
+
+# Parameters that are set within this time reopen the camera once.
+_PARAMETER_PERIOD_S = 0.1
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,8 @@ class CameraParameters:
     """Parameters of both camera nodes; a change reopens the camera."""
 
     camera: str = parameter(
-        'third_person', 'Name in the robot contract; images are published on <camera>/image.'
+        'third_person', 'Name in the robot contract; images are published on <camera>/image.',
+        ros_name=True,
     )
     frame_id: str = parameter('', 'Frame of the headers; empty: <camera>_optical_frame.')
     reconnect_period: float = parameter(
@@ -68,10 +67,13 @@ class CameraNode(Node):
     calibration = 'of the camera'
 
     def __init__(self, name: str) -> None:
-        super().__init__(name)
+        super().__init__(name, automatically_declare_parameters_from_overrides=True)
         declare_parameters(self, self.parameter_kind)
         self._settings: CameraParameters | None = None
+        self._applied: dict[str, object] = {}
         self._grabber: FrameGrabber | None = None
+        # The camera that is being closed, and until when that is waited for.
+        self._closing: tuple[FrameGrabber, float] | None = None
         self._source: FrameSource | None = None
         self._error = ''
         self._reported: tuple[str, str] | None = None
@@ -80,8 +82,11 @@ class CameraNode(Node):
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
         self._wake = self.create_guard_condition(self._on_wake)
         self.create_timer(1.0, self._publish_diagnostics)
+        self.create_timer(
+            _PARAMETER_PERIOD_S, self._follow_parameters,
+            clock=Clock(clock_type=ClockType.STEADY_TIME),
+        )  # fmt: skip
         self.open_camera()
-        self.add_on_set_parameters_callback(self._on_set_parameters)
 
     def make_source(self, parameters: Any) -> FrameSource:
         """Return the camera for validated parameters; it is opened later, in its own thread."""
@@ -90,8 +95,11 @@ class CameraNode(Node):
     def close(self) -> None:
         """Release the camera."""
         if self._grabber is not None and not self._grabber.stop():
-            self.get_logger().warning('the camera driver hangs; leaving it behind')
+            self._warn_of_hanging_driver()
         self._grabber = None
+
+    def _warn_of_hanging_driver(self) -> None:
+        self.get_logger().warning('the camera driver hangs; leaving it behind')
 
     def publisher(self, kind: type, topic: str) -> Any:
         """Return the publisher of a topic, made on first use; the camera's name may change."""
@@ -125,6 +133,7 @@ class CameraNode(Node):
 
     def open_camera(self) -> None:
         """Open the camera in the background, or say which parameter is wrong."""
+        self._applied = self._values()
         try:
             self._settings = read_parameters(self, self.parameter_kind)
             self._source = self.make_source(self._settings)
@@ -141,23 +150,31 @@ class CameraNode(Node):
         )
         self._grabber.start()
 
-    def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
-        specs = {spec.name: spec for spec in fields(self.parameter_kind)}
-        try:
-            for change in changes:
-                if change.name in specs:
-                    check_value(specs[change.name], change.value)
-        except VLAAdapterError as error:
-            return SetParametersResult(successful=False, reason=str(error))
-        if any(change.name in specs for change in changes):
-            # The values are not set yet while this runs, so the camera is reopened a moment later.
-            self._restart_timer = self.create_timer(0.01, self._restart)
-        return SetParametersResult(successful=True)
+    def _values(self) -> dict[str, object]:
+        return {name: p.value for name, p in self.get_parameters_by_prefix('').items()}
 
-    def _restart(self) -> None:
-        self.destroy_timer(self._restart_timer)
-        self.close()
-        self.open_camera()
+    def _follow_parameters(self) -> None:
+        """Reopen the camera when parameters have changed, without waiting for it here.
+
+        A validation callback could not: other callbacks may still refuse the change, and rclpy
+        calls it once for each parameter of a request.
+        """
+        if self._closing is not None:
+            grabber, end = self._closing
+            if not grabber.ended:
+                if time.monotonic() < end:
+                    return
+                self._warn_of_hanging_driver()
+            self._closing = None
+            self.open_camera()
+        elif self._values() != self._applied:
+            self._error = 'reopening the camera: parameters have changed'
+            if self._grabber is None:
+                self.open_camera()
+                return
+            self._grabber.request_stop()
+            self._closing = self._grabber, time.monotonic() + STOP_TIMEOUT_S
+            self._grabber = None
 
     def _on_wake(self) -> None:
         if self._grabber is None or self._settings is None or self._source is None:

@@ -28,7 +28,8 @@ class RealSenseParameters(CameraParameters, RealSenseSettings):
     """Parameters of `realsense_camera`; -1 leaves a control as the camera has it."""
 
     camera: str = parameter(
-        'wrist', 'Name in the robot contract; images are published on <camera>/image.'
+        'wrist', 'Name in the robot contract; images are published on <camera>/image.',
+        ros_name=True,
     )
 
 

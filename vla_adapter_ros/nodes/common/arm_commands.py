@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from rclpy.duration import Duration
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory
 
@@ -38,10 +39,15 @@ class CommandPublishers:
         spec = contract.front_end
         kind = JointState if spec.kind == 'joint_commands' else JointTrajectory
         self.topics = spec.topics
-        self._gripper = GripperAction(node, contract) if spec.gripper else None
-        self._publishers = {
-            topic: node.create_publisher(kind, topic, COMMAND) for topic in self.topics
-        }
+        self._publishers: dict[str, Publisher] = {}
+        self._gripper: GripperAction | None = None
+        try:
+            self._gripper = GripperAction(node, contract) if spec.gripper else None
+            for topic in self.topics:
+                self._publishers[topic] = node.create_publisher(kind, topic, COMMAND)
+        except Exception:
+            self.close()
+            raise
 
     @property
     def listening(self) -> str:
@@ -74,7 +80,8 @@ class CommandPublishers:
 
     def close(self) -> None:
         """Destroy the publishers once the last command, a hold, is out."""
-        for publisher in self._publishers.values():
+        while self._publishers:
+            _, publisher = self._publishers.popitem()
             publisher.wait_for_all_acked(_ACKNOWLEDGE)
             self._node.destroy_publisher(publisher)
         if self._gripper is not None:

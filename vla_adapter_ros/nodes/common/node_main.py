@@ -3,8 +3,12 @@
 
 from __future__ import annotations
 
+import math
+import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Sequence
 
 import rclpy
@@ -18,6 +22,8 @@ from vla_adapter_ros.nodes.common.node_help import help_if_asked
 
 # How long a signal can go unnoticed while the executor waits for work.
 _SIGNAL_LATENCY_S = 0.1
+# A second Ctrl-C within this time belongs to the first: a terminal and a launcher both send one.
+_SECOND_PRESS_S = 0.5
 
 
 def run_node(
@@ -39,7 +45,14 @@ def run_node(
         except VLAAdapterError as error:
             sys.exit(f'{name}: {error}')
 
-    return spin_node(make, args)
+    code = spin_node(make, args)
+    if any(thread.daemon for thread in threading.enumerate()):
+        # Left behind inside a driver or a model that did not return. Python's own end would take
+        # the interpreter away from under it, which aborts the process.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def spin_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) -> int:
@@ -50,7 +63,7 @@ def spin_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) 
     shut the context down immediately, are not installed. An error in a callback goes to the node's
     `on_callback_error(error)`, where it has one.
     """
-    stop = _StopRequest()
+    _stop.listen()
     # Started by launch, the environment says which. Alone, a node must get images too.
     use_shipped_profile(sim=False)
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
@@ -59,7 +72,7 @@ def spin_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) 
         node = make_node()
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        while not stop.requested and rclpy.ok():
+        while not _stop.requested and rclpy.ok():
             _spin_once(executor, node)
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
@@ -85,13 +98,34 @@ def _spin_once(executor: SingleThreadedExecutor, node: Node) -> None:
         handle(error)
 
 
+def stop_requested() -> bool:
+    """Return whether SIGINT or SIGTERM came; what takes long in a callback must ask."""
+    return _stop.requested
+
+
 class _StopRequest:
-    """Turns SIGINT and SIGTERM into one flag, from before the context exists."""
+    """Turns SIGINT and SIGTERM into one flag, from before the context exists.
+
+    A person who presses Ctrl-C again wants no more waiting: the process ends immediately.
+    """
 
     def __init__(self) -> None:
         self.requested = False
+        self._interrupted_at = math.inf
+
+    def listen(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
 
-    def _on_signal(self, *_: object) -> None:
+    def _on_signal(self, number: int, _: object) -> None:
         self.requested = True
+        if number != signal.SIGINT:
+            return
+        now = time.monotonic()
+        if now - self._interrupted_at > _SECOND_PRESS_S:
+            os.write(2, b'interrupted again: ending immediately\n')
+            os._exit(128 + number)
+        self._interrupted_at = min(self._interrupted_at, now)
+
+
+_stop = _StopRequest()

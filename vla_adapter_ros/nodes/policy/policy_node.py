@@ -12,17 +12,19 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from functools import partial
 
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_srvs.srv import SetBool, Trigger
 
 from vla_adapter_ros.control.loop import ControlLoop, Outcome
 from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.nodes.common.lifecycle_node import AnsweringLifecycleNode
 from vla_adapter_ros.nodes.common.messages import LATEST
 from vla_adapter_ros.nodes.common.node_clock import NodeClock
 from vla_adapter_ros.nodes.common.node_main import run_node
@@ -40,7 +42,7 @@ STOP_TIMEOUT_S = 2.0
 SWITCH_INTERVAL_S = 0.0005
 
 
-class PolicyNode(LifecycleNode):
+class PolicyNode(AnsweringLifecycleNode):
     """Lifecycle node `vla_adapter`; README.md lists its topics, services and parameters."""
 
     def __init__(self) -> None:
@@ -52,7 +54,8 @@ class PolicyNode(LifecycleNode):
         self._setup: PolicySetup | None = None
         self._loop: ControlLoop | None = None
         self._active = False
-        self._running_resources: list[Callable[[], object]] = []
+        # What exists while active.
+        self._running = ExitStack()
         self._wake = self.create_guard_condition(self._tick)
         self.create_service(SetInstruction, 'set_instruction', self._on_set_instruction)
         self.create_service(SetBool, '~/enable', self._on_enable)
@@ -71,16 +74,18 @@ class PolicyNode(LifecycleNode):
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Subscribe to the inputs and start the control loop."""
         result = self._guarded(self._activate)
-        return super().on_activate(state) if result == TransitionCallbackReturn.SUCCESS else result
+        if result != TransitionCallbackReturn.SUCCESS:
+            self._guarded(self._deactivate)
+            return result
+        return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Hold the arm, then stop listening."""
-        self._guarded(self._deactivate)
-        return super().on_deactivate(state)
+        return self._or_error(self._guarded(self._deactivate), super().on_deactivate(state))
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Release the policy and its device."""
-        return self._guarded(self._cleanup)
+        return self._or_error(self._guarded(self._cleanup))
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Hold, then release everything."""
@@ -104,23 +109,26 @@ class PolicyNode(LifecycleNode):
             self._outputs.error(str(error))
             return TransitionCallbackReturn.FAILURE
         except Exception as error:
-            self._outputs.error(f'{type(error).__name__}: {error}')
-            self.get_logger().debug(traceback.format_exc())
+            self._outputs.error(f'{type(error).__name__}: {error}', traceback.format_exc())
             return TransitionCallbackReturn.FAILURE
         return TransitionCallbackReturn.SUCCESS
 
+    @staticmethod
+    def _or_error(*results: TransitionCallbackReturn) -> TransitionCallbackReturn:
+        # There is no way back: what failed while stopping ends unconfigured (`on_error`).
+        good = all(result == TransitionCallbackReturn.SUCCESS for result in results)
+        return TransitionCallbackReturn.SUCCESS if good else TransitionCallbackReturn.ERROR
+
     def _configure(self) -> None:
         parameters = read_parameters(self, PolicyNodeParameters)
-        self._setup = PolicySetup(self, parameters, self._outputs, self._wake.trigger)
+        self._setup = setup = PolicySetup(self, parameters, self._outputs, self._wake.trigger)
         try:
-            self._loop = self._setup.make_loop()
-            self._outputs.attach(
-                self._loop, self._setup.policy_name, self._setup.kinematics
-            )
+            loop = setup.make_loop()
+            self._outputs.attach(loop, setup.policy_name, setup.kinematics)
         except BaseException:
-            self._setup.release(STOP_TIMEOUT_S)
-            self._setup = None
+            self._cleanup()
             raise
+        self._loop = loop
         # What is loaded by now stays: the collector need not walk through it while the arm moves.
         gc.collect()
         gc.freeze()
@@ -146,29 +154,30 @@ class PolicyNode(LifecycleNode):
             clock=Clock(clock_type=ClockType.STEADY_TIME),
         )
         for timer in (control, diagnostics):
-            self._running_resources.append(partial(self.destroy_timer, timer))
+            self._running.callback(self.destroy_timer, timer)
         self._loop.activate(self._clocks.now(), parameters.instruction, parameters.enable)
         self._active = True
 
     def _subscribe(self, kind: type, topic: str, callback: Callable[[object], None]) -> None:
         subscription = self.create_subscription(kind, topic, callback, LATEST)
-        self._running_resources.append(partial(self.destroy_subscription, subscription))
+        self._running.callback(self.destroy_subscription, subscription)
 
     def _deactivate(self) -> None:
-        if self._active and self._loop is not None:
-            self._loop.deactivate(self._clocks.now())
-        self._active = False
-        while self._running_resources:
-            self._running_resources.pop()()
+        # First: whatever fails from here on, motion can no longer be enabled.
+        was_active, self._active = self._active, False
+        with self._running.pop_all():
+            if was_active and self._loop is not None:
+                self._loop.deactivate(self._clocks.now())
         self._publish_status()
 
     def _cleanup(self) -> None:
-        if self._setup is not None:
-            self._setup.release(STOP_TIMEOUT_S)
-        self._setup = self._loop = None
-        self._outputs.attach(None)
-        gc.unfreeze()
-        gc.collect()
+        setup, self._setup, self._loop = self._setup, None, None
+        with ExitStack() as steps:
+            steps.callback(gc.collect)
+            steps.callback(gc.unfreeze)
+            steps.callback(self._outputs.attach, None)
+            if setup is not None:
+                setup.release(STOP_TIMEOUT_S)
 
     # Inputs and the loop. Callbacks only store references; decoding happens in the worker.
 
@@ -195,7 +204,7 @@ class PolicyNode(LifecycleNode):
             self._loop.fail(f'internal error: {type(error).__name__}: {error}', self._clocks.now())
         except Exception:
             # Not even the hold could be made. The running trajectory ends at rest by itself.
-            self._loop.active = self._loop.enabled = False
+            self._active = self._loop.active = self._loop.enabled = False
             self.get_logger().fatal(traceback.format_exc())
 
     # Services.

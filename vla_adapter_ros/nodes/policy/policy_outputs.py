@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import math
+import re
 import time
 from array import array
 
@@ -33,6 +33,7 @@ from vla_adapter_ros.nodes.policy.plan_marker import plan_marker
 from vla_adapter_ros.robot.kinematics import Kinematics
 
 _REPEAT_PERIOD_S = 1.0
+_FIGURES = re.compile(r'\d+(\.\d+)?')
 _LEVELS = {
     'INACTIVE': DiagnosticStatus.OK,
     'READY': DiagnosticStatus.OK,
@@ -67,16 +68,20 @@ class PolicyOutputs:
         self._kinematics: Kinematics | None = None
         self._loop: ControlLoop | None = None
         self._policy = ''
+        # Prefix of a message → when it was logged, for those of the last moment.
         self._logged: dict[str, float] = {}
+        self._last_trace = ''
 
     def attach(
         self, loop: ControlLoop | None, policy: str = '', kinematics: Kinematics | None = None
     ) -> None:
         """Publish for this loop from now on (None: unconfigured); policy is what runs."""
         self._loop, self._policy, self._kinematics = loop, policy, kinematics
-        if self._commands is not None:
-            self._commands.close()
-        self._commands = None if loop is None else CommandPublishers(self._node, loop.contract)
+        commands, self._commands = self._commands, None
+        if commands is not None:
+            commands.close()
+        if loop is not None:
+            self._commands = CommandPublishers(self._node, loop.contract)
 
     # LoopOutputs.
 
@@ -117,18 +122,24 @@ class PolicyOutputs:
         if not self._logged_recently(text):
             self._log.warning(text)
 
-    def error(self, text: str) -> None:
-        """Log an error; messages with the same prefix at most once per second."""
-        if not self._logged_recently(text):
-            self._log.error(text)
+    def error(self, text: str, trace: str = '') -> None:
+        """Log an error, messages with the same prefix at most once per second.
+
+        Its traceback is logged once: a policy that fails in every cycle fails in one way.
+        """
+        if self._logged_recently(text):
+            return
+        self._log.error(text)
+        if trace and trace != self._last_trace:
+            self._last_trace = trace
+            self._log.error(trace)
 
     def _logged_recently(self, text: str) -> bool:
         # rclpy's own throttle works by line of code: it would swallow a second, other reason.
-        topic, now = text.partition(':')[0], time.monotonic()
-        recent = now - self._logged.get(topic, -math.inf) < _REPEAT_PERIOD_S
-        if not recent:
-            self._logged[topic] = now
-        return recent
+        # Figures differ from one message to the next.
+        topic, now = _FIGURES.sub('#', text.partition(':')[0]), time.monotonic()
+        self._logged = {k: t for k, t in self._logged.items() if now - t < _REPEAT_PERIOD_S}
+        return self._logged.setdefault(topic, now) != now
 
     def changed(self) -> None:
         """Publish the status now."""

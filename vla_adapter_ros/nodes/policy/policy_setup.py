@@ -24,6 +24,7 @@ from vla_adapter_ros.inference.simple_policies import (
     shipped_checkpoint,
 )
 from vla_adapter_ros.motion.scheduler import ChunkScheduler
+from vla_adapter_ros.nodes.common.node_main import stop_requested
 from vla_adapter_ros.nodes.policy.enable_gate import EnableGate
 from vla_adapter_ros.nodes.policy.policy_parameters import PolicyNodeParameters, check_policy
 from vla_adapter_ros.robot.contract import (
@@ -81,7 +82,7 @@ class PolicySetup:
             VLAAdapterError: the checkpoint, device or contract cannot be used; says why.
         """
         self._worker = InferenceWorker(self._make_policy, self._wake)
-        policy = self._worker.start()
+        policy = self._worker.start(stop_requested)
         self._check_contract(policy)
         parameters = self.parameters
         self.kinematics = kinematics = self._load_kinematics()

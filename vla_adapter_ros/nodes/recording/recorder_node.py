@@ -42,6 +42,7 @@ from vla_adapter_ros.nodes.common.parameters import declare_parameters, read_par
 from vla_adapter_ros.nodes.recording.recorder_parameters import (
     CHUNK,
     IMAGE,
+    LIVE_PARAMETERS,
     RecorderParameters,
     recorded_topics,
 )
@@ -67,17 +68,15 @@ class RecorderNode(Node):
     """Node `recorder`; docs/data.md lists its topics and services."""
 
     def __init__(self) -> None:
-        super().__init__(_NAME)
-        declare_parameters(self, RecorderParameters)
+        super().__init__(_NAME, automatically_declare_parameters_from_overrides=True)
+        declare_parameters(self, RecorderParameters, LIVE_PARAMETERS)
         self._settings = read_parameters(self, RecorderParameters)
         self._contract = resolve_contract(self._settings.robot)
-        self._folder = Path(self._settings.folder).expanduser().resolve()
         self._recorder: EpisodeRecorder | None = None
         self._started = 0
         self._last: EpisodeReport | None = None
         self._instruction = ''
-        # In the background: a long recording takes longer than anybody waits for a node.
-        threading.Thread(target=self._recover, name='recovery', daemon=True).start()
+        self._use_folder()
         self._topics = [self._resolved(topic) for topic in self._wanted_topics()]
         self._seen: dict[str, int] = {}
         for topic in self._topics:
@@ -90,12 +89,20 @@ class RecorderNode(Node):
         self.create_timer(self._settings.diagnostics_period, self._on_timer)
         self.get_logger().info(f'ready; episodes go to {self._folder}')
 
-    def _recover(self) -> None:
+    def _use_folder(self) -> None:
+        """Record to the folder of the parameters from now on."""
+        self._folder = Path(self._settings.folder).expanduser().resolve()
+        # In the background: a long recording takes longer than anybody waits for a node.
+        threading.Thread(
+            target=self._recover, args=(self._folder,), name='recovery', daemon=True
+        ).start()
+
+    def _recover(self, folder: Path) -> None:
         try:
-            for recovery in recover_abandoned(self._folder):
+            for recovery in recover_abandoned(folder):
                 self.get_logger().warning(str(recovery))
         except Exception as error:
-            self.get_logger().error(f'recovery in {self._folder} failed: {error!r}')
+            self.get_logger().error(f'recovery in {folder} failed: {error!r}')
 
     def _wanted_topics(self) -> list[RecordedTopic]:
         definition = chunk_definition()
@@ -145,8 +152,9 @@ class RecorderNode(Node):
     def _start(self) -> str:
         if self._recorder is not None:
             raise VLAAdapterError(f'{self._recorder.path.name} is being recorded already')
-        # The instruction may be set between two episodes.
-        self._settings = read_parameters(self, RecorderParameters)
+        before, self._settings = self._settings, read_parameters(self, RecorderParameters)
+        if self._settings.folder != before.folder:
+            self._use_folder()
         now, limit = self._now(), self._settings.fresh_within
         silent = [
             topic.name
@@ -159,10 +167,9 @@ class RecorderNode(Node):
         fixed = self._settings.instruction.strip()
         instruction = fixed or self._instruction
         if not instruction:
-            raise VLAAdapterError(
-                'no instruction: set the parameter instruction, or say it on '
-                f'{self._settings.instruction_topic}'
-            )
+            topic = self._settings.instruction_topic
+            also = f', or say it on {topic}' if topic else ''
+            raise VLAAdapterError(f'no instruction: set the parameter instruction{also}')
         # A text of our own must not be contradicted by one on the topic.
         topics = [t for t in self._topics if not (fixed and t.role == 'instruction')]
         name = next_episode_name(self._folder)

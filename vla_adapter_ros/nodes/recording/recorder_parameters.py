@@ -12,11 +12,13 @@ from vla_adapter_ros.robot.contract import RobotContract
 IMAGE_FORMS = ('raw', 'compressed', 'jpeg')
 IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
 CHUNK = 'vla_adapter_ros/msg/ActionChunk'
+# May be set between two episodes; the others decide what is subscribed.
+LIVE_PARAMETERS = ('folder', 'instruction', 'operator', 'max_duration', 'fresh_within')
 
 
 @dataclass(frozen=True)
 class RecorderParameters:
-    """Parameters of `recorder`."""
+    """Parameters of `recorder`; LIVE_PARAMETERS take effect at the next episode."""
 
     robot: str = parameter(
         'alicia_d', 'Robot contract: the name of one that ships, or the path of a YAML file.'
@@ -32,10 +34,13 @@ class RecorderParameters:
         '', 'What is done in the next episodes; empty: as published on instruction_topic.'
     )
     instruction_topic: str = parameter(
-        'vla_adapter/instruction', 'Latched text: the instruction in force.'
+        'vla_adapter/instruction',
+        'Latched text: the instruction in force; empty: only the parameter instruction counts.',
+        ros_name=True,
     )
     action_chunk_topic: str = parameter(
-        'vla_adapter/action_chunk', 'Raw chunks of the policy, recorded too; empty: not recorded.'
+        'vla_adapter/action_chunk', 'Raw chunks of the policy, recorded too; empty: not recorded.',
+        ros_name=True,
     )
     operator: str = parameter('', 'Who records; kept with every episode.')
     max_duration: float = parameter(
@@ -75,11 +80,8 @@ def recorded_topics(
     ]
     if front_end.gripper_topic:
         topics.append(RecordedTopic('gripper', front_end.gripper_topic, commands))
-    topics.append(
-        RecordedTopic(
-            'instruction', parameters.instruction_topic, 'std_msgs/msg/String', latched=True
-        )
-    )
+    if name := parameters.instruction_topic:
+        topics.append(RecordedTopic('instruction', name, 'std_msgs/msg/String', latched=True))
     if parameters.action_chunk_topic and chunk_definition is not None:
         topics.append(
             RecordedTopic('action_chunk', parameters.action_chunk_topic, CHUNK, chunk_definition)

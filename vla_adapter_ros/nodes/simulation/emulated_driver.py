@@ -11,9 +11,7 @@ import time
 from dataclasses import dataclass
 
 import numpy as np
-from rcl_interfaces.msg import SetParametersResult
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState
 
 from vla_adapter_ros.errors import VLAAdapterError
@@ -66,10 +64,9 @@ class EmulatedDriver(Node):
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
-        declare_parameters(self, self.kind)
+        declare_parameters(self, self.kind, live=('fault',))
         self.parameters = read_parameters(self, self.kind)
         self.arm = ServoArm(parse_joints(self.parameters.start))
-        self.fault = self.parameters.fault
         self._last_state: tuple[np.ndarray, float] | None = None
         self._last_step = time.monotonic()
         self._states = self.create_publisher(JointState, '/joint_states', EVERY)
@@ -78,7 +75,11 @@ class EmulatedDriver(Node):
         # What a bystander sees, whatever the joint states say.
         self._truth = self.create_publisher(JointState, '~/arm', EVERY)
         self.create_timer(_TRUTH_PERIOD_S, self._publish_truth)
-        self.add_on_set_parameters_callback(self._on_set_parameters)
+
+    @property
+    def fault(self) -> str:
+        """The fault that is shown now; one of FAULTS."""
+        return self.get_parameter('fault').value
 
     @property
     def speed(self) -> float:
@@ -139,13 +140,3 @@ class EmulatedDriver(Node):
         values = dict(zip(message.name, message.position))
         joints = [values.get(n, p) for n, p in zip(JOINT_NAMES, self.arm.joints.tolist())]
         self.arm.move_by_hand(np.array(joints), values.get(GRIPPER_NAME))
-
-    def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
-        for change in changes:
-            if change.name == 'fault' and change.value not in FAULTS:
-                reason = f'fault: got {change.value!r}, expected one of: {", ".join(FAULTS)}'
-                return SetParametersResult(successful=False, reason=reason)
-        for change in changes:
-            if change.name == 'fault':
-                self.fault = change.value
-        return SetParametersResult(successful=True)

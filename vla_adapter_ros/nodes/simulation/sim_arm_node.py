@@ -89,7 +89,7 @@ class SimArmNode(Node):
 
     def __init__(self) -> None:
         super().__init__('sim_arm', automatically_declare_parameters_from_overrides=True)
-        declare_parameters(self, SimArmParameters)
+        declare_parameters(self, SimArmParameters, live=())
         self.parameters = read_parameters(self, SimArmParameters)
         self.contract = resolve_contract(self.parameters.robot)
         self.lock = threading.Lock()

@@ -13,10 +13,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
-from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState, Joy
 from std_msgs.msg import Bool, String
@@ -53,8 +51,8 @@ class TeachNode(Node):
     """Node `teach`; docs/hardware.md describes its use."""
 
     def __init__(self) -> None:
-        super().__init__(_NAME)
-        declare_parameters(self, TeachParameters)
+        super().__init__(_NAME, automatically_declare_parameters_from_overrides=True)
+        declare_parameters(self, TeachParameters, live=('instruction',))
         self.parameters = parameters = read_parameters(self, TeachParameters)
         path = contract_path(parameters.robot)
         self.contract = load_contract(path)
@@ -77,7 +75,6 @@ class TeachNode(Node):
         self._make_outputs()
         self._make_inputs()
         self._ready = False
-        self.add_on_set_parameters_callback(self._on_set_parameters)
         self.say(f'teaching by {parameters.mode}; waiting for joint states')
 
     # -- interfaces ---------------------------------------------------------------------------
@@ -103,7 +100,8 @@ class TeachNode(Node):
         self._state = self.create_publisher(String, '~/state', SAYINGS)
         # Where the recorder (and the simulation's success check) hear it from the policy node too.
         self._instruction = self.create_publisher(String, 'vla_adapter/instruction', LATCHED)
-        self._publish_instruction(self.parameters.instruction)
+        self._taught = ''
+        self._follow_instruction()
         if self.parameters.mode == 'drag':
             self._demonstration = self.create_publisher(
                 Bool, alicia_d.DEMONSTRATION_TOPIC, EVERY
@@ -125,19 +123,13 @@ class TeachNode(Node):
         if self._commands.rate:
             self.create_timer(1.0 / self._commands.rate, self._stream, clock=steady)
 
-    def _publish_instruction(self, text: str) -> None:
-        self._instruction.publish(String(data=text))
-
-    def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
-        """Take a new instruction between two episodes; the rest needs a new start."""
-        for change in changes:
-            if change.name != 'instruction' or type(change.value) is not str:
-                reason = f'{change.name} takes effect at the next start; only instruction (a text)'
-                return SetParametersResult(successful=False, reason=f'{reason} changes now')
-        for change in changes:
-            self._publish_instruction(change.value)
-            self.say(f'instruction: {change.value}')
-        return SetParametersResult(successful=True)
+    def _follow_instruction(self) -> None:
+        """Publish the parameter when it has changed; an empty one says nothing at start."""
+        text = self.get_parameter('instruction').value
+        if text != self._taught:
+            self._taught = text
+            self._instruction.publish(String(data=text))
+            self.say(f'instruction: {text}')
 
     def close(self) -> None:
         """Hold the arm; give a torque-free arm its torque back."""
@@ -281,6 +273,7 @@ class TeachNode(Node):
     # -- motion -----------------------------------------------------------------------------
 
     def _tick(self) -> None:
+        self._follow_instruction()
         now = time.monotonic()
         try:
             if self.parameters.mode == 'jog':
