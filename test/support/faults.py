@@ -28,6 +28,7 @@ class SlowToLoad:
     """Takes minutes, as a large checkpoint from a slow disk does."""
 
     def __init__(self, contract):
+        print('loading', flush=True)
         time.sleep(300.0)
 
 

@@ -87,12 +87,11 @@ def test_a_node_that_loads_a_policy_ends_at_the_first_press():
     client = GraphClient(environment)
     try:
         client.wait_for_node()
-        change = client.node.create_client(ChangeState, 'vla_adapter/change_state')
-        assert change.wait_for_service(20.0)
         request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE))
-        answer = change.call_async(request)
-        time.sleep(1.0)
-        assert node.alive and not answer.done()
+        # The client that was made before the node answered: its request is not lost.
+        answer = client._clients['vla_adapter/change_state'].call_async(request)
+        node.wait_for_log('loading')
+        assert not answer.done()
         node.interrupt()
         wait_until(lambda: not node.alive, 20.0, 'end of the node')
         assert node.process.returncode == 0
