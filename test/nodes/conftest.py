@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from support.ros_harness import reserve_domain
+from support.ros_harness import PROFILE, reserve_domain
 
 
 @pytest.fixture(scope='session', autouse=True)
@@ -15,4 +15,7 @@ def domain_of_this_process():
     domain, reservation = reserve_domain()
     with reservation:
         os.environ['ROS_DOMAIN_ID'] = str(domain)
+        # Fast DDS reads it once, with the first node of a process.
+        for name in ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'):
+            os.environ[name] = PROFILE
         yield
