@@ -24,6 +24,10 @@ class ObservationError(VLAAdapterError):
     """An observation (image, joint state, instruction) cannot be given to a policy."""
 
 
+class DamagedImageError(ObservationError):
+    """An image file is cut off or damaged in transit; the camera's next one may be good."""
+
+
 class DatasetError(VLAAdapterError):
     """A recording or dataset is missing, damaged, or inconsistent."""
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 
 import av
@@ -13,10 +14,13 @@ import pytest
 from support.bag_samples import BagSpec, commanded_at, joints_at, write_bag
 from support.data_samples import contract, frame_of, image
 from vla_adapter_ros.data.bags.episode import BagEpisode, BagOptions
+from vla_adapter_ros.data.bags.file import BagFile
 from vla_adapter_ros.data.bags.recover import main as recover_main
 from vla_adapter_ros.data.bags.source import BagSource
+from vla_adapter_ros.data.bags.writer import BagWriter
 from vla_adapter_ros.data.convert import convert, main
 from vla_adapter_ros.data.lerobot.reader import LeRobotSource
+from vla_adapter_ros.data.lerobot.writer import final_keys
 from vla_adapter_ros.data.training.dataset import open_dataset
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.processing.images import ImageConfig
@@ -226,7 +230,7 @@ def test_interrupted_conversion_carries_on(tmp_path, monkeypatch):
     original = module._convert_bag
 
     def stop_at_b(job):
-        if job.bag.name == 'b':
+        if job.recording.key == 'b':
             raise KeyboardInterrupt
         return original(job)
 
@@ -264,6 +268,62 @@ def test_existing_output_is_refused_or_appended_to(tmp_path):
     result = convert([first, second], tmp_path / 'set', append=True)
     assert (result.present, len(result.reports)) == (['a'], 1)
     assert len(LeRobotSource(tmp_path / 'set').episodes) == 2
+
+
+def spoil(path, topic, chosen, change):
+    """Write a bag again with some messages of a topic changed."""
+    target = path.with_name(f'{path.name}_spoilt')
+    with BagFile(path) as bag:
+        writer = BagWriter(target, bag.custom)
+        messages = sorted(
+            (message.time, number, name, message.data)
+            for name in bag.types
+            for number, message in enumerate(bag.messages(name))
+        )
+        for name, kind in bag.types.items():
+            writer.add_topic(name, kind, latched=name.endswith('instruction'))
+        for time, number, name, data in messages:
+            if name == topic and number in chosen:
+                data = change(bytes(data))
+            writer.write(name, time, data)
+        writer.close()
+    return target
+
+
+def cut(data):
+    return data[: len(data) // 2]
+
+
+def test_a_damaged_image_costs_itself_and_is_counted(tmp_path):
+    path = write_bag(tmp_path / 'a', BagSpec(compressed=True))
+    episode = BagEpisode(spoil(path, '/wrist/image/compressed', {9, 40}, cut))
+    shown = [frame_of(pixels) for pixels in episode.images('wrist', range(30))]
+    # Frame 3 would have seen image 9; it sees the one before.
+    assert shown[:5] == [0, 3, 6, 8, 12]
+    assert episode.report['streams']['wrist']['replaced'] == 1
+    path = write_bag(tmp_path / 'b', BagSpec(compressed=True))
+    episode = BagEpisode(spoil(path, '/wrist/image/compressed', range(20, 40), cut))
+    with pytest.raises(DatasetError, match='compressed: at .* no good image within 0.2 s'):
+        list(episode.images('wrist', range(30)))
+
+
+def test_damaged_joint_states_cost_themselves(tmp_path):
+    path = write_bag(tmp_path / 'a')
+    episode = BagEpisode(spoil(path, '/joint_states', {20, 21}, cut))
+    assert episode.report['streams']['joint_states']['damaged'] == 2
+    assert len(episode) == 30
+
+
+def test_repeated_stamps_are_no_division_by_zero(tmp_path):
+    path = write_bag(tmp_path / 'a', BagSpec(commands=False))
+
+    def half_a_clock(data):
+        # Two publishers on one slow clock: three of four stamps repeat the one before.
+        stamp = int.from_bytes(data[8:12], 'little')
+        return data[:8] + (stamp - stamp % 80_000_000).to_bytes(4, 'little') + data[12:]
+
+    report = BagEpisode(spoil(path, '/joint_states', range(1000), half_a_clock)).report
+    assert report['streams']['joint_states']['rate'] == pytest.approx(12.5, rel=0.1)
 
 
 BAD = {
@@ -351,10 +411,50 @@ def test_instruction_can_be_given_and_must_not_change(tmp_path):
         BagEpisode(tmp_path / 'b')
 
 
-def test_same_name_twice_is_refused(tmp_path):
+def test_a_second_day_of_recordings_is_added_though_its_names_are_the_same(tmp_path, capsys):
+    for day in ('monday', 'tuesday'):
+        for number in range(2):
+            write_bag(tmp_path / f'{day}/episode_{number:06d}')
+    output = str(tmp_path / 'set')
+    assert main([str(tmp_path / 'monday'), output, '--quiet']) == 0
+    assert main([str(tmp_path / 'tuesday'), output, '--quiet', '--append']) == 0
+    assert '2 converted, 0 already converted' in capsys.readouterr().out
+    expected = ['episode_000000', 'episode_000001']
+    assert final_keys(tmp_path / 'set') == [*expected, *(f'tuesday.{name}' for name in expected)]
+    # Both days at once, and a copy under another name: everything is there already.
+    shutil.copytree(tmp_path / 'monday/episode_000000', tmp_path / 'copies/first')
+    days = [str(tmp_path / day) for day in ('monday', 'tuesday', 'copies')]
+    assert main([*days, output, '--quiet', '--append']) == 0
+    assert '0 converted, 5 already converted' in capsys.readouterr().out
+
+
+def test_two_folders_at_once(tmp_path):
     bags = [write_bag(tmp_path / f'{n}/bag') for n in 'ab']
-    with pytest.raises(DatasetError, match='bag is given twice'):
-        convert(bags, tmp_path / 'set')
+    convert([*bags, bags[0]], tmp_path / 'set')
+    assert final_keys(tmp_path / 'set') == ['b.bag', 'bag']
+
+
+def test_a_number_that_was_recorded_again_is_not_taken_for_the_old_recording(tmp_path):
+    convert([write_bag(tmp_path / 'bags/a')], tmp_path / 'set')
+    shutil.rmtree(tmp_path / 'bags/a')
+    again = write_bag(tmp_path / 'bags/a', BagSpec(duration=2.0))
+    result = convert([again], tmp_path / 'set', append=True)
+    assert 'another recording of this name from this folder' in result.failed['a']
+
+
+@pytest.mark.parametrize(
+    ('option', 'message'),
+    [
+        ({'options': BagOptions(actions='next_state')}, "actions is 'auto' there, 'next_state'"),
+        ({'options': BagOptions(no_op_filter='ends')}, "no_op_filter is 'off' there, 'ends'"),
+        ({'quality': 30}, 'quality is 20 there, 30 here'),
+        ({'options': BagOptions(topics={'wrist': '/w'})}, 'topics is'),
+    ],
+)
+def test_episodes_made_with_other_settings_are_not_mixed(tmp_path, option, message):
+    convert([write_bag(tmp_path / 'bags/a')], tmp_path / 'set')
+    with pytest.raises(DatasetError, match=message):
+        convert([write_bag(tmp_path / 'bags/b')], tmp_path / 'set', append=True, **option)
 
 
 def test_no_bag_there(tmp_path, capsys):

@@ -16,7 +16,14 @@ import pytest
 
 from support.bag_samples import write_endlessly, write_episodes
 from support.data_samples import contract, frame_of, image, observations, states, targets
+from vla_adapter_ros.data.lerobot.assembly import _groups
 from vla_adapter_ros.data.lerobot.reader import LeRobotSource
+from vla_adapter_ros.data.lerobot.video import (
+    VideoWriter,
+    check_joined,
+    codec_settings,
+    join_videos,
+)
 from vla_adapter_ros.data.lerobot.writer import DatasetWriter
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.processing.observation import Observation
@@ -256,3 +263,21 @@ def test_contract_can_be_read_without_the_package(tmp_path):
     extra = json.loads((tmp_path / 'set/meta/vla_adapter.json').read_text())
     assert RobotContract.from_dict(extra['contract']) == contract()
     assert extra['versions']['vla_adapter_ros']
+
+
+def test_videos_of_another_encoder_setting_are_not_joined_into_one_stream(tmp_path):
+    """H.264 keeps its rate factor in the header, of which a joined file has one."""
+    parts = []
+    for number, quality in enumerate((18, 18, 34)):
+        with VideoWriter(tmp_path / f'{number}.mp4', 10, quality) as video:
+            for frame in range(4):
+                video.write(image(number, frame))
+        parts.append(tmp_path / f'{number}.mp4')
+    same, other = codec_settings(parts[1]), codec_settings(parts[2])
+    assert codec_settings(parts[0]) == same != other
+    join_videos(parts[:2], tmp_path / 'good.mp4', 10)
+    check_joined(tmp_path / 'good.mp4', parts[:2], 10)
+    join_videos(parts, tmp_path / 'bad.mp4', 10)
+    with pytest.raises(DatasetError, match=r'2.mp4 reads differently in it than alone'):
+        check_joined(tmp_path / 'bad.mp4', parts, 10)
+    assert [list(g) for g in _groups([1, 1, 1], 100, [same, same, other])] == [[0, 1], [2]]

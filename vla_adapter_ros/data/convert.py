@@ -3,8 +3,9 @@
 
     python -m vla_adapter_ros.data.convert recordings/ datasets/pick
 
-Run again, it continues where it stopped: converted bags are skipped. A bag that cannot be
-converted is reported and skipped; the others are converted, and the exit status is 1.
+Run again, it continues where it stopped: converted recordings are skipped, whatever they are
+called now. A bag that cannot be converted is reported and skipped; the others are converted, and
+the exit status is 1.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from tqdm import tqdm
 from vla_adapter_ros.control.observation_inputs import InputSettings
 from vla_adapter_ros.data.bags.episode import ACTIONS, NO_OP_FILTERS, BagEpisode, BagOptions
 from vla_adapter_ros.data.bags.file import BagFile, find_bags
+from vla_adapter_ros.data.bags.recordings import Recording, choose_recordings
 from vla_adapter_ros.data.lerobot.layout import STORAGES
 from vla_adapter_ros.data.lerobot.video import QUALITY
 from vla_adapter_ros.data.lerobot.writer import DatasetWriter
@@ -65,7 +68,7 @@ def convert(
     """Convert bags into one dataset.
 
     Args:
-        bags: folders of the bags, with unique names.
+        bags: folders of the bags. Two of one name (of two days) become two episodes.
         output: folder of the dataset.
         contract: of all bags; None: that of the first bag.
         options: how bags are read.
@@ -77,14 +80,10 @@ def convert(
         progress: show progress bars.
 
     Raises:
-        DatasetError: no contract, duplicate names, or the output cannot be added to.
+        DatasetError: no contract, or the output cannot be added to: it holds another contract,
+            or episodes that were made with other settings.
     """
     options = options or BagOptions()
-    names = [bag.name for bag in bags]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise DatasetError(
-            f'bags: {twice[0]} is given twice; bags of a dataset need unique names'
-        )
     begin = time.monotonic()
     result = Conversion()
     contract = contract or _first_contract(bags)
@@ -93,19 +92,19 @@ def convert(
         'image_size': image_size,
         'storage': storage,
         'quality': quality,
+        'conversion': _meaning(options),
     }
     writer = DatasetWriter(output, contract, append=append, **settings)
-    done = writer.keys()
-    result.present = [bag.name for bag in bags if bag.name in done]
+    chosen = choose_recordings(bags, writer.metadata())
+    result.present, result.failed = chosen.present, chosen.refused
     jobs = [
-        _Job(bag, output, contract, options, settings, progress and workers == 1)
-        for bag in bags
-        if bag.name not in done
+        _Job(recording, output, contract, options, settings, progress and workers == 1)
+        for recording in chosen.new
     ]
     bar = tqdm(_outcomes(jobs, workers), 'bags', len(jobs), unit='bag', disable=not progress)
     for job, outcome in zip(jobs, bar, strict=True):
         if isinstance(outcome, str):
-            result.failed[job.bag.name] = outcome
+            result.failed[job.recording.key] = outcome
         else:
             result.reports.append(outcome)
     if writer.keys():
@@ -118,7 +117,7 @@ def convert(
 class _Job:
     """One bag to convert; plain data, so that another process can do it."""
 
-    bag: Path
+    recording: Recording
     output: Path
     contract: RobotContract
     options: BagOptions
@@ -134,7 +133,22 @@ def _outcomes(jobs: Sequence[_Job], workers: int) -> Iterator[dict[str, Any] | s
     # A forked process would share the encoders and locks of this one.
     context = multiprocessing.get_context('spawn')
     with ProcessPoolExecutor(min(workers, len(jobs)), context) as pool:
-        yield from pool.map(_convert_bag, jobs)
+        for future in [pool.submit(_convert_bag, job) for job in jobs]:
+            try:
+                yield future.result()
+            except BrokenProcessPool:
+                yield 'its process was killed (out of memory?); try fewer --workers'
+
+
+def _meaning(options: BagOptions) -> dict[str, Any]:
+    """Return the options that must be equal in a dataset; instructions differ by episode."""
+    return {
+        'topics': dict(sorted(options.topics.items())),
+        'actions': options.actions,
+        'no_op_filter': options.no_op_filter,
+        'no_op_tolerance': options.no_op_tolerance,
+        'limits': asdict(options.limits),
+    }
 
 
 def _first_contract(bags: Sequence[Path]) -> RobotContract:
@@ -152,20 +166,23 @@ def _first_contract(bags: Sequence[Path]) -> RobotContract:
 
 def _convert_bag(job: _Job) -> dict[str, Any] | str:
     try:
-        episode = BagEpisode(job.bag, job.contract, job.options)
+        episode = BagEpisode(job.recording.bag, job.contract, job.options)
         frames: Iterator[Observation] = iter(
             tqdm(
-                episode.observations(), total=len(episode), desc=job.bag.name, unit='frame',
+                episode.observations(), total=len(episode), desc=job.recording.key, unit='frame',
                 leave=False, disable=not job.progress,
             )
         )  # fmt: skip
         # The output exists because it is being written.
         writer = DatasetWriter(job.output, job.contract, append=True, **job.settings)
         writer.add_episode(
-            frames, episode.actions, episode.instruction, episode.report, key=job.bag.name
-        )
+            frames, episode.actions, episode.instruction,
+            episode.report | job.recording.facts, key=job.recording.key,
+        )  # fmt: skip
     except DatasetError as error:
         return str(error)
+    except Exception as error:  # foreign data may be anything; the other bags are converted
+        return f'bag {job.recording.bag}: {type(error).__name__}: {error}'
     return episode.report
 
 

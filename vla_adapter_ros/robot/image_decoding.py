@@ -13,7 +13,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from vla_adapter_ros.errors import ObservationError
+from vla_adapter_ros.errors import DamagedImageError, ObservationError
 from vla_adapter_ros.robot.camera_spec import BYTES_PER_PIXEL, ENCODINGS, PLANAR_ENCODINGS
 
 # Side of the largest image [px].
@@ -99,7 +99,7 @@ def _check_layout(encoding: str, height: int, width: int, step: int, length: int
     if planar:
         size, formula = size * 3 // 2, '1.5 × step × height'
     if length != size:
-        raise ObservationError(f'image data of {length} bytes: expected {formula} = {size}')
+        raise DamagedImageError(f'image data of {length} bytes: expected {formula} = {size}')
 
 
 def _as_pixels(rows: np.ndarray, width: int, depth: int) -> np.ndarray:
@@ -161,7 +161,7 @@ def _decode_jpeg(content: bytes) -> np.ndarray:
         extra = _EXTRA_BYTES.search(str(error))
         if extra and _is_padding(content, int(extra[1])):
             return simplejpeg.decode_jpeg(content, colorspace='RGB', strict=False)
-        raise ObservationError(f'damaged JPEG of {len(content)} bytes: {error}') from error
+        raise DamagedImageError(f'damaged JPEG of {len(content)} bytes: {error}') from error
 
 
 def _is_padding(content: bytes, count: int) -> bool:
@@ -172,7 +172,7 @@ def _is_padding(content: bytes, count: int) -> bool:
 def _decode_png(content: bytes) -> np.ndarray:
     pixels = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
-        raise ObservationError(f'damaged PNG of {len(content)} bytes')
+        raise DamagedImageError(f'damaged PNG of {len(content)} bytes')
     if pixels.dtype != np.uint8:
         raise ObservationError(
             f'PNG of type {pixels.dtype}: more than 8 bits per channel is refused'

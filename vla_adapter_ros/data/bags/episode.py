@@ -10,8 +10,9 @@ Policy per stream, the same as on the robot:
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -33,9 +34,9 @@ from vla_adapter_ros.data.bags.commands import (
     TrajectoryTrack,
     gripper_fraction,
 )
-from vla_adapter_ros.data.bags.file import INSTRUCTION, BagFile, header_stamp
+from vla_adapter_ros.data.bags.file import INSTRUCTION, BagFile, Message, header_stamp
 from vla_adapter_ros.data.bags.topics import JOINTS, choose_topics, topic_roles
-from vla_adapter_ros.errors import DatasetError, ObservationError
+from vla_adapter_ros.errors import DamagedImageError, DatasetError, ObservationError
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.robot.camera_view import policy_image
 from vla_adapter_ros.robot.contract import RobotContract
@@ -45,6 +46,8 @@ ACTIONS = ('auto', 'commands', 'next_state')
 NO_OP_FILTERS = ('off', 'ends', 'all')
 # An arm this far from its commands does not follow them [rad]: it is moved by hand.
 IGNORED_COMMAND = 0.35  # [rad]
+# Images kept in case the next one is damaged.
+_SPARE_IMAGES = 4
 # Clocks this far apart are different clocks (simulated time), not a delay.
 _OTHER_CLOCK_S = 0.5
 
@@ -101,8 +104,10 @@ class BagEpisode:
             named = recorded | dict(options.topics)
             topics = choose_topics(bag.types, self.contract, named, self.path.name)
             self._topics = topics
+            # Messages that cannot be read, by topic.
+            self._damaged: Counter[str] = Counter()
             self._joints = self._read_joints(bag)
-            self._cameras = {c: _stamps(bag, topic) for c, topic in topics.cameras.items()}
+            self._cameras = {c: self._read_stamps(bag, t) for c, t in topics.cameras.items()}
             self._stamps = {c: stream.stamps for c, stream in self._cameras.items()}
             self._stamps[JOINTS] = self._joints.stamps
             self._alignment = self._align()
@@ -123,8 +128,12 @@ class BagEpisode:
         reader = JointStateReader(self.contract, limit)
         stamps, times, states, last = [], [], [], 0
         for message in bag.messages(topic):
-            decoded = bag.decode(topic, message.data)
-            stamp = header_stamp(message.data) or message.time
+            try:
+                decoded = bag.decode(topic, message.data)
+                stamp = header_stamp(message.data) or message.time
+            except DatasetError:
+                self._damaged[topic] += 1
+                continue
             try:
                 reading = reader.receive(decoded.name, decoded.position, stamp, message.time)
             except ObservationError as error:
@@ -142,6 +151,21 @@ class BagEpisode:
         order = ascending(np.array(stamps), f'{self.place}: {topic}')
         rows = np.array(stamps)[order], np.array(times)[order], np.stack(states)[order]
         return _Joints(*rows)
+
+    def _read_stamps(self, bag: BagFile, topic: str) -> _Images:
+        """Read the stamps of a topic's messages; without stamps, when they were recorded."""
+        stamps, numbers, first_time = [], [], 0
+        for number, message in enumerate(bag.messages(topic)):
+            first_time = first_time or message.time
+            try:
+                stamps.append(header_stamp(message.data) or message.time)
+            except DatasetError:
+                self._damaged[topic] += 1
+                continue
+            numbers.append(number)
+        found = np.array(stamps, np.int64)
+        order = ascending(found, f'{self.place}: {topic}')
+        return _Images(found[order], np.array(numbers, np.int64)[order], first_time)
 
     def _align(self) -> Alignment:
         limits = self._options.limits
@@ -293,21 +317,52 @@ class BagEpisode:
         topic = self._topics.cameras[camera]
         wanted = iter(numbers)
         number = next(wanted, None)
+        before: deque[tuple[int, Message]] = deque(maxlen=_SPARE_IMAGES)
         with BagFile(self.path) as bag:
-            first = 0
             for place, message in enumerate(bag.messages(topic)):
-                first = first or message.time
                 if number is None:
                     return
-                if place != number:
-                    continue
-                try:
-                    decoded = bag.decode(topic, message.data)
-                    yield place, policy_image(decoded, self.contract.cameras[camera])
-                except ObservationError as error:
-                    at = (message.time - first) / NANOSECONDS
-                    raise DatasetError(f'{self.place}: {topic}: at {at:.2f} s: {error}') from error
-                number = next(wanted, None)
+                if place == number:
+                    yield place, self._pixels(bag, camera, place, message, before)
+                    number = next(wanted, None)
+                before.append((place, message))
+
+    def _pixels(
+        self, bag: BagFile, camera: str, number: int, message: Message,
+        before: Iterable[tuple[int, Message]],
+    ) -> np.ndarray:  # fmt: skip
+        """Return an image; of a damaged one the newest before it, as the node would see."""
+        try:
+            return self._image(bag, camera, message)
+        except DamagedImageError as error:
+            stream, limit = self._cameras[camera], self._options.limits.max_image_age
+            seen = self._alignment.indices[camera]
+            age = float(self._alignment.ages[camera][stream.numbers[seen] == number].max())
+            stamp = stream.stamp(number)
+            for earlier, spare in reversed([*before]):
+                if age + (stamp - stream.stamp(earlier)) / NANOSECONDS > limit:
+                    break
+                with suppress(DamagedImageError):
+                    image = self._image(bag, camera, spare)
+                    self.report['streams'][camera]['replaced'] += 1
+                    return image
+            place = self._place(camera, message)
+            raise DatasetError(
+                f'{place}: {error}, and no good image within {limit:g} s before it'
+            ) from error
+        except ObservationError as error:
+            raise DatasetError(f'{self._place(camera, message)}: {error}') from error
+
+    def _image(self, bag: BagFile, camera: str, message: Message) -> np.ndarray:
+        try:
+            decoded = bag.decode(self._topics.cameras[camera], message.data)
+        except DatasetError as error:
+            raise DamagedImageError(str(error)) from error
+        return policy_image(decoded, self.contract.cameras[camera])
+
+    def _place(self, camera: str, message: Message) -> str:
+        at = (message.time - self._cameras[camera].first_time) / NANOSECONDS
+        return f'{self.place}: {self._topics.cameras[camera]}: at {at:.2f} s'
 
     def observations(self) -> Iterator[Observation]:
         """Yield the frames' observations, images cropped, not yet turned."""
@@ -326,10 +381,14 @@ class BagEpisode:
         alignment = self._alignment
         streams = {}
         for name, stamps in self._stamps.items():
-            intervals = np.diff(stamps) / NANOSECONDS
+            # Equal stamps (slow simulated time, two publishers) say nothing of the rate.
+            intervals = np.diff(np.unique(stamps)) / NANOSECONDS
             usual = float(np.median(intervals)) if len(intervals) else np.inf
+            topic = self._topics.joint_states if name == JOINTS else self._topics.cameras[name]
             streams[name] = {
                 'messages': len(stamps),
+                'damaged': self._damaged[topic],
+                'replaced': 0,
                 'rate': round(1.0 / usual, 2),
                 'longest_gap': round(float(intervals.max(initial=0.0)), 4),
                 'missing': int(np.maximum(np.round(intervals / usual) - 1, 0).sum()),
@@ -376,18 +435,19 @@ class _Joints:
 
 @dataclass(frozen=True)
 class _Images:
-    """Stamps (N,) of a camera's messages [ns], ascending, and their numbers (N,) in the bag."""
+    """A camera's messages: stamps (N,) [ns], ascending, their numbers (N,) in the bag.
+
+    `first_time` is when the first one was recorded [ns].
+    """
 
     stamps: np.ndarray
     numbers: np.ndarray
+    first_time: int
 
-
-def _stamps(bag: BagFile, topic: str) -> _Images:
-    """Read the stamps of a topic's messages; without stamps, when they were recorded."""
-    pairs = [(header_stamp(message.data), message.time) for message in bag.messages(topic)]
-    stamps = np.array([stamp or time for stamp, time in pairs], np.int64)
-    order = ascending(stamps, f'bag {bag.path.name}: {topic}')
-    return _Images(stamps[order], order)
+    def stamp(self, number: int) -> int:
+        """Return the stamp [ns] of the message with a number in the bag; 0 if it has none."""
+        found = self.stamps[self.numbers == number]
+        return int(found[0]) if len(found) else 0
 
 
 def _agreed_contract(bag: BagFile, wanted: RobotContract | None) -> RobotContract:

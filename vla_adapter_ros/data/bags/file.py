@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 from collections.abc import Iterator
@@ -41,7 +42,13 @@ def message_types() -> Typestore:
 
 
 def header_stamp(data: bytes) -> int:
-    """Return the stamp [ns] of a message whose first field is a std_msgs/Header."""
+    """Return the stamp [ns] of a message whose first field is a std_msgs/Header.
+
+    Raises:
+        DatasetError: the message is too short to have one.
+    """
+    if len(data) < 12:
+        raise DatasetError(f'a message of {len(data)} bytes: cut off')
     seconds, nanoseconds = _STAMP[bool(data[1] & 1)].unpack_from(data, 4)
     return seconds * 1_000_000_000 + nanoseconds
 
@@ -57,7 +64,7 @@ class BagFile:
     """
 
     def __init__(self, path: str | Path) -> None:
-        from rosbags.rosbag2 import Reader, ReaderError
+        from rosbags.rosbag2 import Reader
 
         self.path = Path(path)
         if not (self.path / METADATA).is_file():
@@ -68,7 +75,7 @@ class BagFile:
         try:
             self._reader = Reader(self.path)
             self._reader.open()
-        except (ReaderError, OSError, ValueError, KeyError, AssertionError) as error:
+        except Exception as error:  # a foreign file may hold anything
             raise self._damaged(error) from error
 
     def _damaged(self, error: Exception) -> DatasetError:
@@ -87,6 +94,14 @@ class BagFile:
         information = yaml.safe_load((self.path / METADATA).read_text())
         data = information.get('rosbag2_bagfile_information', {}).get('custom_data')
         return {str(key): str(value) for key, value in (data or {}).items()}
+
+    @property
+    def identity(self) -> str:
+        """A hash of what was recorded when: equal for copies of one recording, and only then."""
+        reader = self._reader
+        topics = sorted((c.topic, c.msgtype, c.msgcount) for c in reader.connections)
+        facts = [reader.start_time, reader.end_time, reader.message_count, topics]
+        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
     @property
     def contract(self) -> RobotContract | None:
@@ -115,13 +130,11 @@ class BagFile:
         Raises:
             DatasetError: the bag is damaged there.
         """
-        from rosbags.rosbag2 import ReaderError
-
         connections = [c for c in self._reader.connections if c.topic == topic]
         try:
             for _, time, data in self._reader.messages(connections):
                 yield Message(time, data)
-        except (ReaderError, OSError, ValueError, AssertionError) as error:
+        except Exception as error:  # each storage and compression has errors of its own
             raise self._damaged(error) from error
 
     def decode(self, topic: str, data: bytes) -> Any:
@@ -143,7 +156,7 @@ class BagFile:
         content = memoryview(data)[4:]
         try:
             message, end = read(content, 0, definition.cls, store)
-        except (ValueError, AssertionError, struct.error, IndexError) as error:
+        except Exception as error:  # damaged bytes may raise anything
             raise DatasetError(f'bag {self.path}: {topic}: not a {kind}: {error}') from error
         # Publishers of ready-made bytes pad them to an estimated size: zeros at the end are fine.
         if len(content) - end > 3 and any(content[end:]):

@@ -31,6 +31,8 @@ from vla_adapter_ros.data.lerobot.video import (
     CODEC_NAME,
     KEY_FRAME_EVERY,
     PIXEL_FORMAT,
+    check_joined,
+    codec_settings,
     join_videos,
 )
 from vla_adapter_ros.data.statistics import (
@@ -165,13 +167,17 @@ class _Assembly:
     def write_videos(self, camera: str) -> None:
         key = layout.image_key(camera)
         prefix = f'videos/{key}'
-        sizes = [(episode.folder / f'{camera}.mp4').stat().st_size for episode in self.staged]
+        parts = [episode.folder / f'{camera}.mp4' for episode in self.staged]
+        sizes = [part.stat().st_size for part in parts]
         number = self.existing.next_file(prefix)
-        for group in _groups(sizes, layout.VIDEO_FILE_MB * MEGABYTE):
+        settings = [codec_settings(part) for part in parts]
+        for group in _groups(sizes, layout.VIDEO_FILE_MB * MEGABYTE, settings):
             place = layout.file_place(number)
             file = self.path / layout.VIDEO_PATH.format(video_key=key, **place)
             file.parent.mkdir(parents=True, exist_ok=True)
-            join_videos([self.staged[i].folder / f'{camera}.mp4' for i in group], file, self.fps)
+            joined = [parts[i] for i in group]
+            join_videos(joined, file, self.fps)
+            check_joined(file, joined, self.fps)
             frame = 0
             for i in group:
                 length = self.staged[i].length
@@ -307,11 +313,14 @@ def _features(
     return features
 
 
-def _groups(sizes: Sequence[int], limit: int) -> Iterable[range]:
-    """Yield ranges of consecutive items whose sizes sum to at most `limit` (or one item)."""
+def _groups(
+    sizes: Sequence[int], limit: int, kinds: Sequence[bytes] | None = None
+) -> Iterable[range]:
+    """Yield ranges of consecutive items of one kind, of at most `limit` together (or one item)."""
     start, total = 0, 0
     for index, size in enumerate(sizes):
-        if index > start and total + size > limit:
+        changes = kinds is not None and kinds[index] != kinds[start]
+        if index > start and (changes or total + size > limit):
             yield range(start, index)
             start, total = index, 0
         total += size

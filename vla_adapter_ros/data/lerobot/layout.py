@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,9 @@ STORAGES = ('video', 'image')
 
 Features = dict[str, dict[str, Any]]
 
+# Settings that must be equal to add episodes to a dataset.
+_COMPARED = ('fps', 'image_size', 'storage', 'quality')
+
 
 @dataclass(frozen=True)
 class DatasetSettings:
@@ -47,6 +50,7 @@ class DatasetSettings:
         image_size: side of the stored square images [px]; None: as the camera gives them.
         storage: `video` or `image`.
         quality: constant rate factor of the videos.
+        conversion: how recordings became episodes, JSON data; {} if they were not converted.
     """
 
     contract: RobotContract
@@ -54,10 +58,13 @@ class DatasetSettings:
     image_size: int | None
     storage: str
     quality: int
+    conversion: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data."""
-        return {**vars(self), 'contract': self.contract.to_dict()}
+        data = {**vars(self), 'contract': self.contract.to_dict()}
+        data['conversion'] = dict(self.conversion)
+        return data
 
     def check_stored(self, stored: Mapping[str, Any], place: Path) -> None:
         """Raise DatasetError where the settings stored in the file `place` are different."""
@@ -67,11 +74,13 @@ class DatasetSettings:
             raise DatasetError(f'{place}: no readable contract: {error}') from error
         if found := self.contract.differences(contract):
             raise DatasetError(f'{place}: another contract: {"; ".join(found)}')
-        for name in ('fps', 'image_size', 'storage'):
-            if stored.get(name) != getattr(self, name):
-                raise DatasetError(
-                    f'{place}: {name} is {stored.get(name)!r} there, {getattr(self, name)!r} here'
-                )
+        pairs = [(name, stored.get(name), getattr(self, name)) for name in _COMPARED]
+        if 'conversion' in stored:
+            there, here = stored['conversion'], self.conversion
+            pairs += [(name, there.get(name), here.get(name)) for name in {**there, **here}]
+        for name, there, here in pairs:
+            if there != here:
+                raise DatasetError(f'{place}: {name} is {there!r} there, {here!r} here')
 
 
 def file_place(number: int) -> dict[str, int]:

@@ -24,7 +24,7 @@ import numpy as np
 
 from vla_adapter_ros.data.files import read_json, remove_abandoned, storage_errors
 from vla_adapter_ros.data.lerobot import layout
-from vla_adapter_ros.data.lerobot.staging import StagedEpisode, stage_episode
+from vla_adapter_ros.data.lerobot.staging import EPISODE, StagedEpisode, stage_episode
 from vla_adapter_ros.data.lerobot.video import QUALITY
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.processing.observation import Observation
@@ -48,6 +48,7 @@ class DatasetWriter:
         append: add to an existing dataset. Without it a finished dataset is refused; one that was
             interrupted before `finalize` is always continued.
         quality: constant rate factor of the videos (lower is better and larger).
+        conversion: how the episodes come about (JSON data); stored, and the same for all.
 
     Raises:
         DatasetError: the path holds a finished dataset or another kind of one.
@@ -63,12 +64,13 @@ class DatasetWriter:
         storage: str = 'video',
         append: bool = False,
         quality: int = QUALITY,
+        conversion: Mapping[str, Any] | None = None,
     ) -> None:
         if storage not in layout.STORAGES:
             raise DatasetError(f'storage: got {storage!r}, expected one of {layout.STORAGES}')
         self.path = Path(path)
         self.settings = layout.DatasetSettings(
-            contract, frame_rate(contract, fps), image_size, storage, quality
+            contract, frame_rate(contract, fps), image_size, storage, quality, conversion or {}
         )
         self._staging = self.path / STAGING
         if layout.is_dataset(self.path) and not append and not self._staging.is_dir():
@@ -92,6 +94,14 @@ class DatasetWriter:
         """Return the keys of all episodes, staged and final."""
         staged = {path.name for path in self._staging.glob('*') if path.is_dir()}
         return {key for key in staged if _KEY.fullmatch(key)} | set(final_keys(self.path))
+
+    def metadata(self) -> dict[str, dict[str, Any]]:
+        """Return the metadata of all episodes, staged and final, by key."""
+        found = final_metadata(self.path)
+        for folder in self._staging.glob('*'):
+            if _KEY.fullmatch(folder.name) and (folder / EPISODE).is_file():
+                found[folder.name] = read_json(folder / EPISODE)['metadata']
+        return found
 
     def add_episode(
         self,
@@ -182,7 +192,13 @@ def frame_rate(contract: RobotContract, fps: int | None) -> int:
 
 def final_keys(path: Path) -> list[str]:
     """Return the keys of the finished dataset's episodes, in order."""
-    lines = path / layout.EXTRA_EPISODES
-    if not lines.is_file():
-        return []
-    return [json.loads(line)['key'] for line in lines.read_text().splitlines()]
+    return list(final_metadata(path))
+
+
+def final_metadata(path: Path) -> dict[str, dict[str, Any]]:
+    """Return the metadata of the finished dataset's episodes by key, in order."""
+    file = path / layout.EXTRA_EPISODES
+    if not file.is_file():
+        return {}
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    return {line['key']: line['metadata'] for line in lines}

@@ -1,0 +1,92 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Which recordings a dataset already has, and what new ones are called in it.
+
+A recording is told by what was recorded when, never by its name: recorders number their bags anew
+in each folder, and number a discarded one again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vla_adapter_ros.data.bags.file import BagFile
+from vla_adapter_ros.errors import DatasetError
+
+# Metadata of an episode: the recording's identity, and a hash of where it lay.
+IDENTITY, PLACE = 'recording', 'recorded_in'
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A bag, its key in the dataset, and what identifies it there."""
+
+    bag: Path
+    key: str
+    facts: dict[str, str]
+
+
+@dataclass
+class Choice:
+    """What becomes of the bags: new ones, those already there, and bag → why it is refused."""
+
+    new: list[Recording] = field(default_factory=list)
+    present: list[str] = field(default_factory=list)
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+def choose_recordings(
+    bags: Sequence[Path], episodes: Mapping[str, Mapping[str, Any]]
+) -> Choice:
+    """Decide for each bag whether it is new.
+
+    Args:
+        bags: folders of the bags.
+        episodes: key → metadata of the dataset's episodes.
+    """
+    choice = Choice()
+    there = {str(m[IDENTITY]): key for key, m in episodes.items() if IDENTITY in m}
+    taken = set(episodes)
+    for bag in bags:
+        try:
+            with BagFile(bag) as opened:
+                identity = opened.identity
+        except DatasetError as error:
+            choice.refused[bag.name] = str(error)
+            continue
+        place = _hash(str(bag.resolve().parent))
+        name = _key(bag.name)
+        if identity in there:
+            choice.present.append(there[identity])
+            continue
+        if episodes.get(name, {}).get(PLACE) == place:
+            choice.refused[bag.name] = (
+                f'bag {bag}: the dataset has another recording of this name from this folder '
+                '(it was discarded and recorded again?); remove that episode, or convert to a '
+                'new dataset'
+            )
+            continue
+        key = _free(name, _key(bag.resolve().parent.name), taken)
+        taken.add(key)
+        there[identity] = key
+        choice.new.append(Recording(bag, key, {IDENTITY: identity, PLACE: place}))
+    return choice
+
+
+def _free(name: str, folder: str, taken: set[str]) -> str:
+    longer = f'{folder}.{name}'
+    names = itertools.chain([name, longer], (f'{longer}.{n}' for n in itertools.count(2)))
+    return next(candidate for candidate in names if candidate not in taken)
+
+
+def _key(name: str) -> str:
+    return re.sub(r'[^A-Za-z0-9_.+-]', '_', name).lstrip('_.+-') or 'bag'
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
