@@ -1,16 +1,23 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""The simulated cameras keep their rate in simulated time, whatever happens to the scene."""
+"""The simulated cameras: their rate in simulated time, their intrinsics, and who can see them."""
 
 from __future__ import annotations
 
 import threading
 import time
 
+import mujoco
+import numpy as np
 import pytest
 
 pytest.importorskip('rclpy', reason='nodes/ needs ROS 2')
 
-from vla_adapter_ros.nodes.simulation.sim_cameras import CameraThread
+from sensor_msgs.msg import CameraInfo, Image
+from visualization_msgs.msg import MarkerArray
+
+from support.graph_client import RosClient
+from support.ros_harness import NodeProcess, isolated_environment, wait_until
+from vla_adapter_ros.nodes.simulation.sim_cameras import CameraThread, camera_intrinsics
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
 
 RATE = 30.0
@@ -75,3 +82,64 @@ def test_pictures_go_on_at_once_after_a_change_of_the_scene(simulation):
     gaps = [b - a for a, b in zip(scene.stamps, scene.stamps[1:])]
     assert max(gaps) < 1.5 / RATE + 0.011
     assert len(scene.stamps) == pytest.approx(4.0 * RATE, rel=0.15)
+
+
+@pytest.mark.parametrize('camera', ['third_person', 'wrist'])
+def test_intrinsics_are_those_of_the_rendered_image(simulation, camera):
+    # A ball on known rays: where its middle appears is where the intrinsics put it.
+    model, data = simulation.model, simulation.data
+    width, height, distance = 320, 240, 0.15
+    intrinsics = camera_intrinsics(model, camera, width, height)
+    matrix = np.array(intrinsics.camera_matrix).reshape(3, 3)
+    mujoco.mj_forward(model, data)
+    index = model.camera(camera).id
+    optical = data.cam_xmat[index].reshape(3, 3) @ np.diag([1.0, -1.0, -1.0])
+    address = model.joint('ball_0').qposadr[0]
+    for direction in ([0.0, 0.0, 1.0], [0.2, 0.05, 1.0], [-0.1, -0.15, 1.0]):
+        point = distance * np.array(direction)
+        data.qpos[address : address + 3] = data.cam_xpos[index] + optical @ point
+        mujoco.mj_forward(model, data)
+        with_ball = simulation.render(camera, height, width).astype(int)
+        data.qpos[address : address + 3] = 0.0, 0.0, -2.0
+        mujoco.mj_forward(model, data)
+        without = simulation.render(camera, height, width).astype(int)
+        rows, columns = np.nonzero(np.abs(with_ball - without).sum(axis=2) > 10)
+        expected = (matrix @ point / point[2])[:2]
+        assert len(rows) > 300
+        # A ball off the axis appears as an ellipse whose middle lies a little outwards.
+        off_axis = np.linalg.norm(direction[:2])
+        middle = [0.5 * (columns.min() + columns.max()), 0.5 * (rows.min() + rows.max())]
+        np.testing.assert_allclose(middle, expected, atol=0.3 if off_axis == 0.0 else 1.0)
+
+
+class Viewer(RosClient):
+    """Subscribes as RViz does: reliable."""
+
+    def __init__(self, environment: dict) -> None:
+        super().__init__(environment, 'viewer')
+        self.images: list[Image] = []
+        self.infos: list[CameraInfo] = []
+        self.objects: list[MarkerArray] = []
+        subscribe = self.node.create_subscription
+        subscribe(Image, 'wrist/image', self.images.append, 5)
+        subscribe(CameraInfo, 'wrist/camera_info', self.infos.append, 5)
+        subscribe(MarkerArray, 'objects', self.objects.append, 5)
+        self.start()
+
+
+def test_a_reliable_subscriber_sees_images_with_camera_info_and_objects():
+    environment = isolated_environment()
+    viewer = Viewer(environment)
+    node = NodeProcess('sim_arm_node', {'robot': 'alicia_d_sim', 'camera_rate': 10.0}, environment)
+    try:
+        wait_until(lambda: len(viewer.images) > 5 and len(viewer.infos) > 5, 60, 'images')
+        wait_until(lambda: viewer.objects, 20, 'objects')
+        info = viewer.infos[3]
+        wait_until(lambda: info.header in [m.header for m in viewer.images], 10, 'its image')
+        assert (info.width, info.height) == (320, 240)
+        assert info.header.frame_id == 'wrist_optical_frame'
+        focal = 120.0 / np.tan(np.deg2rad(37.0))
+        assert list(info.k) == pytest.approx([focal, 0, 159.5, 0, focal, 119.5, 0, 0, 1])
+    finally:
+        viewer.close()
+        node.stop()

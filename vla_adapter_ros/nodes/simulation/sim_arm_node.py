@@ -20,18 +20,18 @@ import numpy as np
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rosgraph_msgs.msg import Clock as ClockMessage
-from sensor_msgs.msg import Image, JointState
+from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 from visualization_msgs.msg import MarkerArray
 
 from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.nodes.cameras.camera_messages import camera_info_message
 from vla_adapter_ros.nodes.common.messages import (
     COMMAND,
     EVERY,
     LATCHED,
-    LATEST,
     image_message,
     joint_state_message,
     to_time,
@@ -39,7 +39,7 @@ from vla_adapter_ros.nodes.common.messages import (
 from vla_adapter_ros.nodes.common.node_main import run_node
 from vla_adapter_ros.nodes.common.parameters import declare_parameters, parameter, read_parameters
 from vla_adapter_ros.nodes.simulation.scene_markers import scene_markers
-from vla_adapter_ros.nodes.simulation.sim_cameras import CameraThread
+from vla_adapter_ros.nodes.simulation.sim_cameras import CameraThread, camera_intrinsics
 from vla_adapter_ros.nodes.simulation.sim_window import SimWindow
 from vla_adapter_ros.nodes.simulation.trajectories import received_trajectory
 from vla_adapter_ros.robot.contract import RobotContract, resolve_contract
@@ -152,8 +152,12 @@ class SimArmNode(Node):
 
     def _make_outputs(self) -> None:
         self._states = self.create_publisher(JointState, 'joint_states', EVERY)
+        # Reliable as real cameras are: RViz asks for that, and who does not takes them too.
         self._images = {
-            camera: self.create_publisher(Image, f'{camera}/image', LATEST)
+            camera: (
+                self.create_publisher(Image, f'{camera}/image', COMMAND),
+                self.create_publisher(CameraInfo, f'{camera}/camera_info', COMMAND),
+            )
             for camera in self.simulation.camera_names
         }
         self._objects = self.create_publisher(MarkerArray, 'objects', EVERY)
@@ -206,8 +210,12 @@ class SimArmNode(Node):
         return self.get_clock().now().nanoseconds * 1e-9
 
     def _publish_image(self, camera: str, pixels: np.ndarray, stamp: float) -> None:
-        message = image_message(pixels, to_time(stamp), f'{camera}_optical_frame')
-        self._images[camera].publish(message)
+        when, frame_id = to_time(stamp), f'{camera}_optical_frame'
+        height, width, _ = pixels.shape
+        intrinsics = camera_intrinsics(self.simulation.model, camera, width, height)
+        images, infos = self._images[camera]
+        images.publish(image_message(pixels, when, frame_id))
+        infos.publish(camera_info_message(intrinsics, when, frame_id))
 
     def _tick(self) -> None:
         elapsed = self._due()

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 import mujoco
 import numpy as np
 
+from vla_adapter_ros.cameras.calibration import Intrinsics
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
 from vla_adapter_ros.simulation.rendering import OffscreenRenderer
 
@@ -108,3 +109,13 @@ class CameraThread:
         """Return the time; whoever changes the scene changes its parts under the lock."""
         with self._lock:
             return self._clock()
+
+
+def camera_intrinsics(model: mujoco.MjModel, camera: str, width: int, height: int) -> Intrinsics:
+    """Return the exact intrinsics of a rendered image: square pixels, no distortion."""
+    half = np.tan(0.5 * np.deg2rad(model.cam_fovy[model.camera(camera).id]))
+    focal = 0.5 * height / float(half)
+    # The axis meets the middle of the image: the corner between pixels where sides are even.
+    return Intrinsics(
+        width, height, focal, focal, 0.5 * (width - 1), 0.5 * (height - 1), (0.0,) * 5
+    )
