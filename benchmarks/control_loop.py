@@ -27,7 +27,7 @@ from std_srvs.srv import SetBool
 
 from benchmarks.common import cpu_seconds
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.nodes.bringup.bringup import Bringup
+from vla_adapter_ros.nodes.bringup.bringup import Bringup, namespace_arguments
 from vla_adapter_ros.nodes.bringup.launch_model import NodeProcess
 from vla_adapter_ros.nodes.bringup.nodes_to_start import nodes_to_start
 from vla_adapter_ros.nodes.common.dds_profile import use_shipped_profile
@@ -78,7 +78,7 @@ def measure(options: argparse.Namespace) -> dict[str, str]:
     use_shipped_profile(sim=True)
     with Bringup(processes, Path('log') / 'control_loop_benchmark', lambda line: None) as bringup:
         bringup.activate()
-        rclpy.init()
+        rclpy.init(args=['--ros-args', *namespace_arguments(processes[-1].namespace)])
         try:
             return _phases(_Listener(), bringup.process_ids['vla_adapter'], options.seconds)
         finally:

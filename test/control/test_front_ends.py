@@ -30,9 +30,9 @@ def planned(contract, goals=None):
 def test_trajectories_carry_names_times_velocities_and_metres():
     _, plan = planned(robot())
     arm, gripper = make_front_end(robot()).on_plan(plan)
-    assert arm.topic == '/Alicia_controller/joint_trajectory'
+    assert arm.topic == 'Alicia_controller/joint_trajectory'
     assert arm.names == ('Joint1', 'Joint2', 'Joint3', 'Joint4', 'Joint5', 'Joint6')
-    assert gripper.topic == '/Gripper_controller/joint_trajectory'
+    assert gripper.topic == 'Gripper_controller/joint_trajectory'
     assert gripper.names == ('Gripper',)
     for command in (arm, gripper):
         assert command.times[0] > 0.0 and (np.diff(command.times) > 0.0).all()
@@ -85,7 +85,7 @@ def test_stream_always_holds_all_joints_and_the_gripper_in_thousandths():
     assert front_end.on_plan(plan) == []
     for now in np.arange(0.0, 2.0, 0.02):
         command = front_end.stream(scheduler, float(now))
-        assert command.topic == '/joint_commands'
+        assert command.topic == 'joint_commands'
         assert command.names == contract.names and len(command.positions) == 7
         assert 0.0 <= command.positions[-1] <= 1000.0
     assert command.positions[-1] == pytest.approx(1000.0)

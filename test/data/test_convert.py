@@ -76,7 +76,7 @@ def test_without_commands_the_next_state_is_the_action(tmp_path):
     assert episode.action_source == 'next_state'
     expected = [joints_at(k / 10 + 0.1) for k in range(28)]
     np.testing.assert_allclose(episode.actions[:28], expected, atol=1e-9)
-    with pytest.raises(DatasetError, match='no commands on /Alicia_controller/joint_trajectory'):
+    with pytest.raises(DatasetError, match='no commands on Alicia_controller/joint_trajectory'):
         BagEpisode(tmp_path / 'a', options=BagOptions(actions='commands'))
 
 

@@ -161,7 +161,7 @@ def test_every_executable_exists(name):
 @cache
 def launch_arguments_and_parameters() -> set[str]:
     """Names that may stand before `:=`, of the launch files and of all nodes."""
-    names = {'__node'}
+    names = {'__node', '__ns'}
     for launch in (ALICIA, TEACH, RECORD):
         names |= {argument.name for argument in launch.arguments({})}
     pattern = r'^    (\w+): \w+ = (?:parameter|setting)\('
@@ -211,7 +211,8 @@ def test_every_message_that_is_explained_is_in_the_code():
 
 
 def test_the_parameters_of_the_readme_are_the_node_s():
-    shipped = yaml.safe_load(text_of('config/alicia.yaml'))['vla_adapter']['ros__parameters']
+    content = yaml.safe_load(text_of('config/alicia.yaml'))
+    shipped = content['/**/vla_adapter']['ros__parameters']
     table = text_of('README.md').partition('| parameter | default |')[2].partition('\n\n')[0]
     rows = [line.split('|')[1:3] for line in table.splitlines() if line.startswith('| `')]
     assert len(rows) > 5

@@ -174,7 +174,7 @@ def test_driver_that_listens_passes():
 
 def test_missing_driver_and_other_front_end_are_told_apart():
     assert 'start the driver' in driver_check(CONTRACT, {}, {}).detail
-    other = driver_check(CONTRACT, {'/joint_commands': ['alicia_d_driver_node']}, {})
+    other = driver_check(CONTRACT, {'joint_commands': ['alicia_d_driver_node']}, {})
     assert other.verdict == FAIL
     assert 'use robot:=alicia_d_standalone' in other.detail
     reverse = driver_check(STANDALONE, {ARM_TOPIC: ['controller_manager']}, {})

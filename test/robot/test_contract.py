@@ -126,7 +126,7 @@ def test_how_the_gripper_is_driven_is_no_difference_to_a_policy(data):
             {
                 'front_end': {
                     'kind': 'joint_commands',
-                    'arm_topic': '/joint_commands',
+                    'arm_topic': 'joint_commands',
                     'gripper_topic': '',
                     'gripper_open_command': 1000.0,
                     'gripper_closed_command': 0.0,

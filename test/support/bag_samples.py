@@ -193,10 +193,10 @@ def _commands(spec):
         positions = [commanded_at(start + after) + spec.offset for after in times]
         speeds = [0.05 * np.arange(1, 7)] * 8
         arm = trajectory(robot.driver_joint_names, times, positions, speeds)
-        found.append((start, front_end.arm_topic, arm))
+        found.append((start, f'/{front_end.arm_topic}', arm))
     if spec.gripper:
         closing = trajectory(robot.driver_names[-1:], [0.5], [[front_end.gripper_closed_command]])
-        found.append((1.0, front_end.gripper_topic, closing))
+        found.append((1.0, f'/{front_end.gripper_topic}', closing))
     return found
 
 

@@ -23,6 +23,7 @@ def check_driver(
     listeners: Callable[[str], Sequence[str]],
     commanders: Callable[[str], Sequence[str]],
     own: Sequence[str] = ('vla_adapter',),
+    resolve: Callable[[str], str] = str,
 ) -> Check:
     """Return whether a driver of the contract's front end listens, with no other commander.
 
@@ -31,6 +32,7 @@ def check_driver(
         listeners: from a topic of the contract to the nodes that subscribe to it.
         commanders: from a topic to the nodes that publish it.
         own: nodes that may command.
+        resolve: from a topic of the contract to its full name, for messages.
     """
     front_end = contract.front_end
     topics = front_end.topics
@@ -44,12 +46,12 @@ def check_driver(
             hint = 'start the driver, or the simulation (sim:=true)'
             if listeners(other.arm_topic):
                 hint = f'{other.title} is running: use robot:={other.robot}'
-            return Check('driver', FAIL, f'no node listens on {topic}; {hint}')
+            return Check('driver', FAIL, f'no node listens on {resolve(topic)}; {hint}')
     others = sorted({n for t in topics for n in commanders(t) if n not in own})
     nodes = ', '.join(sorted({n for t in topics for n in listeners(t)}))
     if others:
         return Check('driver', FAIL, f'{nodes} is also commanded by {", ".join(others)}; stop it')
-    return Check('driver', PASS, f'{nodes} listens on {", ".join(topics)}')
+    return Check('driver', PASS, f'{nodes} listens on {", ".join(map(resolve, topics))}')
 
 
 def check_driver_settings(

@@ -36,16 +36,17 @@ class VendorDriver:
 DRIVERS = (
     VendorDriver(
         'ros2_control', 'the ros2_control driver', 'joint_trajectory', 'alicia_d',
-        '/Alicia_controller/joint_trajectory',
+        'Alicia_controller/joint_trajectory',
     ),
     VendorDriver(
         'standalone', 'the standalone driver', 'joint_commands', 'alicia_d_standalone',
-        '/joint_commands',
+        'joint_commands',
     ),
 )  # fmt: skip
-# The standalone driver's node, and its topic that takes the torque off (std_msgs/Bool).
-STANDALONE_NODE = '/alicia_d_driver_node'
-DEMONSTRATION_TOPIC = '/demonstration'
+# The standalone driver's node, and its topic that takes the torque off (std_msgs/Bool); both in
+# the namespace of the arm.
+STANDALONE_NODE = 'alicia_d_driver_node'
+DEMONSTRATION_TOPIC = 'demonstration'
 # Parameter of that node, of A's hardware description, and default of both [deg/s].
 SPEED_PARAMETER = 'default_speed_deg_s'
 DEFAULT_SPEED_DEG_S = 20.0

@@ -42,7 +42,7 @@ class FrontEndSpec:
     Attributes:
         kind: `joint_trajectory` (ros2_control controllers) or `joint_commands` (standalone
             Alicia-D driver node, streamed `sensor_msgs/JointState`).
-        arm_topic: topic of the arm commands.
+        arm_topic: topic of the arm commands; relative ones are in the namespace of the node.
         gripper_topic: topic of the gripper trajectories (`joint_trajectory` without `gripper`).
         gripper_open_command: gripper command value when open.
         gripper_closed_command: gripper command value when closed.

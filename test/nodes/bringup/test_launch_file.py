@@ -21,14 +21,18 @@ pytest.importorskip('launch_ros', reason='launch_ros is not installed (PyPI has 
 
 from launch.actions import (  # noqa: E402
     DeclareLaunchArgument,
+    GroupAction,
     RegisterEventHandler,
     SetEnvironmentVariable,
+    SetLaunchConfiguration,
 )
 from launch.utilities import perform_substitutions  # noqa: E402
 from launch_ros.actions import LifecycleNode, Node  # noqa: E402
+from launch_ros.event_handlers import OnStateTransition  # noqa: E402
 
 from support.ros_harness import isolated_environment, wait_until  # noqa: E402
 from vla_adapter_ros.errors import VLAAdapterError  # noqa: E402
+from vla_adapter_ros.nodes.bringup import launch_actions  # noqa: E402
 from vla_adapter_ros.nodes.bringup.demonstrations import RECORD, TEACH  # noqa: E402
 from vla_adapter_ros.nodes.bringup.launch_actions import start_actions  # noqa: E402
 from vla_adapter_ros.nodes.bringup.launch_model import LaunchFile  # noqa: E402
@@ -95,9 +99,54 @@ def test_topics_of_a_robot_with_other_cameras_are_remapped(tmp_path):
     ]
 
 
-def test_a_lifecycle_node_has_handlers_that_configure_and_activate_it():
-    handlers = [a for a in started() if isinstance(a, RegisterEventHandler)]
-    assert len(handlers) == 4
+def test_activation_follows_our_own_configure_only():
+    handlers = [a.event_handler for a in started() if isinstance(a, RegisterEventHandler)]
+    assert len(handlers) == 3
+    # A person who configures later has not asked for motion.
+    after_states = [h for h in handlers if isinstance(h, OnStateTransition)]
+    assert [handler.handle_once for handler in after_states] == [True, True]
+
+
+def test_launch_file_of_the_vendor_sees_its_own_arguments_only(tmp_path, monkeypatch):
+    seen = tmp_path / 'seen'
+    (tmp_path / 'launch').mkdir()
+    (tmp_path / 'launch' / 'real_robot.launch.py').write_text(f"""
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+
+def see(context):
+    with open({str(seen)!r}, 'w') as file:
+        for item in sorted(context.launch_configurations.items()):
+            print(*item, file=file)
+        print(*sorted(k for k in context.environment if 'PROFILES' in k), file=file)
+
+def generate_launch_description():
+    return LaunchDescription([
+        DeclareLaunchArgument('robot', default_value='theirs'), OpaqueFunction(function=see),
+    ])
+""")
+    monkeypatch.setattr(launch_actions, 'get_package_share_directory', lambda name: str(tmp_path))
+    monkeypatch.delenv('FASTDDS_DEFAULT_PROFILES_FILE', raising=False)
+    monkeypatch.delenv('FASTRTPS_DEFAULT_PROFILES_FILE', raising=False)
+    (group,) = (a for a in started(driver='ros2_control') if isinstance(a, GroupAction))
+    service = launch.LaunchService()
+    ours = [SetLaunchConfiguration(name, 'ours') for name in ('robot', 'namespace')]
+    service.include_launch_description(launch.LaunchDescription([*ours, group]))
+    assert service.run() == 0
+    lines = seen.read_text().splitlines()
+    assert lines[:-1] == ['gripper_type 50mm', 'port ', 'robot theirs', 'speed_deg_s 20.0']
+    assert 'FASTDDS_DEFAULT_PROFILES_FILE' in lines[-1]
+
+
+def test_nodes_in_a_namespace_have_the_log_level_that_was_asked_for():
+    nodes = [a for a in started(namespace='left', log_level='debug') if isinstance(a, Node)]
+    assert nodes[0]._Node__arguments[-2:] == ['--log-level', 'left.vla_adapter:=debug']
+
+
+def test_a_misspelt_argument_is_refused():
+    context = launch.LaunchContext(argv=['sim:=true', 'polcy:=hold', 'of_a_parent_file:=1'])
+    with pytest.raises(VLAAdapterError, match="argument 'polcy' is unknown; did you mean policy"):
+        start_actions(context, ALICIA)
 
 
 def test_simulation_sets_its_profile_and_the_users_is_kept(monkeypatch):

@@ -195,6 +195,7 @@ def test_motion_is_planned_for_the_speed_of_the_driver(arguments, speed):
         ({'driver': 'ros2_control', 'robot': 'alicia_d_standalone'}, 'use robot:=alicia_d'),
         ({'driver': 'ros2_control', 'enable': 'true'}, 'may drive to its zero pose'),
         ({'driver': 'ros2_control', 'gripper_type': '100mm'}, 'the driver has a 100mm gripper'),
+        ({'driver': 'ros2_control', 'namespace': 'left'}, 'start it yourself in namespace left'),
         ({'driver': 'ros2_control', 'speed_deg_s': '1000'}, 'expected 4 … 440'),
         ({'driver': 'ros2_control', 'speed_deg_s': 'fast'}, "got 'fast'"),
     ],

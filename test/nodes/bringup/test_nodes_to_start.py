@@ -11,13 +11,17 @@ import yaml
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.bringup.demonstrations import RECORD, TEACH
-from vla_adapter_ros.nodes.bringup.launch_model import NodeProcess
+from vla_adapter_ros.nodes.bringup.launch_model import NodeProcess, check_spelling
 from vla_adapter_ros.nodes.bringup.nodes_to_start import (
     ALICIA,
     nodes_to_start,
-    read_parameters_file,
 )
-from vla_adapter_ros.nodes.common.dds_profile import profile_environment, shipped_config
+from vla_adapter_ros.nodes.common.dds_profile import (
+    isolation_warning,
+    node_environment,
+    profile_environment,
+    shipped_config,
+)
 from vla_adapter_ros.robot.contract import contract_path
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -42,7 +46,8 @@ def two_eyes(tmp_path) -> str:
 
 
 def shipped() -> dict:
-    return yaml.safe_load((ROOT / 'config' / 'alicia.yaml').read_text())
+    content = yaml.safe_load((ROOT / 'config' / 'alicia.yaml').read_text())
+    return {key.rpartition('/')[2]: section for key, section in content.items()}
 
 
 def test_hardware_gets_the_policy_node_alone_with_the_shipped_parameters():
@@ -68,9 +73,9 @@ def test_enable_argument_wins(simulated, enable):
 
 def test_empty_arguments_keep_the_values_of_the_file(tmp_path):
     path = tmp_path / 'p.yaml'
-    path.write_text('vla_adapter: {ros__parameters: {device: cuda, max_skew: 0.3}}')
+    path.write_text('vla_adapter: {ros__parameters: {device: cuda, max_skew: 1e-1}}')
     parameters = policy(params_file=str(path), device='').parameters
-    assert parameters == {'device': 'cuda', 'max_skew': 0.3}
+    assert parameters == {'device': 'cuda', 'max_skew': 0.1}
     assert policy(params_file=str(path), device='cpu').parameters['device'] == 'cpu'
 
 
@@ -90,6 +95,52 @@ def test_the_node_that_publishes_the_clock_does_not_wait_for_it():
     assert arm.parameters['publish_clock'] is True
     assert 'use_sim_time' not in arm.parameters
     assert node.parameters['use_sim_time'] is True
+
+
+@pytest.mark.parametrize(
+    ('text', 'clock', 'waits'),
+    [
+        ('/**: {ros__parameters: {use_sim_time: true}}', True, None),
+        ('/**/vla_adapter: {ros__parameters: {use_sim_time: true}}', True, None),
+        ('/**/sim_arm: {ros__parameters: {use_sim_time: true, publish_clock: true}}', True, None),
+        # Somebody else publishes the clock.
+        ('{/**: {ros__parameters: {use_sim_time: true}},'
+         ' /**/sim_arm: {ros__parameters: {publish_clock: false}}}', False, True),
+    ],
+)  # fmt: skip
+def test_clock_of_a_parameter_file_is_that_of_the_argument(tmp_path, text, clock, waits):
+    path = tmp_path / 'p.yaml'
+    path.write_text(text)
+    parameters = sim(params_file=str(path)).parameters
+    assert (parameters['publish_clock'], parameters.get('use_sim_time')) == (clock, waits)
+    off = sim(params_file=str(path), use_sim_time='false').parameters
+    assert (off['publish_clock'], off.get('use_sim_time')) == (False, None)
+
+
+def test_two_arms_in_one_file_have_each_their_own_robot(tmp_path):
+    path = tmp_path / 'two.yaml'
+    path.write_text(
+        'left: {vla_adapter: {ros__parameters: {robot: alicia_d_standalone}}}\n'
+        '/right/vla_adapter: {ros__parameters: {robot: alicia_d_sim}}\n'
+    )
+    found = {
+        namespace: policy(params_file=str(path), namespace=namespace).parameters['robot']
+        for namespace in ('left', 'right')
+    }
+    assert found == {'left': 'alicia_d_standalone', 'right': 'alicia_d_sim'}
+    with pytest.raises(VLAAdapterError, match='reaches /rigth/vla_adapter, only /left/vla_adapt'):
+        policy(params_file=str(path), namespace='rigth')
+
+
+@pytest.mark.parametrize('launch', [ALICIA, TEACH], ids=lambda launch: launch.name)
+def test_simulation_has_a_namespace_of_its_own(launch):
+    def namespaces(**arguments):
+        return {node.namespace for node in launch.start(arguments).nodes}
+
+    assert namespaces(sim='true') == {'sim'}
+    assert namespaces(sim='true', namespace='left') == {'left'}
+    assert namespaces(sim='true', namespace='/') == {''}
+    assert namespaces() == {''}
 
 
 @pytest.mark.parametrize('topic', ['/cam/image_raw', '/cam/image_raw/compressed'])
@@ -128,7 +179,7 @@ def test_camera_nodes_are_named_after_the_contracts_cameras(two_eyes, tmp_path):
     hand = nodes_to_start({**given, 'params_file': str(path)})[1]
     assert hand.parameters['depth'] is True
     path.write_text('wrist_camera: {ros__parameters: {depth: true}}')
-    expected = "node 'wrist_camera', expected: vla_adapter, sim_arm, ceiling_camera, hand_camera"
+    expected = "node '/wrist_camera', expected: vla_adapter, sim_arm, ceiling_camera, hand_camera"
     for launch in (ALICIA, TEACH):
         with pytest.raises(VLAAdapterError, match=expected):
             launch.start({**given, 'params_file': str(path)})
@@ -143,7 +194,9 @@ def test_simulation_and_policy_have_the_same_remappings():
 
 def test_namespace_and_log_level_reach_every_node():
     for process in nodes_to_start({'sim': 'true', 'namespace': '/arm_1/', 'log_level': 'debug'}):
-        assert (process.namespace, process.log_level) == ('arm_1', 'debug')
+        assert process.namespace == 'arm_1'
+        assert process.log_rule == f'arm_1.{process.name}:=debug'
+    assert policy().log_rule == 'vla_adapter:=info'
 
 
 @pytest.mark.parametrize(
@@ -154,6 +207,7 @@ def test_namespace_and_log_level_reach_every_node():
         ({'enable': '1'}, "argument enable: got '1'"),
         ({'log_level': 'loud'}, "argument log_level: got 'loud'"),
         ({'seed': '-1'}, "argument seed: got '-1', expected an integer"),
+        ({'namespace': 'my-arm'}, "argument namespace: got 'my-arm', expected letters"),
         ({'robot': 'panda'}, "robot 'panda' is unknown; known robots: alicia_d"),
         ({'params_file': '/nowhere.yaml'}, '/nowhere.yaml: No such file or directory'),
     ],
@@ -163,32 +217,6 @@ def test_a_bad_argument_is_refused_in_one_line(arguments, message):
         nodes_to_start(arguments)
     assert message in str(caught.value)
     assert '\n' not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ('text', 'message'),
-    [
-        ('vla_adapter: [', 'is not YAML'),
-        ('- a', 'expected node names at the top level'),
-        ('', 'expected node names at the top level'),
-        ('vla_adapter: {device: cpu}', 'vla_adapter has no ros__parameters'),
-        ('vla_adaptor: {ros__parameters: {}}', "node 'vla_adaptor', expected: vla_adapter"),
-    ],
-)
-def test_a_bad_parameter_file_is_refused_in_one_line(tmp_path, text, message):
-    path = tmp_path / 'p.yaml'
-    path.write_text(text)
-    with pytest.raises(VLAAdapterError) as caught:
-        read_parameters_file(path)
-    assert message in str(caught.value)
-    assert '\n' not in str(caught.value)
-
-
-@pytest.mark.parametrize('key', ['vla_adapter', '/vla_adapter', '/arm_1/vla_adapter', '/**'])
-def test_every_form_of_a_node_name_is_understood(tmp_path, key):
-    path = tmp_path / 'p.yaml'
-    path.write_text(f'{key}: {{ros__parameters: {{seed: 3}}}}')
-    assert read_parameters_file(path)['vla_adapter'] == {'seed': 3}
 
 
 @pytest.mark.parametrize(('node', 'module', 'name'), [
@@ -248,6 +276,43 @@ def test_every_profile_has_shared_memory_for_images(name):
 def test_the_profile_of_the_user_is_kept():
     assert profile_environment(True, {'FASTDDS_DEFAULT_PROFILES_FILE': 'mine.xml'}) == {}
     assert profile_environment(True, {'FASTRTPS_DEFAULT_PROFILES_FILE': 'mine.xml'}) == {}
+
+
+@pytest.mark.parametrize(
+    ('environment', 'set_', 'warned'),
+    [
+        ({'RMW_IMPLEMENTATION': 'rmw_fastrtps_cpp'}, {}, ''),
+        ({'RMW_IMPLEMENTATION': 'rmw_fastrtps_cpp', 'FASTDDS_DEFAULT_PROFILES_FILE': 'my.xml'}, {},
+         'my.xml decides which machines hear the simulation'),
+        ({'RMW_IMPLEMENTATION': 'rmw_cyclonedds_cpp', 'ROS_DISTRO': 'jazzy'},
+         {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST', 'ROS_STATIC_PEERS': ''}, ''),
+        ({'RMW_IMPLEMENTATION': 'rmw_cyclonedds_cpp', 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'OFF'},
+         {}, ''),
+        ({'RMW_IMPLEMENTATION': 'rmw_cyclonedds_cpp', 'ROS_DISTRO': 'humble'},
+         {'ROS_LOCALHOST_ONLY': '1'}, ''),
+        ({'RMW_IMPLEMENTATION': 'rmw_zenoh_cpp', 'ROS_DISTRO': 'kilted'},
+         {'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST', 'ROS_STATIC_PEERS': ''},
+         'rmw_zenoh_cpp: its router decides'),
+    ],
+)  # fmt: skip
+def test_simulation_is_kept_on_the_machine_with_every_middleware(environment, set_, warned):
+    found = node_environment(True, environment)
+    for name in ('ROS_AUTOMATIC_DISCOVERY_RANGE', 'ROS_STATIC_PEERS', 'ROS_LOCALHOST_ONLY'):
+        assert found.get(name) == set_.get(name)
+        # A robot's computers must find each other.
+        assert name not in node_environment(False, environment)
+    assert isolation_warning(environment).startswith(warned) and bool(warned) == bool(
+        isolation_warning(environment)
+    )
+
+
+def test_a_misspelt_argument_of_ros2_launch_is_named():
+    arguments = ALICIA.arguments({})
+    with pytest.raises(VLAAdapterError, match="'namspace' is unknown; did you mean namespace"):
+        check_spelling(['sim', 'namspace'], arguments, {'sim': 'true'})
+    # Given both: the first belongs to a launch file that includes ours.
+    check_spelling(['robots', 'speed'], arguments, {'robot': 'alicia_d'})
+    check_spelling(['camera_name', 'wrist_topic'], arguments, {'camera_name': 'wrist'})
 
 
 def test_older_distributions_get_the_name_that_they_read():

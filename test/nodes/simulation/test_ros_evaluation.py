@@ -191,7 +191,7 @@ def test_a_node_that_dies_ends_the_evaluation_with_its_name():
 
 def test_it_does_not_command_an_arm_that_is_there_already():
     with contextlib.closing(GraphClient(dict(os.environ))) as other:
-        other.node.create_publisher(JointState, 'joint_states', 1)
+        other.node.create_publisher(JointState, '/sim/joint_states', 1)
         with pytest.raises(VLAAdapterError, match='someone else publishes joint_states'):
             run('zero', [EpisodeJob('reach', 0)], '--ros')
 
@@ -202,7 +202,7 @@ def test_an_arm_that_appears_later_ends_the_evaluation_before_the_next_episode()
     )
     next(episodes)
     with contextlib.closing(GraphClient(dict(os.environ))) as other:
-        other.node.create_publisher(JointState, 'joint_states', 1)
+        other.node.create_publisher(JointState, '/sim/joint_states', 1)
         with pytest.raises(VLAAdapterError, match='someone else publishes joint_states'):
             list(episodes)
     assert descendants() == set()

@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -30,7 +31,7 @@ from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.bringup.demonstrations import RECORD, TEACH
 from vla_adapter_ros.nodes.bringup.launch_model import PACKAGE, LaunchFile, NodeProcess
 from vla_adapter_ros.nodes.bringup.nodes_to_start import ALICIA
-from vla_adapter_ros.nodes.common.dds_profile import use_shipped_profile
+from vla_adapter_ros.nodes.common.dds_profile import isolation_warning, use_shipped_profile
 from vla_adapter_ros.nodes.common.lifecycle_client import configure_and_activate
 
 # First word → launch file; without one, ALICIA.
@@ -99,8 +100,7 @@ class Bringup:
         for process in self._processes:
             if process.lifecycle:
                 begin = time.monotonic()
-                full_name = '/' + '/'.join(filter(None, (process.namespace, process.name)))
-                failure = configure_and_activate(full_name, timeout, self.first_ended)
+                failure = configure_and_activate(process.full_name, timeout, self.first_ended)
                 if failure:
                     raise BringupError(f'{failure}; {self._where_to_look(process.name)}')
                 self._report(f'{process.name} is active ({time.monotonic() - begin:.1f} s)')
@@ -120,8 +120,9 @@ class Bringup:
 
     def stop(self) -> None:
         """Stop what runs: the policy node first, while the arm still obeys its hold."""
-        for name in reversed(self._running):
-            end_process(self._running[name])
+        with signals_ignored():
+            for name in reversed(self._running):
+                end_process(self._running[name])
         self._running.clear()
         self._files.close()
 
@@ -151,13 +152,22 @@ class Bringup:
 
 def command_line(process: NodeProcess, parameters: str) -> list[str]:
     """Return the command that starts a node, as `ros2 launch` would build it."""
-    command = [str(executable_path(process.executable, process.package)), '--ros-args']
-    command += ['-r', f'__node:={process.name}', '--params-file', parameters]
-    if process.namespace:
-        command += ['-r', f'__ns:=/{process.namespace}']
+    executable = str(executable_path(process.executable, process.package))
+    return [executable, *ros_arguments(process, parameters), '-r', f'__node:={process.name}']
+
+
+def ros_arguments(process: NodeProcess, parameters: str) -> list[str]:
+    """Return the arguments of a node whose parameters are in a file, without its name."""
+    arguments = ['--ros-args', '--params-file', parameters]
+    arguments += namespace_arguments(process.namespace)
     for source, target in process.remappings:
-        command += ['-r', f'{source}:={target}']
-    return [*command, '--log-level', f'{process.name}:={process.log_level}']
+        arguments += ['-r', f'{source}:={target}']
+    return [*arguments, '--log-level', process.log_rule]
+
+
+def namespace_arguments(namespace: str) -> list[str]:
+    """Return what puts a node into a namespace ('' for the root), after `--ros-args`."""
+    return ['-r', f'__ns:=/{namespace}'] if namespace else []
 
 
 def executable_path(name: str, package: str = PACKAGE) -> Path:
@@ -180,6 +190,23 @@ def parameter_file(parameters: Mapping[str, Any]) -> Iterator[str]:
         yaml.safe_dump({'/**': {'ros__parameters': dict(parameters)}}, file)
         file.flush()
         yield file.name
+
+
+@contextlib.contextmanager
+def signals_ignored() -> Iterator[None]:
+    """Let nothing interrupt the orderly stop, in the main thread: a second Ctrl-C least of all."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {
+        number: signal.signal(number, signal.SIG_IGN)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def end_process(process: subprocess.Popen[bytes]) -> None:
@@ -256,11 +283,14 @@ def main(words: Sequence[str] | None = None) -> None:
                 f'{other.package} {other.file} needs `ros2 launch`: start it yourself, without'
                 f' driver:='
             )
+        if startup.simulated and (warning := isolation_warning(os.environ)):
+            print(f'bringup: {warning}', file=sys.stderr)
         use_shipped_profile(startup.simulated)
         with Bringup(startup.nodes) as bringup:
             bringup.activate()
             if launch.hint:
-                print(launch.hint)
+                space = namespace_arguments(startup.nodes[0].namespace)
+                print(' '.join([launch.hint, *(['--ros-args', *space] if space else [])]))
             sys.exit(f'bringup: {bringup.wait()}')
 
 

@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.bringup.hardware import CAMERA_ARGUMENTS, camera_processes
@@ -16,15 +14,16 @@ from vla_adapter_ros.nodes.bringup.launch_model import (
     LaunchFile,
     NodeProcess,
     Startup,
+    common_settings,
+    full_name,
     given_only,
-    remappings,
+    is_simulated,
 )
 from vla_adapter_ros.nodes.bringup.nodes_to_start import (
     DEFAULT_ROBOT,
     LOG_LEVEL,
-    read_parameters_file,
+    parameter_file_of,
 )
-from vla_adapter_ros.nodes.common.dds_profile import shipped_config
 from vla_adapter_ros.robot.contract import RobotContract
 
 _RECORDER_ARGUMENTS = (
@@ -66,7 +65,7 @@ _RECORD_ARGUMENTS = (
 
 
 def _taught_robot(given: Mapping[str, str]) -> str:
-    sim = given.get('sim', '').lower() == 'true'
+    sim = is_simulated(given)
     if robot := given.get('robot'):
         return robot
     if given.get('mode') == 'drag':
@@ -81,7 +80,7 @@ def _taught_robot(given: Mapping[str, str]) -> str:
 
 def _choose_teaching(arguments: Mapping[str, str], contract: RobotContract) -> Startup:
     robot = _taught_robot(arguments)
-    common = _common(arguments, contract)
+    common = common_settings(arguments, contract)
     if topic := arguments['leader_topic']:
         common['remappings'] += (('leader/joint_states', topic),)
     recorder = {'robot': robot, **given_only(arguments, 'folder', 'images', 'operator')}
@@ -92,11 +91,10 @@ def _choose_teaching(arguments: Mapping[str, str], contract: RobotContract) -> S
         NodeProcess('recorder', 'recorder', parameters=recorder, **common),
         NodeProcess('teach', 'teach', parameters=teach, **common),
     ]
-    if arguments['params_file']:
-        parameters = read_parameters_file(Path(arguments['params_file']), contract)
-    else:
-        parameters = read_parameters_file(shipped_config('alicia.yaml'))
-    cameras = camera_processes(arguments, contract, parameters, common)
+    file = parameter_file_of(arguments, 'alicia.yaml', contract)
+    cameras = camera_processes(
+        arguments, contract, lambda name: file.of(full_name(common['namespace'], name)), common
+    )
     if arguments['sim'] != 'true':
         return Startup([*cameras, *nodes])
     if cameras:
@@ -110,16 +108,8 @@ def _choose_recording(arguments: Mapping[str, str], contract: RobotContract) -> 
         arguments, 'robot', 'folder', 'images', 'operator', 'instruction', 'instruction_topic'
     )
     parameters['use_sim_time'] = arguments['use_sim_time'] == 'true'
-    common = _common(arguments, contract)
+    common = common_settings(arguments, contract)
     return Startup([NodeProcess('recorder', 'recorder', parameters=parameters, **common)])
-
-
-def _common(arguments: Mapping[str, str], contract: RobotContract) -> dict[str, Any]:
-    return {
-        'namespace': arguments['namespace'].strip('/'),
-        'log_level': arguments['log_level'],
-        'remappings': remappings(arguments, contract.cameras),
-    }
 
 
 def _number(text: str) -> float:
@@ -132,7 +122,7 @@ def _number(text: str) -> float:
 TEACH = LaunchFile(
     'teach', 'the teaching node and the recorder, with cameras or the simulated arm',
     _TEACH_ARGUMENTS, _taught_robot, _choose_teaching,
-    hint='keys: ros2 run vla_adapter_ros teach_keyboard (in another terminal)',
+    hint='keys, in another terminal: ros2 run vla_adapter_ros teach_keyboard',
 )  # fmt: skip
 RECORD = LaunchFile(
     'record', 'the recorder of demonstrations', _RECORD_ARGUMENTS,

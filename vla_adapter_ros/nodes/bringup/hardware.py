@@ -7,11 +7,16 @@ Every camera, whatever drives it, publishes on `<camera>/image` of the contract.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.nodes.bringup.launch_model import Argument, IncludedLaunch, NodeProcess
+from vla_adapter_ros.nodes.bringup.launch_model import (
+    Argument,
+    IncludedLaunch,
+    NodeProcess,
+    namespace_of,
+)
 from vla_adapter_ros.robot import alicia_d
 from vla_adapter_ros.robot.contract import CameraSpec, RobotContract
 
@@ -56,7 +61,7 @@ CAMERA_NODE_SUFFIX = '_camera'
 def camera_processes(
     arguments: Mapping[str, str],
     contract: RobotContract,
-    parameters: Mapping[str, Mapping[str, Any]],
+    parameters: Callable[[str], Mapping[str, Any]],
     common: Mapping[str, Any],
 ) -> list[NodeProcess]:
     """Return the requested camera nodes.
@@ -64,7 +69,7 @@ def camera_processes(
     Args:
         arguments: checked, HARDWARE_ARGUMENTS among them.
         contract: gives the image sizes.
-        parameters: node name → further parameters of our own camera nodes (exposure, …).
+        parameters: from a node's name to further parameters of our own camera nodes (exposure, …).
         common: namespace, log level and remappings, as of the other nodes.
 
     Raises:
@@ -97,6 +102,11 @@ def driver_launches(
         raise VLAAdapterError(
             f'driver:={driver} takes other commands than robot {contract.name} sends'
             f' ({contract.front_end.kind}); use robot:={vendor.robot}'
+        )
+    if namespace := namespace_of(arguments):
+        raise VLAAdapterError(
+            f'driver:={driver} starts a driver without namespace, which namespace:={namespace}'
+            f' would not reach: start it yourself in namespace {namespace}'
         )
     _check_gripper(arguments['gripper_type'] if driver == 'ros2_control' else '50mm', contract)
     speed = f'{driver_speed(arguments):.1f}'
@@ -158,7 +168,7 @@ def _usb(
     arguments: Mapping[str, str],
     name: str,
     camera: CameraSpec,
-    parameters: Mapping[str, Mapping[str, Any]],
+    parameters: Callable[[str], Mapping[str, Any]],
     common: Mapping[str, Any],
 ) -> NodeProcess:
     device, driver = arguments['usb_device'], arguments['usb_driver']
@@ -187,11 +197,11 @@ def _usb(
 
 
 def _own_parameters(
-    name: str, camera: CameraSpec, parameters: Mapping[str, Mapping[str, Any]]
+    name: str, camera: CameraSpec, parameters: Callable[[str], Mapping[str, Any]]
 ) -> dict[str, Any]:
     """Return the parameters of our camera nodes: of the file, then of the contract."""
     return {
-        **parameters.get(f'{name}{CAMERA_NODE_SUFFIX}', {}),
+        **parameters(f'{name}{CAMERA_NODE_SUFFIX}'),
         'camera': name, 'width': camera.width, 'height': camera.height,
     }  # fmt: skip
 
@@ -200,7 +210,7 @@ def _realsense(
     arguments: Mapping[str, str],
     name: str,
     camera: CameraSpec,
-    parameters: Mapping[str, Mapping[str, Any]],
+    parameters: Callable[[str], Mapping[str, Any]],
     common: Mapping[str, Any],
 ) -> NodeProcess:
     serial, node = arguments['serial'], f'{name}{CAMERA_NODE_SUFFIX}'

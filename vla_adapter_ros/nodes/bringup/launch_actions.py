@@ -12,6 +12,7 @@ from launch.action import Action
 from launch.actions import (
     DeclareLaunchArgument,
     EmitEvent,
+    GroupAction,
     IncludeLaunchDescription,
     LogInfo,
     OpaqueFunction,
@@ -29,8 +30,13 @@ from launch_ros.events.lifecycle import ChangeState
 from launch_ros.parameter_descriptions import ParameterValue
 from lifecycle_msgs.msg import Transition
 
-from vla_adapter_ros.nodes.bringup.launch_model import IncludedLaunch, LaunchFile, NodeProcess
-from vla_adapter_ros.nodes.common.dds_profile import profile_environment
+from vla_adapter_ros.nodes.bringup.launch_model import (
+    IncludedLaunch,
+    LaunchFile,
+    NodeProcess,
+    check_spelling,
+)
+from vla_adapter_ros.nodes.common.dds_profile import isolation_warning, node_environment
 
 
 def launch_description(launch: LaunchFile) -> LaunchDescription:
@@ -53,14 +59,14 @@ def launch_description(launch: LaunchFile) -> LaunchDescription:
 def start_actions(context: LaunchContext, launch: LaunchFile) -> list[Action]:
     """Return the actions for the arguments of a launch."""
     values = context.launch_configurations
-    given = {
-        argument.name: values[argument.name]
-        for argument in launch.arguments(values)
-        if argument.name in values
-    }
+    arguments = launch.arguments(values)
+    given = {a.name: values[a.name] for a in arguments if a.name in values}
+    typed = (word.partition(':=')[0] for word in context.argv if ':=' in word)
+    check_spelling(typed, arguments, given)
     startup = launch.start(given)
-    profile = profile_environment(startup.simulated, os.environ)
-    actions: list[Action] = [SetEnvironmentVariable(*item) for item in profile.items()]
+    actions: list[Action] = _environment(startup.simulated)
+    if startup.simulated and (warning := isolation_warning(os.environ)):
+        actions.append(LogInfo(msg=warning))
     actions += [_include(other) for other in startup.included]
     for process in startup.nodes:
         arguments = _node_arguments(process, launch.ends_together)
@@ -69,10 +75,18 @@ def start_actions(context: LaunchContext, launch: LaunchFile) -> list[Action]:
     return actions
 
 
-def _include(other: IncludedLaunch) -> IncludeLaunchDescription:
+def _environment(simulated: bool) -> list[Action]:
+    variables = node_environment(simulated, os.environ)
+    return [SetEnvironmentVariable(*item) for item in variables.items()]
+
+
+def _include(other: IncludedLaunch) -> GroupAction:
+    """Include a launch file that sees its own arguments only, not ours of the same name."""
     folder = Path(get_package_share_directory(other.package)) / 'launch'
     source = PythonLaunchDescriptionSource(str(folder / other.file))
-    return IncludeLaunchDescription(source, launch_arguments=list(other.arguments.items()))
+    include = IncludeLaunchDescription(source, launch_arguments=list(other.arguments.items()))
+    # Without forwarding the environment starts anew, too.
+    return GroupAction([*_environment(False), include], scoped=True, forwarding=False)
 
 
 def _node_arguments(process: NodeProcess, ends_together: bool) -> dict:
@@ -83,7 +97,7 @@ def _node_arguments(process: NodeProcess, ends_together: bool) -> dict:
         'namespace': process.namespace,
         'parameters': [{k: _parameter_value(v) for k, v in process.parameters.items()}],
         'remappings': list(process.remappings),
-        'arguments': ['--ros-args', '--log-level', f'{process.name}:={process.log_level}'],
+        'arguments': ['--ros-args', '--log-level', process.log_rule],
         'output': 'both',
         'emulate_tty': True,
         'on_exit': _shut_down_once if ends_together else None,
@@ -111,21 +125,29 @@ def _lifecycle_actions(process: NodeProcess, arguments: dict) -> list[Action]:
             event=ChangeState(lifecycle_node_matcher=matcher, transition_id=transition)
         )
 
-    def when(start: str, goal: str, *entities: Action) -> RegisterEventHandler:
+    def after_configuring(context: LaunchContext) -> list[Action]:
+        if context.locals.event.goal_state == 'inactive':
+            return [change(Transition.TRANSITION_ACTIVATE)]
+        return [LogInfo(msg=f'{process.name} did not configure; its message above says why')]
+
+    def once(start: str, *entities: Action) -> RegisterEventHandler:
+        # A person who configures the node later has not asked for more than that.
         return RegisterEventHandler(
             OnStateTransition(
                 target_lifecycle_node=node,
                 start_state=start,
-                goal_state=goal,
                 entities=list(entities),
+                handle_once=True,
             )
         )
 
-    failed = f'{process.name} did not configure; its message above says why'
+    def after_activating(context: LaunchContext) -> list[Action]:
+        done = context.locals.event.goal_state == 'active'
+        return [LogInfo(msg=f'{process.name} {"is active" if done else "did not activate"}')]
+
     return [
-        when('configuring', 'inactive', change(Transition.TRANSITION_ACTIVATE)),
-        when('configuring', 'unconfigured', LogInfo(msg=failed)),
-        when('activating', 'active', LogInfo(msg=f'{process.name} is active')),
+        once('configuring', OpaqueFunction(function=after_configuring)),
+        once('activating', OpaqueFunction(function=after_activating)),
         RegisterEventHandler(
             OnProcessStart(target_action=node, on_start=[change(Transition.TRANSITION_CONFIGURE)])
         ),

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,8 +13,12 @@ from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.robot.contract import RobotContract, resolve_contract
 
 PACKAGE = 'vla_adapter_ros'
+# With the same names as a real arm's, topics of a simulation would reach its driver.
+SIM_NAMESPACE = 'sim'
 BOOLEANS = ('true', 'false')
 SIM_NODE = 'sim_arm'
+# Similarity of two names, of which one is then a misspelt other.
+_NEARLY = 0.9
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,21 @@ class NodeProcess:
     log_level: str
     lifecycle: bool = False
     package: str = PACKAGE
+
+    @property
+    def full_name(self) -> str:
+        """Name with its namespace, e.g. `/left/vla_adapter`."""
+        return full_name(self.namespace, self.name)
+
+    @property
+    def logger(self) -> str:
+        """Name of its logger, e.g. `left.vla_adapter`."""
+        return self.full_name[1:].replace('/', '.')
+
+    @property
+    def log_rule(self) -> str:
+        """Value of `--log-level` for this node."""
+        return f'{self.logger}:={self.log_level}'
 
 
 @dataclass(frozen=True)
@@ -140,8 +161,46 @@ def topic_arguments(cameras: Iterable[str]) -> tuple[Argument, ...]:
     return (
         *(Argument(f'{name}_topic', '', f'Image topic of camera {name}.') for name in cameras),
         Argument('joint_states_topic', '', 'Topic of the measured joint states.'),
-        Argument('namespace', '', 'Namespace of all nodes.'),
+        Argument(
+            'namespace', '', 'Namespace of all nodes; empty: sim with sim:=true, else none (/).'
+        ),
     )
+
+
+def is_simulated(given: Mapping[str, str]) -> bool:
+    """Return whether the simulated arm is asked for."""
+    return given.get('sim', '').lower() == 'true'
+
+
+def namespace_of(given: Mapping[str, str]) -> str:
+    """Return the namespace of all nodes without outer slashes, '' for the root.
+
+    Raises:
+        VLAAdapterError: the given one is no ROS name.
+    """
+    text = given.get('namespace', '')
+    if not text:
+        return SIM_NAMESPACE if is_simulated(given) else ''
+    name = text.strip('/')
+    if name and not re.fullmatch(r'[A-Za-z_]\w*(/[A-Za-z_]\w*)*', name, re.ASCII):
+        raise VLAAdapterError(
+            f'argument namespace: got {text!r}, expected letters, digits, _ and /, e.g. left'
+        )
+    return name
+
+
+def full_name(namespace: str, name: str) -> str:
+    """Return a node's name with its namespace."""
+    return '/' + '/'.join(filter(None, (namespace, name)))
+
+
+def common_settings(arguments: Mapping[str, str], contract: RobotContract) -> dict[str, Any]:
+    """Return what all nodes of a launch have in common, for `NodeProcess`."""
+    return {
+        'namespace': namespace_of(arguments),
+        'log_level': arguments['log_level'],
+        'remappings': remappings(arguments, contract.cameras),
+    }
 
 
 def remappings(
@@ -167,6 +226,25 @@ def given_only(arguments: Mapping[str, str], *names: str) -> dict[str, Any]:
     if 'seed' in values:
         values['seed'] = int(values['seed'])
     return values
+
+
+def check_spelling(
+    typed: Iterable[str], arguments: Sequence[Argument], given: Mapping[str, str]
+) -> None:
+    """Refuse a misspelt argument of `ros2 launch`, which lets every name pass.
+
+    Args:
+        typed: names on the command line, perhaps of another launch file that includes this one.
+        arguments: of this launch file.
+        given: name → value of those that are given or have their default.
+
+    Raises:
+        VLAAdapterError: a typed name is no argument, but nearly one that was left out.
+    """
+    left_out = [a.name for a in arguments if given.get(a.name, a.default) == a.default]
+    for name in sorted(set(typed) - {a.name for a in arguments}):
+        if near := difflib.get_close_matches(name, left_out, 1, _NEARLY):
+            raise VLAAdapterError(f'argument {name!r} is unknown; did you mean {near[0]}:=?')
 
 
 def check_arguments(

@@ -7,10 +7,9 @@ Pure Python. launch_actions.py turns it into launch actions, bringup.py into sub
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import yaml
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.bringup.hardware import (
@@ -27,9 +26,13 @@ from vla_adapter_ros.nodes.bringup.launch_model import (
     LaunchFile,
     NodeProcess,
     Startup,
+    common_settings,
+    full_name,
     given_only,
-    remappings,
+    is_simulated,
+    namespace_of,
 )
+from vla_adapter_ros.nodes.bringup.parameter_files import ParameterFile, read_parameters_file
 from vla_adapter_ros.nodes.common.dds_profile import shipped_config
 from vla_adapter_ros.robot.contract import RobotContract
 
@@ -72,34 +75,46 @@ def nodes_to_start(given: Mapping[str, str]) -> list[NodeProcess]:
 def _robot(given: Mapping[str, str]) -> str:
     if robot := given.get('robot'):
         return robot
-    return _parameters(given)[POLICY_NODE].get('robot', DEFAULT_ROBOT)
+    namespace = namespace_of(given)
+    return str(_file(given).of(full_name(namespace, POLICY_NODE)).get('robot', DEFAULT_ROBOT))
 
 
-def _parameters(
-    given: Mapping[str, str], contract: RobotContract | None = None
-) -> dict[str, dict[str, Any]]:
-    if path := given.get('params_file'):
-        return read_parameters_file(Path(path), contract)
-    # The shipped files have sections for the cameras of the Alicia-D.
-    sim = given.get('sim', '').lower() == 'true'
-    return read_parameters_file(shipped_config('alicia_sim.yaml' if sim else 'alicia.yaml'))
+def _file(given: Mapping[str, str], contract: RobotContract | None = None) -> ParameterFile:
+    shipped = 'alicia_sim.yaml' if is_simulated(given) else 'alicia.yaml'
+    return parameter_file_of(given, shipped, contract)
+
+
+def parameter_file_of(
+    given: Mapping[str, str], shipped: str, contract: RobotContract | None = None
+) -> ParameterFile:
+    """Return the file of `params_file`, or a shipped one.
+
+    Sections `<camera>_camera` are for our own camera nodes; with a contract, a file of the user
+    may have them only for its cameras.
+
+    Raises:
+        VLAAdapterError: see `read_parameters_file`.
+    """
+    path = given.get('params_file')
+    if not path:
+        # The shipped files have sections for the cameras of the Alicia-D.
+        return read_parameters_file(shipped_config(shipped))
+    cameras = [f'{camera}{CAMERA_NODE_SUFFIX}' for camera in contract.cameras] if contract else []
+    known = (POLICY_NODE, SIM_NODE, *cameras) if contract else None
+    return read_parameters_file(Path(path), known)
 
 
 def _choose(arguments: Mapping[str, str], contract: RobotContract) -> Startup:
-    parameters = _parameters(arguments, contract)
-    common = {
-        'namespace': arguments['namespace'].strip('/'),
-        'remappings': remappings(arguments, contract.cameras),
-        'log_level': arguments['log_level'],
-    }
+    file, common = _file(arguments, contract), common_settings(arguments, contract)
+    of_node = partial(_parameters_of, file, common['namespace'])
     policy = NodeProcess(
         executable=POLICY_NODE,
         name=POLICY_NODE,
-        parameters={**parameters[POLICY_NODE], **_policy_overrides(arguments)},
+        parameters={**of_node(POLICY_NODE), **_policy_overrides(arguments)},
         lifecycle=True,
         **common,
     )
-    cameras = camera_processes(arguments, contract, parameters, common)
+    cameras = camera_processes(arguments, contract, of_node, common)
     enable = bool(policy.parameters.get('enable'))
     if arguments['sim'] != 'true':
         driver = driver_launches(arguments, contract, enable)
@@ -109,58 +124,20 @@ def _choose(arguments: Mapping[str, str], contract: RobotContract) -> Startup:
             'sim:=true brings its own arm and cameras: leave camera_driver, usb_driver and driver'
             ' at none'
         )
-    overrides = _sim_overrides(arguments)
-    arm = NodeProcess(
-        SIM_NODE, SIM_NODE, parameters={**parameters[SIM_NODE], **overrides}, **common
-    )
+    parameters = {**of_node(SIM_NODE), **given_only(arguments, 'robot', 'task', 'seed')}
+    _set_clock(parameters, arguments['use_sim_time'], policy.parameters)
+    arm = NodeProcess(SIM_NODE, SIM_NODE, parameters=parameters, **common)
     return Startup([arm, policy])
+
+
+def _parameters_of(file: ParameterFile, namespace: str, name: str) -> dict[str, Any]:
+    return file.of(full_name(namespace, name))
 
 
 ALICIA = LaunchFile(
     'alicia', 'the policy node, with the simulated arm, cameras or a driver if asked',
     _ARGUMENTS, _robot, _choose,
 )  # fmt: skip
-
-
-def read_parameters_file(
-    path: Path, contract: RobotContract | None = None
-) -> dict[str, dict[str, Any]]:
-    """Return node name → parameters of a ROS parameter file.
-
-    Nodes are matched by their last name, so `vla_adapter`, `/arm_1/vla_adapter` and
-    `/**/vla_adapter` all reach the policy node, on every ROS distribution; `/**` reaches policy
-    node and simulation. Sections `<camera>_camera` are for our own camera nodes; with a contract,
-    only for the cameras that it has.
-
-    Raises:
-        VLAAdapterError: the file is missing, is not YAML, or has another form.
-    """
-    cameras = contract.cameras if contract else None
-    try:
-        content = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except OSError as error:
-        raise VLAAdapterError(f'parameter file {path}: {error.strerror}') from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        problem = ' '.join(str(error).split())
-        raise VLAAdapterError(f'parameter file {path} is not YAML: {problem}') from None
-    if not isinstance(content, dict):
-        raise VLAAdapterError(f'parameter file {path}: expected node names at the top level')
-    everywhere = (POLICY_NODE, SIM_NODE)
-    found: dict[str, dict[str, Any]] = {name: {} for name in everywhere}
-    for key, section in content.items():
-        values = section.get('ros__parameters') if isinstance(section, dict) else None
-        if not isinstance(values, dict):
-            raise VLAAdapterError(f'parameter file {path}: {key} has no ros__parameters')
-        name = str(key).rsplit('/', 1)[-1]
-        camera = name.removesuffix(CAMERA_NODE_SUFFIX)
-        is_camera = camera != name and (cameras is None or camera in cameras)
-        if name not in (*everywhere, '**') and not is_camera:
-            nodes = [f'{camera}{CAMERA_NODE_SUFFIX}' for camera in cameras or ('CAMERA',)]
-            allowed = ', '.join((*everywhere, *nodes, '/**'))
-            raise VLAAdapterError(f'parameter file {path}: node {key!r}, expected: {allowed}')
-        for node in everywhere if name == '**' else [name]:
-            found.setdefault(node, {}).update(values)
-    return found
 
 
 def _policy_overrides(arguments: Mapping[str, str]) -> dict[str, Any]:
@@ -175,10 +152,12 @@ def _policy_overrides(arguments: Mapping[str, str]) -> dict[str, Any]:
     return overrides
 
 
-def _sim_overrides(arguments: Mapping[str, str]) -> dict[str, Any]:
-    overrides = given_only(arguments, 'robot', 'task', 'seed')
-    # The node that publishes /clock cannot wait for it.
-    if arguments['use_sim_time']:
-        clock = arguments['use_sim_time'] == 'true'
-        overrides['publish_clock' if clock else 'use_sim_time'] = clock
-    return overrides
+def _set_clock(arm: dict[str, Any], argument: str, policy: Mapping[str, Any]) -> None:
+    """Let the simulation publish the clock that the policy waits for, and not wait for it."""
+    if argument:
+        arm['publish_clock'] = argument == 'true'
+    elif policy.get('use_sim_time'):
+        # Unless the file says that somebody else publishes it.
+        arm.setdefault('publish_clock', True)
+    if argument == 'false' or arm.get('publish_clock'):
+        arm.pop('use_sim_time', None)

@@ -11,6 +11,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from vla_adapter_ros.control.front_ends import Command, JointCommand, make_front_end
 from vla_adapter_ros.control.gripper_goals import GripperCancel, GripperGoal
+from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.motion.plan import MotionPlan
 from vla_adapter_ros.nodes.common.gripper_action import GripperAction
 from vla_adapter_ros.nodes.common.messages import COMMAND, joint_state_message, trajectory_message
@@ -18,6 +19,28 @@ from vla_adapter_ros.robot.contract import RobotContract
 from vla_adapter_ros.teaching.motion import TeachMotion
 
 _ACKNOWLEDGE = Duration(seconds=0.3)
+
+
+def namespace_problem(node: Node, contract: RobotContract) -> str:
+    """Return why a node in a namespace would command an arm outside it, or ''.
+
+    An absolute topic of the contract is the same in every namespace: two arms would be one. A
+    remapping is somebody's decision.
+    """
+    space = node.get_namespace().rstrip('/') + '/'
+    front_end = contract.front_end
+    names = {'arm_topic': front_end.arm_topic, 'gripper_topic': front_end.gripper_topic}
+    if front_end.gripper:
+        names['gripper.action'] = front_end.gripper.action
+    for key, topic in names.items():
+        outside = topic.startswith('/') and not topic.startswith(space)
+        if outside and node.resolve_topic_name(topic) == topic:
+            return (
+                f'robot {contract.name}: front_end.{key} {topic} is absolute and outside namespace'
+                f' {space[:-1]} of {node.get_name()}, which would command another arm: write'
+                f' {topic[1:]}, or give a topic in the namespace'
+            )
+    return ''
 
 
 class CommandPublishers:
@@ -32,9 +55,12 @@ class CommandPublishers:
 
     Raises:
         ContractError: the action of the gripper is not installed.
+        VLAAdapterError: the topics belong to an arm outside the namespace of the node.
     """
 
     def __init__(self, node: Node, contract: RobotContract) -> None:
+        if problem := namespace_problem(node, contract):
+            raise VLAAdapterError(problem)
         self._node, self._contract = node, contract
         spec = contract.front_end
         kind = JointState if spec.kind == 'joint_commands' else JointTrajectory

@@ -21,7 +21,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.task import Future
 
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.nodes.bringup.bringup import Bringup
+from vla_adapter_ros.nodes.bringup.bringup import Bringup, namespace_arguments
 from vla_adapter_ros.nodes.bringup.nodes_to_start import nodes_to_start
 from vla_adapter_ros.nodes.common.dds_profile import use_shipped_profile
 from vla_adapter_ros.nodes.demo.demo_observer import FILM_RATE, DemoObserver
@@ -110,7 +110,7 @@ def run(options: argparse.Namespace) -> None:
     with Bringup(processes, options.out / 'logs', say) as bringup:
         bringup.activate()
         viewer = make_viewer(options, contract, robot)
-        rclpy.init()
+        rclpy.init(args=['--ros-args', *namespace_arguments(processes[0].namespace)])
         try:
             observer = DemoObserver(contract, viewer)
             executor = SingleThreadedExecutor()
@@ -163,7 +163,7 @@ def ask(
         raise VLAAdapterError('service set_instruction did not answer within 10 s')
     if not answer.success:
         raise VLAAdapterError(f'the instruction was refused: {answer.message}')
-    say(f'/set_instruction: {answer.message}')
+    say(f'{observer.resolve_service_name("set_instruction")}: {answer.message}')
 
 
 def watch(

@@ -37,7 +37,7 @@ class EnableGate:
         self._inputs = inputs
         self._description = ''
         self._subscription = node.create_subscription(
-            String, '/robot_description', self._on_description, LATCHED
+            String, 'robot_description', self._on_description, LATCHED
         )
 
     def close(self) -> None:
@@ -57,7 +57,8 @@ class EnableGate:
             if check.verdict != PASS:
                 yield check.detail
         driver = driver_checks.check_driver(
-            self._contract, self._listeners, self._publishers, own=(self._node.get_name(),)
+            self._contract, self._listeners, self._publishers, own=(self._node.get_name(),),
+            resolve=self._node.resolve_topic_name,
         )
         if driver.verdict != PASS:
             yield driver.detail

@@ -29,6 +29,7 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
 
 from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.nodes.common.arm_commands import namespace_problem
 from vla_adapter_ros.nodes.common.dds_profile import use_shipped_profile
 from vla_adapter_ros.nodes.common.messages import LATCHED, LATEST, to_seconds
 from vla_adapter_ros.preflight import driver_checks, input_checks
@@ -68,7 +69,7 @@ class PreflightNode(Node):
             self._listen(CompressedImage, self._compressed[name])
         self.joints = TopicRecord(self.resolve_topic_name('joint_states'))
         self.create_subscription(JointState, 'joint_states', self._on_joints, LATEST)
-        self.create_subscription(String, '/robot_description', self._on_description, LATCHED)
+        self.create_subscription(String, 'robot_description', self._on_description, LATCHED)
 
     @property
     def cameras(self) -> dict[str, TopicRecord]:
@@ -180,7 +181,11 @@ def ask_gripper(node: PreflightNode, read: Callable[[str], str] = input) -> Chec
 
 
 def _driver_check(node: PreflightNode) -> Check:
-    return driver_checks.check_driver(node.contract, node.subscribers, node.publishers)
+    if problem := namespace_problem(node, node.contract):
+        return Check('driver', FAIL, problem)
+    return driver_checks.check_driver(
+        node.contract, node.subscribers, node.publishers, resolve=node.resolve_topic_name
+    )
 
 
 def _driver_settings(node: PreflightNode, executor: SingleThreadedExecutor) -> list[Check]:

@@ -69,7 +69,7 @@ class EmulatedDriver(Node):
         self.arm = ServoArm(parse_joints(self.parameters.start))
         self._last_state: tuple[np.ndarray, float] | None = None
         self._last_step = time.monotonic()
-        self._states = self.create_publisher(JointState, '/joint_states', EVERY)
+        self._states = self.create_publisher(JointState, 'joint_states', EVERY)
         # What a person's hand does to an arm without torque; the real driver has no such topic.
         self.create_subscription(JointState, '~/hand', self._on_hand, EVERY)
         # What a bystander sees, whatever the joint states say.

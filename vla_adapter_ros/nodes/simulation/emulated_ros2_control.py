@@ -78,7 +78,7 @@ class Ros2Control(EmulatedDriver):
         self._refreshed = time.monotonic()
         for name in self._controllers:
             self.create_subscription(
-                JointTrajectory, f'/{name}/joint_trajectory', partial(self._on_trajectory, name),
+                JointTrajectory, f'{name}/joint_trajectory', partial(self._on_trajectory, name),
                 EVERY,
             )
         self._describe()
@@ -87,7 +87,7 @@ class Ros2Control(EmulatedDriver):
 
     def _describe(self) -> None:
         """Publish what of a robot description concerns the driver: its hardware parameters."""
-        self._description = self.create_publisher(String, '/robot_description', LATCHED)
+        self._description = self.create_publisher(String, 'robot_description', LATCHED)
         self._description.publish(String(data=(
             '<robot name="alicia_d"><ros2_control name="arm" type="system"><hardware>'
             '<plugin>alicia_d_driver/AliciaDHardwareInterface</plugin>'

@@ -41,16 +41,16 @@ class StandaloneDriverParameters(EmulatedDriverParameters):
 
 
 class StandaloneDriver(EmulatedDriver):
-    """`/joint_commands` in, `/joint_states` out; `/demonstration` and `/zero_calibrate`."""
+    """`joint_commands` in, `joint_states` out; `demonstration` and `zero_calibrate`."""
 
     kind = StandaloneDriverParameters
 
     def __init__(self) -> None:
         super().__init__('alicia_d_driver_node')
         self._replies_at = time.monotonic() + self.parameters.first_reply_after
-        self.create_subscription(JointState, '/joint_commands', self._on_command, EVERY)
-        self.create_subscription(Bool, '/demonstration', self._on_demonstration, EVERY)
-        self.create_subscription(Bool, '/zero_calibrate', self._on_zero_calibrate, EVERY)
+        self.create_subscription(JointState, 'joint_commands', self._on_command, EVERY)
+        self.create_subscription(Bool, 'demonstration', self._on_demonstration, EVERY)
+        self.create_subscription(Bool, 'zero_calibrate', self._on_zero_calibrate, EVERY)
         self.create_timer(1.0 / _RATE_HZ, self._tick)
         self.get_logger().info('emulated Alicia-D, standalone driver')
 

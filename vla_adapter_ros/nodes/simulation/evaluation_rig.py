@@ -25,7 +25,12 @@ from rclpy.task import Future
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.evaluation.rollout import EpisodeJob, EpisodeResult, Referee
 from vla_adapter_ros.evaluation.simulate import EvaluationSettings
-from vla_adapter_ros.nodes.bringup.bringup import Bringup, BringupError, parameter_file
+from vla_adapter_ros.nodes.bringup.bringup import (
+    Bringup,
+    BringupError,
+    parameter_file,
+    ros_arguments,
+)
 from vla_adapter_ros.nodes.bringup.launch_model import NodeProcess
 from vla_adapter_ros.nodes.bringup.nodes_to_start import nodes_to_start
 from vla_adapter_ros.nodes.common.dds_profile import use_shipped_profile
@@ -117,7 +122,8 @@ class EvaluationRig:
         if self._settings.sim_time_rate > 0.0:
             parameters['real_time_factor'] = self._settings.sim_time_rate
         with parameter_file(parameters) as file:
-            arguments = ['--ros-args', '--params-file', file, '--log-level', 'sim_arm:=error']
+            # For the client too, which is in the same namespace.
+            arguments = ros_arguments(replace(process, log_level='error'), file)
             rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
             sim = SimArmNode()
         self._stack.callback(sim.destroy_node)
@@ -141,7 +147,8 @@ class EvaluationRig:
     def _last_error(self, process: NodeProcess) -> str:
         """Return the last error in a node's log, without time and name."""
         lines = (self._logs / f'{process.name}.log').read_text(errors='replace').splitlines()
-        errors = [line.partition(f'[{process.name}]: ')[2] for line in lines if '[ERROR]' in line]
+        head = f'[{process.logger}]: '
+        errors = [line.partition(head)[2] for line in lines if '[ERROR]' in line]
         return next((line for line in reversed(errors) if line), lines[-1] if lines else '')
 
     # -- one episode ------------------------------------------------------------------------

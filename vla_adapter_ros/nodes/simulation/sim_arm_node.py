@@ -28,6 +28,7 @@ from visualization_msgs.msg import MarkerArray
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.cameras.camera_messages import camera_info_message
+from vla_adapter_ros.nodes.common.arm_commands import namespace_problem
 from vla_adapter_ros.nodes.common.messages import (
     COMMAND,
     EVERY,
@@ -167,6 +168,8 @@ class SimArmNode(Node):
             self._clock_publisher = self.create_publisher(ClockMessage, '/clock', EVERY)
 
     def _make_inputs(self, contract: RobotContract) -> None:
+        if problem := namespace_problem(self, contract):
+            raise VLAAdapterError(problem)
         front_end = contract.front_end
         if front_end.kind != 'joint_trajectory' or not front_end.gripper_topic:
             raise VLAAdapterError(
