@@ -117,3 +117,21 @@ def test_inputs_without_stamps_are_judged_by_their_arrival():
     feed(inputs, 11.0)
     inputs.receive_image('wrist', image(2), at(0.0, 11.12))
     assert 'between third_person image and wrist image' in inputs.problem(11.12).text
+
+
+def test_a_silent_camera_and_inputs_far_apart_are_gaps_with_the_way_out():
+    inputs = Inputs(CONTRACT, InputSettings(0.2, 0.2, 0.1))
+    inputs.why_silent = lambda camera: f'nobody publishes {camera}'
+    inputs.receive_joint_state(CONTRACT.names, JOINTS, at(10.0, 10.0), None)
+    inputs.receive_image('third_person', image(1), at(10.0, 10.0))
+    assert inputs.gap(10.0) == 'no wrist image yet: nobody publishes wrist'
+    inputs.receive_image('wrist', image(1), at(9.85, 10.0))
+    assert 'between wrist image and' in inputs.gap(10.0)
+    inputs.receive_image('wrist', image(1), at(10.0, 10.0))
+    assert inputs.gap(10.0) == ''
+
+
+def test_an_older_image_does_not_replace_a_newer_one(inputs):
+    inputs.receive_image('wrist', image(7), at(10.04, 10.05))
+    inputs.receive_image('wrist', image(8), at(10.0, 10.06))
+    assert inputs.snapshot('reach').observe().images['wrist'][0, 0, 0] == 7

@@ -103,6 +103,18 @@ def test_good_joint_states_pass():
     assert 'Joint3 +0.50' in checks[1].detail
 
 
+def test_a_camera_that_publishes_by_the_other_transport_is_named_with_the_way_out():
+    record = TopicRecord(
+        '/wrist/image', other_topic='/wrist/image/compressed', other_publishers=['camera']
+    )
+    check, image = check_camera('wrist', record, CONTRACT.cameras['wrist'], 0.1)
+    assert (check.verdict, image) == (FAIL, None)
+    assert check.detail == (
+        'no node publishes /wrist/image, but camera publishes /wrist/image/compressed: use '
+        'image_transport:=compressed'
+    )
+
+
 @pytest.mark.parametrize(
     ('messages', 'words'),
     [

@@ -7,7 +7,7 @@ callback costs microseconds however large the image is.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -93,6 +93,8 @@ class Inputs(InputMonitor):
         settings = settings or InputSettings()
         super().__init__(settings.max_skew)
         self._contract = contract
+        # Why a camera is silent; the node knows the graph.
+        self.why_silent: Callable[[str], str] = lambda camera: ''
         self._reader = JointStateReader(contract, settings.max_joint_state_age)
         plausibility = plausibility or PlausibilitySettings()
         self.plausibility = PlausibilityMonitor(
@@ -165,9 +167,15 @@ class Inputs(InputMonitor):
         )
 
     def gap(self, now: float) -> str:
-        """Return the message for the first missing or late input, or ''; not counted."""
-        problems = (value.problem(now) for value in self.inputs.values())
-        return next((problem.text for problem in problems if problem), '')
+        """Return the first reason against an observation, or ''; not counted.
+
+        It asks the graph why a camera is silent: not for every cycle.
+        """
+        problem = self.problem(now)
+        if problem is None:
+            return ''
+        silent = [c for c, latest in self._cameras.items() if f'no {latest.name}' == problem.kind]
+        return problem.text + ''.join(f': {why}' for why in map(self.why_silent, silent) if why)
 
     def image(self, camera: str) -> np.ndarray:
         """Return the image that the policy would see of a camera's newest message.

@@ -36,6 +36,8 @@ class TopicRecord:
         ages: receive time minus stamp, on the node's clock [s].
         last: newest message.
         distinct: number of messages with different content.
+        other_topic: of a camera: that of the other image transport.
+        other_publishers: names of the nodes that publish that.
     """
 
     topic: str
@@ -44,6 +46,8 @@ class TopicRecord:
     ages: list[float] = field(default_factory=list)
     last: Any = None
     distinct: int = 0
+    other_topic: str = ''
+    other_publishers: list[str] = field(default_factory=list)
 
     @property
     def rate(self) -> float:
@@ -62,7 +66,7 @@ def check_camera(
     """Return the verdict on a camera's topic, and its image rotated as for the policy."""
     title = f'{name} camera'
     if not record.arrivals:
-        return Check(title, FAIL, _silence(record, 'start its camera node')), None
+        return Check(title, FAIL, silent_camera(record)), None
     try:
         image = policy_image(record.last, camera)
     except ObservationError as error:
@@ -214,6 +218,18 @@ def check_clock(publishers: Sequence[str], simulated: bool) -> Check:
     if simulated and not publishers:
         return Check('clock', FAIL, 'use_sim_time is set but no node publishes /clock')
     return Check('clock', PASS, 'simulated time' if simulated else 'system time')
+
+
+def silent_camera(record: TopicRecord) -> str:
+    """Return why no image arrives, and what to do."""
+    if record.other_publishers and not record.publishers:
+        transport = 'raw' if record.topic.endswith('/compressed') else 'compressed'
+        nodes = ', '.join(record.other_publishers)
+        return (
+            f'no node publishes {record.topic}, but {nodes} publishes {record.other_topic}: use'
+            f' image_transport:={transport}'
+        )
+    return _silence(record, 'start its camera node')
 
 
 def _silence(record: TopicRecord, remedy: str) -> str:

@@ -151,6 +151,20 @@ def test_a_camera_topic_is_remapped_raw_and_compressed(topic):
     )
 
 
+@pytest.mark.parametrize(
+    ('given', 'transport'),
+    [
+        ({}, 'raw'),
+        ({'wrist_topic': '/cam/image_raw'}, 'raw'),
+        ({'wrist_topic': '/cam/image_raw/compressed'}, 'compressed'),
+        ({'image_transport': 'compressed'}, 'compressed'),
+        ({'image_transport': 'raw', 'wrist_topic': '/cam/image_raw/compressed'}, 'raw'),
+    ],
+)
+def test_the_image_transport_is_the_one_given_or_that_of_the_topics(given, transport):
+    assert policy(**given).parameters.get('image_transport') == transport
+
+
 @pytest.mark.parametrize('launch', [ALICIA, TEACH, RECORD], ids=lambda launch: launch.name)
 def test_topic_arguments_are_those_of_the_contracts_cameras(launch, two_eyes):
     def topics(given):

@@ -108,6 +108,16 @@ def test_pictures_that_are_not_the_contracts_are_refused_by_name(make):
     rig.enabled()
 
 
+def test_one_image_transport_is_subscribed_and_the_other_is_named_as_the_way_out(make):
+    rig = make(image_transport='compressed')
+    raw, compressed = '/third_person/image', '/third_person/image/compressed'
+    wait_until(lambda: rig.client.node.count_subscribers(compressed), 10, 'subscribed')
+    assert rig.client.node.count_subscribers(raw) == 0
+    message = rig.refused('no third_person image yet')
+    assert f'no node publishes {compressed}' in message and f'publishes {raw}' in message
+    assert message.endswith('use image_transport:=raw')
+
+
 def blank_image():
     message = good_image()
     message.data = array('B', bytes(len(message.data)))

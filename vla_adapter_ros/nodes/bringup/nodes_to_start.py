@@ -34,6 +34,7 @@ from vla_adapter_ros.nodes.bringup.launch_model import (
 )
 from vla_adapter_ros.nodes.bringup.parameter_files import ParameterFile, read_parameters_file
 from vla_adapter_ros.nodes.common.dds_profile import shipped_config
+from vla_adapter_ros.robot.camera_view import IMAGE_TRANSPORTS
 from vla_adapter_ros.robot.contract import RobotContract
 
 POLICY_NODE = 'vla_adapter'
@@ -56,6 +57,10 @@ _ARGUMENTS = (
     ),
     Argument('device', '', 'Device of the model: auto, cpu, cuda, cuda:0 and so on.'),
     Argument('instruction', '', 'Instruction at activation; empty: wait for set_instruction.'),
+    Argument(
+        'image_transport', '', 'Images that the policy sees; empty: raw, or as the topics given.',
+        ('', *IMAGE_TRANSPORTS),
+    ),
     Argument('enable', '', 'Motion enabled at activation.', ('', *BOOLEANS)),
     Argument(
         'use_sim_time', '', 'Take time from /clock; sim:=true publishes it.', ('', *BOOLEANS)
@@ -144,6 +149,10 @@ def _policy_overrides(arguments: Mapping[str, str]) -> dict[str, Any]:
     overrides = given_only(
         arguments, 'robot', 'checkpoint', 'policy', 'device', 'instruction', 'seed'
     )
+    topics = (topic for name, topic in arguments.items() if name.endswith('_topic'))
+    if any(topic.endswith('/compressed') for topic in topics):
+        overrides['image_transport'] = 'compressed'
+    overrides.update(given_only(arguments, 'image_transport'))
     for name in ('enable', 'use_sim_time'):
         if arguments[name]:
             overrides[name] = arguments[name] == 'true'

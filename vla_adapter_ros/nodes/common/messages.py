@@ -10,7 +10,7 @@ import numpy as np
 from builtin_interfaces.msg import Duration, Time
 from diagnostic_msgs.msg import KeyValue
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import Image, JointState
+from sensor_msgs.msg import CompressedImage, Image, JointState
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from vla_adapter_ros.inference.chunk import ActionChunk
@@ -35,6 +35,13 @@ LATCHED = QoSProfile(
     reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.TRANSIENT_LOCAL,
 )
+
+
+def image_input(camera: str, transport: str) -> tuple[type, str]:
+    """Return message type and topic of a camera's images by one of IMAGE_TRANSPORTS."""
+    if transport == 'compressed':
+        return CompressedImage, f'{camera}/image/compressed'
+    return Image, f'{camera}/image'
 
 
 def to_seconds(stamp: Time) -> float:

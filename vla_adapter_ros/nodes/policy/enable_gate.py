@@ -14,11 +14,12 @@ from std_msgs.msg import String
 
 from vla_adapter_ros.control.observation_inputs import Inputs
 from vla_adapter_ros.errors import ObservationError
-from vla_adapter_ros.nodes.common.messages import LATCHED
+from vla_adapter_ros.nodes.common.messages import LATCHED, image_input
 from vla_adapter_ros.preflight import driver_checks, input_checks
 from vla_adapter_ros.preflight.checks import PASS, SKIP
 from vla_adapter_ros.preflight.image_check import blank_problem
 from vla_adapter_ros.robot import alicia_d
+from vla_adapter_ros.robot.camera_view import IMAGE_TRANSPORTS
 from vla_adapter_ros.robot.contract import RobotContract
 
 
@@ -29,12 +30,17 @@ class EnableGate:
         node: whose topics are looked at; it subscribes to the robot description.
         contract: with the velocities that motion is planned for.
         inputs: received by the node.
+        transport: of the images, one of IMAGE_TRANSPORTS.
     """
 
-    def __init__(self, node: Node, contract: RobotContract, inputs: Inputs) -> None:
+    def __init__(
+        self, node: Node, contract: RobotContract, inputs: Inputs, transport: str = 'raw'
+    ) -> None:
         self._node = node
         self._contract = contract
         self._inputs = inputs
+        self._transport = transport
+        inputs.why_silent = self._why_silent
         self._description = ''
         self._subscription = node.create_subscription(
             String, 'robot_description', self._on_description, LATCHED
@@ -65,7 +71,8 @@ class EnableGate:
         yield from self._settings()
 
     def _camera(self, camera: str) -> Iterator[str]:
-        topic = self._node.resolve_topic_name(f'{camera}/image')
+        name = image_input(camera, self._transport)[1]
+        topic = self._node.resolve_topic_name(name)
         try:
             image = self._inputs.image(camera)
         except ObservationError as error:
@@ -73,7 +80,20 @@ class EnableGate:
             return
         if text := blank_problem(image):
             yield f'{topic}: {text}'
-        yield from self._several(f'{camera}/image', input_checks.multiple_publishers_problem)
+        yield from self._several(name, input_checks.multiple_publishers_problem)
+
+    def _why_silent(self, camera: str) -> str:
+        mine, other = (
+            image_input(camera, transport)[1]
+            for transport in sorted(IMAGE_TRANSPORTS, key=self._transport.__ne__)
+        )
+        resolve = self._node.resolve_topic_name
+        return input_checks.silent_camera(
+            input_checks.TopicRecord(
+                resolve(mine), self._publishers(mine),
+                other_topic=resolve(other), other_publishers=self._publishers(other),
+            )
+        )  # fmt: skip
 
     def _several(
         self, topic: str, problem_of: Callable[[list[str]], str]

@@ -25,7 +25,7 @@ from std_srvs.srv import SetBool, Trigger
 from vla_adapter_ros.control.loop import ControlLoop, Outcome
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.common.lifecycle_node import AnsweringLifecycleNode
-from vla_adapter_ros.nodes.common.messages import LATEST
+from vla_adapter_ros.nodes.common.messages import LATEST, image_input
 from vla_adapter_ros.nodes.common.node_clock import NodeClock
 from vla_adapter_ros.nodes.common.node_main import run_node
 from vla_adapter_ros.nodes.common.parameters import declare_parameters, read_parameters
@@ -124,7 +124,9 @@ class PolicyNode(AnsweringLifecycleNode):
         self._setup = setup = PolicySetup(self, parameters, self._outputs, self._wake.trigger)
         try:
             loop = setup.make_loop()
-            self._outputs.attach(loop, setup.policy_name, setup.kinematics)
+            self._outputs.attach(
+                loop, setup.policy_name, setup.kinematics, parameters.image_transport
+            )
         except BaseException:
             self._cleanup()
             raise
@@ -137,9 +139,8 @@ class PolicyNode(AnsweringLifecycleNode):
         assert self._loop is not None and self._setup is not None
         parameters = self._setup.parameters
         for camera in self._setup.contract.cameras:
-            on_image = partial(self._on_image, camera)
-            self._subscribe(Image, f'{camera}/image', on_image)
-            self._subscribe(CompressedImage, f'{camera}/image/compressed', on_image)
+            kind, topic = image_input(camera, parameters.image_transport)
+            self._subscribe(kind, topic, partial(self._on_image, camera))
         self._subscribe(JointState, 'joint_states', self._on_joint_state)
         self._setup.subscribe_extras(self._subscribe)
         # Steady: with simulated time that stands still, the watchdog must still run.

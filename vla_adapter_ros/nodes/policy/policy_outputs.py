@@ -67,16 +67,21 @@ class PolicyOutputs:
         self._commands: CommandPublishers | None = None
         self._kinematics: Kinematics | None = None
         self._loop: ControlLoop | None = None
-        self._policy = ''
+        self._policy = self._image_transport = ''
         # Prefix of a message → when it was logged, for those of the last moment.
         self._logged: dict[str, float] = {}
         self._last_trace = ''
 
     def attach(
-        self, loop: ControlLoop | None, policy: str = '', kinematics: Kinematics | None = None
+        self,
+        loop: ControlLoop | None,
+        policy: str = '',
+        kinematics: Kinematics | None = None,
+        image_transport: str = '',
     ) -> None:
         """Publish for this loop from now on (None: unconfigured); policy is what runs."""
         self._loop, self._policy, self._kinematics = loop, policy, kinematics
+        self._image_transport = image_transport
         commands, self._commands = self._commands, None
         if commands is not None:
             commands.close()
@@ -193,7 +198,8 @@ class PolicyOutputs:
         message.header.stamp = self._now()
         level = _LEVELS[status.state]
         text = f'{status.state}: {status.reason}' if status.reason else status.state
-        message.status = [self._entry(f'{name}: policy', level, text, _loop_values(status))]
+        values = {'image transport': self._image_transport, **_loop_values(status)}
+        message.status = [self._entry(f'{name}: policy', level, text, values)]
         for entry in status.inputs:
             level = DiagnosticStatus.WARN if entry.problem else DiagnosticStatus.OK
             values = {

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.common.parameters import parameter
+from vla_adapter_ros.robot.camera_view import IMAGE_TRANSPORTS
 
 POLICIES = ('checkpoint', 'expert', 'random', 'random_network', 'hold')
 
@@ -63,6 +64,10 @@ class PolicyNodeParameters:
         False, 'Hold immediately on a new instruction instead of finishing the running chunk.'
     )
     control_rate: float = parameter(50.0, 'Rate of the control loop [Hz].', low=5.0, high=500.0)
+    image_transport: str = parameter(
+        'raw', 'raw: <camera>/image; compressed: <camera>/image/compressed. As in the recordings.',
+        choices=IMAGE_TRANSPORTS,
+    )  # fmt: skip
     max_image_age: float = parameter(
         0.2, 'Oldest image that may be used [s].', low=0.01, high=60.0
     )

@@ -99,7 +99,9 @@ class PolicySetup:
             parameters.max_image_age, parameters.max_joint_state_age, parameters.max_skew
         )
         inputs = Inputs(self.contract, settings)
-        self._gate = EnableGate(self._node, self.contract, inputs)
+        self._gate = EnableGate(
+            self._node, self.contract, inputs, parameters.image_transport
+        )
         return ControlLoop(
             self.contract,
             self._worker,

@@ -31,7 +31,7 @@ from std_msgs.msg import String
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.common.arm_commands import namespace_problem
 from vla_adapter_ros.nodes.common.dds_profile import use_shipped_profile
-from vla_adapter_ros.nodes.common.messages import LATCHED, LATEST, to_seconds
+from vla_adapter_ros.nodes.common.messages import LATCHED, LATEST, image_input, to_seconds
 from vla_adapter_ros.preflight import driver_checks, input_checks
 from vla_adapter_ros.preflight.checks import FAIL, Check, run_check
 from vla_adapter_ros.preflight.files import (
@@ -42,6 +42,7 @@ from vla_adapter_ros.preflight.files import (
 )
 from vla_adapter_ros.preflight.input_checks import TopicRecord
 from vla_adapter_ros.robot import alicia_d
+from vla_adapter_ros.robot.camera_view import IMAGE_TRANSPORTS
 from vla_adapter_ros.robot.contract import DRIVER_SPEED_FRACTION, RobotContract, resolve_contract
 
 _POLICY_NODE = 'vla_adapter'
@@ -53,34 +54,19 @@ _DISCOVERY = 3.0
 class PreflightNode(Node):
     """Listens for a while; publishes and calls nothing that could move an arm."""
 
-    def __init__(self, contract: RobotContract) -> None:
+    def __init__(self, contract: RobotContract, image_transport: str = 'raw') -> None:
         super().__init__('preflight')
         self.contract = contract
         self.description = ''
         self.joint_messages: list[tuple[float, Any]] = []
-        self._raw: dict[str, TopicRecord] = {}
-        self._compressed: dict[str, TopicRecord] = {}
+        self.image_transport = image_transport
+        self.cameras: dict[str, TopicRecord] = {}
         self._last_content: dict[str, int] = {}
         for name in contract.cameras:
-            topic = self.resolve_topic_name(f'{name}/image')
-            packed = f'{topic}/compressed'
-            self._raw[name], self._compressed[name] = TopicRecord(topic), TopicRecord(packed)
-            self._listen(Image, self._raw[name])
-            self._listen(CompressedImage, self._compressed[name])
+            self._listen(name)
         self.joints = TopicRecord(self.resolve_topic_name('joint_states'))
         self.create_subscription(JointState, 'joint_states', self._on_joints, LATEST)
         self.create_subscription(String, 'robot_description', self._on_description, LATCHED)
-
-    @property
-    def cameras(self) -> dict[str, TopicRecord]:
-        """Messages of each camera: raw images, or compressed ones where there are no raw."""
-        return {
-            name: self._compressed[name] if self._prefers_compressed(name) else raw
-            for name, raw in self._raw.items()
-        }
-
-    def _prefers_compressed(self, name: str) -> bool:
-        return bool(self._compressed[name].arrivals) and not self._raw[name].arrivals
 
     @property
     def simulated(self) -> bool:
@@ -94,8 +80,10 @@ class PreflightNode(Node):
 
     def read_graph(self) -> None:
         """Note who publishes what."""
-        for record in (*self._raw.values(), *self._compressed.values(), self.joints):
+        for record in (*self.cameras.values(), self.joints):
             record.publishers = self.publishers(record.topic)
+        for record in self.cameras.values():
+            record.other_publishers = self.publishers(record.other_topic)
 
     def publishers(self, topic: str) -> list[str]:
         """Return the nodes that publish a topic, one entry for each publisher."""
@@ -107,8 +95,15 @@ class PreflightNode(Node):
         name = self.resolve_topic_name(topic)
         return [info.node_name for info in self.get_subscriptions_info_by_topic(name)]
 
-    def _listen(self, kind: type, record: TopicRecord) -> None:
-        self.create_subscription(kind, record.topic, partial(self._on_image, record), LATEST)
+    def _listen(self, camera: str) -> None:
+        # Compressed images are asked for only where the policy takes them.
+        inputs = {transport: image_input(camera, transport) for transport in IMAGE_TRANSPORTS}
+        kind, topic = inputs.pop(self.image_transport)
+        ((_, other),) = inputs.values()
+        resolve = self.resolve_topic_name
+        record = TopicRecord(resolve(topic), other_topic=resolve(other))
+        self.cameras[camera] = record
+        self.create_subscription(kind, topic, partial(self._on_image, record), LATEST)
 
     def _note(self, record: TopicRecord, message: Any) -> None:
         now = self.get_clock().now().nanoseconds * 1e-9
@@ -237,6 +232,10 @@ def make_parser() -> argparse.ArgumentParser:
         '--seconds', type=float, default=3.0, help='how long topics are watched (%(default)s)'
     )
     parser.add_argument(
+        '--image-transport', choices=IMAGE_TRANSPORTS, default='raw',
+        help="the policy node's parameter (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
         '--dataset', default='', help='dataset whose images the live ones must match'
     )
     parser.add_argument(
@@ -262,7 +261,7 @@ def main(words: Sequence[str] | None = None) -> None:
     rclpy.init(args=words)
     executor = SingleThreadedExecutor()
     try:
-        node = PreflightNode(contract)
+        node = PreflightNode(contract, arguments.image_transport)
         executor.add_node(node)
         found, images = graph_checks(node, executor, arguments.seconds)
         checks += found

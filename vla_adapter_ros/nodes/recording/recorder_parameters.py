@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vla_adapter_ros.data.bags.recorder import RecordedTopic
+from vla_adapter_ros.nodes.common.messages import image_input
 from vla_adapter_ros.nodes.common.parameters import parameter
 from vla_adapter_ros.robot.contract import RobotContract
 
@@ -63,13 +64,13 @@ def recorded_topics(
         contract: names the cameras and the command topics.
         chunk_definition: text of ActionChunk.msg; None: chunks are not recorded.
     """
-    compressed = parameters.images == 'compressed'
-    suffix, kind = ('/compressed', COMPRESSED) if compressed else ('', IMAGE)
+    transport = 'compressed' if parameters.images == 'compressed' else 'raw'
+    kind = COMPRESSED if transport == 'compressed' else IMAGE
     front_end = contract.front_end
     streamed = front_end.kind == 'joint_commands'
     commands = 'sensor_msgs/msg/JointState' if streamed else 'trajectory_msgs/msg/JointTrajectory'
     topics = [
-        RecordedTopic(camera, f'{camera}/image{suffix}', kind, required=True)
+        RecordedTopic(camera, image_input(camera, transport)[1], kind, required=True)
         for camera in contract.cameras
     ]
     topics += [
