@@ -11,6 +11,9 @@ from vla_adapter_ros.robot.sections import Section
 
 # Side of the smallest image or crop [px].
 MIN_SIDE = 16
+# A node subscribes to one of them: image_transport compresses while somebody listens, and a policy
+# would see whichever of the two came last.
+IMAGE_TRANSPORTS = ('raw', 'compressed')
 # In a contract: any encoding that can be decoded.
 ANY_ENCODING = 'any'
 GREY_ENCODINGS = ('mono8', '8UC1')

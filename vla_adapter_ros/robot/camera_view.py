@@ -20,10 +20,6 @@ from vla_adapter_ros.robot.image_decoding import (
     is_grey_file,
 )
 
-# A node subscribes to one of them: image_transport compresses while somebody listens, and a policy
-# would see whichever of the two came last.
-IMAGE_TRANSPORTS = ('raw', 'compressed')
-
 
 def decode_message(message: Any) -> np.ndarray:
     """Return (H, W, 3) uint8 RGB of a raw or compressed image message (by its fields)."""

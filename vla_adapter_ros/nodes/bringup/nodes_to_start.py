@@ -34,7 +34,7 @@ from vla_adapter_ros.nodes.bringup.launch_model import (
 )
 from vla_adapter_ros.nodes.bringup.parameter_files import ParameterFile, read_parameters_file
 from vla_adapter_ros.nodes.common.dds_profile import shipped_config
-from vla_adapter_ros.robot.camera_view import IMAGE_TRANSPORTS
+from vla_adapter_ros.robot.camera_spec import IMAGE_TRANSPORTS
 from vla_adapter_ros.robot.contract import RobotContract
 
 POLICY_NODE = 'vla_adapter'

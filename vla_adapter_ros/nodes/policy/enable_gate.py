@@ -19,7 +19,7 @@ from vla_adapter_ros.preflight import driver_checks, input_checks
 from vla_adapter_ros.preflight.checks import PASS, SKIP
 from vla_adapter_ros.preflight.image_check import blank_problem
 from vla_adapter_ros.robot import alicia_d
-from vla_adapter_ros.robot.camera_view import IMAGE_TRANSPORTS
+from vla_adapter_ros.robot.camera_spec import IMAGE_TRANSPORTS
 from vla_adapter_ros.robot.contract import RobotContract
 
 

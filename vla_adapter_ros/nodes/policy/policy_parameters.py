@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.common.parameters import parameter
-from vla_adapter_ros.robot.camera_view import IMAGE_TRANSPORTS
+from vla_adapter_ros.robot.camera_spec import IMAGE_TRANSPORTS
 
 POLICIES = ('checkpoint', 'expert', 'random', 'random_network', 'hold')
 

@@ -42,7 +42,7 @@ from vla_adapter_ros.preflight.files import (
 )
 from vla_adapter_ros.preflight.input_checks import TopicRecord
 from vla_adapter_ros.robot import alicia_d
-from vla_adapter_ros.robot.camera_view import IMAGE_TRANSPORTS
+from vla_adapter_ros.robot.camera_spec import IMAGE_TRANSPORTS
 from vla_adapter_ros.robot.contract import DRIVER_SPEED_FRACTION, RobotContract, resolve_contract
 
 _POLICY_NODE = 'vla_adapter'
