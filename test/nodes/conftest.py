@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from support.ros_harness import PROFILE, reserve_domain
+from support.ros_harness import PROFILE, reserve_domain, stop_leftovers
 
 
 @pytest.fixture(scope='session', autouse=True)
@@ -19,3 +19,9 @@ def domain_of_this_process():
         for name in ('FASTDDS_DEFAULT_PROFILES_FILE', 'FASTRTPS_DEFAULT_PROFILES_FILE'):
             os.environ[name] = PROFILE
         yield
+
+
+@pytest.fixture(scope='module', autouse=True)
+def no_node_outlives_its_module():
+    yield
+    stop_leftovers()

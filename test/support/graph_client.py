@@ -25,7 +25,7 @@ from trajectory_msgs.msg import JointTrajectory
 from vla_adapter_ros.msg import ActionChunk, PolicyStatus
 from vla_adapter_ros.srv import SetInstruction
 
-from support.ros_harness import wait_until
+from support.ros_harness import stop_at_end_of_module, wait_until
 from vla_adapter_ros.nodes.common.messages import EVERY, LATCHED, LATEST
 
 # A first request without an answer for so long is sent again [s].
@@ -43,6 +43,7 @@ class RosClient:
         self._clients: dict[str, object] = {}
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._spin, daemon=True)
+        stop_at_end_of_module(self.close)
 
     def start(self) -> None:
         self._thread.start()
@@ -55,9 +56,12 @@ class RosClient:
                 executor.spin_once(timeout_sec=0.05)
 
     def close(self) -> None:
+        if self._closing.is_set():
+            return
         # The thread first: a callback must not find its publishers gone.
         self._closing.set()
-        self._thread.join(5.0)
+        if self._thread.is_alive():
+            self._thread.join(5.0)
         self.context.shutdown()
 
     def call(self, kind, name: str, request, seconds: float = 20.0):
@@ -100,6 +104,8 @@ NODE = 'vla_adapter'
 class GraphClient(RosClient):
     """Listens to everything, calls services, and can play cameras and driver."""
 
+    bench: Bench | None = None
+
     def __init__(self, environment: dict):
         super().__init__(environment, 'user')
         self.states: list[tuple[float, JointState]] = []
@@ -111,7 +117,6 @@ class GraphClient(RosClient):
         self.diagnostics: list[DiagnosticArray] = []
         self._listen()
         self._publishers: dict[str, object] = {}
-        self.bench: Bench | None = None
         self.start()
 
     def _listen(self):
@@ -128,7 +133,7 @@ class GraphClient(RosClient):
         create(DiagnosticArray, '/diagnostics', self.diagnostics.append, EVERY)
 
     def close(self):
-        if self.bench is not None:
+        if self.bench is not None and not self._closing.is_set():
             self.bench.close()
         super().close()
 

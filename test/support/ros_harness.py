@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 
 from support.node_starter import REPOSITORY, StartedProcess
@@ -22,7 +23,21 @@ DOMAINS = range(1, 102)
 _NAME = 'vla_adapter_ros test domain {}'
 # Reservations of the newest rigs of this process; nodes of an earlier one may still be ending.
 _reserved: deque[socket.socket] = deque(maxlen=8)
+# Stops what was started in this module: a rig whose constructor fails has no other way to stop its
+# nodes, which would answer others' requests.
+_started: list[Callable[[], object]] = []
 PROFILE = str(Path(__file__).with_name('fastdds_local.xml'))
+
+
+def stop_at_end_of_module(stop: Callable[[], object]) -> None:
+    """Have something stopped after the tests of the module; it may have been stopped before."""
+    _started.append(stop)
+
+
+def stop_leftovers() -> None:
+    """Stop what rigs have left, the newest first."""
+    while _started:
+        _started.pop()()
 
 
 def reserve_domain() -> tuple[int, socket.socket]:
@@ -105,6 +120,7 @@ class NodeProcess:
                 )  # fmt: skip
         else:
             self.process = StartedProcess(full, arguments, environment, self.log_path)
+        stop_at_end_of_module(self.stop)
 
     @property
     def log(self) -> str:

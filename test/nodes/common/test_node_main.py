@@ -13,7 +13,7 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 
 from support.graph_client import GraphClient
-from support.ros_harness import NodeProcess, isolated_environment, wait_until
+from support.ros_harness import NodeProcess, isolated_environment, stop_leftovers, wait_until
 
 SCRIPT = """
 import sys, time
@@ -100,3 +100,20 @@ def test_a_node_that_loads_a_policy_ends_at_the_first_press():
     finally:
         client.close()
         node.kill()
+
+
+def test_nodes_of_a_rig_whose_constructor_fails_are_stopped():
+    class Rig:
+        def __init__(self):
+            environment = isolated_environment()
+            started.append(NodeProcess('usb_camera', {'device': 'generated'}, environment))
+            started.append(GraphClient(environment))
+            raise RuntimeError('no joint states within 60 s')
+
+    started = []
+    with pytest.raises(RuntimeError):
+        Rig()
+    node, client = started
+    assert node.alive and client.context.ok()
+    stop_leftovers()
+    assert not node.alive and not client.context.ok()
