@@ -101,6 +101,8 @@ def _small_poses(contract: RobotContract) -> tuple[np.ndarray, np.ndarray]:
     zero = np.clip(np.zeros_like(lower), lower, upper)
     centre = zero + CENTRE_FRACTION * (upper - zero)
     half = HALF_FRACTION * (upper - lower)
+    # Joints of some arms have zero at a limit, or beyond it.
+    centre = np.clip(centre, lower + half, upper - half)
     centre[-1], half[-1] = 0.5, 0.5  # the gripper: anything from closed to open
     return centre, half
 
