@@ -31,11 +31,13 @@ class Driver:
         self.contract, self.goals, self.streamed, self.now = contract, [], None, 0.0
         middle = 0.5 * (contract.lower + contract.upper)[:-1]
         self.controllers = {
-            contract.front_end.arm_topic: JointTrajectoryController(contract.joint_names, middle)
+            contract.front_end.arm_topic: JointTrajectoryController(contract.driver_names[:-1], middle)
         }
         if topic := contract.front_end.gripper_topic:
             opened = contract.front_end.gripper_command(np.array([1.0]))
-            self.controllers[topic] = JointTrajectoryController([contract.gripper.name], opened)
+            self.controllers[topic] = JointTrajectoryController(
+                contract.driver_names[-1:], opened
+            )
         self.gripper = ServoGripper(1.0, contract.gripper.max_velocity)
 
     def take(self, command):
@@ -51,7 +53,7 @@ class Driver:
             self.gripper.go(front_end.gripper_fraction(command.position))
         else:
             assert not isinstance(command, GripperCancel)
-            assert command.topic == front_end.arm_topic and command.names == self.contract.names
+            assert command.topic == front_end.arm_topic and command.names == self.contract.driver_names
             self.streamed = command.positions[:-1]
             self.gripper.go(front_end.gripper_fraction(command.positions[-1]))
 
@@ -66,7 +68,7 @@ class Driver:
         if arm is None:
             arm = self.controllers[front_end.arm_topic].sample(now)[0]
         position = self.contract.gripper.to_position(self.gripper.opening)
-        return list(self.contract.names), [*arm, position]
+        return list(self.contract.driver_names), [*arm, position]
 
 
 def driven(contract, seconds):
@@ -77,7 +79,7 @@ def driven(contract, seconds):
     front_end, policy = make_front_end(contract), RandomMotionPolicy(contract, seed=1)
     states = []
     for now in np.arange(0.0, seconds, TICK):
-        states.append(reader.read(*driver.state(now)))
+        states.append(reader.receive(*driver.state(now), now, now).state)
         if not states[1:]:
             scheduler.reset(states[0], now)
         scheduler.update(now)

@@ -66,6 +66,11 @@ class FrontEndSpec:
         """The topics on which commands are published."""
         return tuple(topic for topic in (self.arm_topic, self.gripper_topic) if topic)
 
+    @property
+    def recorded_gripper_topic(self) -> str:
+        """The topic of trajectories that says what the gripper was commanded, or ''."""
+        return self.gripper.goals_topic if self.gripper else self.gripper_topic
+
     def gripper_command(self, fraction: np.ndarray) -> np.ndarray:
         """Return the driver's gripper commands for open fractions."""
         span = self.gripper_open_command - self.gripper_closed_command

@@ -35,6 +35,11 @@ class GripperActionSpec:
         """Topic that only a server of the action publishes."""
         return f'{self.action}/_action/status'
 
+    @property
+    def goals_topic(self) -> str:
+        """Topic on which our nodes repeat their goals, as trajectories, for recordings."""
+        return f'{self.action}/goals'
+
 
 def parse_gripper_action(section: Section | None) -> GripperActionSpec | None:
     """Read the section. Raises ContractError."""

@@ -10,11 +10,13 @@ pytest.importorskip('control_msgs', reason='control_msgs is not installed (not o
 import rclpy
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
+from trajectory_msgs.msg import JointTrajectory
 
 from support.motion_helpers import changed_robot
 from support.ros_harness import wait_until
 from vla_adapter_ros.control.gripper_goals import GripperCancel, GripperGoal
 from vla_adapter_ros.nodes.common.gripper_action import GripperAction
+from vla_adapter_ros.nodes.common.messages import EVERY
 from vla_adapter_ros.nodes.simulation.gripper_server import GripperServer
 from vla_adapter_ros.simulation.servo_gripper import ServoGripper
 
@@ -41,6 +43,9 @@ class Rig:
         self.gripper = ServoGripper(1.0, speed=0.5)
         self.server = GripperServer(self.node, self.contract, self.gripper) if serve else None
         self.client = GripperAction(self.node, self.contract)
+        self.heard = []
+        topic = self.contract.front_end.recorded_gripper_topic
+        self.node.create_subscription(JointTrajectory, topic, self.heard.append, EVERY)
 
     def step(self):
         """One step of the gripper, and what is due on the graph."""
@@ -87,6 +92,9 @@ def test_goals_replace_each_other_and_a_cancel_stops(rig, kind):
     system.until(lambda: system.gripper.reached, 'a stop')
     assert 0.0 < system.gripper.opening < 0.7
     assert system.server.goals == [0.8, 0.0, 0.8]
+    # What a recorder hears, since an action leaves nothing in a bag.
+    assert [m.points[0].positions[0] for m in system.heard] == [0.8, 0.0, 0.8]
+    assert list(system.heard[0].joint_names) == [system.contract.gripper.name]
     # Nothing is in execution: a second cancel is no error.
     system.client.send(GripperCancel())
     system.step()

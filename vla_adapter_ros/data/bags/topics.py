@@ -64,7 +64,7 @@ def choose_topics(
         },
         joint_states=choice.needed(JOINTS, (JOINT_STATE,), 'joint_states'),
         arm=choice.optional(ARM, (command_type,), commands.arm_topic),
-        gripper=choice.optional(GRIPPER, (command_type,), commands.gripper_topic),
+        gripper=choice.optional(GRIPPER, (command_type,), commands.recorded_gripper_topic),
         instruction=choice.optional(TASK, (TEXT,), 'instruction'),
     )
 

@@ -12,15 +12,20 @@ from array import array
 from functools import partial
 from typing import Any
 
+import numpy as np
 from rclpy.action import ActionClient
 from rclpy.node import Node
 from rclpy.task import Future
 from sensor_msgs.msg import JointState
+from trajectory_msgs.msg import JointTrajectory
 
 from vla_adapter_ros.control.gripper_goals import GripperCancel, GripperGoal, GripperRequest
 from vla_adapter_ros.errors import ContractError
+from vla_adapter_ros.nodes.common.messages import EVERY, trajectory_message
 from vla_adapter_ros.robot.contract import RobotContract
 
+# Time in which a repeated goal is reached, for who follows it as a trajectory [s].
+_REACH_S = 0.1
 _TYPES = {
     'gripper_command': 'GripperCommand',
     'parallel_gripper_command': 'ParallelGripperCommand',
@@ -65,6 +70,9 @@ class GripperAction:
         self._type = gripper_action_type(spec.kind)
         self._client = ActionClient(node, self._type, spec.action)
         self._newest: Future | None = None
+        # An action leaves nothing in a recording.
+        self._goals = node.create_publisher(JointTrajectory, spec.goals_topic, EVERY)
+        self._node = node
 
     @property
     def ready(self) -> bool:
@@ -81,10 +89,14 @@ class GripperAction:
             return
         self._newest = self._client.send_goal_async(self._goal(request))
         self._newest.add_done_callback(partial(self._on_answer, request))
+        self._goals.publish(trajectory_message(
+            [self._joint], [_REACH_S], np.array([[request.position]]), np.zeros((1, 1))
+        ))
 
     def close(self) -> None:
         """Release the client."""
         self._client.destroy()
+        self._node.destroy_publisher(self._goals)
 
     def _goal(self, request: GripperGoal) -> Any:
         goal = self._type.Goal()

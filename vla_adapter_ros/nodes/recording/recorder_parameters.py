@@ -79,8 +79,8 @@ def recorded_topics(
         ),
         RecordedTopic('arm', front_end.arm_topic, commands),
     ]
-    if front_end.gripper_topic:
-        topics.append(RecordedTopic('gripper', front_end.gripper_topic, commands))
+    if topic := front_end.recorded_gripper_topic:
+        topics.append(RecordedTopic('gripper', topic, commands))
     if name := parameters.instruction_topic:
         topics.append(RecordedTopic('instruction', name, 'std_msgs/msg/String', latched=True))
     if parameters.action_chunk_topic and chunk_definition is not None:
