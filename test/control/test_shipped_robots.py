@@ -29,15 +29,14 @@ class Driver:
 
     def __init__(self, contract):
         self.contract, self.goals, self.streamed, self.now = contract, [], None, 0.0
+        self.names = contract.driver_names
         middle = 0.5 * (contract.lower + contract.upper)[:-1]
         self.controllers = {
-            contract.front_end.arm_topic: JointTrajectoryController(contract.driver_names[:-1], middle)
+            contract.front_end.arm_topic: JointTrajectoryController(self.names[:-1], middle)
         }
         if topic := contract.front_end.gripper_topic:
             opened = contract.front_end.gripper_command(np.array([1.0]))
-            self.controllers[topic] = JointTrajectoryController(
-                contract.driver_names[-1:], opened
-            )
+            self.controllers[topic] = JointTrajectoryController(self.names[-1:], opened)
         self.gripper = ServoGripper(1.0, contract.gripper.max_velocity)
 
     def take(self, command):
@@ -53,7 +52,7 @@ class Driver:
             self.gripper.go(front_end.gripper_fraction(command.position))
         else:
             assert not isinstance(command, GripperCancel)
-            assert command.topic == front_end.arm_topic and command.names == self.contract.driver_names
+            assert command.topic == front_end.arm_topic and command.names == self.names
             self.streamed = command.positions[:-1]
             self.gripper.go(front_end.gripper_fraction(command.positions[-1]))
 
@@ -68,7 +67,7 @@ class Driver:
         if arm is None:
             arm = self.controllers[front_end.arm_topic].sample(now)[0]
         position = self.contract.gripper.to_position(self.gripper.opening)
-        return list(self.contract.driver_names), [*arm, position]
+        return list(self.names), [*arm, position]
 
 
 def driven(contract, seconds):
