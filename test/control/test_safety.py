@@ -15,8 +15,9 @@ from support.motion_helpers import (
     robot,
     run_loop,
     slow_step,
+    supervised,
 )
-from vla_adapter_ros.control.safety import SafetyFilter, SafetySettings
+from vla_adapter_ros.control.safety import SafetyFilter
 from vla_adapter_ros.motion.plan import JointPlan
 from vla_adapter_ros.motion.plan_check import CLAMPED, OK, TRIP
 from vla_adapter_ros.robot.kinematics import Kinematics
@@ -43,7 +44,7 @@ def test_targets_beyond_limits_are_clamped_with_joint_and_values():
 
 
 def test_steps_too_large_are_clamped_and_counted():
-    safety = SafetyFilter(robot(), SafetySettings(max_step=0.4))
+    safety = SafetyFilter(supervised(max_step=0.4))
     goals = np.tile(HOME, (8, 1))
     goals[4:, 0] = 1.0
     verdict = safety.check_targets(goals, HOME)
@@ -97,7 +98,7 @@ def test_trip_latches_keeps_the_first_cause_and_needs_clear():
 
 
 def test_policy_that_is_persistently_out_of_range_trips():
-    safety = SafetyFilter(robot(), SafetySettings(trip_after=3, max_step=10.0))
+    safety = SafetyFilter(supervised(trip_after=3, max_step=6.0))
     goals = GOOD + np.array([0, 3.0, 0, 0, 0, 0, 0])
     states = [safety.check_targets(goals, HOME).state for _ in range(3)]
     assert states == [CLAMPED, CLAMPED, TRIP]
@@ -146,7 +147,7 @@ def test_path_between_two_targets_inside_may_not_leave_the_workspace(kinematics)
     reach = kinematics.tool_positions(np.zeros((1, 6)) + start[:-1] * [0, 1, 1, 1, 1, 1])[0]
     wall = float(reach[0]) - 0.1
     contract = replace(robot(), workspace=((-0.65, -0.65, 0.0), (wall, 0.65, 0.85)))
-    safety = SafetyFilter(contract, SafetySettings(max_step=10.0), kinematics)
+    safety = SafetyFilter(supervised(contract, max_step=6.0), kinematics)
     scheduler = ready(start, contract=contract, safety=safety)
     plan = scheduler.accept(chunk_to(np.tile(end, (8, 1)), 0.0), 0.0, start)
     assert plan is None
@@ -186,7 +187,7 @@ def test_plan_with_bad_times_or_no_stop_is_not_executed():
 @pytest.mark.parametrize('seed', range(3))
 def test_random_actions_never_leave_limits_or_workspace(seed, kinematics):
     rng = np.random.default_rng(seed)
-    safety = SafetyFilter(robot(), SafetySettings(trip_after=0), kinematics)
+    safety = SafetyFilter(supervised(trip_after=0), kinematics)
     scheduler = ready(safety=safety, execute_steps=2)
     record = run_loop(
         scheduler,

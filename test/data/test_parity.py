@@ -14,7 +14,6 @@ from support.bag_samples import CAMERAS, BagSpec, time_of, write_bag
 from support.data_samples import contract
 from vla_adapter_ros.control.clock import Arrival
 from vla_adapter_ros.control.observation_inputs import Inputs
-from vla_adapter_ros.control.plausibility import PlausibilitySettings
 from vla_adapter_ros.data.bags.file import BagFile
 from vla_adapter_ros.data.convert import convert
 from vla_adapter_ros.data.sources import open_source
@@ -41,7 +40,7 @@ def received(bag, topic, data):
 
 def node_inputs(path, robot, pipeline, times):
     """What the node would give the network at each time [ns]."""
-    inputs = Inputs(robot, plausibility=PlausibilitySettings())
+    inputs = Inputs(robot)
     with BagFile(path) as bag:
         topics = [t for t in bag.types if t.endswith(('/image', '/compressed', 'joint_states'))]
         events = sorted(

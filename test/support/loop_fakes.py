@@ -10,7 +10,7 @@ import numpy as np
 
 from support.motion_helpers import HOME, robot
 from vla_adapter_ros.control.clock import Arrival, MotionClock
-from vla_adapter_ros.control.front_ends import make_front_end
+from vla_adapter_ros.control.gate import CommandGate
 from vla_adapter_ros.control.loop import ControlLoop
 from vla_adapter_ros.control.observation_inputs import Inputs
 from vla_adapter_ros.control.safety import SafetyFilter
@@ -74,9 +74,13 @@ class Recorder:
     chunks: int = 0
     changes: int = 0
     robot_time: float = 0.0
+    # Where the arm was measured when each command was sent.
+    arms: list = field(default_factory=list)
+    arm: object = None
 
     def send(self, command):
         self.commands.append(command)
+        self.arms.append(self.arm)
 
     def chunk(self, chunk, sequence):
         self.chunks = sequence
@@ -117,8 +121,9 @@ class Bench:
         safety = SafetyFilter(self.contract)
         scheduler = ChunkScheduler(self.contract, safety=safety)
         self.loop = ControlLoop(
-            self.contract, self.worker, scheduler, safety, Inputs(self.contract),
-            make_front_end(self.contract), self.out, 1.0, gate,
+            self.contract, self.worker,
+            CommandGate(self.contract, scheduler, safety, self.out), Inputs(self.contract),
+            self.out, 1.0, gate,
         )  # fmt: skip
         self.clock = MotionClock()
         self.robot_time, self.steady = 1000.0, 5.0
@@ -126,6 +131,9 @@ class Bench:
         self.delay = 0.0  # age of messages on arrival [s]
         self.arm = HOME.copy()
         self.follows = True
+        self.noise = 1e-6
+        self.speed = np.inf  # of the arm's joints [rad/s]
+        self.obstacle = lambda arm: None
         self.images = self.states = True
 
     @property
@@ -146,11 +154,14 @@ class Bench:
                 self.loop.receive_image(camera, image(), self.arrival())
         if self.states:
             if self.follows and self.loop.scheduler.started:
-                self.arm = self.loop.scheduler.commanded(self.now)[0].copy()
+                step = self.loop.scheduler.commanded(self.now)[0] - self.arm
+                self.arm = self.arm + np.clip(step, -self.speed * TICK, self.speed * TICK)
+                self.obstacle(self.arm)
             # Servos are never quite still; what is bit-equal for long is frozen.
-            self.arm[0] += 1e-6
+            self.arm[0] += self.noise
             spec = self.contract.gripper
             names = self.contract.names
+            self.out.arm = self.arm.copy()
             positions = [*self.arm[:-1], spec.to_position(float(self.arm[-1]))]
             self.loop.receive_joint_state(names, positions, self.arrival())
 

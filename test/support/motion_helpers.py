@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,12 @@ def changed_robot(**changes: Any) -> RobotContract:
             place = place[section]
         place[last] = value
     return RobotContract.from_dict(data)
+
+
+def supervised(contract: RobotContract | None = None, **bounds: Any) -> RobotContract:
+    """A contract with other bounds of supervision."""
+    contract = contract or robot()
+    return replace(contract, supervision=replace(contract.supervision, **bounds))
 
 
 def chunk_to(

@@ -25,9 +25,9 @@ class Arm:
     def __init__(self, speed=1.0, contract=CONTRACT, kinematics=True):
         solver = Kinematics.of(contract, PATH.parent) if kinematics else None
         self.kinematics = solver
-        self.motion = TeachMotion(contract, solver, speed)
+        self.motion = TeachMotion(contract, self, solver, speed)
         self.now = 100.0
-        self.path, self.plans = [], []
+        self.path, self.plans, self.commands = [], [], []
         self.state = START.copy()
         self.report()
         self.state[0] += 1e-4
@@ -38,6 +38,12 @@ class Arm:
         positions[-1] = CONTRACT.gripper.to_position(positions[-1])
         self.motion.observe(CONTRACT.names, positions, self.now)
 
+    def send(self, command):
+        self.commands.append(command)
+
+    def plan(self, plan):
+        self.plans.append(plan)
+
     def engage(self):
         self.motion.engage(self.now)
         return self
@@ -45,11 +51,10 @@ class Arm:
     def run(self, seconds, each=lambda time: None):
         for i in range(round(seconds / TICK)):
             each(i * TICK)
-            plan = self.motion.tick(self.now)
-            if plan is not None:
-                self.plans.append(plan)
+            self.motion.tick(self.now)
             self.now += TICK
-            self.state = self.motion.commanded(self.now)[0]
+            if self.motion.engaged:
+                self.state = self.motion.commanded(self.now)[0]
             self.path.append(self.state.copy())
             self.report()
         return self
@@ -63,7 +68,8 @@ def test_nothing_moves_before_it_is_engaged():
     arm = Arm()
     with pytest.raises(VLAAdapterError, match='not engaged'):
         arm.motion.jog_joint(0, 0.1, arm.now)
-    assert arm.motion.tick(arm.now) is None
+    arm.run(0.2)
+    assert not arm.plans and not arm.commands
 
 
 def test_engaging_does_not_move_the_arm():
@@ -72,7 +78,7 @@ def test_engaging_does_not_move_the_arm():
 
 
 def test_unbelievable_state_is_not_engaged():
-    motion = TeachMotion(CONTRACT)
+    motion = TeachMotion(CONTRACT, None)
     with pytest.raises(VLAAdapterError, match='not engaged: no joint state received yet'):
         motion.engage(0.0)
     motion.observe(CONTRACT.names, np.zeros(7), 0.0)
@@ -199,7 +205,7 @@ def test_frozen_driver_trips_and_holds():
     assert 'frozen' in arm.motion.problem(arm.now)
     speed = np.abs(arm.motion.commanded(arm.now)[1]).max()
     assert speed == 0.0
-    assert 'frozen' in arm.motion.clear()
+    assert 'frozen' in arm.motion.clear(arm.now)
     assert not arm.motion.engaged
 
 

@@ -5,8 +5,8 @@ One thread calls everything here (`InferenceWorker` has its own). Time is passed
 motion clock (clock.py), which never jumps; `steady` is real time and drives the watchdog of the
 worker. The robot's clock appears only in what is published.
 
-Every stop goes through `_stop_motion`, in this order: stop inference, stop publishing new
-motion, then hold the last commanded target. Torque is never touched.
+Every stop goes through `_stop_motion`, in this order: stop inference, then let the gate (gate.py)
+stop the arm. Torque is never touched.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from vla_adapter_ros.control.clock import Arrival
-from vla_adapter_ros.control.front_ends import Command, FrontEnd
+from vla_adapter_ros.control.front_ends import Command
+from vla_adapter_ros.control.gate import CommandGate
 from vla_adapter_ros.control.observation_inputs import Inputs
-from vla_adapter_ros.control.safety import SafetyFilter
 from vla_adapter_ros.control.watch import (
     GO,
     HOLD,
@@ -35,7 +35,6 @@ from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.inference.chunk import ActionChunk
 from vla_adapter_ros.motion.latency import LatencyMonitor
 from vla_adapter_ros.motion.plan import MotionPlan
-from vla_adapter_ros.motion.scheduler import ChunkScheduler
 from vla_adapter_ros.processing.prompt import clean_instruction
 from vla_adapter_ros.robot.contract import RobotContract
 
@@ -101,10 +100,8 @@ class ControlLoop:
     Args:
         contract: the robot.
         worker: owns the policy; started.
-        scheduler: turns chunks into motion.
-        safety: the filter; its trips latch.
+        gate: moves and stops the arm.
         inputs: the latest images and joint states.
-        front_end: how plans reach the driver.
         outputs: receives the results.
         watchdog_timeout: an inference that takes longer [s] ends in hold.
         enable_gate: called with `now` before motion is enabled; returns why not, or ''.
@@ -114,24 +111,22 @@ class ControlLoop:
         self,
         contract: RobotContract,
         worker: InferenceWorker,
-        scheduler: ChunkScheduler,
-        safety: SafetyFilter,
+        gate: CommandGate,
         inputs: Inputs,
-        front_end: FrontEnd,
         outputs: LoopOutputs,
         watchdog_timeout: float,
         enable_gate: Callable[[float], str] = lambda now: '',
     ) -> None:
         self.contract = contract
-        self.scheduler = scheduler
-        self.safety = safety
+        self.gate = gate
+        self.scheduler = gate.scheduler
+        self.safety = gate.safety
         self.inputs = inputs
         self._worker = worker
-        self._front_end = front_end
         self._outputs = outputs
         self._enable_gate = enable_gate
         self._watchdog = WorkerWatch(watchdog_timeout)
-        self._states = StateWatch(contract)
+        self._states = StateWatch()
         self.active = False
         self.enabled = False
         self._enable_wanted = False
@@ -142,10 +137,8 @@ class ControlLoop:
         self.chunks = 0
         self.stages = LatencyMonitor(skip=1)
         self._chunk_times: deque[float] = deque(maxlen=_RATE_WINDOW)
-        self._next_stream = 0.0
         self._not_before = -math.inf
         self._next_gate = -math.inf
-        self._braking = False
 
     # -- requests ---------------------------------------------------------------------------
 
@@ -157,7 +150,7 @@ class ControlLoop:
         self._next_gate = -math.inf
         self.inputs.reset()
         # Nothing was streamed while the node was inactive: no pause to warn of.
-        self.scheduler.update(now)
+        self.gate.pause(now)
         if instruction:
             outcome = self.set_instruction(instruction, now)
             if not outcome.success:
@@ -165,14 +158,12 @@ class ControlLoop:
         self._outputs.instruction(self.instruction)
 
     def deactivate(self, now: float) -> None:
-        """Hold and stop."""
-        self._stop_motion(now)
-        if self._braking:
-            # The last tick: send the end of the brake, where the arm will stay.
-            end = max(now, self.scheduler.plan.end)
-            self._outputs.send(self._front_end.stream(self.scheduler, end))
-            self._braking = False
+        """Hold and stop. Whatever fails, nothing moves after this."""
         self.active = False
+        try:
+            self._stop_motion(now)
+        finally:
+            self.gate.finish(now)
 
     def set_instruction(self, text: str, now: float) -> Outcome:
         """Set the instruction of the next inference, or return why it is not accepted."""
@@ -182,10 +173,7 @@ class ControlLoop:
             return Outcome(False, str(error))
         self.instruction = instruction
         self._outputs.instruction(instruction)
-        if self.scheduler.started:
-            plan = self.scheduler.set_instruction(instruction, now)
-            if plan is not None and self.enabled:
-                self._send_plan(plan)
+        self.gate.set_instruction(instruction, now)
         note = ''
         unknown = getattr(self._worker.policy, 'unknown_words', None)
         if unknown is not None and (words := unknown(instruction)):
@@ -202,7 +190,7 @@ class ControlLoop:
         """
         if not on:
             self._stop_motion(now)
-            return Outcome(True, 'motion disabled; the arm holds its last commanded target')
+            return Outcome(True, 'motion disabled; the arm holds')
         if self.enabled:
             return Outcome(True, 'motion is already enabled')
         if self.safety.tripped:
@@ -216,7 +204,7 @@ class ControlLoop:
         """Hold now; motion must be enabled again."""
         self._stop_motion(now)
         self.reason = why
-        return Outcome(True, 'stopped; the arm holds its last commanded target')
+        return Outcome(True, 'stopped; the arm holds')
 
     def clear_trip(self, now: float) -> Outcome:
         """Allow motion to be enabled again after a trip."""
@@ -241,10 +229,14 @@ class ControlLoop:
     ) -> None:
         """Keep the newest joint state, if it is plausible."""
         commanded = self.scheduler.commanded(arrival.now)[0] if self.enabled else None
-        self.inputs.receive_joint_state(names, positions, arrival, commanded)
-        if commanded is not None and self.inputs.state is not None:
-            opening = float(self.inputs.state[-1])
-            self._front_end.observe(opening, float(commanded[-1]), arrival.now)
+        if not self.inputs.receive_joint_state(names, positions, arrival, commanded):
+            return
+        monitor = self.inputs.plausibility
+        if monitor.trusted:
+            assert self.inputs.state is not None
+            self.gate.observe(self.inputs.state, arrival)
+        else:
+            self.gate.lose(arrival.now, confirm=monitor.jumped)
 
     # -- the cycle --------------------------------------------------------------------------
 
@@ -263,12 +255,9 @@ class ControlLoop:
         if self._enable_wanted and not self.enabled and not self.safety.tripped:
             self._enable_when_ready(now, steady)
         joint_states_ok = self.enabled and self._watch_state(now)
-        if self.enabled or self._braking:
-            self._stream(now)
-            self._braking = not self.enabled and self.scheduler.moving(now)
-            for command in self._front_end.due(now):
-                self._outputs.send(command)
-        if joint_states_ok:
+        if fault := self.gate.tick(now):
+            self._trip(fault, now)
+        elif joint_states_ok:
             self._infer_when_due(now)
         if before != (self.enabled, self.reason, self.safety.tripped):
             self._outputs.changed()
@@ -289,15 +278,14 @@ class ControlLoop:
         state = self.inputs.state
         assert state is not None
         # Until the first chunk the arm is commanded to stay where it is held or measured.
-        self.scheduler.resume(state, now)
+        self.gate.engage(state, now)
         self._enable_wanted = self.enabled = True
         self.reason = ''
-        self._next_stream = now
         self._states.blind = False
         self._outputs.info('motion enabled')
 
     def _watch_pause(self, now: float) -> None:
-        if self.scheduler.started and (pause := self.scheduler.update(now)) is not None:
+        if pause := self.gate.pause(now):
             self._outputs.warning(pause)
             self._worker.discard()
 
@@ -306,13 +294,13 @@ class ControlLoop:
         if change == 'late':
             self._worker.discard()
             self._note_error(f'{self._watchdog.message}: holding')
-            self._hold(now)
+            self.gate.brake(now)
         elif change == 'recovered':
             self._outputs.info('inference recovered')
 
     def _watch_state(self, now: float) -> bool:
         """Act on the joint states; returns whether motion may continue."""
-        action, why = self._states.evaluate(self.inputs, self.scheduler, now)
+        action, why = self._states.evaluate(self.inputs, self.gate, now)
         if action == TRIP:
             self._trip(why, now)
         elif action == HOLD:
@@ -320,24 +308,19 @@ class ControlLoop:
             if self.scheduler.needs_inference(now):
                 self.inputs.skip(now)
             self._worker.discard()
-            self._hold(now)
+            self.gate.miss(now)
         elif action == RESUME:
             assert self.inputs.state is not None
-            self.scheduler.resume(self.inputs.state, now)
+            self.gate.engage(self.inputs.state, now)
         return action in (GO, RESUME)
-
-    def _stream(self, now: float) -> None:
-        if not self._front_end.rate or now < self._next_stream:
-            return
-        command = self._front_end.stream(self.scheduler, now)
-        if command is not None:
-            self._outputs.send(command)
-        self._next_stream = max(self._next_stream + 1.0 / self._front_end.rate, now)
 
     def _infer_when_due(self, now: float) -> None:
         if not self._worker.free:
             if self._watchdog.overdue:
                 self.reason = self._watchdog.message
+            return
+        if waiting := self.gate.waiting:
+            self.reason = f'{waiting}: waiting for the arm'
             return
         if not self.scheduler.needs_inference(now) or now < self._not_before:
             return
@@ -355,7 +338,7 @@ class ControlLoop:
             self._note_error(f'inference failed: {result.error}', result.trace)
             self.reason = self.last_error
             self._not_before = now + self.contract.step_period
-            self._hold(now)
+            self.gate.brake(now)
             return
         self.reason = ''
         self.chunks += 1
@@ -370,15 +353,14 @@ class ControlLoop:
         snapshot = result.snapshot
         # The observation's time on the motion clock; what is published keeps its stamp.
         chunk = replace(chunk, observation_stamp=snapshot.made)
-        plan = self.scheduler.accept(chunk, now, snapshot.state)
+        plan = self.gate.follow(chunk, now, snapshot.state)
         if self.scheduler.verdict.reasons and not self.safety.tripped:
             self._outputs.warning(f'action clamped: {self.scheduler.verdict.reasons[0]}')
         if self.safety.tripped:
             self._trip(self.safety.trip_reason, now)
         elif plan is None:
-            self._outputs.warning(f'chunk rejected: {self.scheduler.last_refusal}')
+            self._outputs.warning(f'chunk rejected: {self.gate.refusal}')
         else:
-            self._send_plan(plan)
             if not self.scheduler.moving(now):
                 # The chunk stands still: infer again after one step, not as fast as the model can.
                 self._not_before = now + self.contract.step_period
@@ -395,23 +377,11 @@ class ControlLoop:
             return 0.0
         return (len(recent) - 1) / max(now - recent[0], 1e-3)
 
-    def _hold(self, now: float) -> None:
-        if self.enabled and (plan := self.scheduler.brake(now)) is not None:
-            self._send_plan(plan)
-
-    def _send_plan(self, plan: MotionPlan) -> None:
-        for command in self._front_end.on_plan(plan):
-            self._outputs.send(command)
-        self._outputs.plan(plan)
-
     def _stop_motion(self, now: float) -> None:
         """Stop inference, stop publishing, hold: in this order."""
         self._worker.discard()
-        was_enabled, self.enabled, self._enable_wanted = self.enabled, False, False
-        if was_enabled:
-            self._send_plan(self.scheduler.hold(now))
-            # A streamed front end gets the brake step by step (`tick`), then silence.
-            self._braking = self._front_end.rate > 0.0
+        self.enabled = self._enable_wanted = False
+        self.gate.stop(now)
 
     def _trip(self, reason: str, now: float) -> None:
         first = not self.safety.tripped or self.enabled

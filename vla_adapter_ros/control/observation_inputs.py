@@ -8,14 +8,14 @@ callback costs microseconds however large the image is.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from vla_adapter_ros.control.clock import Arrival
 from vla_adapter_ros.control.latest_value import InputMonitor, LatestValue, Problem
-from vla_adapter_ros.control.plausibility import PlausibilityMonitor, PlausibilitySettings
+from vla_adapter_ros.control.plausibility import PlausibilityMonitor
 from vla_adapter_ros.errors import ObservationError
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.robot.camera_view import policy_image
@@ -88,7 +88,6 @@ class Inputs(InputMonitor):
         self,
         contract: RobotContract,
         settings: InputSettings | None = None,
-        plausibility: PlausibilitySettings | None = None,
     ) -> None:
         settings = settings or InputSettings()
         super().__init__(settings.max_skew)
@@ -96,10 +95,7 @@ class Inputs(InputMonitor):
         # Why a camera is silent; the node knows the graph.
         self.why_silent: Callable[[str], str] = lambda camera: ''
         self._reader = JointStateReader(contract, settings.max_joint_state_age)
-        plausibility = plausibility or PlausibilitySettings()
-        self.plausibility = PlausibilityMonitor(
-            contract, replace(plausibility, max_age=settings.max_joint_state_age)
-        )
+        self.plausibility = PlausibilityMonitor(contract, settings.max_joint_state_age)
         self._state = _JointStates(self._reader, settings.max_joint_state_age)
         self.inputs[JOINT_STATES] = self._state
         self._cameras: dict[str, LatestValue] = {
@@ -124,27 +120,23 @@ class Inputs(InputMonitor):
         arrival: Arrival,
         commanded: np.ndarray | None,
     ) -> bool:
-        """Keep the newest joint state and check it; returns whether it is the newest and good.
+        """Keep the newest joint state and check it; returns whether it is a new one.
 
-        `commanded` (J + 1,) while in motion.
+        `commanded` (J + 1,) while in motion. `plausibility` says what is wrong with it.
         """
         try:
             reading = self._reader.receive(names, positions, arrival, arrival.now)
         except ObservationError as error:
             self.plausibility.reject(str(error), arrival.now)
-            return False
+            return True
         if reading is None or not self._state.receive(reading.state, reading.stamp):
             return False
-        return not self.plausibility.observe(reading.state, arrival.now, commanded)
+        self.plausibility.observe(reading.state, arrival.now, commanded)
+        return True
 
     def shared_joints(self, publishers: Sequence[str]) -> str:
         """Return why several publishers of joint states cannot be told apart, or ''."""
         return self._reader.shared(publishers)
-
-    @property
-    def state_age(self) -> float:
-        """Age that the newest joint state had on arrival [s]."""
-        return max(self._state.arrival.age, 0.0) if self._state.arrival else 0.0
 
     @property
     def state(self) -> np.ndarray | None:

@@ -8,8 +8,6 @@ of a header does not show any of this.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from vla_adapter_ros.robot import alicia_d
@@ -19,42 +17,20 @@ from vla_adapter_ros.robot.contract import RobotContract
 _NEAR_ZERO = 0.05
 
 
-@dataclass(frozen=True)
-class PlausibilitySettings:
-    """When a joint state is not plausible.
-
-    Attributes:
-        refuse_zeros_at_start: exact zeros on all joints before any other values.
-        max_age: seconds since the last message was received.
-        frozen_after: seconds of bit-equal values while the command moves.
-        frozen_travel: how far [rad] the command must have moved meanwhile.
-        range_margin: how far [rad] beyond its limits a joint may be measured.
-        max_speed: joint speed [rad/s] that a real arm never exceeds between two messages.
-        max_tracking_error: distance [rad] between command and measurement …
-        tracking_grace: … for longer than this [s].
-    """
-
-    refuse_zeros_at_start: bool = True
-    max_age: float = 0.5
-    frozen_after: float = 0.5
-    frozen_travel: float = 0.05
-    range_margin: float = 0.2
-    max_speed: float = 12.0
-    max_tracking_error: float = 0.6
-    tracking_grace: float = 0.5
-
-
 class PlausibilityMonitor:
     """Checks each joint state as it arrives; `reason` is empty while it is plausible.
 
     All times are receive times on the caller's clock.
+
+    Args:
+        contract: limits, and how strict (`supervision`).
+        max_age: seconds since the last message was received.
     """
 
-    def __init__(
-        self, contract: RobotContract, settings: PlausibilitySettings | None = None
-    ) -> None:
+    def __init__(self, contract: RobotContract, max_age: float = 0.5) -> None:
         self._contract = contract
-        self.settings = settings or PlausibilitySettings()
+        self._bounds = contract.supervision
+        self.max_age = max_age
         self.reset()
 
     def reset(self) -> None:
@@ -66,8 +42,11 @@ class PlausibilityMonitor:
         self._changed_at = 0.0
         self._command_low: np.ndarray | None = None
         self._command_high: np.ndarray | None = None
-        self._strayed_at: float | None = None
         self._fault = 'no joint state received yet'
+        # Whether the newest message says where the arm is.
+        self.trusted = False
+        # Whether it is in doubt only because it is far from the one before.
+        self.jumped = False
 
     def observe(self, state: np.ndarray, now: float, commanded: np.ndarray | None = None) -> str:
         """Take a joint state (J + 1,) received at `now`; returns why it is not plausible, or ''.
@@ -81,31 +60,35 @@ class PlausibilityMonitor:
         self._fault = (
             self._absent_fault(arm)
             or self._range_fault(arm)
-            or self._jump_fault(arm, now)
-            or self._frozen_fault(arm, now, commanded)
-            or self._tracking_fault(arm, now, commanded)
         )
+        jump = '' if self._fault else self._jump_fault(arm, now)
+        self.jumped, self._fault = bool(jump), self._fault or jump
+        # The values of a driver without an arm are the last that were measured.
+        self.trusted = not self._fault
+        self._fault = self._fault or self._frozen_fault(arm, now, commanded)
         self._state, self._received = state.copy(), now
         return self._fault
 
     def reject(self, reason: str, now: float) -> None:
         """Record a message that could not be read (missing joint, NaN)."""
-        self._fault = reason
+        self._fault, self.trusted, self.jumped = reason, False, False
         self._received = now
+
+    def stale(self, now: float) -> bool:
+        """Return whether joint states have stopped to come."""
+        return self._received is not None and now - self._received > self.max_age
 
     def reason(self, now: float) -> str:
         """Return why the joint state cannot be trusted at `now`, or ''."""
-        if self._received is None:
-            return self._fault
-        age = now - self._received
-        if age > self.settings.max_age:
-            return f'stale joint state {age:.2f} s > {self.settings.max_age:.2f} s'
+        if self.stale(now):
+            age = now - self._received
+            return f'stale joint state {age:.2f} s > {self.max_age:.2f} s'
         return self._fault
 
     def _absent_fault(self, arm: np.ndarray) -> str:
         if arm.any():
             self._alive = arm.copy()
-        elif self._alive is None and self.settings.refuse_zeros_at_start:
+        elif self._alive is None and self._bounds.refuse_zeros_at_start:
             return 'joint state is exactly zero on all joints: the driver has no data yet'
         elif self._alive is not None and np.abs(self._alive).max() > _NEAR_ZERO:
             # The driver was restarted, while the arm stands elsewhere.
@@ -115,7 +98,7 @@ class PlausibilityMonitor:
         return ''
 
     def _range_fault(self, arm: np.ndarray) -> str:
-        margin = self.settings.range_margin
+        margin = self._bounds.range_margin
         low, high = self._contract.lower[:-1], self._contract.upper[:-1]
         outside = (arm < low - margin) | (arm > high + margin)
         if not outside.any():
@@ -131,7 +114,7 @@ class PlausibilityMonitor:
         gap = max(now - self._received, 0.05)
         change = np.abs(arm - self._state[:-1])
         j = int(change.argmax())
-        if change[j] <= self.settings.max_speed * gap:
+        if change[j] <= self._bounds.max_speed * gap:
             return ''
         name = self._contract.joint_names[j]
         return f'measured position of {name} jumped by {change[j]:.2f} rad'
@@ -148,25 +131,6 @@ class PlausibilityMonitor:
         self._command_high = np.maximum(self._command_high, commanded[:-1])
         travel = float((self._command_high - self._command_low).max())
         frozen = now - self._changed_at
-        if frozen < self.settings.frozen_after or travel < self.settings.frozen_travel:
+        if frozen < self._bounds.frozen_after or travel < self._bounds.frozen_travel:
             return ''
         return f'joint state frozen for {frozen:.2f} s while commanded to move {travel:.2f} rad'
-
-    def _tracking_fault(self, arm: np.ndarray, now: float, commanded: np.ndarray | None) -> str:
-        if commanded is None:
-            self._strayed_at = None
-            return ''
-        error = np.abs(arm - commanded[:-1])
-        j = int(error.argmax())
-        if error[j] <= self.settings.max_tracking_error:
-            self._strayed_at = None
-            return ''
-        if self._strayed_at is None or now < self._strayed_at:
-            self._strayed_at = now
-        if now - self._strayed_at < self.settings.tracking_grace:
-            return ''
-        name = self._contract.joint_names[j]
-        return (
-            f'{name} is {error[j]:.2f} rad from its command '
-            f'(blocked, or the driver is slower than the contract)'
-        )

@@ -1,14 +1,12 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """The safety filter: clamps the targets of a policy with a reason, or trips.
 
-A trip latches: the caller holds the last commanded target until `clear`. Limits are those of the
+A trip latches: the gate (gate.py) holds the arm until `clear`. Limits are those of the
 contract; the scheduler keeps velocity and acceleration by stretching time, and they are checked
 here again on the finished plan.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,54 +22,30 @@ _PLAN_TOLERANCE = 1e-3
 _WORKSPACE_SAMPLES = 4
 
 
-@dataclass(frozen=True)
-class SafetySettings:
-    """How strict the filter is.
-
-    Attributes:
-        max_step: largest change of an arm joint from one target to the next [rad]; at least
-            three times what its velocity limit allows in a step.
-        start_tolerance: a first target farther than this [rad] from the arm is approached at
-            `ramp_speed` only; at least twice what its velocity limit allows in a step.
-        ramp_speed: fraction of the velocity limits on such an approach.
-        gross_excess: a target this far [rad] beyond a limit is a policy fault, not noise.
-        trip_after: consecutive chunks with such targets before the filter trips; 0: never.
-        workspace_margin: how far [m] a motion may leave the workspace between two targets.
-    """
-
-    max_step: float = 0.5
-    start_tolerance: float = 0.3
-    ramp_speed: float = 0.2
-    gross_excess: float = 0.05
-    trip_after: int = 20
-    workspace_margin: float = 0.02
-
-
 class SafetyFilter:
     """Checks targets and plans against the contract; counts per joint; latches trips.
 
     Args:
-        contract: limits and workspace.
-        settings: how strict.
+        contract: limits, workspace, and how strict (`supervision`).
         kinematics: for the workspace box; without it the box is not checked.
     """
 
     def __init__(
-        self,
-        contract: RobotContract,
-        settings: SafetySettings | None = None,
-        kinematics: Kinematics | None = None,
+        self, contract: RobotContract, kinematics: Kinematics | None = None
     ) -> None:
         self._contract = contract
-        self.settings = settings or SafetySettings()
+        self._bounds = contract.supervision
         step = contract.max_velocity[:-1] * contract.step_period
-        self._max_step = np.maximum(self.settings.max_step, 3.0 * step)
-        self._start_tolerance = np.maximum(self.settings.start_tolerance, 2.0 * step)
+        self._max_step = np.maximum(self._bounds.max_step, 3.0 * step)
+        self._start_tolerance = np.maximum(self._bounds.start_tolerance, 2.0 * step)
         self._kinematics = kinematics if contract.workspace is not None else None
         self.limit_clamps = np.zeros(contract.action_dim, dtype=int)
         self.step_clamps = np.zeros(contract.action_dim, dtype=int)
         self._gross_chunks = 0
         self._trip_reason = ''
+        # The plan that was checked last and is good: it is checked when it is made and when it
+        # leaves.
+        self._passed: MotionPlan | None = None
 
     # -- the latch --------------------------------------------------------------------------
 
@@ -112,24 +86,28 @@ class SafetyFilter:
             return self.trip('the policy returned targets that are not finite')
         reasons: list[str] = []
         safe = self._within_limits(targets, reasons)
-        if self.settings.trip_after and self._gross_chunks >= self.settings.trip_after:
+        if self._bounds.trip_after and self._gross_chunks >= self._bounds.trip_after:
             chunks = f'{self._gross_chunks} consecutive chunks'
             return self.trip(f'{chunks} beyond limits: {reasons[0]}')
         safe = self._within_steps(safe, reasons)
         safe = self._within_workspace(safe, commanded, reasons)
         far, velocity_scale = np.abs(safe[0] - commanded)[:-1], 1.0
         if (far > self._start_tolerance).any():
-            velocity_scale = self.settings.ramp_speed
+            velocity_scale = self._bounds.ramp_speed
             away = f'first target {far.max():.2f} rad away'
             reasons.append(f'{away}: approaching at {velocity_scale:.0%} speed')
         return Verdict(CLAMPED if reasons else OK, tuple(reasons), safe, velocity_scale)
 
     def check_plan(self, plan: MotionPlan) -> str | None:
         """Return why a finished plan must not be executed, or None. A plan is never changed."""
+        if plan is self._passed:
+            return None
         for part, joints in ((plan.arm, slice(0, -1)), (plan.gripper, slice(-1, None))):
             if (fault := self._plan_fault(part, joints)) is not None:
                 return fault
-        return self._path_fault(plan.arm)
+        fault = self._path_fault(plan.arm)
+        self._passed = plan if fault is None else None
+        return fault
 
     # -- inside -----------------------------------------------------------------------------
 
@@ -139,7 +117,7 @@ class SafetyFilter:
         excess = np.abs(targets - safe)
         beyond = excess > 1e-9
         self.limit_clamps += beyond.sum(axis=0)
-        gross = bool((excess[:, :-1] > self.settings.gross_excess).any())
+        gross = bool((excess[:, :-1] > self._bounds.gross_excess).any())
         self._gross_chunks = self._gross_chunks + 1 if gross else 0
         for j in np.flatnonzero(beyond.any(axis=0)):
             worst = targets[int(excess[:, j].argmax()), j]
@@ -231,6 +209,6 @@ class SafetyFilter:
         points = self._kinematics.tool_positions(plan.sample_many(times)[0])
         outside = self._contract.distance_outside_workspace(points)
         excess = float(outside.max() - outside[0])
-        if excess <= self.settings.workspace_margin:
+        if excess <= self._bounds.workspace_margin:
             return None
         return f'motion leaves the workspace by {excess * 1e3:.0f} mm'

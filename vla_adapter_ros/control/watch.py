@@ -3,15 +3,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
+from vla_adapter_ros.control.gate import CommandGate
 from vla_adapter_ros.control.observation_inputs import Inputs
-from vla_adapter_ros.motion.scheduler import ChunkScheduler
-from vla_adapter_ros.robot.contract import RobotContract
-
-# After a gap in the joint states, an arm this far from its command was moved, or its driver was
-# restarted [rad].
-MOVED_WHILE_BLIND_RAD = 0.15
 
 GO, HOLD, TRIP, RESUME = 'go', 'hold', 'trip', 'resume'
 
@@ -40,13 +33,10 @@ class WorkerWatch:
 class StateWatch:
     """Evaluates the joint states of an arm that may move."""
 
-    def __init__(self, contract: RobotContract) -> None:
-        self._names = contract.joint_names
+    def __init__(self) -> None:
         self.blind = False
 
-    def evaluate(
-        self, inputs: Inputs, scheduler: ChunkScheduler, now: float
-    ) -> tuple[str, str]:
+    def evaluate(self, inputs: Inputs, gate: CommandGate, now: float) -> tuple[str, str]:
         """Return the action to take (GO, HOLD, TRIP or RESUME) and the reason.
 
         RESUME: joint states are back and the arm rests; continue from the measured position.
@@ -58,15 +48,11 @@ class StateWatch:
             return HOLD, gap
         if not self.blind:
             return GO, ''
-        if scheduler.moving(now):
+        if gate.scheduler.moving(now):
             # The arm is still braking: it is not measured where it will rest.
             return HOLD, 'braking'
         self.blind = False
-        assert inputs.state is not None
-        moved = np.abs(inputs.state - scheduler.commanded(now)[0])[:-1]
-        joint = int(moved.argmax())
-        if moved[joint] > MOVED_WHILE_BLIND_RAD:
-            name, distance = self._names[joint], moved[joint]
-            return TRIP, f'{name} moved by {distance:.2f} rad while joint states were missing'
+        if moved := gate.moved(now):
+            return TRIP, moved
         # A restarted driver holds the measured position, not the commanded one.
         return RESUME, ''

@@ -128,6 +128,47 @@ class PlanMaker:
         progress = np.full(len(arm.times), plan.progress_at(now))
         return MotionPlan(arm, gripper, progress, switch=now, kind='hold')
 
+    def hold_near(
+        self,
+        plan: MotionPlan,
+        now: float,
+        measured: np.ndarray,
+        velocity: np.ndarray,
+        reach: float,
+    ) -> MotionPlan:
+        """Return the plan that stops an arm which is not where it was commanded to be.
+
+        It starts at the measured pose and takes as long as the driver needs, within the limits,
+        from either the commanded or the measured pose.
+
+        Args:
+            plan: in execution.
+            now: time [s].
+            measured: (J,) positions of the arm joints [rad].
+            velocity: (J,) measured [rad/s].
+            reach: stop this far [rad] from the arm towards the command, at most. 0: at the arm,
+                braking from its velocity.
+        """
+        limits = self._arm_limits
+        commanded = plan.arm.sample(now)[0]
+        goal = measured + np.clip(commanded - measured, -reach, reach)
+        distance = np.maximum(np.abs(commanded - goal), np.abs(measured - goal))
+        # Peaks of a cubic from rest to rest.
+        needed = np.maximum(
+            1.5 * distance / limits.velocity, np.sqrt(6.0 * distance / limits.acceleration)
+        )
+        duration = max(float(needed.max()), self._lead, MIN_GAP)
+        if reach > 0.0:
+            ends = np.vstack((measured, goal))
+            arm = JointPlan(now, np.array([0.0, duration]), ends, np.zeros_like(ends))
+        else:
+            bounded = np.clip(velocity, -limits.velocity, limits.velocity)
+            track = brake_track(measured, bounded, limits, duration)
+            arm = JointPlan(now, track.times, track.positions, track.velocities)
+        gripper = self.brake(plan, now).gripper
+        progress = np.full(len(arm.times), plan.progress_at(now))
+        return MotionPlan(arm, gripper, progress, switch=now, kind='hold')
+
     def _stopped(self, plan: JointPlan, now: float, limits: JointLimits) -> JointPlan:
         track = brake_track(*plan.sample(now), limits, self._lead)
         return JointPlan(now, track.times, track.positions, track.velocities)

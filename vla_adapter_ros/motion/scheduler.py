@@ -140,22 +140,6 @@ class ChunkScheduler:
         self._history.restart(rest_motion(position, now))
         self._last_now = now
 
-    def resume(self, measured: np.ndarray, now: float, tolerance: float = 0.05) -> None:
-        """Stand still where the arm is held, to move again after a stop.
-
-        An arm sags slightly below its command. Commanding the measured position would let it sink
-        with every stop, so the last command is kept if the arm is within `tolerance` [rad] of it.
-
-        Raises:
-            MotionError: as `reset`.
-        """
-        position = np.asarray(measured, dtype=float)
-        if self.started and position.shape == (self.contract.action_dim,):
-            held = self.commanded(now)[0]
-            if np.abs(held - position)[:-1].max() <= tolerance:
-                position = held
-        self.reset(position, now)
-
     def update(self, now: float) -> str | None:
         """Notice a pause of a streamed front end; call once per control cycle.
 
@@ -177,14 +161,22 @@ class ChunkScheduler:
         self._require_start()
         return self._stop(now, 'held')
 
-    def brake(self, now: float) -> MotionPlan | None:
-        """Hold if the arm is moving and not braking yet; returns the plan to send, else None.
+    def hold_near(
+        self, measured: np.ndarray, velocity: np.ndarray, now: float, reach: float = 0.0
+    ) -> MotionPlan:
+        """Stop an arm that is not where it was commanded to be; returns the plan to send.
 
-        For faults that persist: a hold that is sent in every cycle would never end.
+        Args:
+            measured: (J,) positions of the arm joints [rad].
+            velocity: (J,) measured [rad/s].
+            now: time [s].
+            reach: how far [rad] from the arm, towards the command, it may be told to go.
         """
-        if not self.moving(now) or self._history.current.kind == 'hold':
-            return None
-        return self.hold(now)
+        self._require_start()
+        self._drop_rest(now, 'held')
+        plan = self._maker.hold_near(self._history.current, now, measured, velocity, reach)
+        self._history.push(plan)
+        return plan
 
     def set_instruction(self, instruction: str, now: float) -> MotionPlan | None:
         """Set a new instruction; returns the hold plan to send if flushing is on."""
@@ -272,7 +264,7 @@ class ChunkScheduler:
         if not math.isfinite(age) or age < -chunk.step_period:
             return 'future', f'observation stamp {-age:.2f} s in the future'
         if age > self._max_age:
-            return 'stale', f'observation {age:.2f} s old > {self._max_age:.2f} s'
+            return 'stale', f'observation {age:.2f} s old > max_chunk_age ({self._max_age:.2f} s)'
         if self._flush and self._instruction not in (None, chunk.instruction):
             text = f'chunk is for the former instruction {chunk.instruction!r}'
             return 'instruction changed', text

@@ -9,7 +9,7 @@ is compared before anything moves.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,13 @@ from vla_adapter_ros.robot.gripper_action import GripperActionSpec, parse_grippe
 from vla_adapter_ros.robot.home import parse_home
 from vla_adapter_ros.robot.joint_spec import GripperSpec, JointSpec, parse_gripper, parse_joint
 from vla_adapter_ros.robot.sections import Section
+from vla_adapter_ros.robot.supervision import Supervision, parse_supervision
 
 CONTRACT_VERSION = 1
 ACTION_SPACES = ('joint_position', 'joint_delta', 'ee_delta')
 FRONT_ENDS = ('joint_trajectory', 'joint_commands')
 # Keys of the deployment: differences in them do not change what a policy sees or does.
-DEPLOYMENT_KEYS = ('front_end', 'workspace', 'kinematics', 'name', 'home')
+DEPLOYMENT_KEYS = ('front_end', 'workspace', 'kinematics', 'name', 'home', 'supervision')
 # Limits may be tightened on the robot without invalidating a checkpoint.
 LIMIT_KEYS = ('lower', 'upper', 'max_velocity', 'max_acceleration', 'grip_beyond_contact')
 # Motion is planned for this fraction of a driver's speed, so that the arm can catch up.
@@ -110,6 +111,7 @@ class RobotContract:
     contract_version: int = CONTRACT_VERSION
     # Where `~/home` moves: by joint name [rad], and the gripper's open fraction if it shall move.
     home: Mapping[str, float] | None = None
+    supervision: Supervision = field(default_factory=Supervision)
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -196,6 +198,9 @@ class RobotContract:
                 del data[key]
         data['gripper'] = _without_defaults(self.gripper)
         data['front_end'] = _without_defaults(self.front_end)
+        data['supervision'] = _without_defaults(self.supervision)
+        if not data['supervision']:
+            del data['supervision']
         return data
 
     @staticmethod
@@ -214,7 +219,9 @@ class RobotContract:
         return found
 
 
-def _without_defaults(section: JointSpec | GripperSpec | FrontEndSpec) -> dict[str, Any]:
+def _without_defaults(
+    section: JointSpec | GripperSpec | FrontEndSpec | Supervision,
+) -> dict[str, Any]:
     """Return plain data; newer keys with default values are omitted, as in older contracts."""
     data = asdict(section)
     return {f.name: data[f.name] for f in fields(section) if data[f.name] != f.default}
@@ -317,6 +324,7 @@ def _parse_contract(section: Section) -> RobotContract:
         home=parse_home(
             section, {joint.name: (joint.lower, joint.upper) for joint in joints}, gripper.name
         ),
+        supervision=parse_supervision(section.section('supervision', None)),
     )
     section.finish()
     if not contract.cameras:

@@ -1,8 +1,8 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """Teaching: goals from keys, a gamepad or a leader arm become limited motion.
 
-Goals pass through the scheduler, safety filter and front end like a policy's actions, so that a
-policy can do all that was taught, within the same limits. No ROS here; time is passed in.
+Goals pass through the same gate (control/gate.py) as a policy's actions, so that a policy can do
+all that was taught, within the same limits and supervision. No ROS here; time is passed in.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from dataclasses import replace
 
 import numpy as np
 
+from vla_adapter_ros.control.clock import Arrival
+from vla_adapter_ros.control.gate import CommandGate, Driver
 from vla_adapter_ros.control.plausibility import PlausibilityMonitor
 from vla_adapter_ros.control.safety import SafetyFilter
 from vla_adapter_ros.errors import ObservationError, VLAAdapterError
 from vla_adapter_ros.inference.chunk import ActionChunk
-from vla_adapter_ros.motion.plan import MotionPlan
 from vla_adapter_ros.motion.scheduler import ChunkScheduler
 from vla_adapter_ros.robot.contract import RobotContract
 from vla_adapter_ros.robot.joint_state import JointStateReader
@@ -33,10 +34,11 @@ _MAX_JOINT_STEP = 0.5
 
 
 class TeachMotion:
-    """Turns goals into plans.
+    """Turns goals into motion.
 
     Args:
         contract: the robot.
+        driver: takes the commands.
         kinematics: for tool steps and the workspace box.
         speed: fraction of the contract's velocities, 0..1.
     """
@@ -44,13 +46,15 @@ class TeachMotion:
     def __init__(
         self,
         contract: RobotContract,
+        driver: Driver,
         kinematics: Kinematics | None = None,
         speed: float = 0.3,
     ) -> None:
         self.contract = teaching_contract(contract, speed)
         self._kinematics = kinematics
-        self._safety = SafetyFilter(self.contract, kinematics=kinematics)
+        self._safety = SafetyFilter(self.contract, kinematics)
         self._scheduler = ChunkScheduler(self.contract, safety=self._safety)
+        self._gate = CommandGate(self.contract, self._scheduler, self._safety, driver)
         self._reader = JointStateReader(contract)
         self._monitor = PlausibilityMonitor(contract)
         self._goal: np.ndarray | None = None
@@ -68,12 +72,18 @@ class TeachMotion:
             reading = self._reader.receive(names, positions, now, now)
         except ObservationError as error:
             self._monitor.reject(str(error), now)
+            self._gate.lose(now)
             return
         if reading is None:
             return
         self.measured = reading.state
-        if (fault := self._monitor.observe(reading.state, now, commanded)) and self.engaged:
-            self._safety.trip(fault)
+        fault = self._monitor.observe(reading.state, now, commanded)
+        if self._monitor.trusted:
+            self._gate.observe(reading.state, Arrival(now, 0.0, now))
+        else:
+            self._gate.lose(now, confirm=self._monitor.jumped)
+        if fault and self.engaged:
+            self._trip(fault, now)
 
     def problem(self, now: float) -> str:
         """Return why the arm must not be moved, or ''."""
@@ -97,18 +107,23 @@ class TeachMotion:
         if problem := self.problem(now):
             raise VLAAdapterError(f'not engaged: {problem}')
         assert self.measured is not None
-        start = np.clip(self.measured, self.contract.lower, self.contract.upper)
-        self._scheduler.reset(self.measured, now)
-        self._set_goal(start)
+        self._gate.engage(self.measured, now)
+        self._set_goal(self.commanded(now)[0])
         self._sent = None
 
-    def release(self) -> None:
-        """Drop the goal; nothing is commanded until the arm is engaged again."""
+    def release(self, now: float) -> None:
+        """Stop and drop the goal; nothing is commanded until the arm is engaged again."""
+        self._gate.stop(now)
         self._goal, self._sent = None, None
 
-    def clear(self) -> str:
+    def close(self, now: float) -> None:
+        """Stop, at once: nobody will call `tick` any more."""
+        self.release(now)
+        self._gate.finish(now)
+
+    def clear(self, now: float) -> str:
         """Clear a trip; returns its reason."""
-        self.release()
+        self.release(now)
         self._monitor.reset()
         return self._safety.clear()
 
@@ -162,38 +177,55 @@ class TeachMotion:
         self._require_goal()
         self._set_goal(np.asarray(target, dtype=float), velocity)
 
-    def hold(self, now: float) -> MotionPlan | None:
-        """Stop as fast as the limits allow and stay; returns the plan to send."""
+    def hold(self, now: float) -> None:
+        """Stop as fast as the limits allow and stay engaged."""
         if not self.engaged:
-            return None
-        plan = self._scheduler.hold(now)
+            return
+        self._gate.brake(now)
+        plan = self._scheduler.plan
         self._set_goal(plan.sample(plan.end)[0])
         self._sent = np.tile(self._goal, (_LOOK_AHEAD, 1))
-        return plan
 
     # -- commands ---------------------------------------------------------------------------
 
-    def tick(self, now: float) -> MotionPlan | None:
-        """Return a new plan to send, or None if nothing changed; call at a steady rate."""
-        if not self.engaged:
-            return None
-        if problem := self.problem(now):
-            self._safety.trip(problem)
-            return self._scheduler.brake(now)
-        if self._scheduler.update(now):
+    def tick(self, now: float) -> None:
+        """Watch the arm and move on towards the goal; call at a steady rate."""
+        if self._gate.pause(now):
             # A stream that paused let the arm stop before the goal.
             self._sent = None
+        if self.engaged and (problem := self.problem(now)):
+            if self._monitor.stale(now):
+                self._gate.miss(now)
+            self._trip(problem, now)
+        if fault := self._gate.tick(now):
+            self._trip(fault, now)
+        self.refusal = ''
+        if self._gate.engaged:
+            self._move_on(now)
+
+    def stream(self, now: float) -> None:
+        """Send the next command of a streamed front end, if it is due."""
+        self._gate.stream(now)
+
+    def _trip(self, reason: str, now: float) -> None:
+        self._safety.trip(reason)
+        self._gate.stop(now)
+
+    def _move_on(self, now: float) -> None:
+        if waiting := self._gate.waiting:
+            # The way to the goal begins anew where the arm is.
+            self.refusal, self._sent = waiting, None
+            return
         assert self._goal is not None
         ahead = _REACH * np.arange(1, _LOOK_AHEAD + 1)[:, None] * self._drift
         targets = np.clip(self._goal + ahead, self.contract.lower, self.contract.upper)
         if self._sent is not None and np.array_equal(targets, self._sent):
-            return None
+            return
         chunk = ActionChunk(targets, now, _REACH, '')
-        plan = self._scheduler.accept(chunk, now, self.commanded(now)[0])
-        self.refusal = self._scheduler.last_refusal if plan is None else ''
-        if plan is not None:
+        if self._gate.follow(chunk, now, self.commanded(now)[0]) is not None:
             self._sent = targets
-        return plan
+        else:
+            self.refusal = self._gate.refusal
 
     def _require_goal(self) -> np.ndarray:
         if self._goal is None:

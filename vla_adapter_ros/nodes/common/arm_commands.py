@@ -9,14 +9,13 @@ from rclpy.publisher import Publisher
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory
 
-from vla_adapter_ros.control.front_ends import Command, JointCommand, make_front_end
+from vla_adapter_ros.control.front_ends import Command, JointCommand
 from vla_adapter_ros.control.gripper_goals import GripperCancel, GripperGoal
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.motion.plan import MotionPlan
 from vla_adapter_ros.nodes.common.gripper_action import GripperAction
 from vla_adapter_ros.nodes.common.messages import COMMAND, joint_state_message, trajectory_message
 from vla_adapter_ros.robot.contract import RobotContract
-from vla_adapter_ros.teaching.motion import TeachMotion
 
 _ACKNOWLEDGE = Duration(seconds=0.3)
 
@@ -115,21 +114,15 @@ class CommandPublishers:
 
 
 class ArmCommands(CommandPublishers):
-    """Publishes a person's motion (plans, streams) through the contract's front end.
+    """Publishes the commands of a person's motion; the driver of its gate (control/gate.py).
 
     Args:
         node: owns the publishers.
         contract: names front end, topics and units.
     """
 
-    def __init__(self, node: Node, contract: RobotContract) -> None:
-        super().__init__(node, contract)
-        self._front_end = make_front_end(contract)
-
-    @property
-    def rate(self) -> float:
-        """Rate at which `stream` must be called [Hz]; 0 if it need not."""
-        return self._front_end.rate
+    def plan(self, plan: MotionPlan) -> None:
+        """Nobody is shown the plans of a person's motion."""
 
     def other_commanders(self) -> list[str]:
         """Return the other nodes that publish commands for this arm."""
@@ -141,22 +134,3 @@ class ArmCommands(CommandPublishers):
             )
         }
         return sorted(found - {self._node.get_name()})
-
-    def send_plan(self, plan: MotionPlan | None) -> None:
-        """Send a new plan, if there is one."""
-        if plan is not None:
-            for command in self._front_end.on_plan(plan):
-                self.send(command)
-
-    def follow(self, motion: TeachMotion, now: float) -> None:
-        """Send what the gripper needs beside plans; call at a steady rate."""
-        if motion.engaged and motion.measured is not None:
-            opening = float(motion.measured[-1])
-            self._front_end.observe(opening, float(motion.commanded(now)[0][-1]), now)
-            for command in self._front_end.due(now):
-                self.send(command)
-
-    def stream(self, motion: TeachMotion, now: float) -> None:
-        """Send the next position of a streamed front end while the arm is engaged."""
-        if motion.engaged and (command := self._front_end.stream(motion, now)) is not None:
-            self.send(command)

@@ -21,6 +21,16 @@ def check_policy(value: str) -> None:
         )
 
 
+def check_times(parameters: PolicyNodeParameters) -> None:
+    """Refuse to wait for chunks that would be rejected. Raises VLAAdapterError."""
+    oldest, timeout = parameters.max_chunk_age, parameters.watchdog_timeout
+    if oldest < timeout:
+        raise VLAAdapterError(
+            f'parameter max_chunk_age: got {oldest:g} s, expected at least watchdog_timeout '
+            f'({timeout:g} s): chunks of a slow inference would be rejected'
+        )
+
+
 @dataclass(frozen=True)
 class PolicyNodeParameters:
     """Parameters of `vla_adapter`. Changes take effect at the next `configure`."""
@@ -80,4 +90,8 @@ class PolicyNodeParameters:
     watchdog_timeout: float = parameter(
         1.0, 'Hold when an inference takes longer than this [s].', low=0.05, high=600.0
     )
+    max_chunk_age: float = parameter(
+        2.0, 'Oldest observation whose chunk is used [s]; at least watchdog_timeout.',
+        low=0.05, high=600.0,
+    )  # fmt: skip
     diagnostics_period: float = parameter(1.0, 'Period of /diagnostics [s].', low=0.1, high=60.0)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from rclpy.node import Node
 from visualization_msgs.msg import MarkerArray
 
-from vla_adapter_ros.control.front_ends import make_front_end
+from vla_adapter_ros.control.gate import CommandGate
 from vla_adapter_ros.control.loop import ControlLoop, LoopOutputs
 from vla_adapter_ros.control.observation_inputs import Inputs, InputSettings
 from vla_adapter_ros.control.safety import SafetyFilter
@@ -26,7 +26,11 @@ from vla_adapter_ros.inference.simple_policies import (
 from vla_adapter_ros.motion.scheduler import ChunkScheduler
 from vla_adapter_ros.nodes.common.node_main import stop_requested
 from vla_adapter_ros.nodes.policy.enable_gate import EnableGate
-from vla_adapter_ros.nodes.policy.policy_parameters import PolicyNodeParameters, check_policy
+from vla_adapter_ros.nodes.policy.policy_parameters import (
+    PolicyNodeParameters,
+    check_policy,
+    check_times,
+)
 from vla_adapter_ros.robot.contract import (
     DRIVER_SPEED_FRACTION,
     RobotContract,
@@ -59,6 +63,7 @@ class PolicySetup:
         wake: Callable[[], None],
     ) -> None:
         check_policy(parameters.policy)
+        check_times(parameters)
         self.parameters = parameters
         self._contract_file = contract_path(parameters.robot)
         self.contract = load_contract(self._contract_file)
@@ -92,6 +97,7 @@ class PolicySetup:
             execute_steps=parameters.execute_steps,
             blend_steps=parameters.blend_steps,
             flush_on_instruction_change=parameters.flush_on_instruction_change,
+            max_chunk_age=parameters.max_chunk_age,
             kinematics=kinematics,
             safety=safety,
         )
@@ -105,10 +111,8 @@ class PolicySetup:
         return ControlLoop(
             self.contract,
             self._worker,
-            scheduler,
-            safety,
+            CommandGate(self.contract, scheduler, safety, self._outputs),
             inputs,
-            make_front_end(self.contract),
             self._outputs,
             parameters.watchdog_timeout,
             self._gate.problem,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import queue
+import signal
 import sys
 import threading
 import time
@@ -19,6 +20,7 @@ import numpy as np
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import JointState
 
@@ -53,16 +55,18 @@ class FirstMotionNode(Node):
         super().__init__('first_motion')
         self.contract = load_contract(contract_path(robot))
         fastest = float(self.contract.max_velocity[:-1].max())
-        self.motion = TeachMotion(self.contract, None, _SPEED_RAD_S / fastest)
-        self.commands = ArmCommands(self, self.motion.contract)
+        self.commands = ArmCommands(self, self.contract)
+        self.motion = TeachMotion(self.contract, self.commands, None, _SPEED_RAD_S / fastest)
         self.create_subscription(JointState, 'joint_states', self._on_joint_state, LATEST)
 
     def tick(self) -> None:
         """Send what is due."""
-        now = time.monotonic()
-        self.commands.send_plan(self.motion.tick(now))
-        self.commands.follow(self.motion, now)
-        self.commands.stream(self.motion, now)
+        self.motion.tick(time.monotonic())
+
+    def close(self) -> None:
+        """Hold the arm, and wait until the driver has got that."""
+        self.motion.close(time.monotonic())
+        self.commands.close()
 
     def _on_joint_state(self, message: JointState) -> None:
         self.motion.observe(message.name, message.position, time.monotonic())
@@ -108,6 +112,11 @@ class FirstMotion:
         # An arm whose state and command disagree moves now; it must rest before it is measured.
         self._spin(_SETTLE_S)
         self._settle()
+        if problem := node.motion.problem(time.monotonic()):
+            raise VLAAdapterError(
+                f'the arm did not stay where it was when it was engaged: {problem}; joint names, '
+                f'order and signs of its states and commands may not agree'
+            )
 
     def _problem(self) -> str:
         node = self._node
@@ -221,7 +230,9 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     arguments = parser.parse_args(remove_ros_args(words)[1:])
     use_shipped_profile(sim=False)
-    rclpy.init(args=words)
+    # rclpy's own handlers would shut the context down immediately: the hold could not be sent.
+    rclpy.init(args=words, signal_handler_options=SignalHandlerOptions.NO)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     node = None
     try:
         node = FirstMotionNode(arguments.robot)
@@ -233,8 +244,8 @@ def main(words: Sequence[str] | None = None) -> None:
     except (KeyboardInterrupt, EOFError, ExternalShutdownException):
         sys.exit('first_motion: interrupted')
     finally:
-        if node is not None and rclpy.ok():
-            node.commands.send_plan(node.motion.hold(time.monotonic()))
+        if node is not None:
+            node.close()
         rclpy.try_shutdown()
     print(table(checks, colour=sys.stdout.isatty()))
     sys.exit(exit_code(checks))

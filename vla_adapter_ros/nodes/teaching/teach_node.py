@@ -57,7 +57,9 @@ class TeachNode(Node):
         path = contract_path(parameters.robot)
         self.contract = load_contract(path)
         self._check_mode()
-        self.motion = TeachMotion(self.contract, self._kinematics(path), parameters.speed)
+        self._commands = ArmCommands(self, self.contract)
+        kinematics = self._kinematics(path)
+        self.motion = TeachMotion(self.contract, self._commands, kinematics, parameters.speed)
         self._keys = jogging.KeyJogger(self.motion)
         settings = jogging.PadSettings(parameters.pad_deadman, speed=parameters.pad_speed)
         self._pad = Gamepad(self.motion, settings, self._engage, self._release)
@@ -68,7 +70,6 @@ class TeachNode(Node):
             parameters.leader_gripper_closed,
             parameters.max_leader_age,
         )
-        self._commands = ArmCommands(self, self.motion.contract)
         self._dragging = False
         self._drag_asked = -_CONFIRM_WITHIN_S
         self._said = ''
@@ -120,8 +121,9 @@ class TeachNode(Node):
         self._recorder = RecorderCalls(self, self.say)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(1.0 / self.parameters.tick_rate, self._tick, clock=steady)
-        if self._commands.rate:
-            self.create_timer(1.0 / self._commands.rate, self._stream, clock=steady)
+        front_end = self.contract.front_end
+        if front_end.kind == 'joint_commands':
+            self.create_timer(1.0 / front_end.rate, self._stream, clock=steady)
 
     def _follow_instruction(self) -> None:
         """Publish the parameter when it has changed; an empty one says nothing at start."""
@@ -135,8 +137,8 @@ class TeachNode(Node):
         """Hold the arm; give a torque-free arm its torque back."""
         if self._dragging:
             self._end_drag()
-        self._commands.send_plan(self.motion.hold(time.monotonic()))
-        self._stream()
+        self.motion.close(time.monotonic())
+        self._commands.close()
 
     def say(self, text: str, bad: bool = False) -> None:
         """Tell the person at the robot: log, and `~/state` for the keyboard's status line."""
@@ -168,9 +170,7 @@ class TeachNode(Node):
     def _release(self) -> None:
         if self._dragging:
             self._end_drag()
-        self._commands.send_plan(self.motion.hold(time.monotonic()))
-        self._stream()
-        self.motion.release()
+        self.motion.release(time.monotonic())
         self.say('not engaged; the arm holds')
 
     def _begin_drag(self) -> None:
@@ -242,11 +242,11 @@ class TeachNode(Node):
         if self.parameters.mode == 'leader':
             self._release()  # the leader would only move it again
             return
-        self._commands.send_plan(self.motion.hold(time.monotonic()))
+        self.motion.hold(time.monotonic())
         self.say('stopped; the arm holds')
 
     def _clear(self) -> str:
-        cleared = self.motion.clear()
+        cleared = self.motion.clear(time.monotonic())
         self.say(f'cleared: {cleared}' if cleared else 'no trip to clear')
         return cleared
 
@@ -280,8 +280,7 @@ class TeachNode(Node):
                 self._pad.act()
             if self.parameters.mode == 'leader' and self.motion.engaged:
                 self._follow(now)
-            self._commands.send_plan(self.motion.tick(now))
-            self._commands.follow(self.motion, now)
+            self.motion.tick(now)
         except VLAAdapterError as error:
             self.say(str(error), bad=True)
         if self.motion.engaged and (problem := self.motion.problem(now)):
@@ -298,7 +297,7 @@ class TeachNode(Node):
 
     def _stream(self) -> None:
         if not self._dragging:
-            self._commands.stream(self.motion, time.monotonic())
+            self.motion.stream(time.monotonic())
 
 
 def main(args: Sequence[str] | None = None) -> None:

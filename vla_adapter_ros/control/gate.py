@@ -1,0 +1,402 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The gate through which every command to an arm leaves: of a policy, of a person, of a stop.
+
+It owns the motion, knows where the arm is measured, and is the only one that hands commands to
+the driver. What leaves starts where the arm is, within what it may lag behind, and keeps the
+limits of the contract:
+
+* Motion goes on only while the measured arm is within the positions that were commanded over the
+  last `lag` seconds, and `soft_tracking_error` beyond. An arm that is left farther behind makes
+  the command wait close to it; one that does not come closer, or is beyond
+  `hard_tracking_error`, is a fault.
+* A stop brakes along the commanded path, which the driver follows anyway. But if the arm is not
+  where it was commanded to be (blocked, pushed, restarted), the stop is at the measured pose: the
+  old command would throw it back, or push on.
+* If the arm is at rest, a stop sends nothing: a driver that was restarted meanwhile must not be
+  moved to an old target.
+* Without joint states, or with values that cannot be, nobody knows where the arm is. A driver
+  that lives still follows the commanded path, so the brake is along that path; after it nothing
+  is sent, not even by a front end that is streamed. Joint states that are frozen are the last
+  that were measured: an arm without contact to its driver has not moved from there by command.
+
+Not thread-safe: one control loop owns it. `now` is the motion clock (clock.py).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import numpy as np
+
+from vla_adapter_ros.control.clock import Arrival
+from vla_adapter_ros.control.front_ends import Command, FrontEnd, make_front_end
+from vla_adapter_ros.control.grip_limit import resumed_opening
+from vla_adapter_ros.control.safety import SafetyFilter
+from vla_adapter_ros.control.tracking import CommandedEnvelope, MeasuredPose
+from vla_adapter_ros.inference.chunk import ActionChunk
+from vla_adapter_ros.motion.plan import MotionPlan
+from vla_adapter_ros.motion.scheduler import ChunkScheduler
+from vla_adapter_ros.robot.contract import RobotContract
+
+# Difference allowed between the start of a plan and where it must start [rad].
+_START_TOLERANCE_RAD = 5e-3
+# After a measured jump the next joint states say where the arm is; how long to wait for them [s].
+_CONFIRM_S = 0.1
+# An arm is coming closer to a command that waits if it comes closer by this much [rad].
+_PROGRESS_RAD = 0.02
+# A command waits until the arm is as close as this fraction of `soft_tracking_error`.
+_CAUGHT_UP = 0.5
+
+
+class Driver(Protocol):
+    """Takes what the gate lets through."""
+
+    def send(self, command: Command) -> None:
+        """Send one command to the driver of the arm."""
+        ...
+
+    def plan(self, plan: MotionPlan) -> None:
+        """Show the plan that was just sent."""
+        ...
+
+
+class CommandGate:
+    """Moves and stops an arm.
+
+    Args:
+        contract: limits and bounds.
+        scheduler: turns chunks into motion; nobody else changes it.
+        safety: checks what leaves; its trips latch.
+        driver: takes the commands; nobody else sends it any.
+    """
+
+    def __init__(
+        self,
+        contract: RobotContract,
+        scheduler: ChunkScheduler,
+        safety: SafetyFilter,
+        driver: Driver,
+    ) -> None:
+        self.contract = contract
+        self.scheduler = scheduler
+        self.safety = safety
+        self.engaged = False
+        self.refusal = ''
+        self._driver = driver
+        self._front_end: FrontEnd = make_front_end(contract)
+        self._bounds = contract.supervision
+        self._envelope = CommandedEnvelope(len(contract.joints), self._bounds.lag)
+        self._measured = MeasuredPose()
+        self._excess = np.zeros(len(contract.joints))
+        self._gripper_seen: float | None = None
+        self._blind = False
+        # The arm is not where it was commanded to be: no stop may be along the commanded path.
+        self._astray = False
+        self._waiting_since: float | None = None
+        self._wait_reason = ''
+        self._closest = math.inf
+        self._confirm_until = -math.inf
+        self._stop_unsent = False
+        self._pause = ''
+        self._next_stream = 0.0
+        self._stream_until = -math.inf
+
+    # -- where the arm is -------------------------------------------------------------------
+
+    def observe(self, state: np.ndarray, arrival: Arrival) -> None:
+        """Take a joint state (J + 1,) that is plausible."""
+        self._notice_pause(arrival.now)
+        self._measured.observe(state, arrival.made)
+        if self.engaged and not self._blind:
+            self._gripper_seen = float(state[-1])
+            self._record(arrival.now)
+            commanded = float(self.scheduler.commanded(arrival.now)[0][-1])
+            self._front_end.observe(float(state[-1]), commanded, arrival.now)
+        if (self.engaged or self._stop_unsent) and not self._blind:
+            self._excess = self._envelope.excess(state[:-1], arrival.made)
+        if self._stop_unsent:
+            self._send_stop(arrival.now)
+
+    def lose(self, now: float, confirm: bool = False) -> None:
+        """Take a joint state that cannot be: where the arm is is not known.
+
+        Args:
+            now: time [s].
+            confirm: it may be true if the next one agrees (a measured jump): a stop waits for
+                that before it is sent.
+        """
+        self._measured.forget()
+        if not self._stop_unsent:
+            self._confirm_until = now + _CONFIRM_S if confirm else -math.inf
+
+    def miss(self, now: float) -> None:
+        """Brake: joint states are missing. Nothing is streamed after the brake until `engage`."""
+        self._blind = True
+        self.brake(now)
+
+    @property
+    def strayed(self) -> str:
+        """Which joint is not where it was commanded to be, in one sentence; '' if all are."""
+        return self._where(self._excess, self._bounds.soft_tracking_error)
+
+    def moved(self, now: float) -> str:
+        """Return which joint was moved while joint states were missing, or ''."""
+        error = self._error(now)
+        joint = int(error.argmax())
+        if error[joint] <= self._bounds.soft_tracking_error:
+            return ''
+        self._blind, self._astray = False, True
+        name = self.contract.joint_names[joint]
+        return f'{name} moved by {error[joint]:.2f} rad while joint states were missing'
+
+    # -- motion -----------------------------------------------------------------------------
+
+    @property
+    def waiting(self) -> str:
+        """Why the command waits for the arm; '' if it does not."""
+        return '' if self._waiting_since is None else self._wait_reason
+
+    def engage(self, measured: np.ndarray, now: float) -> None:
+        """Command the arm from where it is held or measured (J + 1,); nothing moves yet.
+
+        A joint keeps the target at which it is held if it is close to it.
+        """
+        position = np.array(measured, dtype=float)
+        if self.scheduler.started:
+            held = self.scheduler.commanded(now)[0]
+            near = np.abs(held - position)[:-1] <= self._bounds.held_tolerance
+            position[:-1][near] = held[:-1][near]
+            position[-1] = self._gripper_to_hold(float(held[-1]), float(measured[-1]))
+        self.scheduler.reset(position, now)
+        self._envelope.restart(position[:-1], now)
+        self._excess[:] = 0.0
+        self._waiting_since = None
+        self._stop_unsent = self._blind = self._astray = False
+        self._next_stream = now
+        self.engaged = True
+
+    def follow(self, chunk: ActionChunk, now: float, observed: np.ndarray) -> MotionPlan | None:
+        """Make a chunk the motion of the arm.
+
+        Args:
+            chunk: its observation stamp is on the motion clock.
+            now: time [s].
+            observed: (J + 1,) joint state of the chunk's observation.
+
+        Returns:
+            The plan that was sent, or None; `refusal` then says why, and a fault of the policy
+            has tripped `safety`.
+        """
+        self.refusal = self._not_ready()
+        if self.refusal:
+            return None
+        plan = self.scheduler.accept(chunk, now, observed)
+        if plan is None:
+            self.refusal = self.scheduler.last_refusal
+            return None
+        return plan if self._send(plan, now) else None
+
+    def brake(self, now: float) -> None:
+        """Stop and stay engaged: a fault that may pass. Repeated calls change nothing."""
+        if self.engaged and self.scheduler.moving(now) and not self._braking:
+            self._send_stop(now)
+
+    def stop(self, now: float) -> None:
+        """Stop; nothing more is sent after that until `engage`."""
+        if not self.engaged:
+            return
+        self._notice_pause(now)
+        self._record(now)
+        self.engaged = False
+        self._waiting_since = None
+        self._stop_unsent = True
+        self._stream_until = self.scheduler.plan.end if self._braking else -math.inf
+        if now >= self._confirm_until or self._measured.known:
+            self._send_stop(now)
+
+    def tick(self, now: float) -> str:
+        """Watch the arm and stream; call in every control cycle.
+
+        Returns:
+            Why motion must trip, or ''. The caller trips `safety` and calls `stop`.
+        """
+        if self._stop_unsent and now >= self._confirm_until:
+            self._send_stop(now)
+        if self.engaged:
+            self._record(now)
+            if fault := self._watch(now):
+                self._astray = True
+                return fault
+        self.stream(now)
+        if self._going(now):
+            for command in self._front_end.due(now):
+                self._driver.send(command)
+        return ''
+
+    def pause(self, now: float) -> str:
+        """Notice that a streamed front end paused; returns one line, or ''.
+
+        Call at the begin of every control cycle.
+        """
+        self._notice_pause(now)
+        line, self._pause = self._pause, ''
+        return line
+
+    def set_instruction(self, instruction: str, now: float) -> None:
+        """Take the instruction of the next chunk; may stop the motion for the old one."""
+        if not self.scheduler.started:
+            return
+        plan = self.scheduler.set_instruction(instruction, now)
+        if plan is not None and self.engaged:
+            self._send(plan, now)
+
+    def stream(self, now: float) -> None:
+        """Send the next command of a streamed front end, if it is due."""
+        if not self._front_end.rate or now < self._next_stream:
+            return
+        if self._going(now):
+            self._driver.send(self._front_end.stream(self.scheduler, now))
+        self._next_stream = max(self._next_stream + 1.0 / self._front_end.rate, now)
+
+    def finish(self, now: float) -> None:
+        """Send the end of a stop that is being streamed: nobody will call `tick` any more."""
+        if self._stop_unsent:
+            self._send_stop(now)
+        if self._front_end.rate and now <= self._stream_until:
+            end = max(now, self._stream_until)
+            self._driver.send(self._front_end.stream(self.scheduler, end))
+        self._stream_until = -math.inf
+
+    # -- inside -----------------------------------------------------------------------------
+
+    def _notice_pause(self, now: float) -> None:
+        """Take back what was not streamed, before anything is compared with it."""
+        if self.scheduler.started and (line := self.scheduler.update(now)):
+            self._pause = line
+            self._next_stream = now
+            self._stream_until = max(self._stream_until, self.scheduler.plan.end)
+
+    def _going(self, now: float) -> bool:
+        """Whether commands leave in every cycle: motion is enabled and seen, or being stopped."""
+        return (self.engaged and not self._blind) or now <= self._stream_until
+
+    @property
+    def _braking(self) -> bool:
+        return self.scheduler.plan.kind == 'hold'
+
+    def _record(self, now: float) -> None:
+        self._envelope.record(self.scheduler.commanded(now)[0][:-1], now)
+
+    def _not_ready(self) -> str:
+        if not self.engaged:
+            return 'motion is not enabled'
+        if self._blind or not self._measured.known:
+            return 'joint states are missing'
+        return self.waiting or self.strayed
+
+    def _watch(self, now: float) -> str:
+        if self._blind or not self._measured.known:
+            return ''
+        if beyond := self._where(self._excess, self._bounds.hard_tracking_error):
+            return beyond
+        if self._waiting_since is None:
+            if strayed := self.strayed:
+                self._wait_for_arm(strayed, now)
+            return ''
+        return self._watch_waiting(now)
+
+    def _wait_for_arm(self, why: str, now: float) -> None:
+        self._waiting_since, self._wait_reason = now, why
+        # From here on, unless the arm moves.
+        self._closest = self._bounds.soft_tracking_error
+        self._send_stop(now, reach=self._closest)
+
+    def _watch_waiting(self, now: float) -> str:
+        """Judge whether an arm that is waited for comes closer, has come, or is blocked."""
+        if self.scheduler.moving(now):
+            return ''
+        assert self._waiting_since is not None
+        error = float(self._error(now).max())
+        if error <= _CAUGHT_UP * self._bounds.soft_tracking_error:
+            self._waiting_since = None
+        elif error < self._closest - _PROGRESS_RAD:
+            self._closest, self._waiting_since = error, now
+        elif now - self._waiting_since > self._bounds.blocked_after:
+            return self._wait_reason
+        return ''
+
+    def _error(self, now: float) -> np.ndarray:
+        """Return how far the arm joints are from their command (J,) [rad]."""
+        return np.abs(self._measured.state - self.scheduler.commanded(now)[0])[:-1]
+
+    def _where(self, excess: np.ndarray, bound: float) -> str:
+        joint = int(excess.argmax())
+        if excess[joint] <= bound:
+            return ''
+        name = self.contract.joint_names[joint]
+        return (
+            f'{name} is {excess[joint]:.2f} rad from its command '
+            f'(blocked, or the driver is slower than the contract)'
+        )
+
+    def _gripper_to_hold(self, held: float, measured: float) -> float:
+        beyond = self.contract.gripper.grip_beyond_contact
+        return resumed_opening(held, measured, self._gripper_seen, beyond)
+
+    def _send_stop(self, now: float, reach: float = 0.0) -> None:
+        """Send the plan that stops the arm, if there is anything to stop."""
+        self._stop_unsent = False
+        if self._measured.known and not self._blind and (self._astray or self.strayed):
+            self._send_near(now, reach)
+        elif self.scheduler.moving(now) and not self._braking:
+            if self._check(plan := self.scheduler.hold(now), now):
+                self._transmit(plan)
+            elif self._measured.known:
+                self._send_near(now, 0.0)
+
+    def _send_near(self, now: float, reach: float) -> None:
+        """Rest at the measured pose, or up to `reach` [rad] from it towards the command."""
+        state, velocity = self._measured.state, self._measured.velocity
+        plan = self.scheduler.hold_near(state[:-1], velocity, now, reach)
+        self._envelope.restart(plan.arm.positions[0], now)
+        self._excess[:] = 0.0
+        if self._check(plan, now):
+            self._transmit(plan)
+
+    def _send(self, plan: MotionPlan, now: float) -> bool:
+        if self._check(plan, now):
+            self._transmit(plan)
+            return True
+        self._send_near(now, 0.0)
+        return False
+
+    def _check(self, plan: MotionPlan, now: float) -> bool:
+        """Check a plan; one that must not leave trips."""
+        fault = self.safety.check_plan(plan) or self._start_fault(plan, now)
+        if fault:
+            self.refusal = fault
+            self.safety.trip(f'a {plan.kind} plan must not leave: {fault}')
+        return not fault
+
+    def _start_fault(self, plan: MotionPlan, now: float) -> str:
+        """Return why a plan neither continues the commanded motion nor starts at the arm."""
+        start = plan.sample(now)[0][:-1]
+        if self._measured.known:
+            away = np.abs(start - self._measured.state[:-1])
+            if (away <= _START_TOLERANCE_RAD).all():
+                return ''
+        last, when = self._envelope.latest
+        travel = self.contract.max_velocity[:-1] * (now - when) + _START_TOLERANCE_RAD
+        step = np.abs(start - last) - travel
+        if (step <= 0.0).all():
+            return ''
+        joint = self.contract.joint_names[int(step.argmax())]
+        return f'{joint} would start {np.abs(start - last).max():.2f} rad from its command'
+
+    def _transmit(self, plan: MotionPlan) -> None:
+        for command in self._front_end.on_plan(plan):
+            self._driver.send(command)
+        # A streamed front end gets a stop step by step (`stream`), then silence.
+        self._stream_until = plan.start + float(plan.arm.times[-1])
+        self._driver.plan(plan)

@@ -1,0 +1,109 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Where the arm is measured, compared with where it was commanded to be a moment ago."""
+
+from __future__ import annotations
+
+from collections import deque
+
+import numpy as np
+
+# Commanded positions are kept at most this often [s]; control may run faster.
+_SPACING_S = 0.005
+# Joint states may be this old on arrival and still be compared with the command of their time [s].
+_MAX_AGE_S = 1.0
+# Drivers refresh at 20 Hz behind a faster stamp: speeds are measured over two refreshes [s].
+_VELOCITY_SPAN_S = 0.1
+
+
+class CommandedEnvelope:
+    """The positions commanded over the last `lag` seconds.
+
+    An arm that lags behind its command by any constant time up to `lag` is always within the
+    range of these positions, however it moves: no velocity has to be guessed.
+
+    Args:
+        joints: number of arm joints J.
+        lag: [s].
+    """
+
+    def __init__(self, joints: int, lag: float) -> None:
+        self._lag = lag
+        rows = int((lag + _MAX_AGE_S) / _SPACING_S) + 2
+        self._times = np.full(rows, -np.inf)
+        self._positions = np.zeros((rows, joints))
+        self._newest = 0
+
+    def restart(self, position: np.ndarray, now: float) -> None:
+        """Forget what was commanded before; the arm rests at `position` (J,)."""
+        self._times[:] = -np.inf
+        self._write(position, now)
+
+    def record(self, position: np.ndarray, now: float) -> None:
+        """Keep the position (J,) that is commanded now; call in every control cycle."""
+        if now - self._times[self._newest] >= _SPACING_S:
+            self._newest = (self._newest + 1) % len(self._times)
+            self._write(position, now)
+
+    @property
+    def latest(self) -> tuple[np.ndarray, float]:
+        """The position (J,) recorded last, and when [s]."""
+        return self._positions[self._newest], float(self._times[self._newest])
+
+    def excess(self, measured: np.ndarray, made: float) -> np.ndarray:
+        """Return how far each joint is outside the range that was commanded (J,) [rad].
+
+        Args:
+            measured: (J,) position.
+            made: when it was measured [s].
+        """
+        start = made - self._lag
+        inside = self._times > start
+        # The newest position before that was in force until the next.
+        before = np.where(inside, -np.inf, self._times)
+        first = int(before.argmax())
+        inside[first] |= np.isfinite(before[first])
+        positions = self._positions[inside]
+        low, high = positions.min(axis=0), positions.max(axis=0)
+        return np.maximum(np.maximum(low - measured, measured - high), 0.0)
+
+    def _write(self, position: np.ndarray, now: float) -> None:
+        self._times[self._newest] = now
+        self._positions[self._newest] = position
+
+
+class MeasuredPose:
+    """The joint state measured last, and how fast it changes."""
+
+    def __init__(self) -> None:
+        self._recent: deque[tuple[float, np.ndarray]] = deque(maxlen=256)
+
+    def observe(self, state: np.ndarray, made: float) -> None:
+        """Take a joint state (J + 1,) measured at `made` [s]."""
+        if self._recent and made - self._recent[-1][0] > 2.0 * _VELOCITY_SPAN_S:
+            # The way across a gap is no speed.
+            self._recent.clear()
+        self._recent.append((made, state))
+        while made - self._recent[0][0] > _VELOCITY_SPAN_S and len(self._recent) > 2:
+            self._recent.popleft()
+
+    def forget(self) -> None:
+        """Where the arm is is not known any more."""
+        self._recent.clear()
+
+    @property
+    def known(self) -> bool:
+        """Whether the pose is known."""
+        return bool(self._recent)
+
+    @property
+    def state(self) -> np.ndarray:
+        """(J + 1,) in contract order; only if known."""
+        return self._recent[-1][1]
+
+    @property
+    def velocity(self) -> np.ndarray:
+        """(J,) speeds of the arm joints [rad/s]; zero until two states are known."""
+        (begin, first), (end, last) = self._recent[0], self._recent[-1]
+        if end - begin < 0.5 * _VELOCITY_SPAN_S:
+            return np.zeros(len(last) - 1)
+        return (last - first)[:-1] / (end - begin)
