@@ -33,7 +33,7 @@ class TopicRecord:
         topic: resolved name.
         publishers: names of the nodes that publish it.
         arrivals: receive times [s].
-        ages: receive time minus stamp, on the node's clock [s].
+        ages: receive time minus stamp, on the node's clock [s]; 0 without a stamp.
         last: newest message.
         distinct: number of messages with different content.
         other_topic: of a camera: that of the other image transport.
@@ -82,6 +82,20 @@ def check_camera(
     return Check(title, verdict, f'{text}; {fault}' if fault else text), upright
 
 
+def camera_problem(record: TopicRecord, camera: CameraSpec) -> str:
+    """Return why a camera's images must not be used, in the node or a recording, or ''."""
+    try:
+        policy_image(record.last, camera)
+    except ObservationError as error:
+        return f'{record.topic}: {error}'
+    fault = _source_problem(record)
+    return f'{record.topic}: {fault}' if fault else ''
+
+
+def _source_problem(record: TopicRecord) -> str:
+    return _clock_fault(record) or multiple_publishers_problem(record.publishers)
+
+
 def _crop_text(camera: CameraSpec) -> str:
     if camera.crop is None:
         return ''
@@ -90,7 +104,7 @@ def _crop_text(camera: CameraSpec) -> str:
 
 
 def _camera_fault(record: TopicRecord, step_period: float) -> tuple[str, str]:
-    if fault := _clock_fault(record) or multiple_publishers_problem(record.publishers):
+    if fault := _source_problem(record):
         return FAIL, fault
     needed = 1.0 / step_period
     if record.rate < needed:
@@ -112,13 +126,10 @@ def check_joint_states(
     title = 'joint states'
     if not messages:
         return [Check(title, FAIL, _silence(record, 'start the driver'))]
-    state, fault, reader = read_joint_states(messages, contract)
+    state, fault = read_joint_states(record, messages, contract)
     if state is None:
-        shared = reader.shared(record.publishers)
-        return [Check(title, FAIL, f'{record.topic}: {shared or fault}')]
+        return [Check(title, FAIL, f'{record.topic}: {fault}')]
     text = f'{record.topic}: {record.rate:.0f} Hz from {", ".join(record.publishers) or "?"}'
-    fault = fault and f'{fault}; {alicia_d.joint_state_remedy(fault)}'
-    fault = reader.shared(record.publishers) or fault or _clock_fault(record)
     if not fault and record.rate < 1.0 / contract.step_period:
         fault = f'slower than the {1.0 / contract.step_period:g} Hz of the policy'
     checks = [Check(title, FAIL if fault else PASS, f'{text}; {fault}' if fault else text)]
@@ -126,17 +137,18 @@ def check_joint_states(
 
 
 def read_joint_states(
-    messages: Sequence[tuple[float, Any]], contract: RobotContract
-) -> tuple[np.ndarray | None, str, JointStateReader]:
+    record: TopicRecord, messages: Sequence[tuple[float, Any]], contract: RobotContract
+) -> tuple[np.ndarray | None, str]:
     """Read messages as the policy node does.
 
     Args:
+        record: publishers and ages.
         messages: time of arrival [s] and JointState, in order.
         contract: the robot.
 
     Returns:
-        The newest state (J + 1,), None if they cannot be read or a joint is missing; why it must
-        not be trusted, or ''; the reader, which knows how the joints are spread over messages.
+        The newest state (J + 1,), None if they cannot be read or a joint is missing; why joint
+        states must not be used, in the node or a recording, or ''.
     """
     reader, monitor = JointStateReader(contract), PlausibilityMonitor(contract)
     state, fault, arrival = None, '', 0.0
@@ -147,10 +159,11 @@ def read_joint_states(
                 state = reading.state
                 fault = monitor.observe(state, arrival)
     except ObservationError as error:
-        return None, str(error), reader
+        return None, reader.shared(record.publishers) or str(error)
     if missing := reader.missing(arrival):
-        return None, missing, reader
-    return state, fault, reader
+        return None, missing
+    fault = fault and f'{fault}; {alicia_d.joint_state_remedy(fault)}'
+    return state, reader.shared(record.publishers) or fault or _clock_fault(record)
 
 
 def check_pose(state: np.ndarray, contract: RobotContract) -> Check:

@@ -28,6 +28,7 @@ from rclpy.utilities import remove_ros_args
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
 
+from vla_adapter_ros.control.clock import Arrival
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.common.arm_commands import namespace_problem
 from vla_adapter_ros.nodes.common.dds_profile import use_shipped_profile
@@ -108,7 +109,7 @@ class PreflightNode(Node):
     def _note(self, record: TopicRecord, message: Any) -> None:
         now = self.get_clock().now().nanoseconds * 1e-9
         record.arrivals.append(time.monotonic())
-        record.ages.append(now - to_seconds(message.header.stamp))
+        record.ages.append(Arrival.of(to_seconds(message.header.stamp), now, 0.0).age)
         record.last = message
 
     def _on_image(self, record: TopicRecord, message: Image | CompressedImage) -> None:
@@ -168,7 +169,9 @@ def image_checks(
 
 def ask_gripper(node: PreflightNode, read: Callable[[str], str] = input) -> Check:
     """Ask the person at the robot what the gripper looks like; nothing moves."""
-    state, fault, _ = input_checks.read_joint_states(node.joint_messages, node.contract)
+    state, fault = input_checks.read_joint_states(
+        node.joints, node.joint_messages, node.contract
+    )
     if state is None:
         return Check('gripper sign', FAIL, fault or 'no joint states, nothing to compare with')
     answer = read('Look at the gripper. Is it open or closed? ')

@@ -39,6 +39,7 @@ from vla_adapter_ros.data.bags.unfinished import recover_abandoned
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.common.node_main import run_node
 from vla_adapter_ros.nodes.common.parameters import declare_parameters, read_parameters
+from vla_adapter_ros.nodes.recording.recorder_inputs import RecorderInputs, message_type
 from vla_adapter_ros.nodes.recording.recorder_parameters import (
     CHUNK,
     IMAGE,
@@ -78,7 +79,7 @@ class RecorderNode(Node):
         self._instruction = ''
         self._use_folder()
         self._topics = [self._resolved(topic) for topic in self._wanted_topics()]
-        self._seen: dict[str, int] = {}
+        self._inputs = RecorderInputs(self._contract, self._topics, self._publishing)
         for topic in self._topics:
             self._subscribe(topic)
         for name, action in (
@@ -115,17 +116,19 @@ class RecorderNode(Node):
         return replace(topic, name=self.resolve_topic_name(topic.name))
 
     def _subscribe(self, topic: RecordedTopic) -> None:
-        package, _, name = topic.kind.partition('/msg/')
-        kind = getattr(import_module(f'{package}.msg'), name)
-        callback = partial(self._on_message, topic)
+        kind, callback = message_type(topic.kind), partial(self._on_message, topic)
         self.create_subscription(kind, topic.name, callback, _profile(topic), raw=True)
+
+    def _publishing(self, topic: str) -> list[str]:
+        return sorted({info.node_name for info in self.get_publishers_info_by_topic(topic)})
 
     def _now(self) -> int:
         return self.get_clock().now().nanoseconds
 
     def _on_message(self, topic: RecordedTopic, data: bytes) -> None:
         now = self._now()
-        self._seen[topic.name] = now
+        if topic.required:
+            self._inputs.receive(topic.name, now, data)
         if topic.role == 'instruction':
             self._instruction = deserialize_message(data, String).data.strip()
         if self._recorder is not None:
@@ -155,15 +158,9 @@ class RecorderNode(Node):
         before, self._settings = self._settings, read_parameters(self, RecorderParameters)
         if self._settings.folder != before.folder:
             self._use_folder()
-        now, limit = self._now(), self._settings.fresh_within
-        silent = [
-            topic.name
-            for topic in self._topics
-            if topic.required
-            and (now - self._seen.get(topic.name, -(10**18))) / _NANOSECONDS > limit
-        ]
-        if silent:
-            raise VLAAdapterError(f'no messages on {", ".join(silent)} in the last {limit:g} s')
+        now = self._now()
+        if problem := self._inputs.problem(now, self._settings.fresh_within):
+            raise VLAAdapterError(problem)
         fixed = self._settings.instruction.strip()
         instruction = fixed or self._instruction
         if not instruction:
