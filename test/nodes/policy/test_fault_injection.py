@@ -237,15 +237,17 @@ def test_three_second_stall_is_caught_by_the_watchdog(rig):
 
 
 @pytest.mark.parametrize(
-    ('fault', 'said'),
+    ('fault', 'said', 'place'),
     [
-        ('error', 'RuntimeError: CUDA error: device-side assert triggered'),
-        ('not finite', 'not finite'),
+        # With its traceback: `fail` in support/faults.py.
+        ('error', 'RuntimeError: CUDA error: device-side assert triggered', 'in fail'),
+        ('not finite', 'not finite', ''),
     ],
 )
-def test_failing_inference_ends_in_rest_and_is_reported(rig, fault, said):
+def test_failing_inference_ends_in_rest_and_is_reported(rig, fault, said, place):
     before = rig.inject(fault)
     rig.node.wait_for_log(said, 20, before)
+    rig.node.wait_for_log(place, 20, before)
     rig.assert_rest()
     rig.heal()
     rig.wait_for_motion()

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import rclpy
+from builtin_interfaces.msg import Time
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.lifecycle import TransitionCallbackReturn
@@ -13,6 +15,8 @@ from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool
 from vla_adapter_ros.srv import SetInstruction
 
+from vla_adapter_ros.inference.chunk import ActionChunk
+from vla_adapter_ros.nodes.common.messages import chunk_message
 from vla_adapter_ros.nodes.policy.policy_node import PolicyNode
 
 SUCCESS, FAILURE, ERROR = (
@@ -166,3 +170,15 @@ def test_a_traceback_is_logged_once_until_another_comes(node):
         outputs._logged.clear()
         outputs.error('inference failed: KeyError', trace)
     assert [text for text in logged if 'inference' not in text] == ['first', 'second']
+
+
+def test_a_chunk_of_somebodys_own_policy_becomes_a_message_whatever_its_numbers_are():
+    chunk = ActionChunk(
+        np.zeros((2, 7), np.float32), np.float32(1.5), 1, 'stack', {'total': np.float32(0.5)},
+        {'version': 3, 'trained': True},
+    )  # fmt: skip
+    message = chunk_message(chunk, 1, 'joint_position', ('a',) * 7, Time())
+    assert (message.step_period, list(message.latencies)) == (1.0, [0.5])
+    assert {pair.key: pair.value for pair in message.provenance} == {
+        'version': '3', 'trained': 'True',
+    }  # fmt: skip

@@ -115,21 +115,24 @@ def trajectory_message(
 def chunk_message(
     chunk: ActionChunk, sequence: int, action_space: str, names: Sequence[str], stamp: Time
 ) -> ActionChunkMsg:
-    """Return the raw chunk as published on `~/action_chunk`."""
+    """Return the raw chunk as published on `~/action_chunk`.
+
+    A policy of somebody's own may have other kinds of numbers, and provenance that is no text.
+    """
     rows, columns = chunk.actions.shape
     message = ActionChunkMsg(
         sequence=sequence,
         observation_stamp=to_time(chunk.observation_stamp),
         instruction=chunk.instruction,
-        step_period=chunk.step_period,
+        step_period=float(chunk.step_period),
         chunk_size=rows,
         action_dim=columns,
         action_space=action_space,
         names=list(names),
         actions=array('d', chunk.actions.ravel()),
-        latency_names=list(chunk.latencies),
+        latency_names=[str(name) for name in chunk.latencies],
         latencies=array('d', chunk.latencies.values()),
-        provenance=[KeyValue(key=k, value=v) for k, v in chunk.provenance.items()],
+        provenance=[KeyValue(key=str(k), value=str(v)) for k, v in chunk.provenance.items()],
     )
     message.header.stamp = stamp
     return message
