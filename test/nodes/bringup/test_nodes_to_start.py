@@ -320,6 +320,18 @@ def test_simulation_is_kept_on_the_machine_with_every_middleware(environment, se
     )
 
 
+@pytest.mark.parametrize('launch', [ALICIA, TEACH], ids=lambda launch: launch.name)
+def test_frame_prefix_reaches_every_node_that_names_frames(launch):
+    def prefixes(**arguments):
+        nodes = launch.start({'frame_prefix': 'left/', **arguments}).nodes
+        return {node.name for node in nodes if node.parameters.get('frame_prefix') == 'left/'}
+
+    policy_too = {'vla_adapter'} if launch is ALICIA else set()
+    cameras = {'usb_driver': 'builtin', 'camera_driver': 'builtin'}
+    assert prefixes(sim='true') == {'sim_arm', *policy_too}
+    assert prefixes(**cameras) == {'third_person_camera', 'wrist_camera', *policy_too}
+
+
 def test_a_misspelt_argument_of_ros2_launch_is_named():
     arguments = ALICIA.arguments({})
     with pytest.raises(VLAAdapterError, match="'namspace' is unknown; did you mean namespace"):

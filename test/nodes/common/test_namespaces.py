@@ -10,12 +10,17 @@ import pytest
 
 pytest.importorskip('rclpy', reason='ROS 2 is not in this environment')
 
+import numpy as np
 import rclpy
+from builtin_interfaces.msg import Time
 
 from support.ros_harness import REPOSITORY
 from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.nodes.cameras.camera_node import CameraParameters, optical_frame
 from vla_adapter_ros.nodes.common.arm_commands import CommandPublishers, namespace_problem
+from vla_adapter_ros.nodes.simulation.scene_markers import scene_markers
 from vla_adapter_ros.robot.contract import resolve_contract
+from vla_adapter_ros.simulation.arm_simulation import Pose
 
 SHIPPED = sorted(path.stem for path in (REPOSITORY / 'config' / 'robots').glob('*.yaml'))
 # Shared by all arms of a ROS graph.
@@ -86,6 +91,17 @@ def test_node_with_an_arm_outside_its_namespace_makes_no_publisher(node):
     with pytest.raises(VLAAdapterError, match='would command another arm: write arm/commands'):
         CommandPublishers(left, with_topic('/arm/commands'))
     assert left.count_publishers('/arm/commands') == 0
+
+
+@pytest.mark.parametrize('prefix', ['', 'left/'])
+def test_frames_of_images_and_objects_have_the_prefix(prefix):
+    camera = CameraParameters(camera='wrist', frame_prefix=prefix)
+    assert optical_frame(camera) == f'{prefix}wrist_optical_frame'
+    named = CameraParameters(camera='wrist', frame_id='eye', frame_prefix=prefix)
+    assert optical_frame(named) == 'eye'
+    poses = {'red block': Pose(np.zeros(3), np.eye(3))}
+    (marker,) = scene_markers(poses, f'{prefix}base_link', Time()).markers
+    assert marker.header.frame_id == f'{prefix}base_link'
 
 
 def test_nodes_name_no_absolute_topic_or_service():

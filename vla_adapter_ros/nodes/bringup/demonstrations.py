@@ -15,13 +15,14 @@ from vla_adapter_ros.nodes.bringup.launch_model import (
     NodeProcess,
     Startup,
     common_settings,
-    full_name,
     given_only,
     is_simulated,
 )
 from vla_adapter_ros.nodes.bringup.nodes_to_start import (
     DEFAULT_ROBOT,
+    FRAME_PREFIX,
     LOG_LEVEL,
+    node_parameters,
     parameter_file_of,
 )
 from vla_adapter_ros.robot.contract import RobotContract
@@ -51,6 +52,7 @@ _TEACH_ARGUMENTS = (
     Argument('params_file', '', 'Parameter file for the cameras; empty: config/alicia.yaml.'),
     Argument('task', '', 'What lies on the table of the simulation.'),
     Argument('seed', '', 'Seed of the simulated scene.'),
+    FRAME_PREFIX,
     LOG_LEVEL,
     *CAMERA_ARGUMENTS,
 )
@@ -91,15 +93,13 @@ def _choose_teaching(arguments: Mapping[str, str], contract: RobotContract) -> S
         NodeProcess('recorder', 'recorder', parameters=recorder, **common),
         NodeProcess('teach', 'teach', parameters=teach, **common),
     ]
-    file = parameter_file_of(arguments, 'alicia.yaml', contract)
-    cameras = camera_processes(
-        arguments, contract, lambda name: file.of(full_name(common['namespace'], name)), common
-    )
+    of_node = node_parameters(arguments, parameter_file_of(arguments, 'alicia.yaml', contract))
+    cameras = camera_processes(arguments, contract, of_node, common)
     if arguments['sim'] != 'true':
         return Startup([*cameras, *nodes])
     if cameras:
         raise VLAAdapterError('sim:=true brings its own cameras: leave the camera drivers at none')
-    scene = {'robot': robot, **given_only(arguments, 'task', 'seed')}
+    scene = {'robot': robot, **given_only(arguments, 'task', 'seed', 'frame_prefix')}
     return Startup([NodeProcess(SIM_NODE, SIM_NODE, parameters=scene, **common), *nodes])
 
 

@@ -6,8 +6,7 @@ Pure Python. launch_actions.py turns it into launch actions, bringup.py into sub
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +42,9 @@ DEFAULT_ROBOT = 'alicia_d'
 LOG_LEVEL = Argument(
     'log_level', 'info', 'Log level of the nodes.', ('debug', 'info', 'warn', 'error', 'fatal')
 )
+FRAME_PREFIX = Argument(
+    'frame_prefix', '', 'Put before the names of frames: left/ makes left/base_link.'
+)
 _ARGUMENTS = (
     Argument('sim', 'false', 'Start the simulated arm and cameras too.', BOOLEANS),
     Argument(
@@ -67,6 +69,7 @@ _ARGUMENTS = (
     ),
     Argument('task', '', 'What lies on the table of the simulation.'),
     Argument('seed', '', 'Seed of the simulated scene and of random policies.'),
+    FRAME_PREFIX,
     LOG_LEVEL,
     *HARDWARE_ARGUMENTS,
 )
@@ -111,7 +114,7 @@ def parameter_file_of(
 
 def _choose(arguments: Mapping[str, str], contract: RobotContract) -> Startup:
     file, common = _file(arguments, contract), common_settings(arguments, contract)
-    of_node = partial(_parameters_of, file, common['namespace'])
+    of_node = node_parameters(arguments, file)
     policy = NodeProcess(
         executable=POLICY_NODE,
         name=POLICY_NODE,
@@ -135,8 +138,12 @@ def _choose(arguments: Mapping[str, str], contract: RobotContract) -> Startup:
     return Startup([arm, policy])
 
 
-def _parameters_of(file: ParameterFile, namespace: str, name: str) -> dict[str, Any]:
-    return file.of(full_name(namespace, name))
+def node_parameters(
+    arguments: Mapping[str, str], file: ParameterFile
+) -> Callable[[str], dict[str, Any]]:
+    """Return a function from a node's name to its parameters, of the file and of all nodes."""
+    namespace, common = namespace_of(arguments), given_only(arguments, 'frame_prefix')
+    return lambda name: {**file.of(full_name(namespace, name)), **common}
 
 
 ALICIA = LaunchFile(

@@ -32,7 +32,12 @@ from vla_adapter_ros.cameras.frames import (
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.cameras.camera_messages import camera_info_message
 from vla_adapter_ros.nodes.common.messages import COMMAND, image_message
-from vla_adapter_ros.nodes.common.parameters import declare_parameters, parameter, read_parameters
+from vla_adapter_ros.nodes.common.parameters import (
+    FRAME_PREFIX,
+    declare_parameters,
+    parameter,
+    read_parameters,
+)
 
 # Parameters that are set within this time reopen the camera once.
 _PARAMETER_PERIOD_S = 0.1
@@ -47,6 +52,7 @@ class CameraParameters:
         ros_name=True,
     )
     frame_id: str = parameter('', 'Frame of the headers; empty: <camera>_optical_frame.')
+    frame_prefix: str = parameter('', FRAME_PREFIX)
     reconnect_period: float = parameter(
         1.0, 'Wait between two attempts to open the camera [s].', low=0.05, high=60.0
     )
@@ -196,7 +202,8 @@ class CameraNode(Node):
             self.get_logger().error(f'{status.state}: {status.message}')
 
     def _publish_diagnostics(self) -> None:
-        status = DiagnosticStatus(name=f'{self.get_name()}: camera', hardware_id=self.get_name())
+        name = self.get_fully_qualified_name().lstrip('/')
+        status = DiagnosticStatus(name=f'{name}: camera', hardware_id=self.get_name())
         if self._grabber is None:
             status.level, status.message = DiagnosticStatus.ERROR, self._error
         else:
@@ -223,4 +230,4 @@ class CameraNode(Node):
 
 def optical_frame(parameters: CameraParameters) -> str:
     """Return the frame of the headers."""
-    return parameters.frame_id or f'{parameters.camera}_optical_frame'
+    return parameters.frame_id or f'{parameters.frame_prefix}{parameters.camera}_optical_frame'

@@ -23,9 +23,19 @@ from vla_adapter_ros.cameras.settings import setting as parameter
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.robot.sections import ROS_NAME_RULE, is_ros_name
 
-__all__ = ['check_value', 'declare_parameters', 'describe_limits', 'parameter', 'read_parameters']
+__all__ = [
+    'FRAME_PREFIX',
+    'check_value',
+    'declare_parameters',
+    'describe_limits',
+    'parameter',
+    'read_parameters',
+]
 
 P = TypeVar('P')
+FRAME_PREFIX = (
+    'Put before the names of frames, as by robot_state_publisher: left/ makes left/base_link.'
+)
 _ROS_OWN_PREFIXES = ('use_sim_time', 'qos_overrides', 'start_type_description_service')
 
 

@@ -47,7 +47,8 @@ class PolicyClient(Node):
 
     def __init__(self, policy_node: str = 'vla_adapter') -> None:
         super().__init__('evaluation')
-        self._name = policy_node
+        # As the node is called in /diagnostics.
+        self._name = f'{self.get_namespace()}/{policy_node}'.lstrip('/')
         self.status: PolicyStatus | None = None
         self.report: PolicyReport | None = None
         self.reports = 0

@@ -125,8 +125,9 @@ class PolicyNode(AnsweringLifecycleNode):
         try:
             loop = setup.make_loop()
             self._outputs.attach(
-                loop, setup.policy_name, setup.kinematics, parameters.image_transport
-            )
+                loop, setup.policy_name, setup.kinematics,
+                parameters.image_transport, parameters.frame_prefix,
+            )  # fmt: skip
         except BaseException:
             self._cleanup()
             raise

@@ -67,7 +67,7 @@ class PolicyOutputs:
         self._commands: CommandPublishers | None = None
         self._kinematics: Kinematics | None = None
         self._loop: ControlLoop | None = None
-        self._policy = self._image_transport = ''
+        self._policy = self._image_transport = self._frame_prefix = ''
         # Prefix of a message → when it was logged, for those of the last moment.
         self._logged: dict[str, float] = {}
         self._last_trace = ''
@@ -78,10 +78,11 @@ class PolicyOutputs:
         policy: str = '',
         kinematics: Kinematics | None = None,
         image_transport: str = '',
+        frame_prefix: str = '',
     ) -> None:
         """Publish for this loop from now on (None: unconfigured); policy is what runs."""
         self._loop, self._policy, self._kinematics = loop, policy, kinematics
-        self._image_transport = image_transport
+        self._image_transport, self._frame_prefix = image_transport, frame_prefix
         commands, self._commands = self._commands, None
         if commands is not None:
             commands.close()
@@ -111,7 +112,7 @@ class PolicyOutputs:
         if self._kinematics is None or not self._paths.get_subscription_count():
             return
         assert self._loop is not None and self._loop.contract.kinematics is not None
-        frame = self._loop.contract.kinematics.base
+        frame = f'{self._frame_prefix}{self._loop.contract.kinematics.base}'
         self._paths.publish(plan_marker(plan, self._kinematics, frame, self._now()))
 
     def instruction(self, instruction: str) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.nodes.common.parameters import parameter
+from vla_adapter_ros.nodes.common.parameters import FRAME_PREFIX, parameter
 from vla_adapter_ros.robot.camera_spec import IMAGE_TRANSPORTS
 
 POLICIES = ('checkpoint', 'expert', 'random', 'random_network', 'hold')
@@ -95,3 +95,4 @@ class PolicyNodeParameters:
         low=0.05, high=600.0,
     )  # fmt: skip
     diagnostics_period: float = parameter(1.0, 'Period of /diagnostics [s].', low=0.1, high=60.0)
+    frame_prefix: str = parameter('', FRAME_PREFIX)

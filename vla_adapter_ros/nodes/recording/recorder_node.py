@@ -206,7 +206,8 @@ class RecorderNode(Node):
 
     def _on_timer(self) -> None:
         self._end_if_needed()
-        status = DiagnosticStatus(name=_NAME, hardware_id=self._contract.name)
+        name = self.get_fully_qualified_name().lstrip('/')
+        status = DiagnosticStatus(name=name, hardware_id=self._contract.name)
         recorder = self._recorder
         if recorder is None:
             status.message = 'idle'

@@ -17,17 +17,22 @@ _SIZE_M = 0.032
 _MARKERS = {'block': Marker.CUBE, 'cylinder': Marker.CYLINDER, 'ball': Marker.SPHERE}
 
 
-def scene_markers(poses: Mapping[str, ObjectPose], stamp: Time) -> MarkerArray:
-    """Return one marker an object; its namespace is the object's name."""
+def scene_markers(
+    poses: Mapping[str, ObjectPose], frame_id: str, stamp: Time
+) -> MarkerArray:
+    """Return one marker an object, in the arm's base frame; its namespace is the object's name."""
     return MarkerArray(
-        markers=[_marker(i, name, pose, stamp) for i, (name, pose) in enumerate(poses.items())]
+        markers=[
+            _marker(i, name, pose, frame_id, stamp)
+            for i, (name, pose) in enumerate(poses.items())
+        ]
     )
 
 
-def _marker(index: int, name: str, pose: ObjectPose, stamp: Time) -> Marker:
+def _marker(index: int, name: str, pose: ObjectPose, frame_id: str, stamp: Time) -> Marker:
     colour, _, shape = name.partition(' ')
     marker = Marker(ns=name, id=index, action=Marker.ADD)
-    marker.header.frame_id = 'base_link'
+    marker.header.frame_id = frame_id
     marker.header.stamp = stamp
     marker.type = _MARKERS.get(shape, Marker.CYLINDER)
     marker.pose = _pose_message(pose)

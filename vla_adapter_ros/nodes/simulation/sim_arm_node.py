@@ -38,7 +38,12 @@ from vla_adapter_ros.nodes.common.messages import (
     to_time,
 )
 from vla_adapter_ros.nodes.common.node_main import run_node
-from vla_adapter_ros.nodes.common.parameters import declare_parameters, parameter, read_parameters
+from vla_adapter_ros.nodes.common.parameters import (
+    FRAME_PREFIX,
+    declare_parameters,
+    parameter,
+    read_parameters,
+)
 from vla_adapter_ros.nodes.simulation.scene_markers import scene_markers
 from vla_adapter_ros.nodes.simulation.sim_cameras import CameraThread, camera_intrinsics
 from vla_adapter_ros.nodes.simulation.sim_window import SimWindow
@@ -78,6 +83,7 @@ class SimArmParameters:
     real_time_factor: float = parameter(
         1.0, 'Simulated seconds in one second; with publish_clock at most.', low=0.01, high=100.0
     )
+    frame_prefix: str = parameter('', FRAME_PREFIX)
     window: bool = parameter(False, "Open MuJoCo's window; needs a display.")
 
 
@@ -93,6 +99,7 @@ class SimArmNode(Node):
         declare_parameters(self, SimArmParameters, live=())
         self.parameters = read_parameters(self, SimArmParameters)
         self.contract = resolve_contract(self.parameters.robot)
+        self._prefix = self.parameters.frame_prefix
         self.lock = threading.Lock()
         self.task = make_task(self.parameters.task)
         self.simulation = ArmSimulation()
@@ -213,7 +220,7 @@ class SimArmNode(Node):
         return self.get_clock().now().nanoseconds * 1e-9
 
     def _publish_image(self, camera: str, pixels: np.ndarray, stamp: float) -> None:
-        when, frame_id = to_time(stamp), f'{camera}_optical_frame'
+        when, frame_id = to_time(stamp), f'{self._prefix}{camera}_optical_frame'
         height, width, _ = pixels.shape
         intrinsics = camera_intrinsics(self.simulation.model, camera, width, height)
         images, infos = self._images[camera]
@@ -298,7 +305,7 @@ class SimArmNode(Node):
             return
         with self.lock:
             poses, stamp = self.simulation.object_poses(), self._now()
-        self._objects.publish(scene_markers(poses, to_time(stamp)))
+        self._objects.publish(scene_markers(poses, f'{self._prefix}base_link', to_time(stamp)))
 
     def _publish_success(self) -> None:
         with self.lock:
