@@ -59,11 +59,17 @@ def with_topic(topic: str):
 
 @pytest.mark.parametrize('robot', SHIPPED)
 def test_commands_of_a_shipped_robot_stay_in_the_namespace(node, robot):
+    left, front_end = node('/left'), resolve_contract(robot).front_end
+    action = [front_end.gripper.action] if front_end.gripper else []
+    for name in (*front_end.topics, *action):
+        assert left.resolve_topic_name(name) == f'/left/{name}'
+
+
+def test_commands_are_published_in_the_namespace(node):
     left = node('/left')
-    topics = CommandPublishers(left, resolve_contract(robot)).topics
-    for topic in topics:
-        assert left.resolve_topic_name(topic).startswith('/left/')
-        assert left.count_publishers(topic) == 1
+    assert CommandPublishers(left, resolve_contract('alicia_d')).topics
+    for controller in ('Alicia', 'Gripper'):
+        assert left.count_publishers(f'/left/{controller}_controller/joint_trajectory') == 1
 
 
 @pytest.mark.parametrize(
