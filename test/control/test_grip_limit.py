@@ -77,6 +77,14 @@ def test_opening_ends_the_bound_and_the_next_object_is_another_contact():
     assert closed_on(bound, gripper, 1.5, now=4.0)[-1] == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize(('now_at', 'lowest'), [(0.5, 0.4), (1.0, 0.0)])
+def test_after_enabling_again_a_contact_counts_only_if_the_gripper_is_still_there(now_at, lowest):
+    bound, gripper = limit(), ServoGripper(1.0, thing=0.5)
+    closed_on(bound, gripper, 1.5)
+    bound.restart(now_at)
+    assert bound.lowest == pytest.approx(lowest)
+
+
 @pytest.mark.parametrize('name', ['alicia_d', 'alicia_d_standalone', 'action'])
 def test_every_front_end_commands_no_farther_than_the_bound(name):
     topic = {'front_end__gripper_topic': ''}

@@ -145,6 +145,24 @@ def test_a_hold_never_loosens_a_grip():
     assert bench.positions == pytest.approx([0.8, 0.0])
 
 
+@pytest.mark.parametrize('opened', [False, True])
+def test_after_enabling_again_goals_begin_where_the_gripper_is(opened):
+    bench = Bench()
+    bench.object = 0.4
+    bench.chunk([0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+    bench.run(1.0)
+    bench.hold()
+    if opened:
+        # By someone else, while motion was disabled.
+        bench.object, bench.gripper, bench.goal = 0.0, 1.0, 1.0
+        bench.scheduler.reset(np.append(HOME[:-1], 1.0), bench.now)
+    bench.front_end.restart(bench.gripper)
+    bench.chunk([0.0] * 8)
+    bench.run(1.0)
+    assert len(bench.sent) == (2 if opened else 1)
+    assert bench.gripper == pytest.approx(0.0 if opened else 0.4)
+
+
 def test_the_arm_gets_its_trajectories_as_without_the_action():
     bench = Bench()
     here = bench.scheduler.commanded(0.0)[0]

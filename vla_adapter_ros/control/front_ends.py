@@ -76,6 +76,10 @@ class FrontEnd:
         self._contract = contract
         self._grip = GripLimit(contract)
 
+    def restart(self, measured: float) -> None:
+        """Take the gripper's measured opening [open fraction] when motion is enabled."""
+        self._grip.restart(measured)
+
     def observe(self, measured: float, commanded: float, now: float) -> None:
         """Take the gripper's measured and commanded opening [open fraction] at `now` [s]."""
         self._grip.observe(measured, commanded, now)
@@ -136,6 +140,11 @@ class GripperActionFrontEnd(TrajectoryFrontEnd):
     def __init__(self, contract: RobotContract) -> None:
         super().__init__(contract)
         self._goals = GripperGoals(contract)
+
+    def restart(self, measured: float) -> None:
+        """Take the gripper's measured opening [open fraction] when motion is enabled."""
+        super().restart(measured)
+        self._goals.restart()
 
     def observe(self, measured: float, commanded: float, now: float) -> None:
         """Take the gripper's measured and commanded opening [open fraction] at `now` [s]."""

@@ -38,6 +38,12 @@ class GripLimit:
         """The lowest open fraction to command now; 0 without contact."""
         return 0.0 if self._contact is None else max(self._contact - self._beyond, 0.0)
 
+    def restart(self, measured: float) -> None:
+        """Motion is enabled again: a contact that the gripper has left meanwhile is none."""
+        self._standing = None
+        if self._contact is not None and abs(measured - self._contact) > _MOVED:
+            self._contact = None
+
     def observe(self, measured: float, commanded: float, now: float) -> None:
         """Take a measured opening and what the motion asks for at the same time.
 
@@ -48,16 +54,14 @@ class GripLimit:
         """
         if not self._beyond:
             return
-        if commanded >= measured - _SHORT_OF and (
-            self._contact is None or commanded >= self._contact
-        ):
-            self._standing = self._contact = None
-            return
         if self._contact is not None:
             # A soft object gives way and a slow gripper goes on: the bound follows it inwards.
-            self._contact = min(self._contact, measured)
-            return
-        if self._standing is None or abs(measured - self._standing[0]) > _STILL:
+            opens = commanded >= self._contact
+            self._contact = None if opens else min(self._contact, measured)
+            self._standing = None
+        elif commanded >= measured - _SHORT_OF:
+            self._standing = None
+        elif self._standing is None or abs(measured - self._standing[0]) > _STILL:
             self._standing = measured, now
         elif now - self._standing[1] >= _STALL_S:
             self._contact = measured

@@ -63,6 +63,10 @@ class GripperGoals:
         # When the last goal set off a gripper that pressed on nothing [s].
         self._set_off = -np.inf
 
+    def restart(self) -> None:
+        """Motion is enabled again: others may have moved the gripper, the last goal is void."""
+        self._plan = self._goal = None
+
     def observe(self, measured: float, now: float) -> None:
         """Take a measured opening [open fraction]."""
         self._measured = [m for m in self._measured if now - _MOTION_S <= m[1] <= now]

@@ -16,7 +16,7 @@ TOOL_STEP = 0.008  # m
 TURN_STEP = 0.05  # rad
 _SCALES = (0.25, 0.5, 1.0, 2.0)
 
-_JOINT_KEYS = ('qa', 'ws', 'ed', 'rf', 'tg', 'yh')
+_JOINT_KEYS = ('qa', 'ws', 'ed', 'rf', 'tg', 'yh', 'YH')
 _TOOL_KEYS = {
     'i': (0, +1), 'k': (0, -1), 'j': (1, +1), 'l': (1, -1), 'u': (2, +1), 'm': (2, -1),
 }  # fmt: skip
@@ -27,7 +27,7 @@ _TURN_KEYS = {
 ENGAGE, STOP, START_EPISODE, KEEP_EPISODE, DISCARD_EPISODE, CLEAR = 'p', ' ', 'b', 'n', 'x', 'z'
 
 HELP = f"""\
-joints      q a  w s  e d  r f  t g  y h     Joint1 … Joint6, plus and minus
+joints      q a  w s  e d  r f  t g  y h     first … sixth joint, plus and minus (Y H: seventh)
 tool        i k  j l  u m                    forward back, left right, up down
 turn tool   I K  J L  U M                    about y, x and z of the base
 gripper     o open   c close   , . a little
