@@ -5,8 +5,11 @@ import numpy as np
 import pytest
 
 from support.motion_helpers import HOME, changed_robot, chunk_to, line_from, ready, slow_step
+from vla_adapter_ros.control.clock import Arrival
 from vla_adapter_ros.control.front_ends import TrajectoryCommand, make_front_end
+from vla_adapter_ros.control.gate import CommandGate
 from vla_adapter_ros.control.gripper_goals import GripperCancel, GripperGoal
+from vla_adapter_ros.control.safety import SafetyFilter
 
 ACTION = {'kind': 'gripper_command', 'action': 'gripper_controller/gripper_cmd', 'max_effort': 5.0}
 CONTRACT = changed_robot(
@@ -161,6 +164,29 @@ def test_after_enabling_again_goals_begin_where_the_gripper_is(opened):
     bench.run(1.0)
     assert len(bench.sent) == (2 if opened else 1)
     assert bench.gripper == pytest.approx(0.0 if opened else 0.4)
+
+
+def test_a_stop_reaches_a_gripper_that_still_moves_when_the_plan_rests():
+    class Sent(list):
+        send, plan = list.append, lambda self, plan: None
+
+    sent, here, now = Sent(), np.append(HOME[:-1], 1.0), 10.0
+    scheduler = ready(here, contract=CONTRACT, now=now)
+    gate = CommandGate(CONTRACT, scheduler, SafetyFilter(CONTRACT), sent)
+    gate.observe(here, Arrival(now, 0.0, now))
+    gate.engage(here, now)
+    goals = np.tile(here, (8, 1))
+    goals[:, -1] = 0.0
+    assert gate.follow(chunk_to(goals, now), now, here) is not None
+    while scheduler.moving(now):
+        now += TICK
+        assert gate.tick(now) == ''
+        # A slow gripper: 0.3 of its travel in a second.
+        state = np.append(here[:-1], 1.0 - 0.3 * (now - 10.0))
+        gate.observe(state, Arrival(now, 0.0, now))
+    gate.stop(now)
+    gripper = [c for c in sent if not isinstance(c, TrajectoryCommand)]
+    assert gripper == [GripperGoal(0.8, 5.0), GripperCancel()]
 
 
 def test_the_arm_gets_its_trajectories_as_without_the_action():

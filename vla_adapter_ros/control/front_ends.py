@@ -92,6 +92,10 @@ class FrontEnd:
         """Return the gripper's commands to send at this tick, beside those of the plan."""
         return []
 
+    def stop(self, now: float) -> list[Command]:
+        """Return what stops a gripper that moves beyond the plan, when motion is disabled."""
+        return []
+
     def stream(self, motion: CommandedMotion, now: float) -> JointCommand | None:
         """Return the command to send at this tick."""
         return None
@@ -158,6 +162,10 @@ class GripperActionFrontEnd(TrajectoryFrontEnd):
     def due(self, now: float) -> list[Command]:
         """Return the gripper's goal, if the motion of the plan in execution begins or ends."""
         return [*self._goals.due(now, self._grip.lowest)]
+
+    def stop(self, now: float) -> list[Command]:
+        """Return the cancellation of the gripper's goal while it moves."""
+        return [*self._goals.stop(now)]
 
 
 class StreamingFrontEnd(FrontEnd):

@@ -168,6 +168,7 @@ class CommandGate:
             near = np.abs(held - position)[:-1] <= self._bounds.held_tolerance
             position[:-1][near] = held[:-1][near]
             position[-1] = self._gripper_to_hold(float(held[-1]), float(measured[-1]))
+        self._front_end.restart(float(measured[-1]))
         self.scheduler.reset(position, now)
         self._envelope.restart(position[:-1], now)
         self._excess[:] = 0.0
@@ -214,6 +215,9 @@ class CommandGate:
         self._stream_until = self.scheduler.plan.end if self._braking else -math.inf
         if now >= self._confirm_until or self._measured.known:
             self._send_stop(now)
+        # A gripper with a speed of its own may move when the plan has come to rest.
+        for command in self._front_end.stop(now):
+            self._driver.send(command)
 
     def tick(self, now: float) -> str:
         """Watch the arm and stream; call in every control cycle.

@@ -77,7 +77,7 @@ class GripperGoals:
     ) -> list[GripperRequest]:
         """Take the plan in execution; returns what to send now."""
         if plan.kind == 'hold':
-            return self._hold(now)
+            return self.stop(now)
         if self._goal is None:
             self._goal = float(plan.gripper.sample(now)[0][0])
         self._plan = plan.gripper
@@ -103,22 +103,23 @@ class GripperGoals:
         position = self._front_end.gripper_command(np.array([goal]))
         return [GripperGoal(float(position[0]), self._max_effort)]
 
-    def _presses(self) -> bool:
-        """Return whether the gripper is measured short of its last goal: an object stops it."""
-        if self._goal is None or not self._measured:
-            return False
-        openings = [opening for opening, _ in self._measured]
-        return self._goal < min(openings) - DEADBAND and max(openings) - min(openings) <= _MOTION
-
-    def _hold(self, now: float) -> list[GripperRequest]:
+    def stop(self, now: float) -> list[GripperRequest]:
+        """Take the end of the motion; returns what to send now."""
         self._plan = None
         openings = [opening for opening, time in self._measured if now - time <= _MOTION_S]
         moves = bool(openings) and max(openings) - min(openings) > _MOTION
         if not moves and now - self._set_off > _MOTION_S:
             return []
         # Where it stops is not known; the next motion starts from what is commanded then.
-        self._goal = None
+        self._goal, self._set_off = None, -np.inf
         return [GripperCancel()]
+
+    def _presses(self) -> bool:
+        """Return whether the gripper is measured short of its last goal: an object stops it."""
+        if self._goal is None or not self._measured:
+            return False
+        openings = [opening for opening, _ in self._measured]
+        return self._goal < min(openings) - DEADBAND and max(openings) - min(openings) <= _MOTION
 
 
 def next_rest(plan: JointPlan, now: float) -> float:
