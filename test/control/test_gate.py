@@ -112,6 +112,39 @@ def test_a_blocked_arm_is_not_pushed_on_and_then_relieved(bench):
     assert positions(bench, last)[0][-1][1] == pytest.approx(wall, abs=2e-3)
 
 
+def test_a_stop_while_the_command_waits_relieves_the_arm_too(bench):
+    bench.move(0.08)
+    wall = bench.arm[1] + 0.05
+    bench.obstacle = lambda arm: arm.__setitem__(1, min(arm[1], wall))
+    bench.worker.answer(bench.chunk(0.08)) if bench.worker.busy_since is not None else None
+    assert bench.run(2.0, lambda: bool(bench.loop.gate.waiting))
+    bench.run(0.36)
+    assert bench.loop.scheduler.commanded(bench.now)[0][1] - wall > 0.1
+    bench.loop.stop('stop was called', bench.now)
+    bench.run(1.0)
+    assert bench.loop.scheduler.commanded(bench.now)[0][1] == pytest.approx(wall, abs=2e-3)
+
+
+def test_motion_is_not_enabled_again_before_the_stop_is_over(bench):
+    bench.move(0.08)
+    bench.loop.set_enabled(False, bench.now)
+    assert 'still stopping' in bench.loop.set_enabled(True, bench.now).message
+    bench.run(0.4)
+    assert bench.loop.set_enabled(True, bench.now).success
+
+
+def test_activating_again_after_a_pause_sends_no_old_target():
+    bench = Bench('alicia_d_standalone')
+    bench.move(0.05)
+    bench.loop.deactivate(bench.now)
+    sent = len(bench.out.commands)
+    bench.robot_time += 60.0
+    bench.steady += 60.0
+    bench.activate()
+    bench.run(1.0)
+    assert len(bench.out.commands) == sent
+
+
 def test_an_arm_that_is_only_slow_is_waited_for_and_motion_goes_on(bench):
     bench.speed = 0.35
     bench.move(0.08)

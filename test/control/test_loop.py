@@ -156,6 +156,31 @@ def test_a_failed_inference_holds_and_tries_again(bench):
     assert bench.run(0.5, lambda: len(bench.worker.jobs) > jobs)
 
 
+def test_the_traceback_of_a_failed_inference_is_logged(bench):
+    bench.start()
+    bench.worker.fail('ValueError: seven actions')
+    bench.run(0.04)
+    assert bench.out.said('Traceback: ValueError: seven actions')
+
+
+@pytest.mark.parametrize('robot', ['alicia_d', 'alicia_d_standalone'])
+def test_deactivating_ends_motion_even_if_the_driver_cannot_be_reached(robot):
+    bench = Bench(robot)
+    bench.move(0.05)
+
+    def broken(command):
+        raise RuntimeError('publisher is gone')
+
+    bench.out.send = broken
+    with pytest.raises(RuntimeError):
+        bench.loop.deactivate(bench.now)
+    assert not bench.loop.active and not bench.loop.enabled and not bench.loop.gate.engaged
+    del bench.out.send
+    sent = len(bench.out.commands)
+    bench.run(1.0)
+    assert len(bench.out.commands) == sent
+
+
 # Joint states.
 
 

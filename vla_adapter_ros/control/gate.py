@@ -33,7 +33,7 @@ from vla_adapter_ros.control.clock import Arrival
 from vla_adapter_ros.control.front_ends import Command, FrontEnd, make_front_end
 from vla_adapter_ros.control.grip_limit import resumed_opening
 from vla_adapter_ros.control.safety import SafetyFilter
-from vla_adapter_ros.control.tracking import CommandedEnvelope, MeasuredPose
+from vla_adapter_ros.control.tracking import FAULT, WAIT, ArmWatch
 from vla_adapter_ros.inference.chunk import ActionChunk
 from vla_adapter_ros.motion.plan import MotionPlan
 from vla_adapter_ros.motion.scheduler import ChunkScheduler
@@ -43,10 +43,6 @@ from vla_adapter_ros.robot.contract import RobotContract
 _START_TOLERANCE_RAD = 5e-3
 # After a measured jump the next joint states say where the arm is; how long to wait for them [s].
 _CONFIRM_S = 0.1
-# An arm is coming closer to a command that waits if it comes closer by this much [rad].
-_PROGRESS_RAD = 0.02
-# A command waits until the arm is as close as this fraction of `soft_tracking_error`.
-_CAUGHT_UP = 0.5
 
 
 class Driver(Protocol):
@@ -86,16 +82,12 @@ class CommandGate:
         self._driver = driver
         self._front_end: FrontEnd = make_front_end(contract)
         self._bounds = contract.supervision
-        self._envelope = CommandedEnvelope(len(contract.joints), self._bounds.lag)
-        self._measured = MeasuredPose()
-        self._excess = np.zeros(len(contract.joints))
+        self._watch = ArmWatch(contract)
+        self._measured = self._watch.measured
         self._gripper_seen: float | None = None
         self._blind = False
         # The arm is not where it was commanded to be: no stop may be along the commanded path.
         self._astray = False
-        self._waiting_since: float | None = None
-        self._wait_reason = ''
-        self._closest = math.inf
         self._confirm_until = -math.inf
         self._stop_unsent = False
         self._pause = ''
@@ -114,7 +106,7 @@ class CommandGate:
             commanded = float(self.scheduler.commanded(arrival.now)[0][-1])
             self._front_end.observe(float(state[-1]), commanded, arrival.now)
         if (self.engaged or self._stop_unsent) and not self._blind:
-            self._excess = self._envelope.excess(state[:-1], arrival.made)
+            self._watch.compare()
         if self._stop_unsent:
             self._send_stop(arrival.now)
 
@@ -135,27 +127,26 @@ class CommandGate:
         self._blind = True
         self.brake(now)
 
-    @property
-    def strayed(self) -> str:
-        """Which joint is not where it was commanded to be, in one sentence; '' if all are."""
-        return self._where(self._excess, self._bounds.soft_tracking_error)
-
     def moved(self, now: float) -> str:
         """Return which joint was moved while joint states were missing, or ''."""
-        error = self._error(now)
-        joint = int(error.argmax())
-        if error[joint] <= self._bounds.soft_tracking_error:
+        if not self._measured.known:
+            return ''
+        moved = self._watch.moved(self.scheduler.commanded(now)[0])
+        if not moved:
             return ''
         self._blind, self._astray = False, True
-        name = self.contract.joint_names[joint]
-        return f'{name} moved by {error[joint]:.2f} rad while joint states were missing'
+        return f'{moved} while joint states were missing'
 
     # -- motion -----------------------------------------------------------------------------
 
     @property
     def waiting(self) -> str:
         """Why the command waits for the arm; '' if it does not."""
-        return '' if self._waiting_since is None else self._wait_reason
+        return self._watch.waiting
+
+    def stopping(self, now: float) -> bool:
+        """Return whether a stop is still being executed; until it is over, do not `engage`."""
+        return not self.engaged and (self._stop_unsent or self.scheduler.moving(now))
 
     def engage(self, measured: np.ndarray, now: float) -> None:
         """Command the arm from where it is held or measured (J + 1,); nothing moves yet.
@@ -170,9 +161,8 @@ class CommandGate:
             position[-1] = self._gripper_to_hold(float(held[-1]), float(measured[-1]))
         self._front_end.restart(float(measured[-1]))
         self.scheduler.reset(position, now)
-        self._envelope.restart(position[:-1], now)
-        self._excess[:] = 0.0
-        self._waiting_since = None
+        self._watch.restart(position[:-1], now)
+        self._watch.waiting = ''
         self._stop_unsent = self._blind = self._astray = False
         self._next_stream = now
         self.engaged = True
@@ -210,7 +200,9 @@ class CommandGate:
         self._notice_pause(now)
         self._record(now)
         self.engaged = False
-        self._waiting_since = None
+        # A command that waits would go on pushing.
+        self._astray = self._astray or bool(self._watch.waiting)
+        self._watch.waiting = ''
         self._stop_unsent = True
         self._stream_until = self.scheduler.plan.end if self._braking else -math.inf
         if now >= self._confirm_until or self._measured.known:
@@ -229,7 +221,7 @@ class CommandGate:
             self._send_stop(now)
         if self.engaged:
             self._record(now)
-            if fault := self._watch(now):
+            if fault := self._fault(now):
                 self._astray = True
                 return fault
         self.stream(now)
@@ -277,9 +269,10 @@ class CommandGate:
     def _notice_pause(self, now: float) -> None:
         """Take back what was not streamed, before anything is compared with it."""
         if self.scheduler.started and (line := self.scheduler.update(now)):
-            self._pause = line
+            self._pause = line if self.engaged else ''
             self._next_stream = now
-            self._stream_until = max(self._stream_until, self.scheduler.plan.end)
+            # An arm that was not commanded any more has come to rest meanwhile.
+            self._stream_until = self.scheduler.plan.end if self.engaged else -math.inf
 
     def _going(self, now: float) -> bool:
         """Whether commands leave in every cycle: motion is enabled and seen, or being stopped."""
@@ -290,59 +283,24 @@ class CommandGate:
         return self.scheduler.plan.kind == 'hold'
 
     def _record(self, now: float) -> None:
-        self._envelope.record(self.scheduler.commanded(now)[0][:-1], now)
+        self._watch.commanded.record(self.scheduler.commanded(now)[0][:-1], now)
 
     def _not_ready(self) -> str:
         if not self.engaged:
             return 'motion is not enabled'
         if self._blind or not self._measured.known:
             return 'joint states are missing'
-        return self.waiting or self.strayed
+        return self.waiting or self._watch.strayed
 
-    def _watch(self, now: float) -> str:
-        if self._blind or not self._measured.known:
+    def _fault(self, now: float) -> str:
+        """Watch how the arm follows; returns why motion must trip, or ''."""
+        if self._blind:
             return ''
-        if beyond := self._where(self._excess, self._bounds.hard_tracking_error):
-            return beyond
-        if self._waiting_since is None:
-            if strayed := self.strayed:
-                self._wait_for_arm(strayed, now)
-            return ''
-        return self._watch_waiting(now)
-
-    def _wait_for_arm(self, why: str, now: float) -> None:
-        self._waiting_since, self._wait_reason = now, why
-        # From here on, unless the arm moves.
-        self._closest = self._bounds.soft_tracking_error
-        self._send_stop(now, reach=self._closest)
-
-    def _watch_waiting(self, now: float) -> str:
-        """Judge whether an arm that is waited for comes closer, has come, or is blocked."""
-        if self.scheduler.moving(now):
-            return ''
-        assert self._waiting_since is not None
-        error = float(self._error(now).max())
-        if error <= _CAUGHT_UP * self._bounds.soft_tracking_error:
-            self._waiting_since = None
-        elif error < self._closest - _PROGRESS_RAD:
-            self._closest, self._waiting_since = error, now
-        elif now - self._waiting_since > self._bounds.blocked_after:
-            return self._wait_reason
-        return ''
-
-    def _error(self, now: float) -> np.ndarray:
-        """Return how far the arm joints are from their command (J,) [rad]."""
-        return np.abs(self._measured.state - self.scheduler.commanded(now)[0])[:-1]
-
-    def _where(self, excess: np.ndarray, bound: float) -> str:
-        joint = int(excess.argmax())
-        if excess[joint] <= bound:
-            return ''
-        name = self.contract.joint_names[joint]
-        return (
-            f'{name} is {excess[joint]:.2f} rad from its command '
-            f'(blocked, or the driver is slower than the contract)'
-        )
+        commanded, moving = self.scheduler.commanded(now)[0], self.scheduler.moving(now)
+        verdict, why = self._watch.judge(commanded, moving, now)
+        if verdict == WAIT:
+            self._send_stop(now, reach=self._bounds.soft_tracking_error)
+        return why if verdict == FAULT else ''
 
     def _gripper_to_hold(self, held: float, measured: float) -> float:
         beyond = self.contract.gripper.grip_beyond_contact
@@ -351,7 +309,7 @@ class CommandGate:
     def _send_stop(self, now: float, reach: float = 0.0) -> None:
         """Send the plan that stops the arm, if there is anything to stop."""
         self._stop_unsent = False
-        if self._measured.known and not self._blind and (self._astray or self.strayed):
+        if self._measured.known and not self._blind and (self._astray or self._watch.strayed):
             self._send_near(now, reach)
         elif self.scheduler.moving(now) and not self._braking:
             if self._check(plan := self.scheduler.hold(now), now):
@@ -363,8 +321,7 @@ class CommandGate:
         """Rest at the measured pose, or up to `reach` [rad] from it towards the command."""
         state, velocity = self._measured.state, self._measured.velocity
         plan = self.scheduler.hold_near(state[:-1], velocity, now, reach)
-        self._envelope.restart(plan.arm.positions[0], now)
-        self._excess[:] = 0.0
+        self._watch.restart(plan.arm.positions[0], now)
         if self._check(plan, now):
             self._transmit(plan)
 
@@ -390,7 +347,7 @@ class CommandGate:
             away = np.abs(start - self._measured.state[:-1])
             if (away <= _START_TOLERANCE_RAD).all():
                 return ''
-        last, when = self._envelope.latest
+        last, when = self._watch.commanded.latest
         travel = self.contract.max_velocity[:-1] * (now - when) + _START_TOLERANCE_RAD
         step = np.abs(start - last) - travel
         if (step <= 0.0).all():

@@ -263,6 +263,8 @@ class ControlLoop:
             self._outputs.changed()
 
     def _enable_problem(self, now: float) -> str:
+        if self.gate.stopping(now):
+            return 'the arm is still stopping; try again'
         return self.inputs.state_problem(now) or self.inputs.gap(now) or self._enable_gate(now)
 
     def _enable_when_ready(self, now: float, steady: float) -> None:

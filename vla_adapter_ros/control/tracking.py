@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 import numpy as np
+
+from vla_adapter_ros.robot.contract import RobotContract
 
 # Commanded positions are kept at most this often [s]; control may run faster.
 _SPACING_S = 0.005
@@ -13,6 +16,12 @@ _SPACING_S = 0.005
 _MAX_AGE_S = 1.0
 # Drivers refresh at 20 Hz behind a faster stamp: speeds are measured over two refreshes [s].
 _VELOCITY_SPAN_S = 0.1
+# An arm is coming closer to a command that waits if it comes closer by this much [rad].
+_PROGRESS_RAD = 0.02
+# A command waits until the arm is as close as this fraction of `soft_tracking_error`.
+_CAUGHT_UP = 0.5
+
+GO, WAIT, FAULT = 'go', 'wait', 'fault'
 
 
 class CommandedEnvelope:
@@ -101,9 +110,100 @@ class MeasuredPose:
         return self._recent[-1][1]
 
     @property
+    def made(self) -> float:
+        """When it was measured [s]; only if known."""
+        return self._recent[-1][0]
+
+    @property
     def velocity(self) -> np.ndarray:
         """(J,) speeds of the arm joints [rad/s]; zero until two states are known."""
         (begin, first), (end, last) = self._recent[0], self._recent[-1]
         if end - begin < 0.5 * _VELOCITY_SPAN_S:
             return np.zeros(len(last) - 1)
         return (last - first)[:-1] / (end - begin)
+
+
+class ArmWatch:
+    """Whether the arm follows its command, may be waited for, or does not follow.
+
+    Args:
+        contract: names and bounds (`supervision`).
+    """
+
+    def __init__(self, contract: RobotContract) -> None:
+        self._names = contract.joint_names
+        self._bounds = contract.supervision
+        self.measured = MeasuredPose()
+        self.commanded = CommandedEnvelope(len(self._names), self._bounds.lag)
+        self._excess = np.zeros(len(self._names))
+        # Why the command waits for the arm; '' if it does not.
+        self.waiting = ''
+        self._waiting_since = 0.0
+        self._closest = math.inf
+
+    def restart(self, position: np.ndarray, now: float) -> None:
+        """Start over: the arm is commanded to rest at `position` (J,)."""
+        self.commanded.restart(position, now)
+        self._excess[:] = 0.0
+
+    def compare(self) -> None:
+        """Compare the newest measured state with what was commanded."""
+        self._excess = self.commanded.excess(self.measured.state[:-1], self.measured.made)
+
+    @property
+    def strayed(self) -> str:
+        """Which joint is not where it was commanded to be, in one sentence; '' if all are."""
+        return self._beyond(self._bounds.soft_tracking_error)
+
+    def error(self, commanded: np.ndarray) -> np.ndarray:
+        """Return how far the arm joints are from a command (J + 1,) in contract order [rad]."""
+        return np.abs(self.measured.state - commanded)[:-1]
+
+    def moved(self, commanded: np.ndarray) -> str:
+        """Return which joint is not at the command (J + 1,) at which it is held, or ''."""
+        error = self.error(commanded)
+        joint = int(error.argmax())
+        if error[joint] <= self._bounds.soft_tracking_error:
+            return ''
+        return f'{self._names[joint]} moved by {error[joint]:.2f} rad'
+
+    def judge(self, commanded: np.ndarray, moving: bool, now: float) -> tuple[str, str]:
+        """Return GO, WAIT (from now on) or FAULT, and why.
+
+        Args:
+            commanded: (J + 1,) now, in contract order.
+            moving: whether the command still moves.
+            now: [s].
+        """
+        if not self.measured.known:
+            return GO, ''
+        if beyond := self._beyond(self._bounds.hard_tracking_error):
+            return FAULT, beyond
+        if self.waiting:
+            blocked = not moving and self._is_blocked(float(self.error(commanded).max()), now)
+            return (FAULT, self.waiting) if blocked else (GO, '')
+        if not (strayed := self.strayed):
+            return GO, ''
+        self.waiting, self._waiting_since = strayed, now
+        # From here on, unless the arm moves.
+        self._closest = self._bounds.soft_tracking_error
+        return WAIT, strayed
+
+    def _is_blocked(self, error: float, now: float) -> bool:
+        """Judge an arm that is waited for: it has come, comes closer, or is blocked."""
+        if error <= _CAUGHT_UP * self._bounds.soft_tracking_error:
+            self.waiting = ''
+        elif error < self._closest - _PROGRESS_RAD:
+            self._closest, self._waiting_since = error, now
+        else:
+            return now - self._waiting_since > self._bounds.blocked_after
+        return False
+
+    def _beyond(self, bound: float) -> str:
+        joint = int(self._excess.argmax())
+        if self._excess[joint] <= bound:
+            return ''
+        return (
+            f'{self._names[joint]} is {self._excess[joint]:.2f} rad from its command '
+            f'(blocked, or the driver is slower than the contract)'
+        )

@@ -106,6 +106,8 @@ class TeachMotion:
         """Command the arm from where it is. Raises VLAAdapterError if it must not be moved."""
         if problem := self.problem(now):
             raise VLAAdapterError(f'not engaged: {problem}')
+        if self._gate.stopping(now):
+            raise VLAAdapterError('not engaged: the arm is still stopping; try again')
         assert self.measured is not None
         self._gate.engage(self.measured, now)
         self._set_goal(self.commanded(now)[0])
