@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import numpy as np
 import pytest
 
@@ -108,3 +110,42 @@ def test_arm_without_data_is_not_moved(bench):
     result, _ = bench(B, ['yes'], fault='no_reply')
     assert result.returncode == 1
     assert 'exactly zero on all joints' in result.stderr
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
+def test_ctrl_c_in_mid_motion_sends_a_hold(tmp_path, number):
+    pytest.importorskip('rclpy', reason='needs ROS 2')
+    from trajectory_msgs.msg import JointTrajectory
+
+    from support.driver_client import DriverClient
+    from support.node_starter import StartedProcess
+    from support.ros_harness import NodeProcess, isolated_environment, wait_until
+
+    environment = isolated_environment()
+    NodeProcess(A, {'startup_motion': False}, environment)
+    client = DriverClient(environment)
+    sent = []
+    client.node.create_subscription(
+        JointTrajectory, '/Alicia_controller/joint_trajectory', sent.append, 10
+    )
+    client.wait_for_states(5)
+    answers, log = tmp_path / 'answers', tmp_path / 'log'
+    answers.write_text('yes\n' + '\n' * 20)
+    process = StartedProcess(
+        'vla_adapter_ros.nodes.teaching.first_motion', [], environment, log, text=answers
+    )
+    try:
+        start = client.joints[0]
+        wait_until(lambda: abs(client.joints[0] - start) > 0.015, 60, 'motion of Joint1')
+        before = len(sent)
+        process.send_signal(number)
+        assert process.wait(20) == 1, log.read_text()
+    finally:
+        process.kill()
+    assert 'first_motion: interrupted' in log.read_text()
+    wait_until(lambda: len(sent) > before, 5, 'the hold')
+    client.wait_for_states(100)
+    # It rests where it was told to stop, not at the end of the motion.
+    held = sent[-1].points[-1].positions[0]
+    assert client.joints[0] == pytest.approx(held, abs=0.01)
+    assert not any(sent[-1].points[-1].velocities)

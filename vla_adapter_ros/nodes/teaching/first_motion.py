@@ -232,7 +232,8 @@ def main(words: Sequence[str] | None = None) -> None:
     use_shipped_profile(sim=False)
     # rclpy's own handlers would shut the context down immediately: the hold could not be sent.
     rclpy.init(args=words, signal_handler_options=SignalHandlerOptions.NO)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     node = None
     try:
         node = FirstMotionNode(arguments.robot)
