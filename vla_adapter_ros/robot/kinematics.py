@@ -28,6 +28,20 @@ class KinematicsError(VLAAdapterError):
     """Kinematics are missing, do not fit the contract, or a pose cannot be reached."""
 
 
+def urdf_path(contract: RobotContract, contract_folder: Path) -> Path | None:
+    """Return the file of a contract's URDF, or None if it names none.
+
+    It lies beside the contract file, or is one that ships: a contract in a user's folder that
+    extends a shipped one keeps its URDF.
+    """
+    if contract.kinematics is None:
+        return None
+    name = contract.kinematics.urdf
+    shipped = (folder / 'robots' / name for folder in config_folders())
+    beside = contract_folder / name
+    return next(filter(Path.is_file, (beside, *shipped)), beside)
+
+
 class Kinematics:
     """Kinematics of the arm joints, in contract order.
 
@@ -63,17 +77,9 @@ class Kinematics:
 
     @staticmethod
     def of(contract: RobotContract, contract_folder: Path) -> Kinematics | None:
-        """Return the kinematics of a contract, or None if it names no URDF.
-
-        The URDF lies beside the contract file, or is one that ships: a contract in a user's
-        folder that extends a shipped one keeps its URDF.
-        """
-        if contract.kinematics is None:
-            return None
-        name = contract.kinematics.urdf
-        shipped = (folder / 'robots' / name for folder in config_folders())
-        beside = contract_folder / name
-        return Kinematics(contract, next(filter(Path.is_file, (beside, *shipped)), beside))
+        """Return the kinematics of a contract, or None if it names no URDF; see `urdf_path`."""
+        path = urdf_path(contract, contract_folder)
+        return None if path is None else Kinematics(contract, path)
 
     def tool_positions(self, joints: np.ndarray) -> np.ndarray:
         """Return the tool's positions (N, 3) [m] in the base frame for joints (N, J) [rad]."""

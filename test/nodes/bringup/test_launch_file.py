@@ -22,6 +22,7 @@ pytest.importorskip('launch_ros', reason='launch_ros is not installed (PyPI has 
 from launch.actions import (  # noqa: E402
     DeclareLaunchArgument,
     GroupAction,
+    LogInfo,
     RegisterEventHandler,
     SetEnvironmentVariable,
     SetLaunchConfiguration,
@@ -32,11 +33,12 @@ from launch_ros.event_handlers import OnStateTransition  # noqa: E402
 
 from support.ros_harness import isolated_environment, wait_until  # noqa: E402
 from vla_adapter_ros.errors import VLAAdapterError  # noqa: E402
-from vla_adapter_ros.nodes.bringup import launch_actions  # noqa: E402
+from vla_adapter_ros.nodes.bringup import launch_actions, view  # noqa: E402
 from vla_adapter_ros.nodes.bringup.demonstrations import RECORD, TEACH  # noqa: E402
 from vla_adapter_ros.nodes.bringup.launch_actions import start_actions  # noqa: E402
 from vla_adapter_ros.nodes.bringup.launch_model import LaunchFile  # noqa: E402
 from vla_adapter_ros.nodes.bringup.nodes_to_start import ALICIA  # noqa: E402
+from vla_adapter_ros.nodes.bringup.view import installed  # noqa: E402
 from vla_adapter_ros.robot.contract import contract_path  # noqa: E402
 
 FOLDER = Path(__file__).resolve().parents[3] / 'launch'
@@ -82,9 +84,28 @@ def test_every_argument_is_declared_with_default_and_description(file):
 def test_nodes_are_those_of_the_model(file, sim):
     given = {} if file is RECORD else {'sim': sim}
     nodes = [action for action in started(file, **given) if isinstance(action, Node)]
-    wanted = file.start(given).nodes
+    startup = file.start(given)
+    wanted = [*startup.nodes, *installed(startup.views)[0]]
     assert [node.node_executable for node in nodes] == [process.executable for process in wanted]
     assert [isinstance(node, LifecycleNode) for node in nodes] == [p.lifecycle for p in wanted]
+
+
+def test_views_end_nothing_else_and_get_their_words_before_those_of_ros(monkeypatch):
+    monkeypatch.setattr(view, 'get_package_prefix', lambda package: '/opt')
+    nodes = [a for a in started(sim='true', rviz='true') if isinstance(a, Node)]
+    ends = {node.node_executable: node._ExecuteLocal__on_exit for node in nodes}
+    names = ['static_transform_publisher'] * 2 + ['robot_state_publisher', 'rviz2']
+    assert [node.node_executable for node in nodes][2:] == names
+    assert ends['sim_arm'] and ends['vla_adapter']
+    assert not any(ends[name] for name in names)
+    words = nodes[-1]._Node__arguments
+    assert words[0] == '-d' and words[2] == '--ros-args'
+
+
+def test_views_that_are_not_installed_are_named():
+    said = [text(a.msg) for a in started(sim='true', rviz='true') if isinstance(a, LogInfo)]
+    missing = installed(ALICIA.start({'sim': 'true', 'rviz': 'true'}).views)[1]
+    assert (missing in said) == bool(missing)
 
 
 def test_topics_of_a_robot_with_other_cameras_are_remapped(tmp_path):

@@ -31,6 +31,7 @@ from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.bringup.demonstrations import RECORD, TEACH
 from vla_adapter_ros.nodes.bringup.launch_model import PACKAGE, LaunchFile, NodeProcess
 from vla_adapter_ros.nodes.bringup.nodes_to_start import ALICIA
+from vla_adapter_ros.nodes.bringup.view import installed
 from vla_adapter_ros.nodes.common.dds_profile import isolation_warning, use_shipped_profile
 from vla_adapter_ros.nodes.common.lifecycle_client import configure_and_activate
 
@@ -153,7 +154,8 @@ class Bringup:
 def command_line(process: NodeProcess, parameters: str) -> list[str]:
     """Return the command that starts a node, as `ros2 launch` would build it."""
     executable = str(executable_path(process.executable, process.package))
-    return [executable, *ros_arguments(process, parameters), '-r', f'__node:={process.name}']
+    words = [executable, *process.arguments, *ros_arguments(process, parameters)]
+    return [*words, '-r', f'__node:={process.name}']
 
 
 def ros_arguments(process: NodeProcess, parameters: str) -> list[str]:
@@ -286,7 +288,11 @@ def main(words: Sequence[str] | None = None) -> None:
         if startup.simulated and (warning := isolation_warning(os.environ)):
             print(f'bringup: {warning}', file=sys.stderr)
         use_shipped_profile(startup.simulated)
-        with Bringup(startup.nodes) as bringup:
+        views, missing = installed(startup.views)
+        if missing:
+            print(f'bringup: {missing}')
+        # A closed window ends nothing else, so these are not waited for.
+        with Bringup(startup.nodes) as bringup, Bringup(views):
             bringup.activate()
             if launch.hint:
                 space = namespace_arguments(startup.nodes[0].namespace)

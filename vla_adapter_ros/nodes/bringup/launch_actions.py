@@ -36,6 +36,7 @@ from vla_adapter_ros.nodes.bringup.launch_model import (
     NodeProcess,
     check_spelling,
 )
+from vla_adapter_ros.nodes.bringup.view import installed
 from vla_adapter_ros.nodes.common.dds_profile import isolation_warning, node_environment
 
 
@@ -72,7 +73,9 @@ def start_actions(context: LaunchContext, launch: LaunchFile) -> list[Action]:
         arguments = _node_arguments(process, launch.ends_together)
         lifecycle = process.lifecycle
         actions += _lifecycle_actions(process, arguments) if lifecycle else [Node(**arguments)]
-    return actions
+    views, missing = installed(startup.views)
+    actions += [Node(**_node_arguments(process, ends_together=False)) for process in views]
+    return [*actions, LogInfo(msg=missing)] if missing else actions
 
 
 def _environment(simulated: bool) -> list[Action]:
@@ -97,7 +100,7 @@ def _node_arguments(process: NodeProcess, ends_together: bool) -> dict:
         'namespace': process.namespace,
         'parameters': [{k: _parameter_value(v) for k, v in process.parameters.items()}],
         'remappings': list(process.remappings),
-        'arguments': ['--ros-args', '--log-level', process.log_rule],
+        'arguments': [*process.arguments, '--ros-args', '--log-level', process.log_rule],
         'output': 'both',
         'emulate_tty': True,
         'on_exit': _shut_down_once if ends_together else None,

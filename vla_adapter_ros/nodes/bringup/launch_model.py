@@ -50,6 +50,7 @@ class NodeProcess:
         log_level: of this node.
         lifecycle: whether it must be configured and activated.
         package: whose executable it is.
+        arguments: words before `--ros-args`, for executables that are not ours.
     """
 
     executable: str
@@ -60,6 +61,7 @@ class NodeProcess:
     log_level: str
     lifecycle: bool = False
     package: str = PACKAGE
+    arguments: tuple[str, ...] = ()
 
     @property
     def full_name(self) -> str:
@@ -99,10 +101,13 @@ class Startup:
     Attributes:
         nodes: processes of nodes.
         included: launch files of other packages, before the nodes.
+        views: what only shows, after the nodes: left out where it is not installed, and free to
+            end.
     """
 
     nodes: list[NodeProcess]
     included: list[IncludedLaunch] = field(default_factory=list)
+    views: list[NodeProcess] = field(default_factory=list)
 
     @property
     def simulated(self) -> bool:

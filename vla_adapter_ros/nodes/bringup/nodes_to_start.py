@@ -32,9 +32,10 @@ from vla_adapter_ros.nodes.bringup.launch_model import (
     namespace_of,
 )
 from vla_adapter_ros.nodes.bringup.parameter_files import ParameterFile, read_parameters_file
+from vla_adapter_ros.nodes.bringup.view import VIEW_ARGUMENTS, view_processes
 from vla_adapter_ros.nodes.common.dds_profile import shipped_config
 from vla_adapter_ros.robot.camera_spec import IMAGE_TRANSPORTS
-from vla_adapter_ros.robot.contract import RobotContract
+from vla_adapter_ros.robot.contract import RobotContract, contract_path
 
 POLICY_NODE = 'vla_adapter'
 DEFAULT_ROBOT = 'alicia_d'
@@ -71,6 +72,7 @@ _ARGUMENTS = (
     Argument('seed', '', 'Seed of the simulated scene and of random policies.'),
     FRAME_PREFIX,
     LOG_LEVEL,
+    *VIEW_ARGUMENTS,
     *HARDWARE_ARGUMENTS,
 )
 
@@ -124,9 +126,11 @@ def _choose(arguments: Mapping[str, str], contract: RobotContract) -> Startup:
     )
     cameras = camera_processes(arguments, contract, of_node, common)
     enable = bool(policy.parameters.get('enable'))
+    folder = contract_path(_robot(arguments)).parent
+    views = view_processes(arguments, contract, folder, policy)
     if arguments['sim'] != 'true':
         driver = driver_launches(arguments, contract, enable)
-        return Startup([*cameras, policy], driver)
+        return Startup([*cameras, policy], driver, views)
     if cameras or arguments['driver'] != 'none':
         raise VLAAdapterError(
             'sim:=true brings its own arm and cameras: leave camera_driver, usb_driver and driver'
@@ -135,7 +139,7 @@ def _choose(arguments: Mapping[str, str], contract: RobotContract) -> Startup:
     parameters = {**of_node(SIM_NODE), **given_only(arguments, 'robot', 'task', 'seed')}
     _set_clock(parameters, arguments['use_sim_time'], policy.parameters)
     arm = NodeProcess(SIM_NODE, SIM_NODE, parameters=parameters, **common)
-    return Startup([arm, policy])
+    return Startup([arm, policy], views=views)
 
 
 def node_parameters(
