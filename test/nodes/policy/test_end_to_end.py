@@ -8,10 +8,12 @@ import time
 
 import numpy as np
 import pytest
+import yaml
 from visualization_msgs.msg import Marker
 
 from support.graph_client import GraphClient
 from support.ros_harness import NodeProcess, isolated_environment, wait_until
+from vla_adapter_ros.nodes.common.dds_profile import shipped_config
 from vla_adapter_ros.nodes.common.messages import EVERY
 from vla_adapter_ros.robot.contract import resolve_contract
 
@@ -135,6 +137,18 @@ def test_path_of_the_tool_is_shown_to_those_who_look(system):
     assert len(points) > 10
     # The ready pose has the tool about 0.27 m in front of the base: the path is around there.
     assert np.linalg.norm(points - [0.25, 0.0, 0.15], axis=1).max() < 0.6
+    assert_rviz_finds_its_topics(dict(client.node.get_topic_names_and_types()))
+
+
+def assert_rviz_finds_its_topics(found):
+    kinds = {'Image': 'sensor_msgs/msg/Image', 'Marker': 'visualization_msgs/msg/Marker',
+             'MarkerArray': 'visualization_msgs/msg/MarkerArray'}  # fmt: skip
+    settings = yaml.safe_load(shipped_config('vla_adapter.rviz').read_text())
+    displays = [d for d in settings['Visualization Manager']['Displays'] if 'Topic' in d]
+    assert len(displays) == 4
+    for display in displays:
+        kind = kinds[display['Class'].rpartition('/')[2]]
+        assert found[f'/{display["Topic"]["Value"]}'] == [kind]
 
 
 def test_stop_holds_and_needs_a_new_enable(system):
