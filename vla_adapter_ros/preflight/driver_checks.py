@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
+from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.preflight.checks import FAIL, PASS, SKIP, WARN, Check
+from vla_adapter_ros.preflight.input_checks import KILLED_NODE
 from vla_adapter_ros.robot import alicia_d
 from vla_adapter_ros.robot.contract import RobotContract
+from vla_adapter_ros.robot.kinematics import Kinematics
 
 # A joint that is not commanded to move may sag by this [rad].
 _OTHER_JOINT = 0.02
@@ -21,8 +25,8 @@ _GRIPPER_ERROR = 0.15
 def check_driver(
     contract: RobotContract,
     listeners: Callable[[str], Sequence[str]],
-    commanders: Callable[[str], Sequence[str]],
-    own: Sequence[str] = ('vla_adapter',),
+    publishers: Callable[[str], Sequence[str]],
+    others: Sequence[str] = (),
     resolve: Callable[[str], str] = str,
 ) -> Check:
     """Return whether a driver of the contract's front end listens, with no other commander.
@@ -30,14 +34,14 @@ def check_driver(
     Args:
         contract: names the topics.
         listeners: from a topic of the contract to the nodes that subscribe to it.
-        commanders: from a topic to the nodes that publish it.
-        own: nodes that may command.
+        publishers: from a topic to the nodes that publish it.
+        others: who commands the arm beside the policy node.
         resolve: from a topic of the contract to its full name, for messages.
     """
     front_end = contract.front_end
     topics = front_end.topics
     gripper = front_end.gripper
-    if gripper is not None and not commanders(gripper.status_topic):
+    if gripper is not None and not publishers(gripper.status_topic):
         hint = 'start the driver of the gripper'
         return Check('driver', FAIL, f'no node serves the action {gripper.action}; {hint}')
     for topic in topics:
@@ -47,11 +51,38 @@ def check_driver(
             if listeners(other.arm_topic):
                 hint = f'{other.title} is running: use robot:={other.robot}'
             return Check('driver', FAIL, f'no node listens on {resolve(topic)}; {hint}')
-    others = sorted({n for t in topics for n in commanders(t) if n not in own})
     nodes = ', '.join(sorted({n for t in topics for n in listeners(t)}))
     if others:
-        return Check('driver', FAIL, f'{nodes} is also commanded by {", ".join(others)}; stop it')
+        return Check('driver', FAIL, f'{nodes} is also commanded by {commanded_by(others)}')
     return Check('driver', PASS, f'{nodes} listens on {", ".join(map(resolve, topics))}')
+
+
+def commanded_by(others: Sequence[str]) -> str:
+    """Return who else commands an arm, and what to do about it."""
+    remedy = 'stop it'
+    if any('second node' in name for name in others):
+        remedy += f'; {KILLED_NODE}'
+    return f'{", ".join(others)}: {remedy}'
+
+
+def check_workspace(contract: RobotContract, folder: Path) -> Check:
+    """Return whether the tool can be kept in the workspace box of the contract.
+
+    Args:
+        contract: with or without a box.
+        folder: of its file, which the URDF is relative to.
+    """
+    if contract.workspace is None:
+        return Check('workspace', SKIP, 'the contract has none')
+    try:
+        Kinematics.of(contract, folder)
+    except VLAAdapterError as error:
+        return Check(
+            'workspace', FAIL,
+            f'the workspace of the contract cannot be watched: {error}; install what is missing, '
+            'or remove workspace from the contract',
+        )  # fmt: skip
+    return Check('workspace', PASS, 'the tool is kept in the box of the contract')
 
 
 def check_driver_settings(

@@ -256,11 +256,18 @@ def _silence(record: TopicRecord, remedy: str) -> str:
     return f'no node publishes {record.topic}; {remedy}, or remap its topic'
 
 
+# Of two nodes of one name, one may be the other's former process.
+KILLED_NODE = 'one that was killed is announced by the middleware for some seconds (20 by default)'
+
+
 def multiple_publishers_problem(publishers: Sequence[str]) -> str:
     """Return the message for a topic that more than one node publishes, or ''."""
-    if len(publishers) > 1:
-        return f'{len(publishers)} nodes publish it ({", ".join(publishers)}): stop all but one'
-    return ''
+    if len(publishers) < 2:
+        return ''
+    text = f'{len(publishers)} nodes publish it ({", ".join(publishers)}): stop all but one'
+    if len(set(publishers)) < len(publishers):
+        text += f'; {KILLED_NODE}'
+    return text
 
 
 def _age(record: TopicRecord) -> float:

@@ -29,7 +29,9 @@ CONTRACT_VERSION = 1
 ACTION_SPACES = ('joint_position', 'joint_delta', 'ee_delta')
 FRONT_ENDS = ('joint_trajectory', 'joint_commands')
 # Keys of the deployment: differences in them do not change what a policy sees or does.
-DEPLOYMENT_KEYS = ('front_end', 'workspace', 'kinematics', 'name', 'home', 'supervision')
+DEPLOYMENT_KEYS = (
+    'front_end', 'workspace', 'kinematics', 'name', 'home', 'supervision', 'simulated'
+)  # fmt: skip
 # Limits may be tightened on the robot without invalidating a checkpoint.
 LIMIT_KEYS = ('lower', 'upper', 'max_velocity', 'max_acceleration', 'grip_beyond_contact')
 # Motion is planned for this fraction of a driver's speed, so that the arm can catch up.
@@ -112,6 +114,8 @@ class RobotContract:
     # Where `~/home` moves: by joint name [rad], and the gripper's open fraction if it shall move.
     home: Mapping[str, float] | None = None
     supervision: Supervision = field(default_factory=Supervision)
+    # Nobody can be hurt: the policy node may enable motion by itself.
+    simulated: bool = False
 
     @property
     def joint_names(self) -> tuple[str, ...]:
@@ -193,8 +197,8 @@ class RobotContract:
                 'lower': list(self.workspace[0]),
                 'upper': list(self.workspace[1]),
             }
-        for key in ('kinematics', 'home'):
-            if data[key] is None:
+        for key in ('kinematics', 'home', 'simulated'):
+            if not data[key]:
                 del data[key]
         data['gripper'] = _without_defaults(self.gripper)
         data['front_end'] = _without_defaults(self.front_end)
@@ -325,6 +329,7 @@ def _parse_contract(section: Section) -> RobotContract:
             section, {joint.name: (joint.lower, joint.upper) for joint in joints}, gripper.name
         ),
         supervision=parse_supervision(section.section('supervision', None)),
+        simulated=section.flag('simulated', False),
     )
     section.finish()
     if not contract.cameras:

@@ -13,6 +13,7 @@ from vla_adapter_ros.control.front_ends import Command, JointCommand
 from vla_adapter_ros.control.gripper_goals import GripperCancel, GripperGoal
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.motion.plan import MotionPlan
+from vla_adapter_ros.nodes.common.arm_graph import ArmGraph, Endpoint, new_endpoints
 from vla_adapter_ros.nodes.common.gripper_action import GripperAction
 from vla_adapter_ros.nodes.common.messages import COMMAND, joint_state_message, trajectory_message
 from vla_adapter_ros.robot.contract import RobotContract
@@ -66,10 +67,16 @@ class CommandPublishers:
         self.topics = spec.topics
         self._publishers: dict[str, Publisher] = {}
         self._gripper: GripperAction | None = None
-        try:
-            self._gripper = GripperAction(node, contract) if spec.gripper else None
+
+        def create() -> None:
             for topic in self.topics:
                 self._publishers[topic] = node.create_publisher(kind, topic, COMMAND)
+
+        # By which they are told from other nodes' publishers.
+        self.endpoints: set[Endpoint] = set()
+        try:
+            self._gripper = GripperAction(node, contract) if spec.gripper else None
+            self.endpoints = new_endpoints(node, self.topics, create)
         except Exception:
             self.close()
             raise
@@ -121,16 +128,18 @@ class ArmCommands(CommandPublishers):
         contract: names front end, topics and units.
     """
 
+    def __init__(self, node: Node, contract: RobotContract) -> None:
+        super().__init__(node, contract)
+        self._graph = ArmGraph(node, contract, lambda: self.endpoints)
+
     def plan(self, plan: MotionPlan) -> None:
         """Nobody is shown the plans of a person's motion."""
 
     def other_commanders(self) -> list[str]:
-        """Return the other nodes that publish commands for this arm."""
-        found = {
-            info.node_name
-            for topic in self.topics
-            for info in self._node.get_publishers_info_by_topic(
-                self._node.resolve_topic_name(topic)
-            )
-        }
-        return sorted(found - {self._node.get_name()})
+        """Return who else commands this arm."""
+        return self._graph.commanders()
+
+    def close(self) -> None:
+        """Destroy the publishers once the last command, a hold, is out."""
+        self._graph.close()
+        super().close()

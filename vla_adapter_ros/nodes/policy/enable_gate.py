@@ -7,13 +7,15 @@ sentences are those of preflight (preflight/).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from rclpy.node import Node
 from std_msgs.msg import String
 
 from vla_adapter_ros.control.observation_inputs import Inputs
 from vla_adapter_ros.errors import ObservationError
+from vla_adapter_ros.nodes.common.arm_graph import ArmGraph, Endpoint
+from vla_adapter_ros.nodes.common.controller_states import ControllerStates
 from vla_adapter_ros.nodes.common.messages import LATCHED, image_input
 from vla_adapter_ros.preflight import driver_checks, input_checks
 from vla_adapter_ros.preflight.checks import PASS, SKIP
@@ -31,16 +33,29 @@ class EnableGate:
         contract: with the velocities that motion is planned for.
         inputs: received by the node.
         transport: of the images, one of IMAGE_TRANSPORTS.
+        own: returns the endpoints of this node's command publishers.
+        obstacle: why motion cannot be enabled at all, or ''.
+        on_commander: called with a sentence when another program begins to command the arm.
     """
 
     def __init__(
-        self, node: Node, contract: RobotContract, inputs: Inputs, transport: str = 'raw'
+        self,
+        node: Node,
+        contract: RobotContract,
+        inputs: Inputs,
+        transport: str,
+        own: Callable[[], Collection[Endpoint]],
+        obstacle: str,
+        on_commander: Callable[[str], None],
     ) -> None:
         self._node = node
         self._contract = contract
         self._inputs = inputs
         self._transport = transport
         inputs.why_silent = self._why_silent
+        self._obstacle = obstacle
+        self._graph = ArmGraph(node, contract, own, on_commander)
+        self._controllers = ControllerStates(node, contract)
         self._description = ''
         self._subscription = node.create_subscription(
             String, 'robot_description', self._on_description, LATCHED
@@ -49,12 +64,23 @@ class EnableGate:
     def close(self) -> None:
         """Stop listening."""
         self._node.destroy_subscription(self._subscription)
+        self._graph.close()
+        self._controllers.close()
 
     def problem(self, now: float) -> str:
         """Return the first reason against motion in one sentence, or ''; inputs are fresh."""
         return next(self._problems(), '')
 
+    def watch(self) -> str:
+        """Return why motion that is enabled must trip, or ''; call about once a second."""
+        self._controllers.ask()
+        if others := self._graph.commanders():
+            return f'the arm is also commanded by {driver_checks.commanded_by(others)}'
+        return self._controllers.problem()
+
     def _problems(self) -> Iterator[str]:
+        if self._obstacle:
+            yield self._obstacle
         for camera in self._contract.cameras:
             yield from self._camera(camera)
         yield from self._several('joint_states', self._inputs.shared_joints)
@@ -62,12 +88,15 @@ class EnableGate:
             check = input_checks.check_gripper_range(self._inputs.state, self._contract)
             if check.verdict != PASS:
                 yield check.detail
+        graph = self._graph
         driver = driver_checks.check_driver(
-            self._contract, self._listeners, self._publishers, own=(self._node.get_name(),),
+            self._contract, graph.listeners, graph.publishers, graph.commanders(),
             resolve=self._node.resolve_topic_name,
         )
         if driver.verdict != PASS:
             yield driver.detail
+        if inactive := self._controllers.problem():
+            yield inactive
         yield from self._settings()
 
     def _camera(self, camera: str) -> Iterator[str]:
@@ -99,9 +128,7 @@ class EnableGate:
         self, topic: str, problem_of: Callable[[list[str]], str]
     ) -> Iterator[str]:
         name = self._node.resolve_topic_name(topic)
-        # A node that was killed is announced for a while beside the one that took its place.
-        publishers = sorted(set(self._publishers(topic)))
-        if fault := problem_of(publishers):
+        if fault := problem_of(self._graph.publishers(topic)):
             yield f'{name}: {fault}'
 
     def _settings(self) -> Iterator[str]:
@@ -110,14 +137,6 @@ class EnableGate:
         for check in driver_checks.check_driver_settings(speed, stroke, self._contract):
             if check.verdict not in (PASS, SKIP):
                 yield check.detail
-
-    def _publishers(self, topic: str) -> list[str]:
-        name = self._node.resolve_topic_name(topic)
-        return [info.node_name for info in self._node.get_publishers_info_by_topic(name)]
-
-    def _listeners(self, topic: str) -> list[str]:
-        name = self._node.resolve_topic_name(topic)
-        return [info.node_name for info in self._node.get_subscriptions_info_by_topic(name)]
 
     def _on_description(self, message: String) -> None:
         self._description = message.data

@@ -121,7 +121,9 @@ class PolicyNode(AnsweringLifecycleNode):
 
     def _configure(self) -> None:
         parameters = read_parameters(self, PolicyNodeParameters)
-        self._setup = setup = PolicySetup(self, parameters, self._outputs, self._wake.trigger)
+        self._setup = setup = PolicySetup(
+            self, parameters, self._outputs, self._wake.trigger, self._trip_if_enabled
+        )
         try:
             loop = setup.make_loop()
             self._outputs.attach(
@@ -261,7 +263,13 @@ class PolicyNode(AnsweringLifecycleNode):
     def _publish_status(self) -> None:
         self._outputs.publish_status()
 
+    def _trip_if_enabled(self, why: str) -> None:
+        if self._loop is not None and self._loop.enabled:
+            self._loop.fail(why, self._clocks.now())
+
     def _publish_diagnostics(self) -> None:
+        if self._setup is not None and (why := self._setup.watch()):
+            self._trip_if_enabled(why)
         self._outputs.publish_diagnostics()
 
 

@@ -21,6 +21,7 @@ from vla_adapter_ros.motion.plan import MotionPlan
 from vla_adapter_ros.msg import ActionChunk as ActionChunkMsg
 from vla_adapter_ros.msg import PolicyStatus
 from vla_adapter_ros.nodes.common.arm_commands import CommandPublishers
+from vla_adapter_ros.nodes.common.arm_graph import Endpoint
 from vla_adapter_ros.nodes.common.messages import (
     COMMAND,
     EVERY,
@@ -88,6 +89,10 @@ class PolicyOutputs:
             commands.close()
         if loop is not None:
             self._commands = CommandPublishers(self._node, loop.contract)
+
+    def endpoints(self) -> set[Endpoint]:
+        """Return the endpoints of the publishers of commands."""
+        return set() if self._commands is None else self._commands.endpoints
 
     # LoopOutputs.
 

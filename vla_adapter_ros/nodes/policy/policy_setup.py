@@ -12,7 +12,7 @@ from rclpy.node import Node
 from visualization_msgs.msg import MarkerArray
 
 from vla_adapter_ros.control.gate import CommandGate
-from vla_adapter_ros.control.loop import ControlLoop, LoopOutputs
+from vla_adapter_ros.control.loop import ControlLoop
 from vla_adapter_ros.control.observation_inputs import Inputs, InputSettings
 from vla_adapter_ros.control.safety import SafetyFilter
 from vla_adapter_ros.control.worker import InferenceWorker
@@ -26,11 +26,14 @@ from vla_adapter_ros.inference.simple_policies import (
 from vla_adapter_ros.motion.scheduler import ChunkScheduler
 from vla_adapter_ros.nodes.common.node_main import stop_requested
 from vla_adapter_ros.nodes.policy.enable_gate import EnableGate
+from vla_adapter_ros.nodes.policy.policy_outputs import PolicyOutputs
 from vla_adapter_ros.nodes.policy.policy_parameters import (
     PolicyNodeParameters,
     check_policy,
     check_times,
 )
+from vla_adapter_ros.preflight import driver_checks
+from vla_adapter_ros.preflight.checks import FAIL
 from vla_adapter_ros.robot.contract import (
     DRIVER_SPEED_FRACTION,
     RobotContract,
@@ -53,20 +56,27 @@ class PolicySetup:
         parameters: validated.
         outputs: where the loop's results go.
         wake: called from the worker's thread when a result is there.
+        on_commander: called with a sentence when another program begins to command the arm.
     """
 
     def __init__(
         self,
         node: Node,
         parameters: PolicyNodeParameters,
-        outputs: LoopOutputs,
+        outputs: PolicyOutputs,
         wake: Callable[[], None],
+        on_commander: Callable[[str], None],
     ) -> None:
         check_policy(parameters.policy)
         check_times(parameters)
         self.parameters = parameters
         self._contract_file = contract_path(parameters.robot)
         self.contract = load_contract(self._contract_file)
+        if parameters.enable and not self.contract.simulated:
+            raise VLAAdapterError(
+                f'parameter enable: true is for simulated robots (contract key simulated: true), '
+                f'and {self.contract.name} is not one: call ~/enable when everything is ready'
+            )
         if parameters.driver_speed_deg_s:
             fastest = DRIVER_SPEED_FRACTION * math.radians(parameters.driver_speed_deg_s)
             self.contract = self.contract.slowed(fastest)
@@ -77,6 +87,7 @@ class PolicySetup:
         self._gate: EnableGate | None = None
         self._outputs = outputs
         self._wake = wake
+        self._on_commander = on_commander
         self._expert: ExpertChunks | None = None
         self._worker: InferenceWorker | None = None
 
@@ -106,8 +117,9 @@ class PolicySetup:
         )
         inputs = Inputs(self.contract, settings)
         self._gate = EnableGate(
-            self._node, self.contract, inputs, parameters.image_transport
-        )
+            self._node, self.contract, inputs, parameters.image_transport,
+            self._outputs.endpoints, self._obstacle(), self._on_commander,
+        )  # fmt: skip
         return ControlLoop(
             self.contract,
             self._worker,
@@ -170,7 +182,12 @@ class PolicySetup:
 
         p = self.parameters
         directory = p.checkpoint or shipped_checkpoint()
-        if kind == 'random_network' or (not p.checkpoint and directory is None):
+        if directory is None and kind != 'random_network':
+            raise CheckpointError(
+                'parameter checkpoint is empty, and this installation has no checkpoint of its '
+                'own: give a directory (policy:=random_network runs random weights)'
+            )
+        if kind == 'random_network':
             self.policy_name = f'random weights, seed {p.seed}: moves without purpose'
             settings = EngineSettings(p.device, p.dtype, p.compile, p.threads)
             return Policy.random(self.contract, p.seed, settings=settings)
@@ -187,22 +204,40 @@ class PolicySetup:
     def _check_contract(self, policy: ChunkPolicy) -> None:
         trained_for: RobotContract | None = getattr(policy, 'contract', self.contract)
         if trained_for is None:
-            if policy.pipeline.proprio.size != self.contract.action_dim:
-                raise CheckpointError(
-                    f'{self.policy_name} has no robot contract and takes '
-                    f'{policy.pipeline.proprio.size} proprioception values; robot '
-                    f'{self.contract.name} gives {self.contract.action_dim}'
-                )
-            self._log.warning(
-                f'{self.policy_name} has no robot contract: nobody can check that it fits '
-                f'robot {self.contract.name}'
-            )
-            return
-        if differences := self.contract.differences(trained_for):
+            self._check_unknown(policy)
+        elif differences := self.contract.differences(trained_for):
             raise CheckpointError(
                 f'robot {self.contract.name} is not what {self.policy_name} was trained for: '
                 + '; '.join(differences)
             )
+
+    def _check_unknown(self, policy: ChunkPolicy) -> None:
+        """Refuse a policy without a contract, unless told to run it and its sizes fit."""
+        name, robot = self.policy_name, self.contract
+        if not self.parameters.accept_policy_without_contract:
+            raise CheckpointError(
+                f'{name} has no robot contract: its actions may mean something else on '
+                f'{robot.name} (end-effector offsets, another step period or gripper sign). Give '
+                'it a contract when it is trained or converted, or set '
+                'accept_policy_without_contract: true'
+            )
+        pipeline = getattr(policy, 'pipeline', None)
+        pairs = []
+        if pipeline is not None:
+            size, cameras = pipeline.proprio.size, tuple(pipeline.config.cameras)
+            pairs = [
+                ('proprioception values', size, robot.action_dim),
+                ('cameras', sorted(cameras), sorted(robot.cameras)),
+            ]
+        period = getattr(policy, 'step_period', robot.step_period)
+        pairs.append(('step period [s]', period, robot.step_period))
+        for what, theirs, ours in pairs:
+            if theirs != ours:
+                raise CheckpointError(
+                    f'{name} has no robot contract, and its {what} ({theirs}) are not those of '
+                    f'robot {robot.name} ({ours})'
+                )
+        self._log.warning(f'{name} has no robot contract: nobody can check its actions')
 
     def _load_kinematics(self) -> Kinematics | None:
         if self.contract.kinematics is None:
@@ -212,8 +247,17 @@ class PolicySetup:
         except VLAAdapterError as error:
             if self.contract.action_space == 'ee_delta':
                 raise
-            self._log.warning(f'the workspace box is not checked: {error}')
+            self._log.warning(f'no kinematics: {error}')
             return None
+
+    def _obstacle(self) -> str:
+        """Return why motion must not be enabled at all, or ''."""
+        workspace = driver_checks.check_workspace(self.contract, self._contract_file.parent)
+        return workspace.detail if workspace.verdict == FAIL else ''
+
+    def watch(self) -> str:
+        """Return why motion that is enabled must trip, or ''; call about once a second."""
+        return '' if self._gate is None else self._gate.watch()
 
 
 def _make_own(path: str, contract: RobotContract) -> ChunkPolicy:

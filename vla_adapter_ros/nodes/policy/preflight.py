@@ -31,6 +31,7 @@ from std_msgs.msg import String
 from vla_adapter_ros.control.clock import Arrival
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.common.arm_commands import namespace_problem
+from vla_adapter_ros.nodes.common.arm_graph import ArmGraph
 from vla_adapter_ros.nodes.common.dds_profile import use_shipped_profile
 from vla_adapter_ros.nodes.common.messages import LATCHED, LATEST, image_input, to_seconds
 from vla_adapter_ros.preflight import driver_checks, input_checks
@@ -44,7 +45,12 @@ from vla_adapter_ros.preflight.files import (
 from vla_adapter_ros.preflight.input_checks import TopicRecord
 from vla_adapter_ros.robot import alicia_d
 from vla_adapter_ros.robot.camera_spec import IMAGE_TRANSPORTS
-from vla_adapter_ros.robot.contract import DRIVER_SPEED_FRACTION, RobotContract, resolve_contract
+from vla_adapter_ros.robot.contract import (
+    DRIVER_SPEED_FRACTION,
+    RobotContract,
+    contract_path,
+    resolve_contract,
+)
 
 _POLICY_NODE = 'vla_adapter'
 _SERVICE_TIMEOUT = 1.0
@@ -60,6 +66,7 @@ class PreflightNode(Node):
         self.contract = contract
         self.description = ''
         self.joint_messages: list[tuple[float, Any]] = []
+        self.graph = ArmGraph(self, contract)
         self.image_transport = image_transport
         self.cameras: dict[str, TopicRecord] = {}
         self._last_content: dict[str, int] = {}
@@ -82,19 +89,9 @@ class PreflightNode(Node):
     def read_graph(self) -> None:
         """Note who publishes what."""
         for record in (*self.cameras.values(), self.joints):
-            record.publishers = self.publishers(record.topic)
+            record.publishers = self.graph.publishers(record.topic)
         for record in self.cameras.values():
-            record.other_publishers = self.publishers(record.other_topic)
-
-    def publishers(self, topic: str) -> list[str]:
-        """Return the nodes that publish a topic, one entry for each publisher."""
-        name = self.resolve_topic_name(topic)
-        return [info.node_name for info in self.get_publishers_info_by_topic(name)]
-
-    def subscribers(self, topic: str) -> list[str]:
-        """Return the nodes that subscribe to a topic."""
-        name = self.resolve_topic_name(topic)
-        return [info.node_name for info in self.get_subscriptions_info_by_topic(name)]
+            record.other_publishers = self.graph.publishers(record.other_topic)
 
     def _listen(self, camera: str) -> None:
         # Compressed images are asked for only where the policy takes them.
@@ -147,7 +144,7 @@ def graph_checks(
     checks += input_checks.check_joint_states(node.joints, node.joint_messages, contract)
     checks.append(_driver_check(node))
     checks += _driver_settings(node, executor)
-    checks.append(input_checks.check_clock(node.publishers('/clock'), node.simulated))
+    checks.append(input_checks.check_clock(node.graph.publishers('/clock'), node.simulated))
     return checks, images
 
 
@@ -181,9 +178,16 @@ def ask_gripper(node: PreflightNode, read: Callable[[str], str] = input) -> Chec
 def _driver_check(node: PreflightNode) -> Check:
     if problem := namespace_problem(node, node.contract):
         return Check('driver', FAIL, problem)
+    graph = node.graph
+    # A policy node that runs already may command the arm; two may not.
+    own = node.resolve_topic_name(_POLICY_NODE)
+    others = [name for name in graph.commanders() if name != own]
+    if any(graph.publishers(t).count(own) > 1 for t in node.contract.front_end.topics):
+        others.append(f'{own} (a second node of this name)')
     return driver_checks.check_driver(
-        node.contract, node.subscribers, node.publishers, resolve=node.resolve_topic_name
-    )
+        node.contract, graph.listeners, graph.publishers, others,
+        resolve=node.resolve_topic_name,
+    )  # fmt: skip
 
 
 def _driver_settings(node: PreflightNode, executor: SingleThreadedExecutor) -> list[Check]:
@@ -258,6 +262,7 @@ def main(words: Sequence[str] | None = None) -> None:
     checks = [] if arguments.topics_only else file_checks(settings_from(arguments))
     try:
         contract = resolve_contract(arguments.robot)
+        folder = contract_path(arguments.robot).parent
     except VLAAdapterError as error:
         sys.exit(report([*checks, Check('topics', FAIL, str(error))], arguments))
     use_shipped_profile(sim=False)
@@ -266,6 +271,7 @@ def main(words: Sequence[str] | None = None) -> None:
     try:
         node = PreflightNode(contract, arguments.image_transport)
         executor.add_node(node)
+        checks.append(driver_checks.check_workspace(contract, folder))
         found, images = graph_checks(node, executor, arguments.seconds)
         checks += found
         checks += run_check(
