@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from vla_adapter_ros.preflight.checks import FAIL, PASS, SKIP, WARN
-from vla_adapter_ros.preflight.driver_checks import check_driver, check_driver_settings
+from vla_adapter_ros.preflight.driver_checks import (
+    check_driver,
+    check_driver_settings,
+    check_workspace,
+)
 from vla_adapter_ros.preflight.input_checks import (
     TopicRecord,
     check_camera,
@@ -20,7 +25,7 @@ from vla_adapter_ros.preflight.input_checks import (
     check_pose,
 )
 from vla_adapter_ros.robot.alicia_d import read_description
-from vla_adapter_ros.robot.contract import CameraSpec, resolve_contract
+from vla_adapter_ros.robot.contract import CameraSpec, contract_path, resolve_contract
 
 CONTRACT = resolve_contract('alicia_d')
 STANDALONE = resolve_contract('alicia_d_standalone')
@@ -172,32 +177,45 @@ def test_inverted_gripper_is_found_by_asking(fraction, answer, verdict):
         assert 'exchange open_position and closed_position' in check.detail
 
 
-def driver_check(contract, listeners, commanders):
-    return check_driver(
-        contract, lambda topic: listeners.get(topic, []), lambda topic: commanders.get(topic, [])
-    )
+def driver_check(contract, listeners, others=()):
+    return check_driver(contract, lambda topic: listeners.get(topic, []), lambda topic: [], others)
 
 
 def test_driver_that_listens_passes():
     listeners = {ARM_TOPIC: ['controller'], GRIPPER_TOPIC: ['controller']}
-    check = driver_check(CONTRACT, listeners, {ARM_TOPIC: ['vla_adapter']})
+    check = driver_check(CONTRACT, listeners)
     assert check.verdict == PASS
 
 
 def test_missing_driver_and_other_front_end_are_told_apart():
-    assert 'start the driver' in driver_check(CONTRACT, {}, {}).detail
-    other = driver_check(CONTRACT, {'joint_commands': ['alicia_d_driver_node']}, {})
+    assert 'start the driver' in driver_check(CONTRACT, {}).detail
+    other = driver_check(CONTRACT, {'joint_commands': ['alicia_d_driver_node']})
     assert other.verdict == FAIL
     assert 'use robot:=alicia_d_standalone' in other.detail
-    reverse = driver_check(STANDALONE, {ARM_TOPIC: ['controller_manager']}, {})
+    reverse = driver_check(STANDALONE, {ARM_TOPIC: ['controller_manager']})
     assert 'use robot:=alicia_d' in reverse.detail
 
 
 def test_second_commander_fails():
     listeners = {ARM_TOPIC: ['controller'], GRIPPER_TOPIC: ['controller']}
-    check = driver_check(CONTRACT, listeners, {ARM_TOPIC: ['vla_adapter', 'move_group']})
+    check = driver_check(CONTRACT, listeners, ['/move_group'])
     assert check.verdict == FAIL
-    assert 'also commanded by move_group; stop it' in check.detail
+    assert 'also commanded by /move_group: stop it' in check.detail
+
+
+def test_a_second_node_of_the_same_name_may_be_one_that_was_killed():
+    listeners = {ARM_TOPIC: ['controller'], GRIPPER_TOPIC: ['controller']}
+    others = ['/vla_adapter (a second node of this name)']
+    detail = driver_check(CONTRACT, listeners, others).detail
+    assert 'one that was killed is announced' in detail
+
+
+def test_a_workspace_that_cannot_be_watched_fails(tmp_path):
+    assert check_workspace(CONTRACT, contract_path('alicia_d').parent).verdict == PASS
+    missing = check_workspace(CONTRACT, tmp_path)
+    assert missing.verdict == FAIL
+    assert 'workspace of the contract cannot be watched' in missing.detail
+    assert check_workspace(replace(CONTRACT, workspace=None), tmp_path).verdict == SKIP
 
 
 def test_slow_driver_is_a_warning_with_the_launch_argument():

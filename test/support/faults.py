@@ -71,6 +71,13 @@ class Swaying:
         return self.chunk(observation, targets)
 
 
+class WithoutContract:
+    """A policy of the user's own that does not say what robot it is for."""
+
+    def __init__(self, contract):
+        self.contract = None
+
+
 def stall(seconds):
     def misbehave(policy, targets):
         time.sleep(seconds)

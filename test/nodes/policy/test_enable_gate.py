@@ -6,7 +6,9 @@ Over the real graph: the emulated driver, this test's cameras and the policy nod
 
 from __future__ import annotations
 
+import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -14,12 +16,14 @@ pytest.importorskip('rclpy', reason='needs ROS 2')
 
 from array import array
 
+import rclpy
+from action_msgs.msg import GoalStatus, GoalStatusArray
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
 from support.graph_client import ARM_TOPIC, NAMES, GraphClient, good_image
-from support.ros_harness import NodeProcess, isolated_environment, wait_until
+from support.ros_harness import NodeProcess, isolated_environment, simulated, wait_until
 from vla_adapter_ros.nodes.common.messages import EVERY, LATCHED
 
 # Of an input [s]; a busy machine is slow.
@@ -67,7 +71,16 @@ class Rig:
         return answer[0].message
 
     def enabled(self):
-        wait_until(lambda: self.client.enable().success, 20, 'enabled', poll=0.3)
+        answers = []
+
+        def done():
+            answers.append(self.client.enable())
+            return answers[-1].success
+
+        try:
+            wait_until(done, 20, 'enabled', poll=0.3)
+        except AssertionError as error:
+            raise AssertionError(f'{error}; last: {answers[-1].message}') from None
 
     def close(self):
         self.client.close()
@@ -151,7 +164,7 @@ def test_a_second_commander_and_the_wrong_gripper_are_refused(make):
     rig.enabled()
     assert rig.client.enable(False).success
     stranger = rig.client.node.create_publisher(JointTrajectory, ARM_TOPIC, EVERY)
-    rig.refused('is also commanded by user; stop it')
+    rig.refused('is also commanded by /user: stop it')
     rig.client.node.destroy_publisher(stranger)
     large = String(data='<param name="gripper_type">100mm</param>')
     described = rig.client.node.create_publisher(String, '/robot_description', LATCHED)
@@ -159,8 +172,68 @@ def test_a_second_commander_and_the_wrong_gripper_are_refused(make):
     rig.refused('correct gripper_type of the driver or closed_position')
 
 
-def test_enable_at_activation_waits_and_tells_the_trap_in_its_status(make):
-    rig = make(driver={}, enable=True)
+@pytest.mark.parametrize(
+    ('namespace', 'told'),
+    [('', '/vla_adapter (a second node of this name)'), ('/right', '/right/vla_adapter')],
+)
+def test_a_second_policy_node_is_seen_when_motion_is_enabled_and_while_it_is(
+    make, namespace, told
+):
+    rig = make(driver={'default_speed_deg_s': 90.0})
+    rig.enabled()
+    context = rig.client.context
+    other = rclpy.create_node('vla_adapter', namespace=namespace, context=context)
+    publisher = other.create_publisher(JointTrajectory, ARM_TOPIC, EVERY)
+    assert told in rig.client.wait_for_state('TRIPPED', 20).reason
+    assert rig.client.trigger('clear_trip').success
+    assert told in rig.refused('is also commanded by')
+    other.destroy_publisher(publisher)
+    rig.enabled()
+    other.destroy_node()
+
+
+def test_a_goal_of_moveit_is_seen_when_motion_is_enabled_and_while_it_is(make):
+    rig = make(driver={'default_speed_deg_s': 90.0})
+    action = ARM_TOPIC.removesuffix('joint_trajectory') + 'follow_joint_trajectory'
+    # As the controller's action server does.
+    status = rig.client.node.create_publisher(GoalStatusArray, f'{action}/_action/status', LATCHED)
+
+    def tell(code):
+        status.publish(GoalStatusArray(status_list=[GoalStatus(status=code)]))
+
+    tell(GoalStatus.STATUS_EXECUTING)
+    assert 'MoveIt' in rig.refused('is also commanded by a goal of the action')
+    tell(GoalStatus.STATUS_SUCCEEDED)
+    rig.enabled()
+    tell(GoalStatus.STATUS_EXECUTING)
+    reason = rig.client.wait_for_state('TRIPPED', 20).reason
+    assert 'executes a goal of another program' in reason
+
+
+@pytest.mark.parametrize(
+    ('parameters', 'reason'),
+    [
+        ({'enable': True}, 'is for simulated robots'),
+        ({'policy': 'support.faults:WithoutContract'}, 'has no robot contract'),
+    ],
+)
+def test_what_cannot_be_checked_is_not_configured(parameters, reason):
+    environment = isolated_environment()
+    folder = str(Path(__file__).parents[2])
+    environment['PYTHONPATH'] = os.pathsep.join([folder, environment.get('PYTHONPATH', '')])
+    client = GraphClient(environment)
+    node = NodeProcess('policy_node', {'policy': 'hold', **parameters}, environment)
+    try:
+        client.wait_for_node()
+        assert not client.configure()
+        node.wait_for_log(reason, 10)
+    finally:
+        client.close()
+        node.stop()
+
+
+def test_enable_at_activation_waits_and_tells_the_trap_in_its_status(make, tmp_path):
+    rig = make(driver={}, enable=True, robot=simulated('alicia_d', tmp_path))
     reason = rig.client.wait_for_reason('motion is planned for up to 1.00 rad/s').reason
     assert 'speed_deg_s' in reason
     time.sleep(1.5)

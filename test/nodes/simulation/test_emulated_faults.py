@@ -22,7 +22,7 @@ from sensor_msgs.msg import JointState
 
 from support.arm_record import ArmRecord
 from support.graph_client import NAMES, GraphClient
-from support.ros_harness import NodeProcess, isolated_environment, wait_until
+from support.ros_harness import NodeProcess, isolated_environment, simulated, wait_until
 from vla_adapter_ros.robot.contract import resolve_contract
 
 DRIVERS = {
@@ -54,7 +54,8 @@ class Rig:
             JointState, f'/{self.driver_node}/arm', self.truth.add, 50
         )
         self.node = NodeProcess('policy_node', {
-            'robot': robot, 'policy': 'support.faults:Swaying', 'instruction': 'sway',
+            'robot': simulated(robot, tmp_path), 'policy': 'support.faults:Swaying',
+            'instruction': 'sway',
             'enable': True, 'max_image_age': 0.8, 'max_skew': 0.7, 'max_joint_state_age': 0.6,
         }, environment)  # fmt: skip
         self.client.start_bench(driver=False)

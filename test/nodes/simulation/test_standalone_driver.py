@@ -12,7 +12,7 @@ import pytest
 from sensor_msgs.msg import JointState
 
 from support.graph_client import NAMES, GraphClient
-from support.ros_harness import NodeProcess, isolated_environment, wait_until
+from support.ros_harness import NodeProcess, isolated_environment, simulated, wait_until
 
 ROBOT = 'alicia_d_standalone'
 
@@ -31,7 +31,8 @@ class Rig:
         )
         self.node = NodeProcess(
             'policy_node',
-            {'robot': ROBOT, 'policy': 'support.faults:Swaying', 'instruction': 'sway',
+            {'robot': simulated(ROBOT, tmp_path), 'policy': 'support.faults:Swaying',
+             'instruction': 'sway',
              'enable': True, 'max_image_age': 0.8, 'max_skew': 0.7, 'max_joint_state_age': 0.6},
             environment,
         )  # fmt: skip

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Whether the controllers of an arm are active: inactive ones subscribe too, and drop all they get.
+"""Whether the controllers of an arm are active: inactive ones subscribe too, and drop messages.
 
 Asked of the controller manager. Its messages come with every installation of ros2_control but are
 not on PyPI; where they are missing, or no controller manager runs, nothing is known.

@@ -119,8 +119,8 @@ class EnableGate:
         resolve = self._node.resolve_topic_name
         return input_checks.silent_camera(
             input_checks.TopicRecord(
-                resolve(mine), self._publishers(mine),
-                other_topic=resolve(other), other_publishers=self._publishers(other),
+                resolve(mine), self._graph.publishers(mine),
+                other_topic=resolve(other), other_publishers=self._graph.publishers(other),
             )
         )  # fmt: skip
 

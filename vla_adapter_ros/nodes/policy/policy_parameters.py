@@ -59,11 +59,13 @@ class PolicyNodeParameters:
         '', 'Which statistics of the checkpoint to use; needed if it holds several.'
     )
     accept_policy_without_contract: bool = parameter(
-        False, 'Run a checkpoint that does not say what robot it was trained for. Nobody can check '
-        'that its actions are those of this robot.',
+        False, 'Run a checkpoint that does not say what robot it was trained for: '
+        'nobody can check its actions.',
     )  # fmt: skip
     instruction: str = parameter('', 'Instruction at activation; empty: wait for the service.')
-    enable: bool = parameter(False, 'Enable motion at activation; only for contracts marked simulated: true.')
+    enable: bool = parameter(
+        False, 'Enable motion at activation; only for contracts marked simulated: true.'
+    )
     execute_steps: int = parameter(
         8, 'Steps of a chunk to execute before the next chunk takes over.', low=1, high=64
     )
