@@ -197,7 +197,7 @@ def setting_exists(key: str) -> bool:
 
 
 def test_every_message_that_is_explained_is_in_the_code():
-    rooms = ('control', 'preflight', 'robot', 'nodes/policy')
+    rooms = ('control', 'preflight', 'robot', 'nodes/common', 'nodes/policy')
     files = (file for room in rooms for file in (ROOT / 'vla_adapter_ros' / room).glob('*.py'))
     code = re.sub(r"'\s*\n\s*f?'", '', '\n'.join(file.read_text('utf-8') for file in files))
     page = text_of('docs/safety.md')

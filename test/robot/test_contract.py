@@ -115,6 +115,7 @@ def test_how_the_gripper_is_driven_is_no_difference_to_a_policy(data):
             'alicia_d_sim',
             {
                 'action_space': 'joint_delta',
+                'simulated': True,
                 'cameras': {
                     'third_person': {**SMALL, 'mount': 'fixed'},
                     'wrist': {**SMALL, 'mount': 'wrist'},

@@ -163,6 +163,5 @@ class NodeProcess:
 def simulated(robot: str, folder: Path) -> str:
     """Write the contract of a robot that nobody can be hurt by: `enable: true` is allowed."""
     path = folder / f'{robot}_simulated.yaml'
-    # The URDF beside the original is not found from here.
-    path.write_text(f'extends: {robot}\nsimulated: true\nkinematics: null\nworkspace: null\n')
+    path.write_text(f'extends: {robot}\nsimulated: true\n')
     return str(path)

@@ -209,6 +209,11 @@ class TeachMotion:
         """Send the next command of a streamed front end, if it is due."""
         self._gate.stream(now)
 
+    def fail(self, reason: str, now: float) -> None:
+        """Trip for a fault found elsewhere, if the arm is engaged."""
+        if self.engaged:
+            self._trip(reason, now)
+
     def _trip(self, reason: str, now: float) -> None:
         self._safety.trip(reason)
         self._gate.stop(now)

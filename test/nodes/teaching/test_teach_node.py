@@ -292,7 +292,7 @@ def test_second_commander_is_refused_by_name(bench):
     time.sleep(1.0)
     answer = teacher.call(SetBool, '/teach/engage', SetBool.Request(data=True))
     assert not answer.success
-    assert answer.message == 'client commands this arm too; stop it first'
+    assert answer.message == '/client commands this arm too; stop it first'
 
 
 def test_gamepad_moves_the_arm_while_its_deadman_is_held(bench):

@@ -37,6 +37,8 @@ from vla_adapter_ros.teaching.motion import TeachMotion
 
 _NAME = 'teach'
 # The second press that releases the arm must come within this time.
+# Between two looks at who else commands the arm [s].
+_COMMANDERS_PERIOD_S = 1.0
 _CONFIRM_WITHIN_S = 5.0
 # Whoever joins later sees the last lines too; two in quick succession must both arrive.
 SAYINGS = QoSProfile(
@@ -121,6 +123,7 @@ class TeachNode(Node):
         self._recorder = RecorderCalls(self, self.say)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(1.0 / self.parameters.tick_rate, self._tick, clock=steady)
+        self.create_timer(_COMMANDERS_PERIOD_S, self._watch_commanders, clock=steady)
         front_end = self.contract.front_end
         if front_end.kind == 'joint_commands':
             self.create_timer(1.0 / front_end.rate, self._stream, clock=steady)
@@ -294,6 +297,11 @@ class TeachNode(Node):
             raise VLAAdapterError(problem)
         assert self._leader.target is not None
         self.motion.follow(self._leader.target, self._leader.velocity)
+
+    def _watch_commanders(self) -> None:
+        if self.motion.engaged and (others := self._commands.other_commanders()):
+            reason = f'the arm is also commanded by {", ".join(others)}'
+            self.motion.fail(reason, time.monotonic())
 
     def _stream(self) -> None:
         if not self._dragging:
