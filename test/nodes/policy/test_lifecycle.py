@@ -55,14 +55,17 @@ def resources(node):
     return len(list(node.subscriptions)), len(list(node.timers)), len(list(node.publishers))
 
 
+def call(node, name, kind, **values):
+    service = next(s for s in node.services if s.srv_name.endswith(name))
+    return service.callback(kind.Request(**values), kind.Response())
+
+
 def enable(node):
-    return node._on_enable(SetBool.Request(data=True), SetBool.Response())
+    return call(node, 'enable', SetBool, data=True)
 
 
 def set_instruction(node):
-    return node._on_set_instruction(
-        SetInstruction.Request(instruction='stack'), SetInstruction.Response()
-    )
+    return call(node, 'set_instruction', SetInstruction, instruction='stack')
 
 
 def fail(*_, **__):
