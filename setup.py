@@ -15,8 +15,8 @@ HERE = Path(__file__).parent
 PACKAGE = 'vla_adapter_ros'
 EXTRAS = ('sim', 'train', 'camera', 'viz')
 DATA_SUFFIXES = (
-    '.json', '.jsonl', '.md', '.npz', '.png', '.rules', '.safetensors', '.txt', '.urdf', '.xml',
-    '.yaml',
+    '.json', '.jsonl', '.md', '.npz', '.png', '.rules', '.rviz', '.safetensors', '.txt', '.urdf',
+    '.xml', '.yaml',
 )  # fmt: skip
 
 
