@@ -181,6 +181,21 @@ def test_deactivating_ends_motion_even_if_the_driver_cannot_be_reached(robot):
     assert len(bench.out.commands) == sent
 
 
+def test_one_damaged_image_is_left_out_and_two_in_a_row_hold(bench):
+    bench.move()
+    assert bench.run(1.0, lambda: bench.worker.busy_since is not None)
+    jobs = len(bench.worker.jobs)
+    bench.worker.fail('wrist damaged JPEG', damaged=True)
+    bench.run(0.04)
+    assert bench.loop.reason == '' and bench.loop.scheduler.moving(bench.now)
+    assert bench.out.said('wrist damaged JPEG; waiting for the next image')
+    assert bench.run(0.2, lambda: len(bench.worker.jobs) > jobs)
+    bench.worker.fail('wrist damaged JPEG', damaged=True)
+    bench.run(0.04)
+    assert bench.loop.reason == 'inference failed: wrist damaged JPEG'
+    assert bench.loop.scheduler.holding
+
+
 # Joint states.
 
 

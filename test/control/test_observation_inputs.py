@@ -10,7 +10,7 @@ import pytest
 
 from vla_adapter_ros.control.clock import Arrival
 from vla_adapter_ros.control.observation_inputs import Inputs, InputSettings
-from vla_adapter_ros.errors import ObservationError
+from vla_adapter_ros.errors import DamagedImageError, ObservationError
 from vla_adapter_ros.robot.contract import resolve_contract
 
 CONTRACT = resolve_contract('alicia_d_sim')
@@ -135,3 +135,21 @@ def test_an_older_image_does_not_replace_a_newer_one(inputs):
     inputs.receive_image('wrist', image(7), at(10.04, 10.05))
     inputs.receive_image('wrist', image(8), at(10.0, 10.06))
     assert inputs.snapshot('reach').observe().images['wrist'][0, 0, 0] == 7
+
+
+def test_a_damaged_image_is_told_from_a_wrong_one(inputs):
+    cut = image(2)
+    cut.data = cut.data[:-1]
+    inputs.receive_image('wrist', cut, at(10.0, 10.0))
+    with pytest.raises(DamagedImageError, match='wrist image data of'):
+        inputs.snapshot('reach').observe()
+
+
+def test_two_publishers_of_one_joint_are_a_fault_that_names_both(inputs):
+    inputs.joint_publishers = lambda: ['driver', 'gui']
+    for i in range(4):
+        joints = JOINTS if i % 2 else [0.0] * 7
+        now = 10.0 + 0.01 * i
+        inputs.receive_joint_state(CONTRACT.names, joints, at(now, now), None)
+    fault = inputs.state_fault(10.03)
+    assert 'alternates between' in fault and fault.endswith('two nodes publish it (driver, gui)')

@@ -60,9 +60,10 @@ class FakeWorker:
     def answer(self, chunk):
         self.busy_since, self.result = None, WorkerResult(self.jobs[-1], chunk)
 
-    def fail(self, error):
-        trace = f'Traceback: {error}'
-        self.busy_since, self.result = None, WorkerResult(self.jobs[-1], None, error, trace)
+    def fail(self, error, damaged=False):
+        trace = '' if damaged else f'Traceback: {error}'
+        self.busy_since = None
+        self.result = WorkerResult(self.jobs[-1], None, error, trace, damaged=damaged)
 
 
 @dataclass

@@ -138,6 +138,8 @@ class ControlLoop:
         self.stages = LatencyMonitor(skip=1)
         self._chunk_times: deque[float] = deque(maxlen=_RATE_WINDOW)
         self._not_before = -math.inf
+        # A damaged image was left out; the next one must be good.
+        self._image_skipped = False
         self._next_gate = -math.inf
 
     # -- requests ---------------------------------------------------------------------------
@@ -337,12 +339,18 @@ class ControlLoop:
 
     def _use(self, result: WorkerResult, now: float) -> None:
         if result.chunk is None:
+            # A camera is at least as fast as the policy's steps: then there is another image.
+            self._not_before = now + self.contract.step_period
+            if result.damaged and not self._image_skipped:
+                self._image_skipped = True
+                self._outputs.warning(f'{result.error}; waiting for the next image')
+                return
             self._note_error(f'inference failed: {result.error}', result.trace)
             self.reason = self.last_error
-            self._not_before = now + self.contract.step_period
             self.gate.brake(now)
             return
         self.reason = ''
+        self._image_skipped = False
         self.chunks += 1
         self._chunk_times.append(now)
         self.stages.add_all(result.chunk.latencies)

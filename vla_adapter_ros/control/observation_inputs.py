@@ -20,7 +20,7 @@ from vla_adapter_ros.errors import ObservationError
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.robot.camera_view import policy_image
 from vla_adapter_ros.robot.contract import CameraSpec, RobotContract
-from vla_adapter_ros.robot.joint_state import JointStateReader
+from vla_adapter_ros.robot.joint_state import JointStateReader, TwoSourcesError
 
 JOINT_STATES = 'joint states'
 
@@ -63,7 +63,7 @@ class Snapshot:
         try:
             return policy_image(self.images[name], self.cameras[name])
         except ObservationError as error:
-            raise ObservationError(f'{name} {error}') from None
+            raise type(error)(f'{name} {error}') from None
 
 
 class _JointStates(LatestValue):
@@ -92,8 +92,10 @@ class Inputs(InputMonitor):
         settings = settings or InputSettings()
         super().__init__(settings.max_skew)
         self._contract = contract
-        # Why a camera is silent; the node knows the graph.
+        # Why a camera is silent, and who publishes joint states; the node knows the graph.
         self.why_silent: Callable[[str], str] = lambda camera: ''
+        self.joint_publishers: Callable[[], Sequence[str]] = tuple
+        self._sources = ''
         self._reader = JointStateReader(contract, settings.max_joint_state_age)
         self.plausibility = PlausibilityMonitor(contract, settings.max_joint_state_age)
         self._state = _JointStates(self._reader, settings.max_joint_state_age)
@@ -107,6 +109,7 @@ class Inputs(InputMonitor):
         """Forget all values, keep the counts: the sources have changed."""
         super().reset()
         self._reader.reset()
+        self._sources = ''
         self.plausibility.reset()
 
     def receive_image(self, camera: str, message: Any, arrival: Arrival) -> None:
@@ -126,6 +129,11 @@ class Inputs(InputMonitor):
         """
         try:
             reading = self._reader.receive(names, positions, arrival, arrival.now)
+        except TwoSourcesError as error:
+            self._sources = self._sources or ', '.join(self.joint_publishers())
+            names = f' ({self._sources})' if self._sources else ''
+            self.plausibility.reject(f'{error}{names}', arrival.now)
+            return True
         except ObservationError as error:
             self.plausibility.reject(str(error), arrival.now)
             return True

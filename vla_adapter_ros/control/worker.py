@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vla_adapter_ros.control.observation_inputs import Snapshot
-from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.errors import DamagedImageError, VLAAdapterError
 from vla_adapter_ros.inference.chunk import ActionChunk, ChunkPolicy
 
 _CANCEL_PERIOD_S = 0.1
@@ -31,6 +31,7 @@ class WorkerResult:
         error: why it failed, in one line.
         trace: traceback of a fault in code; '' for bad input.
         submitted: `time.monotonic()` at submission.
+        damaged: it failed for an image that was damaged in transit.
     """
 
     snapshot: Snapshot
@@ -38,6 +39,7 @@ class WorkerResult:
     error: str = ''
     trace: str = ''
     submitted: float = 0.0
+    damaged: bool = False
 
 
 @dataclass(frozen=True)
@@ -167,7 +169,8 @@ class InferenceWorker:
             summary = f'{type(error).__name__}: {first_line}'
             # Bad input is said in one sentence; a fault in code needs the place.
             trace = '' if isinstance(error, VLAAdapterError) else traceback.format_exc()
-            return WorkerResult(job.snapshot, None, summary, trace, job.submitted)
+            damaged = isinstance(error, DamagedImageError)
+            return WorkerResult(job.snapshot, None, summary, trace, job.submitted, damaged)
 
     def _finish(self, job: _Job, result: WorkerResult) -> None:
         with self._wake:

@@ -27,6 +27,10 @@ _ALTERNATION = 0.05
 _SAME = 2e-3
 
 
+class TwoSourcesError(ObservationError):
+    """A joint alternates between two values: two nodes publish it."""
+
+
 @dataclass(frozen=True)
 class JointReading:
     """A complete joint state.
@@ -95,8 +99,9 @@ class JointStateReader:
             now: when it was received.
 
         Raises:
-            ObservationError: a joint of the contract is repeated, not finite, alternates between
-                two values, or there are not as many positions as names.
+            TwoSourcesError: a joint alternates between two values.
+            ObservationError: a joint of the contract is repeated or not finite, or there are not
+                as many positions as names.
         """
         kind = self._kind(tuple(names))
         kind.received = self._newest = now
@@ -186,7 +191,7 @@ class JointStateReader:
             if abs(value - before) <= _ALTERNATION:
                 continue
             if abs(value - second[j]) < _SAME and abs(before - third[j]) < _SAME:
-                raise ObservationError(
+                raise TwoSourcesError(
                     f'joint state: {self._labels[j]} alternates between {before:.3f} and '
                     f'{value:.3f}: two nodes publish it'
                 )

@@ -8,6 +8,7 @@ sentences are those of preflight (preflight/).
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from functools import partial
 
 from rclpy.node import Node
 from std_msgs.msg import String
@@ -56,6 +57,7 @@ class EnableGate:
         self._obstacle = obstacle
         self._graph = ArmGraph(node, contract, own, on_commander)
         self._controllers = ControllerStates(node, contract)
+        inputs.joint_publishers = partial(self._graph.publishers, 'joint_states')
         self._description = ''
         self._subscription = node.create_subscription(
             String, 'robot_description', self._on_description, LATCHED
