@@ -76,6 +76,7 @@ class ChunkScheduler:
         self._maker = PlanMaker(contract, execute_steps, blend_steps, handover_lead)
         self._safety = safety
         self._history = PlanHistory()
+        self._sampled: tuple[MotionPlan, float, tuple[np.ndarray, np.ndarray]] | None = None
         self._last_now: float | None = None
         self._instruction: str | None = None
         self.latency = LatencyMonitor(size=50, skip=1)
@@ -99,9 +100,17 @@ class ChunkScheduler:
         return self._history.current
 
     def commanded(self, now: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return the commanded position and velocity (J + 1,) at `now`, in contract order."""
+        """Return the commanded position and velocity (J + 1,) at `now`, in contract order.
+
+        Several ask for the same time in a control cycle: the arrays are shared and read-only.
+        """
         self._require_start()
-        return self._history.at(now).sample(now)
+        plan = self._history.at(now)
+        if self._sampled is None or self._sampled[0] is not plan or self._sampled[1] != now:
+            self._sampled = plan, now, plan.sample(now)
+            for array in self._sampled[2]:
+                array.flags.writeable = False
+        return self._sampled[2]
 
     def executing(self, now: float) -> Executing:
         """Return the instruction, step and kind of plan in execution."""

@@ -101,7 +101,7 @@ def plan_track(
 def brake_track(
     position: np.ndarray, velocity: np.ndarray, limits: JointLimits, shortest: float = MIN_GAP
 ) -> Track:
-    """Return the fastest stop: each joint decelerates at its limit until it rests.
+    """Return the fastest stop: each joint decelerates nearly at its limit until it rests.
 
     Joints that could stop faster than `shortest` [s] take that long, if the position limits
     allow: a controller that starts slightly late would jerk through a very short segment.
@@ -114,7 +114,7 @@ def brake_track(
 def _brake(
     position: np.ndarray, velocity: np.ndarray, limits: JointLimits, shortest: float
 ) -> Track:
-    stop_times = np.abs(velocity) / (limits.acceleration * (1.0 - 1e-9))
+    stop_times = np.abs(velocity) / (limits.acceleration * MAX_LOAD)
     # A joint that is almost at rest must not make a segment in which rounding of its position
     # looks like an acceleration.
     shortest = max(shortest, MERGE_S)
