@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 pytest.importorskip('control_msgs', reason='control_msgs is not installed (not on PyPI)')
@@ -15,7 +17,7 @@ from trajectory_msgs.msg import JointTrajectory
 from support.motion_helpers import changed_robot
 from support.ros_harness import wait_until
 from vla_adapter_ros.control.gripper_goals import GripperCancel, GripperGoal
-from vla_adapter_ros.nodes.common.gripper_action import GripperAction
+from vla_adapter_ros.nodes.common.gripper_action import GripperAction, gripper_type_problem
 from vla_adapter_ros.nodes.common.messages import EVERY
 from vla_adapter_ros.nodes.simulation.gripper_server import GripperServer
 from vla_adapter_ros.simulation.servo_gripper import ServoGripper
@@ -107,6 +109,16 @@ def test_a_cancel_before_the_server_has_answered_is_not_lost(rig):
     system.client.send(GripperCancel())
     system.until(lambda: system.server.goals and system.gripper.reached, 'a stop')
     assert system.gripper.opening > 0.5
+
+
+def test_a_server_of_the_other_kind_is_named_with_what_to_write(rig):
+    system = rig('parallel_gripper_command')
+    assert gripper_type_problem(system.node, system.contract) == ''
+    wrong = replace(system.contract.front_end.gripper, kind='gripper_command')
+    front_end = replace(system.contract.front_end, gripper=wrong)
+    problem = gripper_type_problem(system.node, replace(system.contract, front_end=front_end))
+    assert 'is an action ParallelGripperCommand' in problem
+    assert problem.endswith('use kind: parallel_gripper_command')
 
 
 def test_without_a_server_nothing_is_sent_and_nothing_hangs(rig):

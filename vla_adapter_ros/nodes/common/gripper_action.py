@@ -51,6 +51,25 @@ def gripper_action_type(kind: str) -> type:
     return getattr(action, name)
 
 
+def gripper_type_problem(node: Node, contract: RobotContract) -> str:
+    """Return why the gripper's server does not take the contract's kind of goals, or ''."""
+    spec = contract.front_end.gripper
+    if spec is None:
+        return ''
+    service = node.resolve_service_name(f'{spec.action}/_action/send_goal')
+    names = dict(node.get_service_names_and_types()).get(service, [])
+    found = {name.rpartition('/')[2].removesuffix('_SendGoal') for name in names}
+    other = sorted(found - {_TYPES[spec.kind]})
+    if not other:
+        return ''
+    kinds = {name: kind for kind, name in _TYPES.items()}
+    hint = f'; use kind: {kinds[other[0]]}' if other[0] in kinds else ''
+    return (
+        f'{spec.action} is an action {other[0]}, front_end.gripper.kind of the contract is '
+        f'{spec.kind}{hint}'
+    )
+
+
 class GripperAction:
     """Sends goals; the newest replaces those before it.
 

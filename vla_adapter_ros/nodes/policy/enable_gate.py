@@ -17,6 +17,7 @@ from vla_adapter_ros.control.observation_inputs import Inputs
 from vla_adapter_ros.errors import ObservationError
 from vla_adapter_ros.nodes.common.arm_graph import ArmGraph, Endpoint
 from vla_adapter_ros.nodes.common.controller_states import ControllerStates
+from vla_adapter_ros.nodes.common.gripper_action import gripper_type_problem
 from vla_adapter_ros.nodes.common.messages import LATCHED, image_input
 from vla_adapter_ros.preflight import driver_checks, input_checks
 from vla_adapter_ros.preflight.checks import PASS, SKIP
@@ -99,6 +100,8 @@ class EnableGate:
             yield driver.detail
         if inactive := self._controllers.problem():
             yield inactive
+        if problem := gripper_type_problem(self._node, self._contract):
+            yield problem
         yield from self._settings()
 
     def _camera(self, camera: str) -> Iterator[str]:

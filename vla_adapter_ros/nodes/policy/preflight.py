@@ -33,6 +33,7 @@ from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.common.arm_commands import namespace_problem
 from vla_adapter_ros.nodes.common.arm_graph import ArmGraph
 from vla_adapter_ros.nodes.common.dds_profile import use_shipped_profile
+from vla_adapter_ros.nodes.common.gripper_action import gripper_type_problem
 from vla_adapter_ros.nodes.common.messages import LATCHED, LATEST, image_input, to_seconds
 from vla_adapter_ros.preflight import driver_checks, input_checks
 from vla_adapter_ros.preflight.checks import FAIL, Check, run_check
@@ -176,7 +177,8 @@ def ask_gripper(node: PreflightNode, read: Callable[[str], str] = input) -> Chec
 
 
 def _driver_check(node: PreflightNode) -> Check:
-    if problem := namespace_problem(node, node.contract):
+    problem = namespace_problem(node, node.contract) or gripper_type_problem(node, node.contract)
+    if problem:
         return Check('driver', FAIL, problem)
     graph = node.graph
     # A policy node that runs already may command the arm; two may not.
