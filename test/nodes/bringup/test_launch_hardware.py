@@ -80,6 +80,7 @@ def test_wrapper_publishes_where_the_policy_looks_in_all_its_versions():
     assert remaps['~/color/image_raw'] == 'wrist/image'
     assert remaps['~/color/image_rect_raw'] == 'wrist/image'
     assert remaps['~/color/image_raw/compressed'] == 'wrist/image/compressed'
+    assert remaps['~/color/camera_info'] == 'wrist/camera_info'
     assert wrist.parameters['depth_module.color_profile'] == '640x480x30'
     assert wrist.parameters['serial_no'] == '_031222071149'
     assert not any(name.startswith('rgb_camera') for name in wrist.parameters)
@@ -87,7 +88,9 @@ def test_wrapper_publishes_where_the_policy_looks_in_all_its_versions():
 
 def test_camera_follows_a_remapped_policy():
     arguments = {'camera_driver': 'realsense2_camera', 'wrist_topic': '/arm_1/eye'}
-    assert dict(node('wrist_camera', **arguments).remappings)['~/color/image_raw'] == '/arm_1/eye'
+    wrapper = dict(node('wrist_camera', **arguments).remappings)
+    assert wrapper['~/color/image_raw'] == '/arm_1/eye'
+    assert wrapper['~/color/camera_info'] == '/arm_1/camera_info'
     builtin = node('wrist_camera', camera_driver='builtin', wrist_topic='/arm_1/eye')
     assert ('wrist/image', '/arm_1/eye') in builtin.remappings
 
@@ -102,6 +105,7 @@ def test_other_usb_drivers(driver, package, parameter):
     assert camera.parameters['video_device'] == BY_ID
     assert parameter in camera.parameters
     assert dict(camera.remappings)['image_raw'] == 'third_person/image'
+    assert dict(camera.remappings)['camera_info'] == 'third_person/camera_info'
 
 
 def test_framerate_of_usb_cam_is_a_float():

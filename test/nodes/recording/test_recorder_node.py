@@ -19,7 +19,7 @@ from vla_adapter_ros.data.bags.file import BagFile
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from sensor_msgs.msg import Image, JointState
+from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
@@ -39,6 +39,7 @@ class Robot(RosClient):
         self.images = {
             c: node.create_publisher(Image, f'{c}/image', 1) for c in contract().cameras
         }
+        self.info = node.create_publisher(CameraInfo, 'wrist/camera_info', 1)
         self.joints = node.create_publisher(JointState, 'joint_states', 10)
         self.arm = node.create_publisher(JointTrajectory, contract().front_end.arm_topic, 10)
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
@@ -55,6 +56,7 @@ class Robot(RosClient):
             message.header.stamp = self.node.get_clock().now().to_msg()
             message.data = array('B', image(shift, self.frame).tobytes())
             publisher.publish(message)
+        self.info.publish(CameraInfo(header=message.header, width=WIDTH, height=HEIGHT))
         for _ in range(2):
             state = JointState(name=list(contract().names))
             state.header.stamp = self.node.get_clock().now().to_msg()
@@ -108,7 +110,7 @@ def start_recording(robot):
 def test_episodes_are_recorded_kept_and_discarded(graph):
     robot, start, folder = graph
     robot.text.publish(String(data='stack the cups'))
-    node = start(operator='ada')
+    node = start(operator='ada', camera_info=True)
     assert start_recording(robot).message == 'recording episode_000000: stack the cups'
     assert 'being recorded already' in robot.ask('start').message
     robot.frames_later(20)
@@ -126,6 +128,8 @@ def test_episodes_are_recorded_kept_and_discarded(graph):
         assert bag.custom['operator'] == 'ada'
         assert bag.types['/wrist/image'] == 'sensor_msgs/msg/Image'
         assert len(list(bag.messages('/wrist/image'))) >= 40
+        assert bag.types['/wrist/camera_info'] == 'sensor_msgs/msg/CameraInfo'
+        assert len(list(bag.messages('/wrist/camera_info'))) >= 40
     robot.ask('start')
     robot.frames_later(5)
     assert robot.ask('discard').message == 'episode_000001 was not kept'

@@ -180,7 +180,10 @@ def _usb(
         return NodeProcess('usb_camera', node, parameters=own, **common)
     if not device:
         raise VLAAdapterError(f'usb_driver:={driver} needs usb_device:=/dev/v4l/by-id/…')
-    common = {**common, 'remappings': _onto('image_raw', name, common)}
+    common = {
+        **common,
+        'remappings': (*_onto('image_raw', name, common), _info_onto('camera_info', name, common)),
+    }
     if driver == 'usb_cam':
         foreign = {
             'video_device': device, 'framerate': 30.0, 'image_width': camera.width,
@@ -234,7 +237,7 @@ def _realsense(
     onto = tuple(pair for topic in topics for pair in _onto(topic, name, common))
     return NodeProcess(
         'realsense2_camera_node', node, parameters=foreign, package='realsense2_camera',
-        **{**common, 'remappings': onto},
+        **{**common, 'remappings': (*onto, _info_onto('~/color/camera_info', name, common))},
     )
 
 
@@ -245,5 +248,15 @@ def _onto(
 
     They go where the policy node looks, which the user may have remapped.
     """
-    target = dict(common['remappings']).get(f'{camera}/image', f'{camera}/image')
+    target = _image_topic(camera, common)
     return (topic, target), (f'{topic}/compressed', f'{target}/compressed')
+
+
+def _info_onto(topic: str, camera: str, common: Mapping[str, Any]) -> tuple[str, str]:
+    """Remap a camera_info topic beside the image, where all of ROS looks for it."""
+    folder, separator, _ = _image_topic(camera, common).rpartition('/')
+    return topic, f'{folder}{separator}camera_info'
+
+
+def _image_topic(camera: str, common: Mapping[str, Any]) -> str:
+    return dict(common['remappings']).get(f'{camera}/image', f'{camera}/image')

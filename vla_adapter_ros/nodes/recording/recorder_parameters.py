@@ -12,6 +12,7 @@ from vla_adapter_ros.robot.contract import RobotContract
 
 IMAGE_FORMS = ('raw', 'compressed', 'jpeg')
 IMAGE, COMPRESSED = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
+CAMERA_INFO = 'sensor_msgs/msg/CameraInfo'
 CHUNK = 'vla_adapter_ros/msg/ActionChunk'
 # May be set between two episodes; the others decide what is subscribed.
 LIVE_PARAMETERS = ('folder', 'instruction', 'operator', 'max_duration', 'fresh_within')
@@ -43,6 +44,7 @@ class RecorderParameters:
         'vla_adapter/action_chunk', 'Raw chunks of the policy, recorded too; empty: not recorded.',
         ros_name=True,
     )
+    camera_info: bool = parameter(False, 'Record <camera>/camera_info too.')
     operator: str = parameter('', 'Who records; kept with every episode.')
     max_duration: float = parameter(
         300.0, 'An episode is ended after this long [s]; 0: never.', low=0.0, high=86400.0
@@ -83,6 +85,11 @@ def recorded_topics(
         topics.append(RecordedTopic('gripper', topic, commands))
     if name := parameters.instruction_topic:
         topics.append(RecordedTopic('instruction', name, 'std_msgs/msg/String', latched=True))
+    if parameters.camera_info:
+        topics += [
+            RecordedTopic(f'{camera} camera_info', f'{camera}/camera_info', CAMERA_INFO)
+            for camera in contract.cameras
+        ]
     if parameters.action_chunk_topic and chunk_definition is not None:
         topics.append(
             RecordedTopic('action_chunk', parameters.action_chunk_topic, CHUNK, chunk_definition)
