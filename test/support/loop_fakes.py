@@ -13,6 +13,7 @@ from vla_adapter_ros.control.clock import Arrival, MotionClock
 from vla_adapter_ros.control.gate import CommandGate
 from vla_adapter_ros.control.loop import ControlLoop
 from vla_adapter_ros.control.observation_inputs import Inputs
+from vla_adapter_ros.control.operator_stop import OperatorStop
 from vla_adapter_ros.control.safety import SafetyFilter
 from vla_adapter_ros.control.worker import WorkerResult
 from vla_adapter_ros.inference.chunk import ActionChunk
@@ -119,12 +120,13 @@ class Bench:
     def __init__(self, robot_name='alicia_d', gate=lambda now: ''):
         self.contract = robot(robot_name)
         self.worker, self.out = FakeWorker(), Recorder()
+        self.operator = OperatorStop(clock=lambda: self.steady)
         safety = SafetyFilter(self.contract)
         scheduler = ChunkScheduler(self.contract, safety=safety)
         self.loop = ControlLoop(
             self.contract, self.worker,
             CommandGate(self.contract, scheduler, safety, self.out), Inputs(self.contract),
-            self.out, 1.0, gate,
+            self.out, 1.0, gate, self.operator,
         )  # fmt: skip
         self.clock = MotionClock()
         self.robot_time, self.steady = 1000.0, 5.0

@@ -37,6 +37,7 @@ from vla_adapter_ros.control.tracking import FAULT, WAIT, ArmWatch
 from vla_adapter_ros.inference.chunk import ActionChunk
 from vla_adapter_ros.motion.plan import MotionPlan
 from vla_adapter_ros.motion.scheduler import ChunkScheduler
+from vla_adapter_ros.robot.action_space import MotionError
 from vla_adapter_ros.robot.contract import RobotContract
 
 # Difference allowed between the start of a plan and where it must start [rad].
@@ -80,6 +81,8 @@ class CommandGate:
         self.engaged = False
         self.refusal = ''
         self._driver = driver
+        # The scheduler's motion was only shown, not sent.
+        self._rehearsed = False
         self._front_end: FrontEnd = make_front_end(contract)
         self._bounds = contract.supervision
         self._watch = ArmWatch(contract)
@@ -146,7 +149,8 @@ class CommandGate:
 
     def stopping(self, now: float) -> bool:
         """Return whether a stop is still being executed; until it is over, do not `engage`."""
-        return not self.engaged and (self._stop_unsent or self.scheduler.moving(now))
+        moving = self.scheduler.moving(now) and not self._rehearsed
+        return not self.engaged and (self._stop_unsent or moving)
 
     def engage(self, measured: np.ndarray, now: float) -> None:
         """Command the arm from where it is held or measured (J + 1,); nothing moves yet.
@@ -154,12 +158,13 @@ class CommandGate:
         A joint keeps the target at which it is held if it is close to it.
         """
         position = np.array(measured, dtype=float)
-        if self.scheduler.started:
+        if self.scheduler.started and not self._rehearsed:
             held = self.scheduler.commanded(now)[0]
             near = np.abs(held - position)[:-1] <= self._bounds.held_tolerance
             position[:-1][near] = held[:-1][near]
             position[-1] = self._gripper_to_hold(float(held[-1]), float(measured[-1]))
         self._front_end.restart(float(measured[-1]))
+        self._rehearsed = False
         self.scheduler.reset(position, now)
         self._watch.restart(position[:-1], now)
         self._watch.waiting = ''
@@ -187,6 +192,57 @@ class CommandGate:
             self.refusal = self.scheduler.last_refusal
             return None
         return plan if self._send(plan, now) else None
+
+    def travel(self, goal: np.ndarray, now: float, velocity_scale: float) -> MotionPlan | None:
+        """Go straight to a pose, in joint space, and stay there.
+
+        Args:
+            goal: (J + 1,) in contract order, within limits.
+            now: time [s].
+            velocity_scale: fraction of the arm's velocity limits to use.
+
+        Returns:
+            The plan that was sent, or None; `refusal` then says why.
+        """
+        self.refusal = self._not_ready()
+        if self.refusal:
+            return None
+        try:
+            plan = self.scheduler.travel(goal, now, velocity_scale)
+        except MotionError as error:
+            self.refusal = str(error)
+            return None
+        return plan if self._send(plan, now) else None
+
+    def rehearse(
+        self, chunk: ActionChunk, now: float, observed: np.ndarray, measured: np.ndarray
+    ) -> MotionPlan | None:
+        """Show the plan that a chunk would be, from where the arm is; send nothing.
+
+        Args:
+            chunk: its observation stamp is on the motion clock.
+            now: time [s].
+            observed: (J + 1,) joint state of the chunk's observation.
+            measured: (J + 1,) joint state now, where the plan starts.
+
+        Returns:
+            The plan, or None; `refusal` then says why.
+        """
+        if not self.quiet(now):
+            self.refusal = 'the arm is still stopping'
+            return None
+        self._rehearsed = True
+        self.scheduler.reset(measured, now)
+        plan = self.scheduler.accept(chunk, now, observed)
+        if plan is None:
+            self.refusal = self.scheduler.last_refusal
+        else:
+            self._driver.plan(plan)
+        return plan
+
+    def quiet(self, now: float) -> bool:
+        """Return whether nothing more is sent until `engage`."""
+        return not (self.engaged or self._stop_unsent or now <= self._stream_until)
 
     def brake(self, now: float) -> None:
         """Stop and stay engaged: a fault that may pass. Repeated calls change nothing."""

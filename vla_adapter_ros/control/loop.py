@@ -18,10 +18,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import numpy as np
+
 from vla_adapter_ros.control.clock import Arrival
+from vla_adapter_ros.control.dry_run import DRY_RUN, as_if_live
 from vla_adapter_ros.control.front_ends import Command
 from vla_adapter_ros.control.gate import CommandGate
 from vla_adapter_ros.control.observation_inputs import Inputs
+from vla_adapter_ros.control.operator_stop import OperatorStop
 from vla_adapter_ros.control.watch import (
     GO,
     HOLD,
@@ -105,6 +109,11 @@ class ControlLoop:
         outputs: receives the results.
         watchdog_timeout: an inference that takes longer [s] ends in hold.
         enable_gate: called with `now` before motion is enabled; returns why not, or ''.
+        operator: the stop switches of the operator.
+
+    Attributes:
+        dry_run: the policy runs and its plans are shown, but nothing is sent to the arm.
+        travelling: the arm is on its way to a pose, and the policy does not run.
     """
 
     def __init__(
@@ -116,6 +125,7 @@ class ControlLoop:
         outputs: LoopOutputs,
         watchdog_timeout: float,
         enable_gate: Callable[[float], str] = lambda now: '',
+        operator: OperatorStop | None = None,
     ) -> None:
         self.contract = contract
         self.gate = gate
@@ -125,10 +135,13 @@ class ControlLoop:
         self._worker = worker
         self._outputs = outputs
         self._enable_gate = enable_gate
+        self._operator = operator or OperatorStop()
         self._watchdog = WorkerWatch(watchdog_timeout)
         self._states = StateWatch()
         self.active = False
         self.enabled = False
+        self.dry_run = False
+        self.travelling = False
         self._enable_wanted = False
         self.instruction = ''
         self.reason = ''
@@ -149,6 +162,8 @@ class ControlLoop:
         self.active = True
         self.enabled = False
         self._enable_wanted = enable
+        if self.dry_run:
+            self._outputs.warning(DRY_RUN)
         self._next_gate = -math.inf
         self.inputs.reset()
         # Nothing was streamed while the node was inactive: no pause to warn of.
@@ -193,14 +208,50 @@ class ControlLoop:
         if not on:
             self._stop_motion(now)
             return Outcome(True, 'motion disabled; the arm holds')
+        if self.travelling:
+            return Outcome(False, 'the arm is moving to a pose: call ~/stop first')
         if self.enabled:
             return Outcome(True, 'motion is already enabled')
-        if self.safety.tripped:
-            return Outcome(False, f'tripped: {self.safety.trip_reason}; call ~/clear_trip first')
-        if problem := self._enable_problem(now):
-            return Outcome(False, f'not enabled: {problem}')
+        if refusal := self._refusal(now):
+            return Outcome(False, refusal)
         self._enable(now)
+        if self.dry_run:
+            return Outcome(True, 'DRY RUN: chunks are computed and shown; nothing is sent')
         return Outcome(True, 'motion enabled')
+
+    def travel(self, goal_from: Callable[[np.ndarray], np.ndarray], now: float) -> Outcome:
+        """Enable motion and go straight to a pose at ramp speed; the caller calls `stop` there.
+
+        Args:
+            goal_from: returns the pose (J + 1,) for the measured joint state (J + 1,).
+            now: time [s].
+        """
+        if self.dry_run:
+            return Outcome(False, 'dry run: nothing is sent to the arm')
+        if self.enabled:
+            return Outcome(False, 'motion is enabled: call ~/stop first')
+        if refusal := self._refusal(now):
+            return Outcome(False, refusal)
+        self._enable(now)
+        self.travelling = True
+        assert self.inputs.state is not None
+        ramp = self.contract.supervision.ramp_speed
+        plan = self.gate.travel(goal_from(self.inputs.state), now, ramp)
+        if plan is None:
+            self._stop_motion(now)
+            return Outcome(False, f'not moved: {self.gate.refusal}')
+        return Outcome(True, f'on the way, {plan.end - now:.1f} s')
+
+    def set_dry_run(self, on: bool, now: float) -> None:
+        """Start or end a dry run; motion is disabled either way."""
+        if on == self.dry_run:
+            return
+        self._stop_motion(now)
+        self.dry_run, self.reason = on, ''
+        self._outputs.warning(
+            DRY_RUN if on else 'dry run is over: motion is disabled, call ~/enable to move the arm'
+        )
+        self._outputs.changed()
 
     def stop(self, why: str, now: float) -> Outcome:
         """Hold now; motion must be enabled again."""
@@ -210,6 +261,8 @@ class ControlLoop:
 
     def clear_trip(self, now: float) -> Outcome:
         """Allow motion to be enabled again after a trip."""
+        if pressed := self._operator.pressed:
+            return Outcome(False, f'not cleared: {pressed}')
         cleared = self.safety.clear()
         if not cleared:
             return Outcome(True, 'no trip to clear')
@@ -224,13 +277,17 @@ class ControlLoop:
 
     def receive_image(self, camera: str, image: Any, arrival: Arrival) -> None:
         """Keep the newest image of a camera; it is decoded when it is used."""
+        if self.dry_run:
+            arrival = as_if_live(arrival)
         self.inputs.receive_image(camera, image, arrival)
 
     def receive_joint_state(
         self, names: Sequence[str], positions: Sequence[float], arrival: Arrival
     ) -> None:
         """Keep the newest joint state, if it is plausible."""
-        commanded = self.scheduler.commanded(arrival.now)[0] if self.enabled else None
+        if self.dry_run:
+            arrival = as_if_live(arrival)
+        commanded = self.scheduler.commanded(arrival.now)[0] if self.gate.engaged else None
         if not self.inputs.receive_joint_state(names, positions, arrival, commanded):
             return
         monitor = self.inputs.plausibility
@@ -250,6 +307,7 @@ class ControlLoop:
         for line in self.inputs.changes(now, steady):
             self._outputs.warning(line)
         self._watch_pause(now)
+        self._watch_operator(now)
         result = self._worker.take_result()
         if result is not None:
             self._use(result, now)
@@ -259,15 +317,27 @@ class ControlLoop:
         joint_states_ok = self.enabled and self._watch_state(now)
         if fault := self.gate.tick(now):
             self._trip(fault, now)
-        elif joint_states_ok:
+        elif joint_states_ok and not self.travelling:
             self._infer_when_due(now)
         if before != (self.enabled, self.reason, self.safety.tripped):
             self._outputs.changed()
 
+    def _refusal(self, now: float) -> str:
+        if self.safety.tripped:
+            return f'tripped: {self.safety.trip_reason}; call ~/clear_trip first'
+        problem = self._enable_problem(now)
+        return f'not enabled: {problem}' if problem else ''
+
     def _enable_problem(self, now: float) -> str:
         if self.gate.stopping(now):
             return 'the arm is still stopping; try again'
-        return self.inputs.state_problem(now) or self.inputs.gap(now) or self._enable_gate(now)
+        return (
+            self._operator.pressed
+            or ('' if self.dry_run else self._operator.released)
+            or self.inputs.state_problem(now)
+            or self.inputs.gap(now)
+            or self._enable_gate(now)
+        )
 
     def _enable_when_ready(self, now: float, steady: float) -> None:
         if steady < self._next_gate:
@@ -281,17 +351,26 @@ class ControlLoop:
     def _enable(self, now: float) -> None:
         state = self.inputs.state
         assert state is not None
-        # Until the first chunk the arm is commanded to stay where it is held or measured.
-        self.gate.engage(state, now)
+        if not self.dry_run:
+            # Until the first chunk the arm is commanded to stay where it is held or measured.
+            self.gate.engage(state, now)
         self._enable_wanted = self.enabled = True
         self.reason = ''
         self._states.blind = False
-        self._outputs.info('motion enabled')
+        self._outputs.info('DRY RUN: the policy runs' if self.dry_run else 'motion enabled')
 
     def _watch_pause(self, now: float) -> None:
         if pause := self.gate.pause(now):
             self._outputs.warning(pause)
             self._worker.discard()
+
+    def _watch_operator(self, now: float) -> None:
+        if pressed := self._operator.pressed:
+            if not self.safety.tripped or self.enabled:
+                self._trip(pressed, now)
+        elif self.gate.engaged and (released := self._operator.released):
+            self.stop(released, now)
+            self._outputs.warning(f'{released}; motion is disabled')
 
     def _watch_worker(self, now: float, steady: float) -> None:
         change = self._watchdog.change(self._worker.busy_since, steady)
@@ -304,6 +383,8 @@ class ControlLoop:
 
     def _watch_state(self, now: float) -> bool:
         """Act on the joint states; returns whether motion may continue."""
+        if self.dry_run:
+            return self._watch_unmoved_state(now)
         action, why = self._states.evaluate(self.inputs, self.gate, now)
         if action == TRIP:
             self._trip(why, now)
@@ -317,6 +398,16 @@ class ControlLoop:
             assert self.inputs.state is not None
             self.gate.engage(self.inputs.state, now)
         return action in (GO, RESUME)
+
+    def _watch_unmoved_state(self, now: float) -> bool:
+        if fault := self.inputs.state_fault(now):
+            self._trip(fault, now)
+        elif gap := self.inputs.state_gap(now):
+            self.reason = gap
+            self._worker.discard()
+        else:
+            return True
+        return False
 
     def _infer_when_due(self, now: float) -> None:
         if not self._worker.free:
@@ -363,7 +454,11 @@ class ControlLoop:
         snapshot = result.snapshot
         # The observation's time on the motion clock; what is published keeps its stamp.
         chunk = replace(chunk, observation_stamp=snapshot.made)
-        plan = self.gate.follow(chunk, now, snapshot.state)
+        if self.dry_run:
+            assert self.inputs.state is not None
+            plan = self.gate.rehearse(chunk, now, snapshot.state, self.inputs.state)
+        else:
+            plan = self.gate.follow(chunk, now, snapshot.state)
         if self.scheduler.verdict.reasons and not self.safety.tripped:
             self._outputs.warning(f'action clamped: {self.scheduler.verdict.reasons[0]}')
         if self.safety.tripped:
@@ -390,7 +485,7 @@ class ControlLoop:
     def _stop_motion(self, now: float) -> None:
         """Stop inference, stop publishing, hold: in this order."""
         self._worker.discard()
-        self.enabled = self._enable_wanted = False
+        self.enabled = self.travelling = self._enable_wanted = False
         self.gate.stop(now)
 
     def _trip(self, reason: str, now: float) -> None:

@@ -112,6 +112,13 @@ class Inputs(InputMonitor):
         self._sources = ''
         self.plausibility.reset()
 
+    def set_limits(self, settings: InputSettings) -> None:
+        """Change how old inputs may be, and how far apart; what was received is kept."""
+        self.max_skew = settings.max_skew
+        self._state.max_age = self.plausibility.max_age = settings.max_joint_state_age
+        for camera in self._cameras.values():
+            camera.max_age = settings.max_image_age
+
     def receive_image(self, camera: str, message: Any, arrival: Arrival) -> None:
         """Keep a camera's newest message."""
         self._cameras[camera].receive(message, arrival)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from vla_adapter_ros.control.dry_run import DRY_RUN
 from vla_adapter_ros.control.latest_value import InputReport
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ class LoopStatus:
     state: str = 'INACTIVE'
     reason: str = 'the node is not active'
     enabled: bool = False
+    dry_run: bool = False
+    speed_scale: float = 1.0
     instruction: str = ''
     executing_instruction: str = ''
     chunks: int = 0
@@ -46,6 +49,8 @@ def loop_status(loop: ControlLoop | None, now: float) -> LoopStatus:
         return LoopStatus(reason='the node is not configured')
     scheduler = loop.scheduler
     state, reason = _state(loop, now)
+    if loop.dry_run:
+        reason = f'{DRY_RUN}; {reason}' if reason else DRY_RUN
     stages = {**loop.stages.summary(), **scheduler.latency.summary()}
     p50, p95, _ = stages.get('observation_to_command', (0.0, 0.0, 0.0))
     executing = scheduler.executing(now) if scheduler.moving(now) else None
@@ -55,6 +60,8 @@ def loop_status(loop: ControlLoop | None, now: float) -> LoopStatus:
         state=state,
         reason=reason,
         enabled=loop.enabled,
+        dry_run=loop.dry_run,
+        speed_scale=scheduler.speed_scale,
         instruction=loop.instruction,
         executing_instruction=executing.instruction if executing else '',
         chunks=loop.chunks,
@@ -83,6 +90,8 @@ def _state(loop: ControlLoop, now: float) -> tuple[str, str]:
             return 'WAITING_FOR_INPUT', problem
         why = f'{loop.reason}; ' if loop.reason else ''
         return 'READY', f'{why}motion is disabled; call ~/enable'
+    if loop.travelling:
+        return 'RUNNING', 'moving to a pose; the policy does not run'
     if loop.reason:
         return ('WAITING_FOR_INPUT' if not loop.chunks else 'HOLDING'), loop.reason
     return 'RUNNING', ''

@@ -113,7 +113,7 @@ class MotionPlan:
         steps: steps of the chunk, 0 when holding.
         switch: absolute time at which the motion leaves the previous plan [s].
         due: absolute time by which the next chunk should take over [s].
-        kind: `join`, `approach`, `brake` (track_planner.py), `hold` or `rest`.
+        kind: `join`, `approach`, `brake` (track_planner.py), `travel`, `hold` or `rest`.
         dropped: steps of the chunk that had already passed.
     """
 

@@ -65,7 +65,7 @@ class PlanMaker:
     ) -> None:
         self._arm_limits = JointLimits.of_arm(contract)
         self._gripper_limits = JointLimits.of_gripper(contract)
-        self._execute_steps = execute_steps
+        self.execute_steps = execute_steps
         self._blend_steps = blend_steps
         self._lead = lead
 
@@ -103,6 +103,33 @@ class PlanMaker:
         )
         gripper = self._gripper(targets, alignment, period, arm)
         return self._assembled(chunk, arm, gripper, alignment)
+
+    def travel(
+        self, plan: MotionPlan, goal: np.ndarray, now: float, velocity_scale: float
+    ) -> MotionPlan:
+        """Return the plan that goes straight to `goal` (J + 1,), in joint space, and stays there.
+
+        Args:
+            plan: at rest.
+            goal: in contract order, within limits.
+            now: start of the plan [s].
+            velocity_scale: fraction of the arm's velocity limits to use.
+        """
+        limits = self._arm_limits.with_velocity_scale(velocity_scale)
+        arm = self._straight(plan.arm, goal[:-1], now, limits)
+        gripper = self._straight(plan.gripper, goal[-1:], now, self._gripper_limits)
+        progress = np.full(len(arm.times), plan.progress_at(now))
+        return MotionPlan(arm, gripper, progress, switch=now, kind='travel')
+
+    def _straight(
+        self, plan: JointPlan, goal: np.ndarray, now: float, limits: JointLimits
+    ) -> JointPlan:
+        position, velocity = plan.sample(now + self._lead)
+        if np.abs(goal - position).max() <= _STILL:
+            return plan.remaining(now, self._lead or MIN_GAP)
+        # The planner stretches the time to what the limits demand.
+        targets = Targets(np.vstack((position, goal)), np.array([MERGE_S]), velocity, 0.0)
+        return splice_after(plan, plan_track(position, velocity, targets, limits), now, self._lead)
 
     def _gripper(
         self, targets: np.ndarray, alignment: Alignment, period: float, arm: Track
@@ -201,7 +228,7 @@ class PlanMaker:
         A motion that is stretched far (a slow ramp to a distant start) does not delay the next
         inference: it is due after the intended time of these steps.
         """
-        intended = self._execute_steps * plan.step_period
+        intended = self.execute_steps * plan.step_period
         progress = plan.progress_at(plan.switch) + intended
         tail = plan.start + float(plan.arm.times[-2])
         due = min(plan.time_of(progress), tail, plan.switch + intended)

@@ -67,10 +67,11 @@ class ChunkScheduler:
         safety: PlanCheck | None = None,
     ) -> None:
         self.contract = contract
-        self.execute_steps = execute_steps
-        self.blend_steps = blend_steps
+        # An observation older than this [s] makes no motion.
+        self.max_chunk_age = max_chunk_age
+        # Fraction of the arm's velocity limits that motion may use, for the next plans.
+        self.speed_scale = 1.0
         self._flush = flush_on_instruction_change
-        self._max_age = max_chunk_age
         self._max_gap = max_gap if contract.front_end.kind == 'joint_commands' else math.inf
         self._converter = ActionConverter(contract, kinematics)
         self._maker = PlanMaker(contract, execute_steps, blend_steps, handover_lead)
@@ -187,6 +188,39 @@ class ChunkScheduler:
         self._history.push(plan)
         return plan
 
+    def travel(self, goal: np.ndarray, now: float, velocity_scale: float) -> MotionPlan:
+        """Go straight to `goal`, in joint space, and stay there; returns the plan to send.
+
+        Args:
+            goal: (J + 1,) in contract order, within limits.
+            now: [s].
+            velocity_scale: fraction of the arm's velocity limits to use, at `speed_scale` 1.
+
+        Raises:
+            MotionError: before `reset`, while moving, or the way there breaks a limit.
+        """
+        self.update(now)
+        self._require_start()
+        if self.moving(now):
+            raise MotionError('the arm is still moving')
+        plan = self._maker.travel(
+            self._history.current, goal, now, velocity_scale * self.speed_scale
+        )
+        if self._safety is not None and (fault := self._safety.check_plan(plan)) is not None:
+            raise MotionError(fault)
+        self.plans_by_kind[plan.kind] += 1
+        self._history.push(plan)
+        return plan
+
+    @property
+    def execute_steps(self) -> int:
+        """Steps of a chunk to execute before the next takes over; of the next chunk on."""
+        return self._maker.execute_steps
+
+    @execute_steps.setter
+    def execute_steps(self, steps: int) -> None:
+        self._maker.execute_steps = steps
+
     def set_instruction(self, instruction: str, now: float) -> MotionPlan | None:
         """Set a new instruction; returns the hold plan to send if flushing is on."""
         changed = self._instruction is not None and instruction != self._instruction
@@ -224,7 +258,8 @@ class ChunkScheduler:
         if self.verdict.targets is None:
             return self._refuse('tripped', self.verdict.reasons[0], chunk)
         targets[alignment.first :] = self.verdict.targets
-        plan = self._maker.make(chunk, targets, alignment, self.verdict.velocity_scale)
+        scale = self.verdict.velocity_scale * self.speed_scale
+        plan = self._maker.make(chunk, targets, alignment, scale)
         if self._safety is not None and (fault := self._safety.check_plan(plan)) is not None:
             return self._refuse('unsafe', fault, chunk)
         self._drop_rest(plan.switch, 'replaced')
@@ -272,8 +307,8 @@ class ChunkScheduler:
             return 'invalid', f'step period {chunk.step_period}: expected a positive time'
         if not math.isfinite(age) or age < -chunk.step_period:
             return 'future', f'observation stamp {-age:.2f} s in the future'
-        if age > self._max_age:
-            return 'stale', f'observation {age:.2f} s old > max_chunk_age ({self._max_age:.2f} s)'
+        if age > self.max_chunk_age:
+            return 'stale', f'observation {age:.2f} s old > max_chunk_age ({self.max_chunk_age:.2f} s)'
         if self._flush and self._instruction not in (None, chunk.instruction):
             text = f'chunk is for the former instruction {chunk.instruction!r}'
             return 'instruction changed', text

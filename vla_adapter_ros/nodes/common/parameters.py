@@ -14,7 +14,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import Field, fields
 from typing import Any, TypeVar
 
-from rcl_interfaces.msg import ParameterDescriptor, SetParametersResult
+from rcl_interfaces.msg import (
+    FloatingPointRange,
+    IntegerRange,
+    ParameterDescriptor,
+    SetParametersResult,
+)
+from rclpy.exceptions import InvalidParameterValueException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
@@ -55,7 +61,7 @@ def declare_parameters(node: Node, kind: type, live: Collection[str] | None = No
         if not node.has_parameter(name):
             node.declare_parameter(name, spec.default, _descriptor(spec))
         else:
-            node.set_descriptor(name, _descriptor(spec))
+            _describe(node, spec)
     for name in _unknown(node, specs):
         # Who gave it can delete it again.
         node.set_descriptor(name, ParameterDescriptor(dynamic_typing=True))
@@ -151,9 +157,29 @@ def describe_limits(spec: Field) -> str:
     return f'one of: {", ".join(limits.choices)}' if limits.choices else ''
 
 
+def _describe(node: Node, spec: Field) -> None:
+    """Set the descriptor of a parameter that has a value, which may be out of range."""
+    descriptor = _descriptor(spec)
+    try:
+        node.set_descriptor(spec.name, descriptor)
+    except InvalidParameterValueException:
+        descriptor.integer_range, descriptor.floating_point_range = [], []
+        node.set_descriptor(spec.name, descriptor)
+
+
 def _descriptor(spec: Field) -> ParameterDescriptor:
-    return ParameterDescriptor(
-        description=spec.metadata['limits'].description,
+    limits: Limits = spec.metadata['limits']
+    descriptor = ParameterDescriptor(
+        description=limits.description,
         additional_constraints=describe_limits(spec),
         dynamic_typing=True,
     )
+    if math.isfinite(limits.low) and math.isfinite(limits.high):
+        # Tools show a slider.
+        if isinstance(spec.default, int):
+            whole = IntegerRange(from_value=int(limits.low), to_value=int(limits.high))
+            descriptor.integer_range = [whole]
+        else:
+            span = FloatingPointRange(from_value=float(limits.low), to_value=float(limits.high))
+            descriptor.floating_point_range = [span]
+    return descriptor

@@ -70,9 +70,12 @@ class EnableGate:
         self._graph.close()
         self._controllers.close()
 
-    def problem(self, now: float) -> str:
-        """Return the first reason against motion in one sentence, or ''; inputs are fresh."""
-        return next(self._problems(), '')
+    def problem(self, now: float, dry_run: bool = False) -> str:
+        """Return the first reason against motion in one sentence, or ''; inputs are fresh.
+
+        A dry run needs no driver: nothing is sent.
+        """
+        return next(self._problems(dry_run), '')
 
     def watch(self) -> str:
         """Return why motion that is enabled must trip, or ''; call about once a second."""
@@ -81,7 +84,7 @@ class EnableGate:
             return f'the arm is also commanded by {driver_checks.commanded_by(others)}'
         return self._controllers.problem()
 
-    def _problems(self) -> Iterator[str]:
+    def _problems(self, dry_run: bool) -> Iterator[str]:
         if self._obstacle:
             yield self._obstacle
         for camera in self._contract.cameras:
@@ -91,6 +94,8 @@ class EnableGate:
             check = input_checks.check_gripper_range(self._inputs.state, self._contract)
             if check.verdict != PASS:
                 yield check.detail
+        if dry_run:
+            return
         graph = self._graph
         driver = driver_checks.check_driver(
             self._contract, graph.listeners, graph.publishers, graph.commanders(),

@@ -20,22 +20,22 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import CompressedImage, Image, JointState
-from std_srvs.srv import SetBool, Trigger
 
-from vla_adapter_ros.control.loop import ControlLoop, Outcome
+from vla_adapter_ros.control.loop import ControlLoop
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.common.lifecycle_node import AnsweringLifecycleNode
 from vla_adapter_ros.nodes.common.messages import LATEST, image_input
 from vla_adapter_ros.nodes.common.node_clock import NodeClock
 from vla_adapter_ros.nodes.common.node_main import run_node
 from vla_adapter_ros.nodes.common.parameters import declare_parameters, read_parameters
+from vla_adapter_ros.nodes.policy.live_parameters import LiveParameters
+from vla_adapter_ros.nodes.policy.operator_services import OperatorServices
+from vla_adapter_ros.nodes.policy.operator_tasks import OperatorTasks
 from vla_adapter_ros.nodes.policy.policy_outputs import PolicyOutputs
 from vla_adapter_ros.nodes.policy.policy_parameters import PolicyNodeParameters
 from vla_adapter_ros.nodes.policy.policy_setup import PolicySetup
-from vla_adapter_ros.srv import SetInstruction
+from vla_adapter_ros.nodes.policy.stop_inputs import StopInputs
 
-NOT_CONFIGURED = Outcome(False, 'the node is not configured: configure and activate it first')
-NOT_ACTIVE = Outcome(False, 'the node is not active: activate it first')
 STATUS_PERIOD_S = 0.5
 STOP_TIMEOUT_S = 2.0
 # How long one thread may keep the interpreter while another wants it.
@@ -57,10 +57,11 @@ class PolicyNode(AnsweringLifecycleNode):
         # What exists while active.
         self._running = ExitStack()
         self._wake = self.create_guard_condition(self._tick)
-        self.create_service(SetInstruction, 'set_instruction', self._on_set_instruction)
-        self.create_service(SetBool, '~/enable', self._on_enable)
-        self.create_service(Trigger, '~/stop', self._on_stop)
-        self.create_service(Trigger, '~/clear_trip', self._on_clear_trip)
+        self._live = LiveParameters(self)
+        self._stops = StopInputs(self, self._tick)
+        access = (lambda: self._loop), self._clocks.now
+        self._tasks = OperatorTasks(self, *access, self._publish_status)
+        OperatorServices(self, *access, self._tasks, self._publish_status)
         self._status_timer = self.create_timer(
             STATUS_PERIOD_S, self._publish_status, clock=Clock(clock_type=ClockType.STEADY_TIME)
         )
@@ -89,16 +90,23 @@ class PolicyNode(AnsweringLifecycleNode):
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Hold, then release everything."""
-        self.close()
+        self._stop()
         return TransitionCallbackReturn.SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Hold, then go back to unconfigured: the node lives on."""
-        self.close()
+        self._stop()
         return TransitionCallbackReturn.SUCCESS
 
     def close(self) -> None:
-        """Hold the arm and release everything; also called on Ctrl-C and SIGTERM."""
+        """Hold the arm and release everything: on Ctrl-C and SIGTERM."""
+        waited_for = bool(self._tasks.running)
+        self._guarded(self._deactivate)
+        if waited_for and self.executor is not None:
+            self._guarded(partial(self._tasks.deliver, self.executor))
+        self._guarded(self._cleanup)
+
+    def _stop(self) -> None:
         self._guarded(self._deactivate)
         self._guarded(self._cleanup)
 
@@ -121,9 +129,11 @@ class PolicyNode(AnsweringLifecycleNode):
 
     def _configure(self) -> None:
         parameters = read_parameters(self, PolicyNodeParameters)
+        self._stops.switches.deadman_timeout = parameters.deadman_timeout
         self._setup = setup = PolicySetup(
-            self, parameters, self._outputs, self._wake.trigger, self._trip_if_enabled
-        )
+            self, parameters, self._outputs, self._wake.trigger, self._trip_if_enabled,
+            self._stops.switches,
+        )  # fmt: skip
         try:
             loop = setup.make_loop()
             self._outputs.attach(
@@ -159,7 +169,10 @@ class PolicyNode(AnsweringLifecycleNode):
         )
         for timer in (control, diagnostics):
             self._running.callback(self.destroy_timer, timer)
-        self._loop.activate(self._clocks.now(), parameters.instruction, parameters.enable)
+        now = self._clocks.now()
+        instruction = self._live.begin(self._loop, now)
+        self._outputs.connect(not self._loop.dry_run)
+        self._loop.activate(now, instruction, parameters.enable)
         self._active = True
 
     def _subscribe(self, kind: type, topic: str, callback: Callable[[object], None]) -> None:
@@ -172,6 +185,7 @@ class PolicyNode(AnsweringLifecycleNode):
         with self._running.pop_all():
             if was_active and self._loop is not None:
                 self._loop.deactivate(self._clocks.now())
+            self._tasks.update()
         self._publish_status()
 
     def _cleanup(self) -> None:
@@ -197,7 +211,12 @@ class PolicyNode(AnsweringLifecycleNode):
     def _tick(self) -> None:
         if self._loop is None or not self._active:
             return
-        self._loop.tick(self._clocks.now(), time.monotonic())
+        loop, now = self._loop, self._clocks.now()
+        self._live.follow(loop, now)
+        loop.tick(now, time.monotonic())
+        self._tasks.update()
+        # The last command before a dry run is the end of a brake.
+        self._outputs.connect(not (loop.dry_run and loop.gate.quiet(now)))
 
     def on_callback_error(self, error: Exception) -> None:
         """Trip on a bug of ours: it must end in hold, not in a dead node with a moving arm."""
@@ -211,52 +230,10 @@ class PolicyNode(AnsweringLifecycleNode):
             self._active = self._loop.active = self._loop.enabled = False
             self.get_logger().fatal(traceback.format_exc())
 
-    # Services.
-
-    def _on_set_instruction(
-        self, request: SetInstruction.Request, response: SetInstruction.Response
-    ) -> SetInstruction.Response:
-        outcome = NOT_CONFIGURED
-        if self._loop is not None:
-            outcome = self._loop.set_instruction(request.instruction, self._clocks.now())
-        return self._answer('set_instruction', outcome, response)
-
-    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        outcome = NOT_ACTIVE
-        if self._loop is not None and self._active:
-            outcome = self._loop.set_enabled(request.data, self._clocks.now())
-        return self._answer('enable', outcome, response)
-
-    def _on_stop(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        outcome = NOT_ACTIVE
-        if self._loop is not None and self._active:
-            outcome = self._loop.stop('stop was called', self._clocks.now())
-        return self._answer('stop', outcome, response)
-
-    def _on_clear_trip(
-        self, request: Trigger.Request, response: Trigger.Response
-    ) -> Trigger.Response:
-        outcome = NOT_ACTIVE
-        if self._loop is not None and self._active:
-            outcome = self._loop.clear_trip(self._clocks.now())
-        return self._answer('clear_trip', outcome, response)
-
-    def _answer(self, service: str, outcome: Outcome, response: object) -> object:
-        response.success, response.message = outcome.success, outcome.message
-        # Two lines: rclpy refuses one call site with changing severity.
-        if outcome.success:
-            self.get_logger().info(f'{service}: {outcome.message}')
-        else:
-            self.get_logger().warning(f'{service}: {outcome.message}')
-        self._publish_status()
-        return response
-
     def _on_set_parameters(self, parameters: Sequence[Parameter]) -> SetParametersResult:
-        own = [p.name for p in parameters if p.name != 'use_sim_time']
-        if self._loop is not None and own:
-            reason = f'{own[0]} takes effect at configure: deactivate and clean up the node first'
-            return SetParametersResult(successful=False, reason=reason)
-        return SetParametersResult(successful=True)
+        if self._loop is None:
+            return SetParametersResult(successful=True)
+        return self._live.check(parameters, self._tasks.running)
 
     # Outputs.
 
@@ -264,7 +241,7 @@ class PolicyNode(AnsweringLifecycleNode):
         self._outputs.publish_status()
 
     def _trip_if_enabled(self, why: str) -> None:
-        if self._loop is not None and self._loop.enabled:
+        if self._loop is not None and self._loop.gate.engaged:
             self._loop.fail(why, self._clocks.now())
 
     def _publish_diagnostics(self) -> None:

@@ -84,11 +84,18 @@ class PolicyOutputs:
         """Publish for this loop from now on (None: unconfigured); policy is what runs."""
         self._loop, self._policy, self._kinematics = loop, policy, kinematics
         self._image_transport, self._frame_prefix = image_transport, frame_prefix
+        self.connect(False)
+        self.connect(loop is not None and not loop.dry_run)
+
+    def connect(self, on: bool) -> None:
+        """Make the publishers of commands, or close them: in a dry run there are none."""
+        if on == (self._commands is not None):
+            return
         commands, self._commands = self._commands, None
         if commands is not None:
             commands.close()
-        if loop is not None:
-            self._commands = CommandPublishers(self._node, loop.contract)
+        elif self._loop is not None:
+            self._commands = CommandPublishers(self._node, self._loop.contract)
 
     def endpoints(self) -> set[Endpoint]:
         """Return the endpoints of the publishers of commands."""
@@ -176,6 +183,8 @@ class PolicyOutputs:
             state_text=status.state,
             reason=status.reason,
             enabled=status.enabled,
+            dry_run=status.dry_run,
+            speed_scale=status.speed_scale,
             policy=self._policy,
             instruction=status.instruction,
             executing_instruction=status.executing_instruction,
@@ -232,6 +241,8 @@ class PolicyOutputs:
 
 def _loop_values(status: LoopStatus) -> dict[str, object]:
     values: dict[str, object] = {
+        'dry run': status.dry_run,
+        'speed scale': status.speed_scale,
         'instruction': status.instruction,
         'executing': status.executing_instruction,
         'chunks': status.chunks,

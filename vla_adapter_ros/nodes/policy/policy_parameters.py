@@ -9,6 +9,12 @@ from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.common.parameters import FRAME_PREFIX, parameter
 from vla_adapter_ros.robot.camera_spec import IMAGE_TRANSPORTS
 
+# Take effect while the node runs; the others at the next `configure`.
+LIVE_PARAMETERS = (
+    'dry_run', 'speed_scale', 'execute_steps', 'instruction',
+    'max_image_age', 'max_joint_state_age', 'max_skew', 'max_chunk_age',
+)  # fmt: skip
+
 POLICIES = ('checkpoint', 'expert', 'random', 'random_network', 'hold')
 
 
@@ -33,7 +39,7 @@ def check_times(parameters: PolicyNodeParameters) -> None:
 
 @dataclass(frozen=True)
 class PolicyNodeParameters:
-    """Parameters of `vla_adapter`. Changes take effect at the next `configure`."""
+    """Parameters of `vla_adapter`; LIVE_PARAMETERS may change while it runs."""
 
     robot: str = parameter(
         'alicia_d', 'Robot contract: the name of one that ships, or the path of a YAML file.'
@@ -65,6 +71,13 @@ class PolicyNodeParameters:
     instruction: str = parameter('', 'Instruction at activation; empty: wait for the service.')
     enable: bool = parameter(
         False, 'Enable motion at activation; only for contracts marked simulated: true.'
+    )
+    dry_run: bool = parameter(
+        False, 'Compute and show everything, send nothing to the arm; it may stand still or be a '
+        'played recording.',
+    )
+    speed_scale: float = parameter(
+        1.0, 'Fraction of the velocity limits that motion may use.', low=0.01, high=1.0
     )
     execute_steps: int = parameter(
         8, 'Steps of a chunk to execute before the next chunk takes over.', low=1, high=64
@@ -100,5 +113,9 @@ class PolicyNodeParameters:
         2.0, 'Oldest observation whose chunk is used [s]; at least watchdog_timeout.',
         low=0.05, high=600.0,
     )  # fmt: skip
+    deadman_timeout: float = parameter(
+        0.0, 'Motion needs `true` on ~/deadman, not older than this [s]; 0: no dead-man switch.',
+        low=0.0, high=10.0,
+    )
     diagnostics_period: float = parameter(1.0, 'Period of /diagnostics [s].', low=0.1, high=60.0)
     frame_prefix: str = parameter('', FRAME_PREFIX)

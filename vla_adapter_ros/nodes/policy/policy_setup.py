@@ -13,7 +13,8 @@ from visualization_msgs.msg import MarkerArray
 
 from vla_adapter_ros.control.gate import CommandGate
 from vla_adapter_ros.control.loop import ControlLoop
-from vla_adapter_ros.control.observation_inputs import Inputs, InputSettings
+from vla_adapter_ros.control.observation_inputs import Inputs
+from vla_adapter_ros.control.operator_stop import OperatorStop
 from vla_adapter_ros.control.safety import SafetyFilter
 from vla_adapter_ros.control.worker import InferenceWorker
 from vla_adapter_ros.errors import CheckpointError, VLAAdapterError
@@ -26,6 +27,7 @@ from vla_adapter_ros.inference.simple_policies import (
 from vla_adapter_ros.motion.scheduler import ChunkScheduler
 from vla_adapter_ros.nodes.common.node_main import stop_requested
 from vla_adapter_ros.nodes.policy.enable_gate import EnableGate
+from vla_adapter_ros.nodes.policy.live_parameters import input_settings
 from vla_adapter_ros.nodes.policy.policy_outputs import PolicyOutputs
 from vla_adapter_ros.nodes.policy.policy_parameters import (
     PolicyNodeParameters,
@@ -57,6 +59,7 @@ class PolicySetup:
         outputs: where the loop's results go.
         wake: called from the worker's thread when a result is there.
         on_commander: called with a sentence when another program begins to command the arm.
+        operator: the stop switches.
     """
 
     def __init__(
@@ -66,6 +69,7 @@ class PolicySetup:
         outputs: PolicyOutputs,
         wake: Callable[[], None],
         on_commander: Callable[[str], None],
+        operator: OperatorStop,
     ) -> None:
         check_policy(parameters.policy)
         check_times(parameters)
@@ -88,6 +92,7 @@ class PolicySetup:
         self._outputs = outputs
         self._wake = wake
         self._on_commander = on_commander
+        self._operator = operator
         self._expert: ExpertChunks | None = None
         self._worker: InferenceWorker | None = None
 
@@ -112,23 +117,23 @@ class PolicySetup:
             kinematics=kinematics,
             safety=safety,
         )
-        settings = InputSettings(
-            parameters.max_image_age, parameters.max_joint_state_age, parameters.max_skew
-        )
-        inputs = Inputs(self.contract, settings)
-        self._gate = EnableGate(
+        inputs = Inputs(self.contract, input_settings(parameters))
+        self._gate = gate = EnableGate(
             self._node, self.contract, inputs, parameters.image_transport,
             self._outputs.endpoints, self._obstacle(), self._on_commander,
         )  # fmt: skip
-        return ControlLoop(
+        loop = ControlLoop(
             self.contract,
             self._worker,
             CommandGate(self.contract, scheduler, safety, self._outputs),
             inputs,
             self._outputs,
             parameters.watchdog_timeout,
-            self._gate.problem,
+            lambda now: gate.problem(now, dry_run=loop.dry_run),
+            self._operator,
         )
+        loop.dry_run = parameters.dry_run
+        return loop
 
     def release(self, timeout: float) -> None:
         """End the worker; a model that hangs is left behind, its results go nowhere."""
