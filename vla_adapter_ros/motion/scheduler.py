@@ -307,8 +307,8 @@ class ChunkScheduler:
             return 'invalid', f'step period {chunk.step_period}: expected a positive time'
         if not math.isfinite(age) or age < -chunk.step_period:
             return 'future', f'observation stamp {-age:.2f} s in the future'
-        if age > self.max_chunk_age:
-            return 'stale', f'observation {age:.2f} s old > max_chunk_age ({self.max_chunk_age:.2f} s)'
+        if age > (oldest := self.max_chunk_age):
+            return 'stale', f'observation {age:.2f} s old > max_chunk_age ({oldest:.2f} s)'
         if self._flush and self._instruction not in (None, chunk.instruction):
             text = f'chunk is for the former instruction {chunk.instruction!r}'
             return 'instruction changed', text

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -136,16 +137,20 @@ def test_a_missing_parameter_is_a_sentence(make):
         read_parameters(node, Small)
 
 
+# Of rclpy, which knows the range from the descriptor, or of this package.
+OUT_OF_RANGE = '(?i)parameter width(: got 5, expected 16 … 8192| out of range. Min: 16, Max: 8192)'
+
+
 @pytest.mark.parametrize('start', [(), ('-p', 'width:=5', '-p', 'rate:=fast', '-p', 'on:=1')])
 def test_bad_changes_are_refused_with_what_is_allowed(make, start):
     node = make(*start)
     for name, value, said in (
-        ('width', 5, 'parameter width: got 5, expected 16 … 8192'),
+        ('width', 5, OUT_OF_RANGE),
         ('rate', 0, 'parameter rate: got 0.0, expected 1 … 300'),
-        ('rate', 'fast', "parameter rate: got 'fast' (str), expected a number"),
+        ('rate', 'fast', r"parameter rate: got 'fast' \(str\), expected a number"),
         ('topic', 'my topic', "parameter topic: got 'my topic', expected a ROS name: letters"),
     ):
-        assert change(node, **{name: value})[0].startswith(said)
+        assert re.match(said, change(node, **{name: value})[0])
     assert change(node, width=160, rate=15, on=True, topic='wrist/image') == [''] * 4
     assert read_parameters(node, Small) == Small('wrist/image', 160, 15.0, True)
 
