@@ -298,7 +298,7 @@ def test_a_gripper_stopped_by_an_object_is_no_tracking_error(bench):
 
 
 def test_only_the_gate_asks_a_front_end_for_commands():
-    """Whoever makes commands of plans must go through the gate; the simulation has no driver."""
+    """Whoever makes commands of plans must go through the gate."""
     package = Path(vla_adapter_ros.__file__).parent
     callers = {
         path.relative_to(package).as_posix()
@@ -308,7 +308,4 @@ def test_only_the_gate_asks_a_front_end_for_commands():
         and getattr(node.func, 'attr', getattr(node.func, 'id', ''))
         in ('on_plan', 'make_front_end', 'TrajectoryFrontEnd', 'StreamingFrontEnd')
     }
-    assert callers - {'control/front_ends.py'} == {
-        'control/gate.py',
-        'evaluation/simulated_node.py',
-    }
+    assert callers - {'control/front_ends.py'} == {'control/gate.py'}

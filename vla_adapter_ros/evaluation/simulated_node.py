@@ -1,9 +1,9 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """The policy node's motion path in simulated time, without ROS.
 
-The same scheduler, safety filter and front end as in the node, and the same trajectory
-controllers as in the simulated arm, on one simulated clock. Not included is what ROS adds:
-transport, threads, and the real speed of the computer, replaced by a fixed latency.
+The same scheduler and gate as in the node, and the same trajectory controllers as in the simulated
+arm, on one simulated clock. Not included is what ROS adds: transport, threads, and the real speed
+of the computer, replaced by a fixed latency.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vla_adapter_ros.control.front_ends import TrajectoryCommand, TrajectoryFrontEnd
+from vla_adapter_ros.control.clock import Arrival
+from vla_adapter_ros.control.front_ends import Command, TrajectoryCommand
+from vla_adapter_ros.control.gate import CommandGate
 from vla_adapter_ros.control.safety import SafetyFilter
 from vla_adapter_ros.inference.chunk import ActionChunk, ChunkPolicy
+from vla_adapter_ros.motion.plan import MotionPlan
 from vla_adapter_ros.motion.scheduler import ChunkScheduler
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.robot.contract import RobotContract
@@ -80,7 +83,7 @@ class SimulatedNode:
             kinematics=kinematics,
             safety=self.safety,
         )
-        self._front_end = TrajectoryFrontEnd(contract)
+        self._gate = CommandGate(contract, self.scheduler, self.safety, self)
         targets = simulation.targets
         self._controllers = {
             contract.front_end.arm_topic: JointTrajectoryController(
@@ -95,7 +98,7 @@ class SimulatedNode:
         self.latest: Observation | None = None
         self.chunks = 0
         self.refused = 0
-        self.scheduler.reset(simulation.proprioception, simulation.time)
+        self._gate.engage(simulation.proprioception, simulation.time)
 
     def observe(self) -> Observation:
         """Return the present observation of the node."""
@@ -110,14 +113,30 @@ class SimulatedNode:
             VLAAdapterError: the policy cannot answer.
         """
         now = self._simulation.time
+        self._gate.observe(self._simulation.proprioception, Arrival(now, 0.0, now))
         self._take_chunk(now)
-        if self._pending is None and self.scheduler.needs_inference(now):
+        if fault := self._gate.tick(now):
+            self.safety.trip(fault)
+            self._gate.stop(now)
+        if self._pending is None and self._may_infer(now):
             self.latest = self.observe()
             chunk = self._policy.predict(self.latest)
             self._pending = chunk, self.latest.proprioception
             if self._settings.latency <= 0.0:
                 self._take_chunk(now)
         self._move()
+
+    def send(self, command: Command) -> None:
+        """Give a command of the gate to its controller."""
+        assert isinstance(command, TrajectoryCommand)
+        controller = self._controllers[command.topic]
+        controller.accept(_trajectory(command), self._simulation.time)
+
+    def plan(self, plan: MotionPlan) -> None:
+        """Nobody is shown the plans of the simulation."""
+
+    def _may_infer(self, now: float) -> bool:
+        return not self._gate.waiting and self.scheduler.needs_inference(now)
 
     def _take_chunk(self, now: float) -> None:
         if self._pending is None:
@@ -127,12 +146,8 @@ class SimulatedNode:
             return
         self._pending = None
         self.chunks += 1
-        plan = self.scheduler.accept(chunk, now, observed)
-        if plan is None:
+        if self._gate.follow(chunk, now, observed) is None:
             self.refused += 1
-            return
-        for command in self._front_end.on_plan(plan):
-            self._controllers[command.topic].accept(_trajectory(command), now)
 
     def _move(self) -> None:
         simulation = self._simulation
