@@ -181,6 +181,34 @@ def test_command_is_that_of_ros2_run(monkeypatch, tmp_path):
     ]  # fmt: skip
 
 
+def test_what_only_shows_is_not_waited_for_and_stopped_last(monkeypatch):
+    events = []
+
+    class Recorded(Bringup):
+        def __init__(self, processes, *_):
+            self.names = [one.name for one in processes]
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            events.append(self.names)
+
+        def activate(self):
+            pass
+
+        def wait(self):
+            return f'{self.names[-1]} ended'
+
+    monkeypatch.setattr(bringup, 'Bringup', Recorded)
+    monkeypatch.setattr(bringup, 'installed', lambda views: (list(views), ''))
+    monkeypatch.setattr(bringup, 'use_shipped_profile', lambda simulated: None)
+    with pytest.raises(SystemExit, match='vla_adapter ended'):
+        bringup.main(['sim:=true', 'rviz:=true'])
+    shown = ['third_person_frame', 'wrist_frame', 'model_state_publisher', 'rviz2']
+    assert events == [['sim_arm', 'vla_adapter'], shown]
+
+
 def test_arguments_have_the_form_of_ros2_launch():
     words = ['sim:=true', 'instruction:=push the block := now', 'robot:=']
     assert parse_arguments(words, ALICIA) == {

@@ -291,8 +291,8 @@ def main(words: Sequence[str] | None = None) -> None:
         views, missing = installed(startup.views)
         if missing:
             print(f'bringup: {missing}')
-        # A closed window ends nothing else, so these are not waited for.
-        with Bringup(startup.nodes) as bringup, Bringup(views):
+        # A closed window ends nothing else; one that hangs must not delay the hold at the end.
+        with Bringup(views), Bringup(startup.nodes) as bringup:
             bringup.activate()
             if launch.hint:
                 space = namespace_arguments(startup.nodes[0].namespace)
