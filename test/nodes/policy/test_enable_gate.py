@@ -131,6 +131,27 @@ def test_one_image_transport_is_subscribed_and_the_other_is_named_as_the_way_out
     assert message.endswith('use image_transport:=raw')
 
 
+def test_two_publishers_may_share_the_joint_states_but_no_joint(make):
+    rig = make()
+    node = rig.client.node
+    publisher = node.create_publisher(JointState, 'joint_states', EVERY)
+
+    def publish_gripper():
+        message = JointState(name=NAMES[6:], position=array('d', rig.bench.joints[6:]))
+        message.header.stamp = node.get_clock().now().to_msg()
+        publisher.publish(message)
+
+    timer = node.create_timer(0.05, publish_gripper)
+    assert '2 nodes publish it' in rig.refused('both with Gripper')
+    rig.bench.make_state = lambda: JointState(
+        name=NAMES[:6], position=array('d', rig.bench.joints[:6])
+    )
+    # What was published before is forgotten.
+    assert rig.client.deactivate() and rig.client.activate()
+    rig.enabled()
+    timer.cancel()
+
+
 def blank_image():
     message = good_image()
     message.data = array('B', bytes(len(message.data)))
