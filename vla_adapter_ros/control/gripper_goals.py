@@ -59,6 +59,9 @@ class GripperGoals:
         self._max_effort = contract.front_end.gripper.max_effort
         self._plan: JointPlan | None = None
         self._goal: float | None = None
+        # When the plan comes to rest [s], and the bound for which its end was looked at.
+        self._end = -np.inf
+        self._settled: float | None = None
         self._measured: list[tuple[float, float]] = []
         # When the last goal set off a gripper that pressed on nothing [s].
         self._set_off = -np.inf
@@ -80,13 +83,15 @@ class GripperGoals:
             return self.stop(now)
         if self._goal is None:
             self._goal = float(plan.gripper.sample(now)[0][0])
-        self._plan = plan.gripper
+        self._plan, self._end, self._settled = plan.gripper, plan.gripper.end, None
         return self.due(now, lowest)
 
     def due(self, now: float, lowest: float = 0.0) -> list[GripperRequest]:
         """Return what to send at `now`; goals are not below `lowest` [open fraction]."""
-        if self._plan is None:
+        rests = now >= self._end
+        if self._plan is None or (rests and lowest == self._settled):
             return []
+        self._settled = lowest if rests else None
         goal = next_rest(self._plan, now)
         if goal < DEADBAND:
             goal = 0.0
