@@ -6,7 +6,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from support.loop_fakes import Bench
+from support.loop_fakes import Bench, image
+from vla_adapter_ros.control.clock import Arrival
 from vla_adapter_ros.control.front_ends import TrajectoryCommand
 
 
@@ -179,6 +180,23 @@ def test_deactivating_ends_motion_even_if_the_driver_cannot_be_reached(robot):
     sent = len(bench.out.commands)
     bench.run(1.0)
     assert len(bench.out.commands) == sent
+
+
+def test_inputs_without_stamps_move_the_arm_and_enabling_sees_what_running_sees(bench):
+    bench.arrival = lambda stamp=0.0: Arrival.of(0.0, bench.robot_time, bench.now)
+    bench.move()
+    assert bench.loop.reason == '' and bench.worker.jobs[-1].stamp > 999.0
+    assert bench.loop.set_enabled(False, bench.now).success
+    # Images 0.15 s behind the joint states: each is fresh, together they are not one moment.
+    bench.images = False
+    bench.run(1.0)
+    bench.loop.inputs.reset()
+    late = Arrival.of(bench.robot_time - 0.15, bench.robot_time, bench.now)
+    for camera in bench.contract.cameras:
+        bench.loop.receive_image(camera, image(), late)
+    bench.feed()
+    answer = bench.loop.set_enabled(True, bench.now)
+    assert not answer.success and 's between' in answer.message
 
 
 def test_one_damaged_image_is_left_out_and_two_in_a_row_hold(bench):
