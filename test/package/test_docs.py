@@ -32,7 +32,8 @@ TOP = (
 )  # fmt: skip
 # Options of other programs, and of the tests.
 FOREIGN_OPTIONS = {
-    '--help', '--include', '--index-url', '--list-formats-ext', '--local-dir', '--multi_gpu',
+    '--clock', '--feedback', '--help', '--include', '--index-url', '--list-formats-ext',
+    '--local-dir', '--multi_gpu',
     '--nproc-per-node', '--num_processes', '--once', '--packages-select', '--reload',
     '--repo-type', '--ros-args', '--system-site-packages',
 }  # fmt: skip

@@ -27,7 +27,7 @@ from vla_adapter_ros.action import RunInstruction
 
 from support.graph_client import ARM_TOPIC, NAMES, NODE, GraphClient
 from support.ros_harness import NodeProcess, isolated_environment, wait_until
-from vla_adapter_ros.nodes.common.messages import COMMAND, LATCHED
+from vla_adapter_ros.nodes.common.messages import COMMAND, LATCHED, to_time
 from vla_adapter_ros.robot.contract import resolve_contract
 
 HOME = resolve_contract('alicia_d').home_from(np.zeros(7))[:6]
@@ -143,6 +143,31 @@ def test_dry_run_shows_chunks_and_paths_and_has_no_publisher_of_commands(rig):
     wait_until(lambda: len(rig.paths) >= 2, 20, 'paths of the plans')
     assert rig.commanders() == [] and client.arm == [] and client.gripper == []
     assert 'DRY RUN: nothing is sent' in rig.node.log
+
+
+def test_a_played_bag_of_an_hour_ago_drives_a_dry_run(rig):
+    client, bench = rig.client, rig.client.bench
+    make_image, make_state = bench.make_image, bench.make_state
+
+    def played(make):
+        def message(*camera):
+            made = make(*camera)
+            made.header.stamp = to_time(time.time() - 3600.0)
+            return made
+
+        return message
+
+    bench.make_image, bench.make_state = played(make_image), played(make_state)
+    time.sleep(1.0)
+    assert client.enable().success
+    before = len(client.chunks)
+    wait_until(lambda: len(client.chunks) >= before + 3, 20, 'chunks')
+    age = time.time() - client.chunks[-1].observation_stamp.sec
+    assert 3590.0 < age < 3610.0
+    assert client.arm == []
+    client.enable(False)
+    bench.make_image, bench.make_state = make_image, make_state
+    time.sleep(1.0)
 
 
 def test_end_of_the_dry_run_disables_motion_until_it_is_enabled_again(rig):

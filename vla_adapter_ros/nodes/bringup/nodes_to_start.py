@@ -65,6 +65,7 @@ _ARGUMENTS = (
         ('', *IMAGE_TRANSPORTS),
     ),
     Argument('enable', '', 'Motion enabled at activation.', ('', *BOOLEANS)),
+    Argument('dry_run', '', 'Compute and show everything, send nothing.', ('', *BOOLEANS)),
     Argument(
         'use_sim_time', '', 'Take time from /clock; sim:=true publishes it.', ('', *BOOLEANS)
     ),
@@ -164,7 +165,7 @@ def _policy_overrides(arguments: Mapping[str, str]) -> dict[str, Any]:
     if any(topic.endswith('/compressed') for topic in topics):
         overrides['image_transport'] = 'compressed'
     overrides.update(given_only(arguments, 'image_transport'))
-    for name in ('enable', 'use_sim_time'):
+    for name in ('enable', 'dry_run', 'use_sim_time'):
         if arguments[name]:
             overrides[name] = arguments[name] == 'true'
     if speed := driver_speed(arguments):
