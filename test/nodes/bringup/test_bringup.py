@@ -7,6 +7,8 @@ The nodes here are a few lines each, so that what is tested is the bring-up.
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import time
 
 import pytest
@@ -130,10 +132,27 @@ def test_nodes_stop_in_reverse_order(graph):
     # The policy node's last command (hold) must still find an arm.
     with Bringup([process('sim_arm', lifecycle=False), process()], graph, str) as running:
         running.activate(30.0)
+        # Ctrl-C in the terminal reaches the bring-up alone.
+        groups = {os.getpgid(child.pid) for child in running._running.values()}
+        assert len(groups) == 2 and os.getpgrp() not in groups
     closed = [
         float(log(graph, n).split('closed ')[1].split()[0]) for n in ('sim_arm', 'vla_adapter')
     ]
     assert closed[0] > closed[1]
+
+
+def test_a_second_ctrl_c_leaves_no_node_running(monkeypatch):
+    children = [subprocess.Popen(['sleep', '60']) for _ in range(2)]
+    running = Bringup([], None, str)
+    running._running = {str(child.pid): child for child in children}
+
+    def interrupted(process):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bringup, 'end_process', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        running.stop()
+    assert [child.wait(10) for child in children] == [-signal.SIGKILL] * 2
 
 
 def test_a_node_that_refuses_to_configure_is_named(graph):

@@ -262,8 +262,10 @@ def _help_of_arguments(launch: LaunchFile, given: Mapping[str, str]) -> str:
 @contextlib.contextmanager
 def command_of_processes(name: str) -> Iterator[None]:
     """End a command on signals and errors as its user expects: in one line, processes stopped."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A terminal that is closed; under nohup it is ignored.
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
     # A shell that starts this in the background makes it ignore SIGINT.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
