@@ -260,8 +260,10 @@ class CommandGate:
         self._astray = self._astray or bool(self._watch.waiting)
         self._watch.waiting = ''
         self._stop_unsent = True
-        self._stream_until = self.scheduler.plan.end if self._braking else -math.inf
+        self._stream_until = -math.inf
         if now >= self._confirm_until or self._measured.known:
+            # A brake that is being streamed goes on to its end.
+            self._stream_until = self.scheduler.plan.end if self._braking else -math.inf
             self._send_stop(now)
         # A gripper with a speed of its own may move when the plan has come to rest.
         for command in self._front_end.stop(now):
@@ -355,7 +357,7 @@ class CommandGate:
         commanded, moving = self.scheduler.commanded(now)[0], self.scheduler.moving(now)
         verdict, why = self._watch.judge(commanded, moving, now)
         if verdict == WAIT:
-            self._send_stop(now, reach=self._bounds.soft_tracking_error)
+            self._send_stop(now, reach=self._watch.reach)
         return why if verdict == FAULT else ''
 
     def _gripper_to_hold(self, held: float, measured: float) -> float:

@@ -18,7 +18,9 @@ _MAX_AGE_S = 1.0
 _VELOCITY_SPAN_S = 0.1
 # An arm is coming closer to a command that waits if it comes closer by this much [rad].
 _PROGRESS_RAD = 0.02
-# A command waits until the arm is as close as this fraction of `soft_tracking_error`.
+# Fractions of `soft_tracking_error`: how far from the arm a command waits for it, and how close
+# the arm must come to go on.
+_REACH = 0.9
 _CAUGHT_UP = 0.5
 
 GO, WAIT, FAULT = 'go', 'wait', 'fault'
@@ -155,6 +157,11 @@ class ArmWatch:
         """Which joint is not where it was commanded to be, in one sentence; '' if all are."""
         return self._beyond(self._bounds.soft_tracking_error)
 
+    @property
+    def reach(self) -> float:
+        """How far from the arm a command waits for it [rad]: less than what makes it wait."""
+        return _REACH * self._bounds.soft_tracking_error
+
     def error(self, commanded: np.ndarray) -> np.ndarray:
         """Return how far the arm joints are from a command (J + 1,) in contract order [rad]."""
         return np.abs(self.measured.state - commanded)[:-1]
@@ -179,15 +186,19 @@ class ArmWatch:
             return GO, ''
         if beyond := self._beyond(self._bounds.hard_tracking_error):
             return FAULT, beyond
-        if self.waiting:
+        strayed = self.strayed
+        if not self.waiting:
+            if not strayed:
+                return GO, ''
+            self.waiting, self._waiting_since = strayed, now
+        elif not strayed:
             blocked = not moving and self._is_blocked(float(self.error(commanded).max()), now)
             return (FAULT, self.waiting) if blocked else (GO, '')
-        if not (strayed := self.strayed):
-            return GO, ''
-        self.waiting, self._waiting_since = strayed, now
-        # From here on, unless the arm moves.
-        self._closest = self._bounds.soft_tracking_error
-        return WAIT, strayed
+        elif now - self._waiting_since > self._bounds.blocked_after:
+            return FAULT, self.waiting
+        # Anew, if the arm is moved away from the command that waits for it.
+        self._closest = self.reach
+        return WAIT, self.waiting
 
     def _is_blocked(self, error: float, now: float) -> bool:
         """Judge an arm that is waited for: it has come, comes closer, or is blocked."""

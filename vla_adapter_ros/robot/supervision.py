@@ -25,8 +25,8 @@ class Supervision:
 
     Attributes:
         lag: an arm may be where it was commanded to be at any time within the last `lag` [s].
-        soft_tracking_error: farther from there than this [rad], the command is taken back to this
-            distance from the arm and waits for it.
+        soft_tracking_error: farther from there than this [rad], the command is taken back to a
+            little less from the arm and waits for it.
         hard_tracking_error: farther than this [rad], motion trips.
         blocked_after: an arm that comes no closer to a command that waits for this long [s] is
             blocked: motion trips.
