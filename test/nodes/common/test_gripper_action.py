@@ -17,6 +17,7 @@ from trajectory_msgs.msg import JointTrajectory
 from support.motion_helpers import changed_robot
 from support.ros_harness import wait_until
 from vla_adapter_ros.control.gripper_goals import GripperCancel, GripperGoal
+from vla_adapter_ros.nodes.common.arm_graph import ArmGraph
 from vla_adapter_ros.nodes.common.gripper_action import GripperAction, gripper_type_problem
 from vla_adapter_ros.nodes.common.messages import EVERY
 from vla_adapter_ros.nodes.simulation.gripper_server import GripperServer
@@ -109,6 +110,23 @@ def test_a_cancel_before_the_server_has_answered_is_not_lost(rig):
     system.client.send(GripperCancel())
     system.until(lambda: system.server.goals and system.gripper.reached, 'a stop')
     assert system.gripper.opening > 0.5
+
+
+def test_a_goal_of_another_program_is_told_from_ours(rig):
+    system = rig('gripper_command')
+    said = []
+    graph = ArmGraph(system.node, system.contract, lambda: system.client.goal_ids, said.append)
+    other = GripperAction(system.node, system.contract)
+    system.until(lambda: system.client.ready and other.ready, 'the server')
+    system.client.send(GripperGoal(0.8, 5.0))
+    system.until(lambda: system.gripper.opening < 0.8, 'closing')
+    assert graph.commanders() == [] and said == []
+    other.send(GripperGoal(0.0, 5.0))
+    system.until(lambda: said, 'a report')
+    assert system.contract.front_end.gripper.action in graph.commanders()[0]
+    system.until(lambda: system.gripper.reached and not graph.commanders(), 'its end')
+    graph.close()
+    other.close()
 
 
 def test_a_server_of_the_other_kind_is_named_with_what_to_write(rig):

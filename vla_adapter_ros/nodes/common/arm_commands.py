@@ -72,14 +72,18 @@ class CommandPublishers:
             for topic in self.topics:
                 self._publishers[topic] = node.create_publisher(kind, topic, COMMAND)
 
-        # By which they are told from other nodes' publishers.
-        self.endpoints: set[Endpoint] = set()
+        self._endpoints: set[Endpoint] = set()
         try:
             self._gripper = GripperAction(node, contract) if spec.gripper else None
-            self.endpoints = new_endpoints(node, self.topics, create)
+            self._endpoints = new_endpoints(node, self.topics, create)
         except Exception:
             self.close()
             raise
+
+    @property
+    def endpoints(self) -> set[Endpoint]:
+        """The publishers and goals of ours, by which they are told from other nodes'."""
+        return self._endpoints | (self._gripper.goal_ids if self._gripper else set())
 
     @property
     def listening(self) -> str:

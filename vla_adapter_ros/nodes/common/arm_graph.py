@@ -58,7 +58,7 @@ class ArmGraph:
     Args:
         node: with whose names topics are resolved; owns the subscriptions.
         contract: names topics and actions.
-        own: returns the endpoints that may command.
+        own: returns the endpoints, and the identifiers of goals, that may command.
         on_goal: called with a sentence when another program's goal begins to be executed.
     """
 
@@ -79,7 +79,7 @@ class ArmGraph:
                 GoalStatusArray, f'{action}/_action/status', partial(self._on_status, action),
                 _STATUS_QOS,
             )
-            for action in trajectory_actions(contract)
+            for action in [*trajectory_actions(contract), *gripper_actions(contract)]
         ]  # fmt: skip
 
     def close(self) -> None:
@@ -119,7 +119,11 @@ class ArmGraph:
 
     def _on_status(self, action: str, message: GoalStatusArray) -> None:
         before = self._busy.get(action, False)
-        self._busy[action] = any(goal.status in _ACTIVE for goal in message.status_list)
+        own = self._own()
+        self._busy[action] = any(
+            goal.status in _ACTIVE and bytes(goal.goal_info.goal_id.uuid) not in own
+            for goal in message.status_list
+        )
         if self._busy[action] and not before:
             self._on_goal(f'the action {action} executes a goal of another program (MoveIt?)')
 
@@ -133,3 +137,8 @@ def trajectory_actions(contract: RobotContract) -> list[str]:
         for topic in contract.front_end.topics
         if topic.endswith(f'/{_TRAJECTORY_TOPIC}')
     ]
+
+
+def gripper_actions(contract: RobotContract) -> list[str]:
+    """Return the action that moves the gripper, if one does."""
+    return [contract.front_end.gripper.action] if contract.front_end.gripper else []

@@ -8,7 +8,9 @@ only where a contract asks for it.
 from __future__ import annotations
 
 import os
+import uuid
 from array import array
+from collections import deque
 from functools import partial
 from typing import Any
 
@@ -18,6 +20,7 @@ from rclpy.node import Node
 from rclpy.task import Future
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import JointTrajectory
+from unique_identifier_msgs.msg import UUID
 
 from vla_adapter_ros.control.gripper_goals import GripperCancel, GripperGoal, GripperRequest
 from vla_adapter_ros.errors import ContractError
@@ -26,6 +29,7 @@ from vla_adapter_ros.robot.contract import RobotContract
 
 # Time in which a repeated goal is reached, for who follows it as a trajectory [s].
 _REACH_S = 0.1
+_REMEMBERED = 64  # goals
 _TYPES = {
     'gripper_command': 'GripperCommand',
     'parallel_gripper_command': 'ParallelGripperCommand',
@@ -89,9 +93,15 @@ class GripperAction:
         self._type = gripper_action_type(spec.kind)
         self._client = ActionClient(node, self._type, spec.action)
         self._newest: Future | None = None
+        self._goal_ids: deque[bytes] = deque(maxlen=_REMEMBERED)
         # An action leaves nothing in a recording.
         self._goals = node.create_publisher(JointTrajectory, spec.goals_topic, EVERY)
         self._node = node
+
+    @property
+    def goal_ids(self) -> set[bytes]:
+        """Identifiers of the last goals, to tell them from other programs'."""
+        return set(self._goal_ids)
 
     @property
     def ready(self) -> bool:
@@ -106,7 +116,11 @@ class GripperAction:
         if not self.ready:
             self._log.warning(f'no server of {self._name}: the gripper does not move')
             return
-        self._newest = self._client.send_goal_async(self._goal(request))
+        identifier = uuid.uuid4().bytes
+        self._goal_ids.append(identifier)
+        self._newest = self._client.send_goal_async(
+            self._goal(request), goal_uuid=UUID(uuid=list(identifier))
+        )
         self._newest.add_done_callback(partial(self._on_answer, request))
         self._goals.publish(trajectory_message(
             [self._joint], [_REACH_S], np.array([[request.position]]), np.zeros((1, 1))
