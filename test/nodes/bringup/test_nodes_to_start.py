@@ -144,8 +144,10 @@ def test_simulation_has_a_namespace_of_its_own(launch):
 
 
 @pytest.mark.parametrize('topic', ['/cam/image_raw', '/cam/image_raw/compressed'])
-def test_a_camera_topic_is_remapped_raw_and_compressed(topic):
-    assert policy(wrist_topic=topic).remappings == (
+@pytest.mark.parametrize('launch', [ALICIA, TEACH, RECORD], ids=lambda launch: launch.name)
+def test_a_camera_topic_is_remapped_raw_and_compressed(topic, launch):
+    given = {'wrist_topic': topic, 'third_person_topic': ''}
+    assert launch.start(given).nodes[-1].remappings == (
         ('wrist/image', '/cam/image_raw'),
         ('wrist/image/compressed', '/cam/image_raw/compressed'),
     )

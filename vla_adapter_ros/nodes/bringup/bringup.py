@@ -18,7 +18,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -121,11 +120,17 @@ class Bringup:
 
     def stop(self) -> None:
         """Stop what runs: the policy node first, while the arm still obeys its hold."""
-        with signals_ignored():
-            for name in reversed(self._running):
-                end_process(self._running[name])
-        self._running.clear()
-        self._files.close()
+        try:
+            for process in reversed(self._running.values()):
+                end_process(process)
+        except BaseException:
+            # A second Ctrl-C: no more waiting, but nothing stays behind.
+            for process in self._running.values():
+                process.kill()
+            raise
+        finally:
+            self._running.clear()
+            self._files.close()
 
     def _start(self, process: NodeProcess) -> None:
         output = None
@@ -192,23 +197,6 @@ def parameter_file(parameters: Mapping[str, Any]) -> Iterator[str]:
         yaml.safe_dump({'/**': {'ros__parameters': dict(parameters)}}, file)
         file.flush()
         yield file.name
-
-
-@contextlib.contextmanager
-def signals_ignored() -> Iterator[None]:
-    """Let nothing interrupt the orderly stop, in the main thread: a second Ctrl-C least of all."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {
-        number: signal.signal(number, signal.SIG_IGN)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def end_process(process: subprocess.Popen[bytes]) -> None:
