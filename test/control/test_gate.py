@@ -220,6 +220,19 @@ def test_a_jump_during_a_brake_ends_the_stream_too():
     assert_gentle(bench, sent)
 
 
+@pytest.mark.parametrize('distance', [0.9, 0.3], ids=['jumps', 'is pushed'])
+def test_a_stop_that_is_streamed_ends_if_the_arm_is_elsewhere_meanwhile(distance):
+    bench = Bench('alicia_d_standalone')
+    lose_driver(bench, MOVED)
+    bench.run(0.04)
+    assert bench.loop.safety.tripped and not bench.loop.gate.quiet(bench.now)
+    bench.arm = bench.arm - np.array([0, 0, distance, 0, 0, 0, 0])
+    sent = len(bench.out.commands)
+    bench.run(1.0)
+    assert_gentle(bench, sent)
+    assert len(bench.out.commands) - sent <= 1
+
+
 def test_after_a_jump_that_nobody_confirms_the_brake_is_along_the_commanded_path():
     bench = Bench()
     bench.move(0.05)

@@ -108,8 +108,12 @@ class CommandGate:
             self._record(arrival.now)
             commanded = float(self.scheduler.commanded(arrival.now)[0][-1])
             self._front_end.observe(float(state[-1]), commanded, arrival.now)
-        if (self.engaged or self._stop_unsent) and not self._blind:
+        stopping = self._stop_unsent or arrival.now <= self._stream_until
+        if (self.engaged or stopping) and not self._blind:
             self._watch.compare()
+            if not self.engaged and self._watch.strayed:
+                # The rest of a stop that is streamed would lead back to the old path.
+                self._stream_until = -math.inf
         if self._stop_unsent:
             self._send_stop(arrival.now)
 
@@ -122,6 +126,8 @@ class CommandGate:
                 that before it is sent.
         """
         self._measured.forget()
+        if confirm and not self.engaged:
+            self._stream_until = -math.inf
         if not self._stop_unsent:
             self._confirm_until = now + _CONFIRM_S if confirm else -math.inf
 
@@ -277,11 +283,11 @@ class CommandGate:
         """
         if self._stop_unsent and now >= self._confirm_until:
             self._send_stop(now)
-        if self.engaged:
+        if self._going(now):
             self._record(now)
-            if fault := self._fault(now):
-                self._astray = True
-                return fault
+        if self.engaged and (fault := self._fault(now)):
+            self._astray = True
+            return fault
         self.stream(now)
         if self._going(now):
             for command in self._front_end.due(now):
