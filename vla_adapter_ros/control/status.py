@@ -88,6 +88,8 @@ def _state(loop: ControlLoop, now: float) -> tuple[str, str]:
     if not loop.enabled:
         if problem := loop.inputs.state_problem(now) or loop.inputs.gap(now):
             return 'WAITING_FOR_INPUT', problem
+        if loop.gate.stopping(now):
+            return 'READY', f'{loop.reason or "motion was disabled"}; the arm is still stopping'
         why = f'{loop.reason}; ' if loop.reason else ''
         return 'READY', f'{why}motion is disabled; call ~/enable'
     if loop.travelling:

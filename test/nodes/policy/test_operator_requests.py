@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from action_msgs.msg import GoalStatus
+from lifecycle_msgs.msg import Transition
 from rcl_interfaces.srv import DescribeParameters, SetParametersAtomically
 from rclpy.action import ActionClient
 from rclpy.parameter import Parameter
@@ -27,7 +28,7 @@ from vla_adapter_ros.action import RunInstruction
 
 from support.graph_client import ARM_TOPIC, NAMES, NODE, GraphClient
 from support.ros_harness import NodeProcess, isolated_environment, wait_until
-from vla_adapter_ros.nodes.common.messages import COMMAND, LATCHED, to_time
+from vla_adapter_ros.nodes.common.messages import COMMAND, LATCHED, LATEST, to_time
 from vla_adapter_ros.robot.contract import resolve_contract
 
 HOME = resolve_contract('alicia_d').home_from(np.zeros(7))[:6]
@@ -111,6 +112,18 @@ class Rig:
         assert client.wait_for_service(20.0)
         return client.call_async(Trigger.Request())
 
+    def rest(self):
+        """Wait until the node says, from now on, that the arm has stopped."""
+        seen = len(self.client.statuses)
+
+        def rests():
+            return any(
+                s.state_text == 'READY' and 'still stopping' not in s.reason
+                for s in self.client.statuses[seen:]
+            )
+
+        wait_until(rests, 20, 'rest')
+
     def run_motion(self):
         assert self.client.enable().success
         self.client.wait_for_state('RUNNING')
@@ -131,6 +144,7 @@ def rig(module_rig):
     if rig.node.alive:
         rig.client.enable(False)
         rig.client.trigger('clear_trip')
+        rig.rest()
 
 
 def test_dry_run_shows_chunks_and_paths_and_has_no_publisher_of_commands(rig):
@@ -190,6 +204,9 @@ def test_live_parameters_take_effect_and_others_say_when_they_do(rig):
     wait_until(lambda: client.status.speed_scale == 0.25, 10, 'the scale in ~/status')
     assert client.set_parameter(NODE, 'instruction', 'Wave') == (True, '')
     wait_until(lambda: client.instructions[-1] == 'wave', 10, 'the instruction')
+    client.set_instruction('sway')
+    assert client.set_parameter(NODE, 'instruction', 'Wave') == (True, '')
+    wait_until(lambda: client.instructions[-1] == 'wave', 10, 'the instruction again')
     for name, value in (('execute_steps', 4), ('max_image_age', 0.9), ('max_skew', 0.8)):
         assert client.set_parameter(NODE, name, value) == (True, '')
     taken, why = client.set_parameter(NODE, 'control_rate', 20.0)
@@ -238,8 +255,7 @@ def test_home_is_refused_while_motion_is_enabled_and_stop_interrupts_it(rig):
     time.sleep(1.0)
     assert rig.client.trigger('home').message == 'motion is enabled: call ~/stop first'
     rig.client.enable(False)
-    rig.client.wait_for_state('READY')
-    rig.client.bench.make_state = rig.arm.state
+    rig.rest()
     future = rig.call_home()
     rig.client.wait_for_reason('moving to a pose')
     assert 'call ~/stop first' in rig.client.trigger('home').message
@@ -294,7 +310,8 @@ def test_run_instruction_runs_for_its_time_limit_with_feedback(rig):
     assert 3.0 <= result.elapsed < 6.0 and result.chunks >= 1
     progress = [m.progress for m in rig.feedback]
     assert len(progress) >= 3 and progress == sorted(progress)
-    assert len(rig.client.arm) > before and not rig.client.status.enabled
+    assert len(rig.client.arm) > before
+    assert not rig.client.wait_for_state('READY').enabled
 
 
 def test_a_second_goal_is_refused_by_name_and_cancel_holds(rig):
@@ -329,7 +346,6 @@ def test_what_stops_the_arm_aborts_the_goal(rig, stop, ended, said):
         late = rig.result(rig.send_goal())[1]
         assert late.ended_text == 'REFUSED' and 'not active' in late.message
         assert rig.client.activate()
-        rig.client.wait_for_state('READY')
 
 
 def test_what_enable_refuses_is_the_result_of_the_goal(rig):
@@ -341,8 +357,31 @@ def test_what_enable_refuses_is_the_result_of_the_goal(rig):
     assert 'joint state' in result.message
 
 
+def test_released_deadman_switch_disables_motion_for_good(rig):
+    client = rig.client
+    assert client.deactivate() and client.change_state(Transition.TRANSITION_CLEANUP)
+    assert client.set_parameter(NODE, 'deadman_timeout', 1.0) == (True, '')
+    assert client.configure() and client.activate()
+    client.wait_for_state('READY')
+    assert 'nothing heard on /vla_adapter/deadman yet' in client.enable().message
+    hand = client.node.create_publisher(Bool, f'{NODE}/deadman', LATEST)
+    holding = client.node.create_timer(0.1, lambda: hand.publish(Bool(data=True)))
+    wait_until(lambda: client.enable().success, 20, 'enabled', 0.2)
+    client.wait_for_trajectories(1)
+    holding.cancel()
+    status = client.wait_for_state('READY')
+    assert 'dead-man switch: /vla_adapter/deadman silent' in status.reason
+    holding.reset()
+    time.sleep(0.7)
+    assert client.status.state_text == 'READY' and not client.status.enabled
+    client.node.destroy_timer(holding)
+    assert client.deactivate() and client.change_state(Transition.TRANSITION_CLEANUP)
+    assert client.set_parameter(NODE, 'deadman_timeout', 0.0) == (True, '')
+    assert client.configure() and client.activate()
+
+
 def test_interrupted_node_still_answers_the_client_of_a_goal(rig):
-    rig.client.wait_for_state('READY')
+    rig.rest()
     handle = rig.send_goal()
     rig.client.wait_for_state('RUNNING')
     future = handle.get_result_async()

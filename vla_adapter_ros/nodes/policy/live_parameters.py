@@ -42,7 +42,7 @@ class LiveParameters:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._changed = False
-        self._instruction = ''
+        self._instruct = False
 
     def check(self, changes: Sequence[Parameter], running: str) -> SetParametersResult:
         """Return whether changes are allowed now.
@@ -51,15 +51,18 @@ class LiveParameters:
             changes: of one request; their values are valid.
             running: why the instruction cannot change now, or ''.
         """
+        # The instruction counts even if it is as before: the service may have set another since.
         own = {
             change.name: change.value
             for change in changes
-            if change.name != 'use_sim_time'
-            and change.value != self._node.get_parameter(change.name).value
+            if change.name == 'instruction'
+            or change.value != self._node.get_parameter(change.name).value
         }
+        own.pop('use_sim_time', None)
         if reason := self._refusal(own, running):
             return SetParametersResult(successful=False, reason=reason)
         self._changed = True
+        self._instruct = self._instruct or bool(own.get('instruction'))
         return SetParametersResult(successful=True)
 
     def _refusal(self, changes: dict[str, Any], running: str) -> str:
@@ -77,11 +80,10 @@ class LiveParameters:
 
     def begin(self, loop: ControlLoop, now: float) -> str:
         """Apply all to a loop that is activated now; returns the instruction."""
-        self._changed = False
+        self._changed = self._instruct = False
         parameters = read_parameters(self._node, PolicyNodeParameters)
-        self._instruction = parameters.instruction
         self._apply(parameters, loop, now)
-        return self._instruction
+        return parameters.instruction
 
     def follow(self, loop: ControlLoop, now: float) -> None:
         """Apply what has changed since the last call."""
@@ -90,10 +92,9 @@ class LiveParameters:
         self._changed = False
         parameters = read_parameters(self._node, PolicyNodeParameters)
         self._apply(parameters, loop, now)
-        if parameters.instruction != self._instruction:
-            self._instruction = parameters.instruction
-            if self._instruction:
-                loop.set_instruction(self._instruction, now)
+        if self._instruct:
+            self._instruct = False
+            loop.set_instruction(parameters.instruction, now)
 
     def _apply(self, parameters: PolicyNodeParameters, loop: ControlLoop, now: float) -> None:
         loop.set_dry_run(parameters.dry_run, now)

@@ -228,6 +228,7 @@ class PolicyNode(AnsweringLifecycleNode):
         except Exception:
             # Not even the hold could be made. The running trajectory ends at rest by itself.
             self._active = self._loop.active = self._loop.enabled = False
+            self._tasks.update()
             self.get_logger().fatal(traceback.format_exc())
 
     def _on_set_parameters(self, parameters: Sequence[Parameter]) -> SetParametersResult:
