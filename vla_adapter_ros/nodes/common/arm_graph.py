@@ -72,8 +72,8 @@ class ArmGraph:
         self._node, self._topics = node, contract.front_end.topics
         self._own = own
         self._on_goal = on_goal
-        # Action → whether a goal of another program is being executed.
-        self._busy: dict[str, bool] = {}
+        # Action → goals that are being executed.
+        self._active: dict[str, set[bytes]] = {}
         self._subscriptions = [
             node.create_subscription(
                 GoalStatusArray, f'{action}/_action/status', partial(self._on_status, action),
@@ -111,20 +111,23 @@ class ArmGraph:
     def commanders(self) -> list[str]:
         """Return who else commands the arm: nodes, and actions that execute a goal."""
         nodes = {name for topic in self._topics for name in self.others(topic)}
-        goals = [f'a goal of the action {name} (MoveIt?)' for name, on in self._busy.items() if on]
+        goals = [f'a goal of the action {n} (MoveIt?)' for n in self._active if self._foreign(n)]
         return [*sorted(nodes), *goals]
 
     def _publishers(self, topic: str) -> list[TopicEndpointInfo]:
         return self._node.get_publishers_info_by_topic(self._node.resolve_topic_name(topic))
 
+    def _foreign(self, action: str) -> bool:
+        return bool(self._active.get(action, set()).difference(self._own()))
+
     def _on_status(self, action: str, message: GoalStatusArray) -> None:
-        before = self._busy.get(action, False)
-        own = self._own()
-        self._busy[action] = any(
-            goal.status in _ACTIVE and bytes(goal.goal_info.goal_id.uuid) not in own
+        before = self._foreign(action)
+        self._active[action] = {
+            bytes(goal.goal_info.goal_id.uuid)
             for goal in message.status_list
-        )
-        if self._busy[action] and not before:
+            if goal.status in _ACTIVE
+        }
+        if self._foreign(action) and not before:
             self._on_goal(f'the action {action} executes a goal of another program (MoveIt?)')
 
 

@@ -14,6 +14,8 @@ from rclpy.node import Node
 from vla_adapter_ros.robot.contract import RobotContract
 
 _MANAGER = 'controller_manager'
+# Calls of `ask` in which an answer must come.
+_PATIENCE = 5
 
 
 class ControllerStates:
@@ -33,7 +35,8 @@ class ControllerStates:
         self._client: Any = None
         # Controller → state; None: not told yet.
         self._states: dict[str, str] | None = None
-        self._asked = False
+        self._answer: Any = None
+        self._waited = 0
         try:
             from controller_manager_msgs.srv import ListControllers
         except ImportError:
@@ -44,29 +47,49 @@ class ControllerStates:
     def close(self) -> None:
         """Release the client."""
         if self._client is not None:
+            self._forget()
             self._node.destroy_client(self._client)
             self._client = None
 
     def ask(self) -> None:
         """Ask the manager again, without waiting for the answer; call about once a second."""
-        if self._client is None or not self._controllers or not self._client.service_is_ready():
-            self._states, self._asked = None, False
+        if self._client is None or not self._controllers:
             return
-        self._asked = True
-        self._client.call_async(self._request()).add_done_callback(self._on_answer)
+        if not self._client.service_is_ready():
+            self._forget()
+            return
+        if self._answer is not None:
+            self._waited += 1
+            if self._waited < _PATIENCE:
+                return
+            # It will never come: the manager was restarted meanwhile.
+            self._forget()
+        self._answer, self._waited = self._client.call_async(self._request()), 0
+        self._answer.add_done_callback(self._on_answer)
+
+    def _forget(self) -> None:
+        answer, self._answer, self._states = self._answer, None, None
+        if answer is not None:
+            self._client.remove_pending_request(answer)
 
     def _on_answer(self, answer: Any) -> None:
-        if not answer.cancelled() and (response := answer.result()) is not None:
-            self._states = {c.name: c.state for c in response.controller}
+        if answer is not self._answer:
+            return
+        self._answer = None
+        self._states = {c.name: c.state for c in answer.result().controller}
 
     def problem(self) -> str:
-        """Return why a controller does not execute what it gets, or ''."""
-        if not self._asked:
-            return ''
+        """Return which controller does not execute what it gets, or ''."""
         if self._states is None:
-            return 'the controller manager has not told yet whether the controllers are active'
+            return ''
         for name in self._controllers:
             state = self._states.get(name, 'not loaded')
             if state != 'active':
                 return f'{name} is {state}: activate it (ros2 control switch_controllers)'
         return ''
+
+    def unknown(self) -> str:
+        """Return that a manager that is there has not told the states yet, or ''."""
+        if self._answer is None or self._states is not None:
+            return ''
+        return 'the controller manager has not told yet whether the controllers are active'

@@ -12,7 +12,7 @@ import uuid
 from array import array
 from collections import deque
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from rclpy.action import ActionClient
@@ -85,6 +85,9 @@ class GripperAction:
         ContractError: the action's type is not installed.
     """
 
+    # Of the process: a goal may outlive its client when the node is deactivated and activated.
+    _goal_ids: ClassVar[deque[bytes]] = deque(maxlen=_REMEMBERED)
+
     def __init__(self, node: Node, contract: RobotContract) -> None:
         spec = contract.front_end.gripper
         assert spec is not None
@@ -93,7 +96,6 @@ class GripperAction:
         self._type = gripper_action_type(spec.kind)
         self._client = ActionClient(node, self._type, spec.action)
         self._newest: Future | None = None
-        self._goal_ids: deque[bytes] = deque(maxlen=_REMEMBERED)
         # An action leaves nothing in a recording.
         self._goals = node.create_publisher(JointTrajectory, spec.goals_topic, EVERY)
         self._node = node

@@ -15,7 +15,7 @@ from std_msgs.msg import String
 
 from vla_adapter_ros.control.observation_inputs import Inputs
 from vla_adapter_ros.errors import ObservationError
-from vla_adapter_ros.nodes.common.arm_graph import ArmGraph, Endpoint
+from vla_adapter_ros.nodes.common.arm_graph import ArmGraph
 from vla_adapter_ros.nodes.common.controller_states import ControllerStates
 from vla_adapter_ros.nodes.common.gripper_action import gripper_type_problem
 from vla_adapter_ros.nodes.common.messages import LATCHED, image_input
@@ -35,7 +35,7 @@ class EnableGate:
         contract: with the velocities that motion is planned for.
         inputs: received by the node.
         transport: of the images, one of IMAGE_TRANSPORTS.
-        own: returns the endpoints of this node's command publishers.
+        own: returns the endpoints and goals by which this node commands.
         obstacle: why motion cannot be enabled at all, or ''.
         on_commander: called with a sentence when another program begins to command the arm.
     """
@@ -46,7 +46,7 @@ class EnableGate:
         contract: RobotContract,
         inputs: Inputs,
         transport: str,
-        own: Callable[[], Collection[Endpoint]],
+        own: Callable[[], Collection[bytes]],
         obstacle: str,
         on_commander: Callable[[str], None],
     ) -> None:
@@ -105,6 +105,8 @@ class EnableGate:
             yield driver.detail
         if inactive := self._controllers.problem():
             yield inactive
+        elif unknown := self._controllers.unknown():
+            yield unknown
         if problem := gripper_type_problem(self._node, self._contract):
             yield problem
         yield from self._settings()

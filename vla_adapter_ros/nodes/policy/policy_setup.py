@@ -182,9 +182,6 @@ class PolicySetup:
         return self._expert
 
     def _make_model(self, kind: str) -> ChunkPolicy:
-        from vla_adapter_ros.inference.engine import EngineSettings
-        from vla_adapter_ros.inference.policy import Policy
-
         p = self.parameters
         directory = p.checkpoint or shipped_checkpoint()
         if directory is None and kind != 'random_network':
@@ -192,6 +189,9 @@ class PolicySetup:
                 'parameter checkpoint is empty, and this installation has no checkpoint of its '
                 'own: give a directory (policy:=random_network runs random weights)'
             )
+        from vla_adapter_ros.inference.engine import EngineSettings
+        from vla_adapter_ros.inference.policy import Policy
+
         if kind == 'random_network':
             self.policy_name = f'random weights, seed {p.seed}: moves without purpose'
             settings = EngineSettings(p.device, p.dtype, p.compile, p.threads)

@@ -1,0 +1,87 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""What cannot be checked is not configured, or cannot be enabled: policies, workspace."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from unittest.mock import MagicMock
+
+import pytest
+
+pytest.importorskip('rclpy', reason='ROS 2 is not in this environment')
+
+from vla_adapter_ros.errors import CheckpointError, VLAAdapterError
+from vla_adapter_ros.nodes.policy import policy_setup
+from vla_adapter_ros.nodes.policy.policy_parameters import PolicyNodeParameters
+from vla_adapter_ros.nodes.policy.policy_setup import PolicySetup
+from vla_adapter_ros.robot.kinematics import Kinematics, KinematicsError
+
+
+@pytest.fixture
+def make():
+    """A function that makes a setup, whose worker ends with the test."""
+    setups = []
+
+    def setup(**parameters):
+        setups.append(PolicySetup(
+            MagicMock(), PolicyNodeParameters(**parameters), MagicMock(), lambda: None,
+            lambda sentence: None, MagicMock(),
+        ))  # fmt: skip
+        return setups[-1]
+
+    yield setup
+    for one in setups:
+        one.release(1.0)
+
+
+def test_without_a_checkpoint_nothing_is_configured_and_random_weights_only_by_name(
+    make, monkeypatch
+):
+    monkeypatch.setattr(policy_setup, 'shipped_checkpoint', lambda: None)
+    with pytest.raises(CheckpointError, match='parameter checkpoint is empty'):
+        make(policy='checkpoint', robot='alicia_d').make_loop()
+
+
+@pytest.mark.parametrize(
+    ('theirs', 'accepted', 'said'),
+    [
+        ({}, False, 'accept_policy_without_contract: true'),
+        ({'step_period': 0.04}, True, r'step period \[s\] \(0.04\) are not those'),
+        ({'cameras': ('wrist',)}, True, 'cameras .*wrist'),
+        ({'size': 8}, True, r'proprioception values \(8\) are not those'),
+        ({}, True, ''),
+    ],
+)
+def test_a_policy_without_a_contract_runs_only_if_that_is_wanted_and_its_sizes_fit(
+    make, theirs, accepted, said
+):
+    setup = make(policy='hold', robot='alicia_d', accept_policy_without_contract=accepted)
+    robot = setup.contract
+    cameras, size = theirs.get('cameras', robot.cameras), theirs.get('size', robot.action_dim)
+    policy = SimpleNamespace(
+        contract=None,
+        step_period=theirs.get('step_period', robot.step_period),
+        pipeline=SimpleNamespace(
+            proprio=SimpleNamespace(size=size), config=SimpleNamespace(cameras=tuple(cameras))
+        ),
+    )
+    if not said:
+        setup._check_contract(policy)
+        return
+    with pytest.raises(CheckpointError, match=said):
+        setup._check_contract(policy)
+
+
+def test_without_kinematics_the_workspace_box_refuses_motion(make, monkeypatch):
+    def missing(*arguments):
+        raise KinematicsError('pinocchio is not installed')
+
+    monkeypatch.setattr(Kinematics, 'of', missing)
+    obstacle = make(policy='hold', robot='alicia_d')._obstacle()
+    assert 'pinocchio is not installed' in obstacle and 'remove workspace' in obstacle
+
+
+def test_motion_from_the_start_is_for_simulated_robots(make):
+    with pytest.raises(VLAAdapterError, match='is for simulated robots'):
+        make(policy='hold', robot='alicia_d', enable=True)
+    assert make(policy='hold', robot='alicia_d_sim', enable=True).contract.simulated
