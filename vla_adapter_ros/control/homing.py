@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from vla_adapter_ros.control.loop import ControlLoop, Outcome
+from vla_adapter_ros.control.loop import ControlLoop
+from vla_adapter_ros.control.loop_outputs import Outcome
 
 # The arm may arrive this much later than commanded [s], and this far from home [rad].
 _SETTLE_S = 2.0

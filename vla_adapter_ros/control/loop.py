@@ -15,15 +15,15 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from vla_adapter_ros.control.clock import Arrival
 from vla_adapter_ros.control.dry_run import DRY_RUN, as_if_live
-from vla_adapter_ros.control.front_ends import Command
 from vla_adapter_ros.control.gate import CommandGate
+from vla_adapter_ros.control.loop_outputs import LoopOutputs, Outcome
 from vla_adapter_ros.control.observation_inputs import Inputs
 from vla_adapter_ros.control.operator_stop import OperatorStop
 from vla_adapter_ros.control.watch import (
@@ -38,7 +38,6 @@ from vla_adapter_ros.control.worker import InferenceWorker, WorkerResult
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.inference.chunk import ActionChunk
 from vla_adapter_ros.motion.latency import LatencyMonitor
-from vla_adapter_ros.motion.plan import MotionPlan
 from vla_adapter_ros.processing.prompt import clean_instruction
 from vla_adapter_ros.robot.contract import RobotContract
 
@@ -48,54 +47,6 @@ GATE_PERIOD_S = 0.5
 # Chunks in the rate shown to the user, and the time after which it is 0 [s].
 _RATE_WINDOW = 20
 _RATE_SPAN_S = 5.0
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """Answer to a request: whether it succeeded, and a message for the user."""
-
-    success: bool
-    message: str
-
-
-class LoopOutputs(Protocol):
-    """Receives the loop's results; called in the loop's thread."""
-
-    def send(self, command: Command) -> None:
-        """Send one command to the driver."""
-        ...
-
-    def chunk(self, chunk: ActionChunk, sequence: int) -> None:
-        """Publish the unmodified chunk."""
-        ...
-
-    def plan(self, plan: MotionPlan) -> None:
-        """Show the plan that was just sent."""
-        ...
-
-    def instruction(self, instruction: str) -> None:
-        """Publish the instruction in force."""
-        ...
-
-    def info(self, text: str) -> None:
-        """Log for information."""
-        ...
-
-    def warning(self, text: str) -> None:
-        """Log a warning."""
-        ...
-
-    def error(self, text: str, trace: str = '') -> None:
-        """Log an error, and the traceback of a fault in somebody's code."""
-        ...
-
-    def changed(self) -> None:
-        """Publish the status now: it changed."""
-        ...
-
-    def stamp(self) -> float:
-        """Return the robot's clock [s], for what is published."""
-        ...
 
 
 class ControlLoop:

@@ -9,7 +9,8 @@ from functools import partial
 from rclpy.node import Node
 from std_srvs.srv import SetBool, Trigger
 
-from vla_adapter_ros.control.loop import ControlLoop, Outcome
+from vla_adapter_ros.control.loop import ControlLoop
+from vla_adapter_ros.control.loop_outputs import Outcome
 from vla_adapter_ros.nodes.policy.operator_tasks import NOT_ACTIVE, OperatorTasks
 from vla_adapter_ros.srv import SetInstruction
 

@@ -28,7 +28,8 @@ from vla_adapter_ros.control.instruction_run import (
     InstructionRun,
     RunEnd,
 )
-from vla_adapter_ros.control.loop import ControlLoop, Outcome
+from vla_adapter_ros.control.loop import ControlLoop
+from vla_adapter_ros.control.loop_outputs import Outcome
 from vla_adapter_ros.control.status import loop_status
 
 FEEDBACK_PERIOD_S = 0.2
