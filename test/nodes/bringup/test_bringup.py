@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 
 import pytest
@@ -140,18 +141,18 @@ def test_nodes_stop_in_reverse_order(graph):
     assert closed[0] > closed[1]
 
 
-def test_nothing_interrupts_the_orderly_stop(monkeypatch):
-    # A second Ctrl-C would leave the nodes running that have not been stopped yet.
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    running, seen = Bringup([], None, str), []
-    running._running = {'vla_adapter': None}
-    before = [signal.getsignal(number) for number in numbers]
-    monkeypatch.setattr(
-        bringup, 'end_process', lambda _: seen.extend(signal.getsignal(n) for n in numbers)
-    )
-    running.stop()
-    assert seen == [signal.SIG_IGN] * 3
-    assert [signal.getsignal(number) for number in numbers] == before
+def test_a_second_ctrl_c_leaves_no_node_running(monkeypatch):
+    children = [subprocess.Popen(['sleep', '60']) for _ in range(2)]
+    running = Bringup([], None, str)
+    running._running = {str(child.pid): child for child in children}
+
+    def interrupted(process):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bringup, 'end_process', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        running.stop()
+    assert [child.wait(10) for child in children] == [-signal.SIGKILL] * 2
 
 
 def test_a_node_that_refuses_to_configure_is_named(graph):
