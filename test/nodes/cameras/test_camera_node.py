@@ -100,7 +100,8 @@ def test_bad_change_is_refused_and_the_camera_goes_on(graph):
     wait_until(lambda: listener.images, 20, 'images')
     good, reason = listener.set_parameter('usb_camera', 'fps', 5000.0)
     assert not good
-    assert reason == 'parameter fps: got 5000.0, expected 1 … 300'
+    # rclpy's own sentence: the range is in the parameter's description.
+    assert all(part in reason for part in ('fps', '5000.0', '300'))
     seen = len(listener.images)
     wait_until(lambda: len(listener.images) > seen + 10, 10, 'further images')
 
