@@ -279,9 +279,12 @@ def test_killed_node_leaves_an_arm_that_stops_by_itself(rig):
 
 
 def test_driver_gone_and_back_is_survived(rig):
-    # The new arm stands in its start pose: the old one must be away from it.
+    # The new arm stands in its start pose: the old one must be away from it, and turn there, or
+    # it might be told to rest near it.
     def away():
-        return np.abs(rig.true.states[-1][1] - rig.start_pose).max() > 0.2
+        recent = rig.true.positions[-10:]
+        far = (np.abs(recent - rig.start_pose) > 0.2).all(axis=0)
+        return bool((far & (np.ptp(recent, axis=0) < 0.01)).any())
 
     wait_until(away, 20, 'the arm away', 0.005)
     rig.sim.kill()
@@ -290,7 +293,12 @@ def test_driver_gone_and_back_is_survived(rig):
         'sim_arm_node', {'robot': ROBOT, 'camera_rate': 12.0}, rig.environment, remap=RAW
     )
     assert 'moved' in rig.client.wait_for_state('TRIPPED', 60).reason
-    rig.go_on()
+    try:
+        rig.go_on()
+    except AssertionError:
+        # What is sent before the new arm is connected is lost: an arm that does not follow trips.
+        assert 'from its command' in rig.client.status.reason
+        rig.go_on()
 
 
 @pytest.mark.parametrize(
