@@ -91,9 +91,11 @@ def test_damaged_cache_is_reported(dataset):
         CachedFrames(path)
 
 
-def test_nan_in_the_data_is_reported_with_its_place(dataset):
+def test_nan_in_the_data_is_reported_with_its_place(dataset, monkeypatch):
     source = open_source(dataset)
-    source.states_actions(1).state[4, 2] = np.nan
+    vectors = [source.states_actions(n) for n in range(len(source.episodes))]
+    vectors[1].state[4, 2] = np.nan
+    monkeypatch.setattr(source, 'states_actions', vectors.__getitem__)
     with pytest.raises(DatasetError, match=r'episode_000001: frame 4: state\[2\] is nan'):
         prepare(source, SMALL)
 

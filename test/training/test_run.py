@@ -18,6 +18,7 @@ import torch
 from safetensors.torch import load_file
 
 from support import data_samples
+from support.lerobot_sets import write_v21
 from support.training_samples import config, make_dataset, settings, weights
 from vla_adapter_ros.data.training.dataset import open_dataset
 from vla_adapter_ros.errors import VLAAdapterError
@@ -25,6 +26,7 @@ from vla_adapter_ros.inference.policy import Policy
 from vla_adapter_ros.training import train
 from vla_adapter_ros.training.config_loader import to_dict
 from vla_adapter_ros.training.trainer import Trainer
+from vla_adapter_ros.weights.files import write_json
 
 
 @pytest.fixture(scope='module')
@@ -56,6 +58,25 @@ def test_a_run_leaves_a_checkpoint_the_robot_can_use(dataset, tmp_path):
     assert (tmp_path / 'checkpoints' / 'best').is_symlink()
     assert list((tmp_path / 'plots').glob('*.png'))
     assert list((tmp_path / 'tensorboard').iterdir())
+
+
+def test_data_of_another_tool_become_a_checkpoint_of_the_robot(tmp_path):
+    foreign = write_v21(tmp_path / 'theirs', 'image')
+    view = data_samples.contract().to_dict()['cameras']['third_person']
+    robot = data_samples.contract(cameras={'top': view})
+    write_json(tmp_path / 'robot.yaml', robot.to_dict())
+    said = [
+        f'data.contract={tmp_path / "robot.yaml"}', 'data.actions=joint_target',
+        'data.cameras={top: observation.images.front}', 'steps=1',
+    ]  # fmt: skip
+    policy = Policy.from_pretrained(
+        train.run(config(foreign, tmp_path / 'run', *said)), device='cpu'
+    )
+    assert not robot.differences(policy.contract)
+    plain = train.run(config(foreign, tmp_path / 'plain', 'steps=1', 'data.complete_chunks=false'))
+    policy = Policy.from_pretrained(plain, device='cpu')
+    # Nobody said what the actions are: no contract, but the rate of the data.
+    assert (policy.contract, policy.step_period) == (None, 0.1)
 
 
 def test_the_loss_falls(dataset, tmp_path):

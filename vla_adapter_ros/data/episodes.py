@@ -14,9 +14,10 @@ import numpy as np
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.robot.contract import RobotContract
 
-# `actions[t]` of a source: an absolute joint target in contract order (ours), or a command of the
-# dataset's own definition (LIBERO's and CALVIN's controllers).
-ActionKind = Literal['joint_target', 'command']
+# `actions[t]` of a source: an absolute joint target in contract order (ours), the motion of the
+# tool from frame t to t + 1 (`ee_delta` per step, base frame), or a command of the dataset's own
+# definition (LIBERO's and CALVIN's controllers).
+ActionKind = Literal['joint_target', 'tool_delta', 'command']
 
 
 @dataclass(frozen=True)

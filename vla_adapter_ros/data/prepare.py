@@ -32,6 +32,7 @@ from tqdm import tqdm
 from vla_adapter_ros.data.codecs import JPEG_QUALITY, encode_jpeg
 from vla_adapter_ros.data.episodes import Episode, EpisodeSource, all_states_actions
 from vla_adapter_ros.data.files import new_folder, read_json, remove_abandoned, storage_errors
+from vla_adapter_ros.data.lerobot.columns import add_column_options, columns_of
 from vla_adapter_ros.data.sources import open_source
 from vla_adapter_ros.errors import DatasetError, VLAAdapterError
 from vla_adapter_ros.processing.images import OWN_IMAGES, ImageConfig, resize_for_model
@@ -333,13 +334,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         '--workers', type=int, default=os.cpu_count() or 1, help='processes (default: all cores)'
     )
+    add_column_options(parser)
     options = parser.parse_args(arguments)
     images = ImageConfig(size=options.size, jpeg_round_trip=options.jpeg_round_trip)
     for path in options.dataset:
         try:
             done = prepare(
-                open_source(path), images, format=options.format, root=options.cache,
-                workers=options.workers, progress=True,
+                open_source(path, columns_of(options)), images, format=options.format,
+                root=options.cache, workers=options.workers, progress=True,
             )  # fmt: skip
         except VLAAdapterError as error:
             parser.exit(1, f'error: {error}\n')

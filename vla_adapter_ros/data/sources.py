@@ -9,6 +9,8 @@ from pathlib import Path
 
 from vla_adapter_ros.data.bags.source import BagSource
 from vla_adapter_ros.data.episodes import EpisodeSource
+from vla_adapter_ros.data.lerobot.columns import DEFAULT, Columns
+from vla_adapter_ros.data.lerobot.layout import is_dataset
 from vla_adapter_ros.data.lerobot.reader import LeRobotSource
 from vla_adapter_ros.data.public.calvin import CalvinSource
 from vla_adapter_ros.data.public.libero import LiberoSource
@@ -33,7 +35,7 @@ class Format:
 
 # The first that matches is taken.
 FORMATS = (
-    Format('LeRobot (meta/info.json)', lambda p: (p / 'meta/info.json').is_file(), LeRobotSource),
+    Format('LeRobot (meta/info.json)', is_dataset, LeRobotSource),
     Format(
         'LIBERO (*.hdf5)', lambda p: p.suffix == '.hdf5' or any(p.glob('*.hdf5')), LiberoSource
     ),
@@ -49,11 +51,15 @@ FORMATS = (
 )
 
 
-def open_source(path: str | Path) -> EpisodeSource:
+def open_source(path: str | Path, columns: Columns = DEFAULT) -> EpisodeSource:
     """Open demonstrations of any supported format, detected from the files present.
 
     LeRobot v3.0 and v2.1; LIBERO HDF5 (a folder of .hdf5 files, or one file); RLDS (TFRecord
     shards with features.json); CALVIN (episode_*.npz); bags (metadata.yaml, or a folder of such).
+
+    Args:
+        path: folder or file.
+        columns: what the features of a LeRobot dataset are; of no other format.
 
     Raises:
         DatasetError: the path does not exist, or its format is unknown.
@@ -61,6 +67,10 @@ def open_source(path: str | Path) -> EpisodeSource:
     path = Path(path)
     if not path.exists():
         raise DatasetError(f'{path}: no such file or folder')
+    if is_dataset(path):
+        return LeRobotSource(path, columns)
+    if columns != DEFAULT:
+        raise DatasetError(f'{path}: features can be named of LeRobot datasets only')
     for kind in FORMATS:
         if kind.matches(path):
             return kind.open(path)

@@ -19,6 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vla_adapter_ros.data.lerobot.columns import (
+    DEFAULT,
+    Columns,
+    add_column_options,
+    columns_of,
+)
 from vla_adapter_ros.errors import DatasetError, VLAAdapterError
 from vla_adapter_ros.processing.images import as_camera
 from vla_adapter_ros.processing.observation import Observation
@@ -50,7 +56,9 @@ class EpisodeChunks:
     is_pad: np.ndarray
 
 
-def open_for_policy(path: Path, policy: Policy, cache: Path | None = None) -> Dataset:
+def open_for_policy(
+    path: Path, policy: Policy, cache: Path | None = None, columns: Columns = DEFAULT
+) -> Dataset:
     """Open a dataset in a policy's action space and image size.
 
     Raises:
@@ -64,6 +72,8 @@ def open_for_policy(path: Path, policy: Policy, cache: Path | None = None) -> Da
         contract=policy.contract,
         action_space=policy.action_space,
         chunk_size=policy.chunk_size,
+        columns=columns,
+        complete_chunks=False,
         cache=cache,
         progress=True,
     )
@@ -246,6 +256,7 @@ def make_parser() -> argparse.ArgumentParser:
     add('--cache', type=Path, help="folder of the dataset's training cache")
     add('--device', default='auto', help='auto, cpu, cuda, …')
     add('--dtype', default='auto', help='auto, float32, bfloat16, int8')
+    add_column_options(parser)
     return parser
 
 
@@ -260,7 +271,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         policy = Policy.from_pretrained(
             options.checkpoint, device=options.device, dtype=options.dtype
         )
-        dataset = open_for_policy(options.dataset, policy, options.cache)
+        dataset = open_for_policy(
+            options.dataset, policy, options.cache, columns_of(options)
+        )
         count = len(dataset.selected)
         wanted = min(count, options.episodes or count)
         chosen = np.unique(np.linspace(0, count - 1, wanted).round().astype(int))

@@ -98,7 +98,8 @@ class Policy:
             compile: compile the network's blocks (GPU).
             threads: CPU threads.
             statistics_key: which statistics, if the checkpoint holds several.
-            step_period: time between two actions [s]; None: the contract's, else 0.05.
+            step_period: time between two actions [s]; None: the contract's, else that of the
+                training data, else 0.05.
             vision_towers: shapes of vision towers with unknown names in an official config.
             overrides: fields of the network's configuration, see `VLAAdapter.from_pretrained`.
 
@@ -128,7 +129,8 @@ class Policy:
             raise CheckpointError(f'checkpoint {directory}: no dataset statistics')
         statistics = Statistics.from_dict(metadata.statistics, statistics_key)
         contract = RobotContract.from_dict(metadata.robot) if metadata.robot else None
-        period = contract.step_period if contract else OFFICIAL_STEP_PERIOD_S
+        recorded = float((metadata.training or {}).get('step_period', OFFICIAL_STEP_PERIOD_S))
+        period = contract.step_period if contract else recorded
         provenance = {
             'checkpoint': str(Path(directory).expanduser().resolve()),
             'fingerprint': checkpoint_fingerprint(directory),

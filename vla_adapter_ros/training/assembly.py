@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from vla_adapter_ros.data.lerobot.columns import Columns
 from vla_adapter_ros.data.training.dataset import Dataset, open_dataset
 from vla_adapter_ros.data.training.mixture import Mixture
 from vla_adapter_ros.errors import CheckpointError, ConfigError, DatasetError
@@ -62,9 +63,16 @@ class TrainingSetup:
             robot=None if self.contract is None else self.contract.to_dict(),
             statistics=self.statistics.to_dict(),
             preprocessing=self.pipeline.config.to_dict(),
-            training=recipe,
+            training=self._with_step_period(recipe),
         )
         self.pipeline.tokenizer.save(directory)
+
+    def _with_step_period(self, recipe: Any) -> Any:
+        """Keep the time between two actions where no contract says it."""
+        fps = self.mixture.datasets[0].fps
+        if self.contract is not None or fps is None:
+            return recipe
+        return {**recipe, 'step_period': 1 / fps}
 
 
 def build_setup(config: TrainConfig, progress: bool) -> TrainingSetup:
@@ -249,10 +257,18 @@ def _open(path: str, config: TrainConfig, images: ImageConfig, progress: bool) -
         images=images,
         contract=contract,
         action_space=config.data.action_space,
+        columns=columns_of(config),
+        complete_chunks=config.data.complete_chunks,
         cache=config.data.cache,
         workers=max(1, config.data.workers),
         progress=progress,
     )
+
+
+def columns_of(config: TrainConfig) -> Columns:
+    """Return what a recipe says about the features of its LeRobot datasets."""
+    data = config.data
+    return Columns(data.state, data.action, data.cameras, data.actions)
 
 
 def _contract(dataset: Dataset, config: TrainConfig) -> RobotContract | None:

@@ -62,6 +62,19 @@ class DataConfig:
     action_space: Literal['joint_position', 'joint_delta', 'ee_delta'] | None = option(
         None, 'meaning of an action; none: as in the contract'
     )
+    actions: Literal['joint_target', 'joint_delta', 'ee_delta', 'per_step'] | None = option(
+        None, "LeRobot data of other tools: what their actions are, see docs/training.md; none: "
+        'joint targets if our converter wrote them, else not known'
+    )
+    state: str = option('observation.state', 'LeRobot data: feature of the proprioception')
+    action: str = option('action', 'LeRobot data: feature of the actions')
+    cameras: dict[str, str] = option(
+        {}, 'LeRobot data: camera name → feature, e.g. {wrist: observation.images.hand}; none: all'
+    )
+    complete_chunks: bool | None = option(
+        None, 'leave out frames whose chunk would run past the end of their episode (the official '
+        'code does); none: only where the last action cannot be held (motions per step, commands)'
+    )
     validation_fraction: float = option(0.05, 'fraction of the episodes held out')
     cache: str | None = option(None, 'folder of the decoded training cache; none: beside the data')
     workers: int = option(4, 'loader threads per training process; 0 loads in the loop')

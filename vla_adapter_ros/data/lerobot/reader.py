@@ -3,154 +3,282 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from vla_adapter_ros.data.codecs import decode_image
 from vla_adapter_ros.data.episodes import ActionKind, Episode, StatesActions, files_fingerprint
 from vla_adapter_ros.data.files import read_json
 from vla_adapter_ros.data.lerobot import layout
-from vla_adapter_ros.data.lerobot.tables import column_matrix
+from vla_adapter_ros.data.lerobot.columns import (
+    DEFAULT,
+    Columns,
+    camera_features,
+    feature_names,
+)
+from vla_adapter_ros.data.lerobot.metadata import episode_rows, read_info, read_lines
+from vla_adapter_ros.data.lerobot.tables import (
+    column_matrix,
+    parquet_files,
+    read_table,
+    read_tasks,
+)
 from vla_adapter_ros.data.lerobot.video import VideoReader
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.robot.contract import RobotContract
 
 OPEN_VIDEOS = 16
 OPEN_EPISODES = 8
-VERSIONS = ('v2.1', 'v3.0')
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Where an episode lies: its row of the table, its first frame there, its length and text."""
+
+    row: int
+    first: int
+    length: int
+    text: str
 
 
 class LeRobotSource:
     """A LeRobot dataset; see `EpisodeSource`.
 
+    An episode in which the task changes (`task_index` per frame) is read as several episodes.
+
     Args:
         path: folder with meta/info.json.
-        state: feature of the proprioception.
-        actions: feature of the actions.
+        columns: what its features are.
 
     Raises:
-        DatasetError: another version, missing files or features, or lengths that do not add up.
+        DatasetError: another version, missing or damaged files or features, or lengths that do
+            not add up.
     """
 
-    def __init__(
-        self, path: str | Path, state: str = layout.STATE, actions: str = layout.ACTION
-    ) -> None:
-        self.path = Path(path)
-        self.info = read_json(self.path / layout.INFO)
-        self.version = str(self.info.get('codebase_version'))
-        if self.version not in VERSIONS:
-            raise DatasetError(
-                f'{self.path}: LeRobot version {self.version!r}, expected one of {VERSIONS}'
-            )
+    def __init__(self, path: str | Path, columns: Columns = DEFAULT) -> None:
+        self.path, self.columns = Path(path), columns
+        self.info = read_info(self.path)
+        self.version = str(self.info['codebase_version'])
         self._features = self.info['features']
-        self._state, self._actions = state, actions
-        for name in (state, actions):
+        self._state, self._actions = columns.state, columns.action
+        for option, name in (('state', columns.state), ('action', columns.action)):
             if name not in self._features:
                 raise DatasetError(
-                    f'{self.path}: no feature {name!r}; it has {sorted(self._features)}'
+                    f'{self.path}: no feature {name!r}: name it with data.{option} (--{option}). '
+                    f'It has {self.describe_features()}'
                 )
         self.fps = float(self.info['fps'])
-        self.cameras = _cameras(self._features)
-        self.contract, self.action_kind = self._read_contract()
-        self.names = _names(self._features[actions])
+        self._keys = camera_features(self.path, self._features, columns)
+        self.cameras = tuple(self._keys)
+        self.contract = self._read_contract()
+        self.action_kind = self._kind()
+        self.names = feature_names(self._features[columns.action])
         self._rows = self._read_rows()
-        self.episodes = [self._episode(row) for row in self._rows]
+        self._parts = [part for number in range(len(self._rows)) for part in self._split(number)]
+        self.episodes = [self._episode(part) for part in self._parts]
+        if not self.episodes:
+            raise DatasetError(f'{self.path}: has no episodes')
         self._videos: dict[Path, VideoReader] = {}
         self._encoded: dict[tuple[int, str], Any] = {}
         self._process = os.getpid()
 
-    def _read_contract(self) -> tuple[RobotContract | None, ActionKind]:
+    def describe_features(self) -> str:
+        """Return the features a user can choose from, in words."""
+        cameras = list(camera_features(self.path, self._features, DEFAULT).values())
+        others = [
+            f'{key} ({int(np.prod(feature.get("shape") or 1))})'
+            for key, feature in self._features.items()
+            if key not in layout.INDEX_COLUMNS and feature.get('dtype') not in ('video', 'image')
+        ]
+        return f'the features {", ".join(others)} and the cameras {", ".join(cameras) or "none"}'
+
+    def _read_contract(self) -> RobotContract | None:
         extra = self.path / layout.EXTRA
         if not extra.is_file():
-            # Written by another tool: what its actions are is not known.
-            return None, 'command'
-        return RobotContract.from_dict(read_json(extra)['contract'], str(extra)), 'joint_target'
+            return None
+        try:
+            return RobotContract.from_dict(read_json(extra)['contract'], str(extra))
+        except (KeyError, TypeError) as error:
+            raise DatasetError(f'{extra}: has no contract') from error
+
+    def _kind(self) -> ActionKind:
+        meaning = self.columns.actions
+        if self.contract is not None:
+            if meaning not in (None, 'joint_target'):
+                raise DatasetError(
+                    f'{self.path}: its own contract says that the actions are joint targets, '
+                    f'data.actions says {meaning}'
+                )
+            return 'joint_target'
+        if meaning == 'ee_delta':
+            return 'tool_delta'
+        return 'joint_target' if meaning in ('joint_target', 'joint_delta') else 'command'
 
     def _read_rows(self) -> list[dict[str, Any]]:
-        total = int(self.info['total_episodes'])
         if self.version == 'v2.1':
-            rows = _read_lines(self.path / 'meta/episodes.jsonl')
+            rows = read_lines(self.path / 'meta/episodes.jsonl')
         else:
-            files = sorted((self.path / 'meta/episodes').rglob('*.parquet'))
-            rows = [row for file in files for row in _episode_columns(file)]
-        rows.sort(key=lambda row: int(row['episode_index']))
+            rows = [
+                row
+                for file in parquet_files(self.path / 'meta/episodes')
+                for row in episode_rows(file)
+            ]
+        for row in rows:
+            if not isinstance(row.get('episode_index'), int) or not row.get('length'):
+                raise DatasetError(
+                    f'{self.path}: meta/episodes: a row without episode_index or length'
+                )
+        rows.sort(key=lambda row: row['episode_index'])
+        total = int(self.info.get('total_episodes', len(rows)))
         if len(rows) < total:
             raise DatasetError(
                 f'{self.path}: info.json counts {total} episodes, the table has {len(rows)}'
             )
         return rows[:total]
 
-    def _episode(self, row: dict[str, Any]) -> Episode:
-        number = int(row['episode_index'])
+    def _split(self, number: int) -> list[_Part]:
+        row = self._rows[number]
         tasks = row.get('tasks') or []
-        if not tasks:
-            raise DatasetError(f'{self.path}: episode {number}: has no task text')
-        return Episode(f'episode_{number:06d}', int(row['length']), str(tasks[0]))
+        texts = [tasks] if isinstance(tasks, str) else [str(task) for task in tasks]
+        length = int(row['length'])
+        if len(texts) == 1:
+            return [_Part(number, 0, length, texts[0].strip())]
+        if not texts and 'task_index' not in self._features:
+            raise DatasetError(
+                f'{self.path}: episode {row["episode_index"]}: has no task text'
+            )
+        # Several tasks: the text of each frame is that of its task_index.
+        index = self._vectors(('task_index',))[0][self._frames(number), 0]
+        bounds = [0, *(np.flatnonzero(np.diff(index)) + 1).tolist(), length]
+        return [
+            _Part(number, first, last - first, self._task(int(index[first]), number))
+            for first, last in pairwise(bounds)
+        ]
+
+    def _task(self, index: int, number: int) -> str:
+        if index not in self._tasks:
+            raise DatasetError(
+                f'{self.path}: episode {self._rows[number]["episode_index"]}: task_index {index} '
+                f'is not in meta/tasks, which has {sorted(self._tasks)}'
+            )
+        return self._tasks[index].strip()
+
+    @cached_property
+    def _tasks(self) -> dict[int, str]:
+        if self.version == 'v2.1':
+            lines = read_lines(self.path / 'meta/tasks.jsonl')
+            return {int(line['task_index']): str(line['task']) for line in lines}
+        return dict(enumerate(read_tasks(self.path / layout.TASKS)))
+
+    def _episode(self, part: _Part) -> Episode:
+        number = int(self._rows[part.row]['episode_index'])
+        if not part.text:
+            raise DatasetError(
+                f'{self.path}: episode {number}: its task text is empty; write one into '
+                'meta/tasks and meta/episodes'
+            )
+        whole = part.length == int(self._rows[part.row]['length'])
+        key = f'episode_{number:06d}' + ('' if whole else f'_from_{part.first:06d}')
+        return Episode(key, part.length, part.text)
 
     # States and actions --------------------------------------------------------------------------
 
     @cached_property
     def _data_files(self) -> list[Path]:
-        files = sorted((self.path / 'data').rglob('*.parquet'))
+        files = parquet_files(self.path / 'data')
         if not files:
             raise DatasetError(f'{self.path}: no data/*.parquet')
         return files
 
-    @cached_property
-    def _states_actions(self) -> dict[int, StatesActions]:
-        names = ['episode_index', self._state, self._actions]
+    def _vectors(self, names: tuple[str, ...]) -> list[np.ndarray]:
+        """Return columns of all data files, in their order: (N, D) each."""
         parts: list[list[np.ndarray]] = []
         for file in self._data_files:
-            table = pq.read_table(file, columns=names)
-            parts.append([column_matrix(table.column(name)) for name in names])
-        episode, state, actions = (np.concatenate(column) for column in zip(*parts, strict=True))
-        order = np.argsort(episode[:, 0], kind='stable')
-        bounds = np.searchsorted(episode[order, 0], np.arange(len(self._rows) + 1))
-        found = {}
-        for i, item in enumerate(self.episodes):
-            rows = order[bounds[i] : bounds[i + 1]]
-            if len(rows) != item.length:
-                raise DatasetError(
-                    f'{self.path}: {item.key}: {len(rows)} frames of data, '
-                    f'the table says {item.length}'
-                )
-            found[i] = StatesActions(
-                state[rows].astype(np.float32), actions[rows].astype(np.float32)
+            table = read_table(file, list(names))
+            parts.append([column_matrix(table.column(name), name, file) for name in names])
+        try:
+            return [np.concatenate(column) for column in zip(*parts, strict=True)]
+        except ValueError as error:
+            sizes = {part[-1].shape[1] for part in parts}
+            raise DatasetError(
+                f'{self.path}: the length of {names} differs from file to file: {sizes}'
+            ) from error
+
+    @cached_property
+    def _order(self) -> tuple[np.ndarray, np.ndarray]:
+        numbers = self._vectors(('episode_index',))[0][:, 0]
+        order = np.argsort(numbers, kind='stable')
+        wanted = [int(row['episode_index']) for row in self._rows]
+        return order, np.searchsorted(numbers[order], [wanted, [n + 1 for n in wanted]])
+
+    def _frames(self, number: int) -> np.ndarray:
+        """Return the rows of an episode of the table in the data files' order."""
+        order, bounds = self._order
+        rows = order[bounds[0, number] : bounds[1, number]]
+        if len(rows) != int(self._rows[number]['length']):
+            raise DatasetError(
+                f'{self.path}: episode_{int(self._rows[number]["episode_index"]):06d}: '
+                f'{len(rows)} frames of data, the table says {self._rows[number]["length"]}'
             )
-        return found
+        return rows
+
+    @cached_property
+    def _states_actions(self) -> StatesActions:
+        return StatesActions(*self._vectors((self._state, self._actions)))
 
     def states_actions(self, episode: int) -> StatesActions:
         """Return state and actions of all frames."""
-        return self._states_actions[episode]
+        part = self._parts[episode]
+        rows = self._frames(part.row)[part.first : part.first + part.length]
+        state, actions = (v[rows].astype(np.float32) for v in self._states_actions)
+        if self.columns.actions == 'joint_delta' and state.shape == actions.shape:
+            actions[:, :-1] += state[:, :-1]
+        return StatesActions(state, actions)
 
     # Images ------------------------------------------------------------------------------------
 
     def images(self, episode: int, camera: str, frames: Iterable[int]) -> Iterator[np.ndarray]:
         """Yield (H, W, 3) uint8 RGB images of the given frames."""
-        key = layout.image_key(camera)
+        key, part = self._keys[camera], self._parts[episode]
         if self._features[key]['dtype'] == 'video':
-            reader, first = self._video(episode, key)
+            reader, first = self._video(part.row, key)
             for frame in frames:
-                yield reader.frame(first + frame)
+                yield reader.frame(first + part.first + frame)
         else:
-            encoded = self._encoded_images(episode, key)
+            encoded = self._encoded_images(part.row, key)
             for frame in frames:
-                yield decode_image(encoded[frame]['bytes'])
+                data = (encoded[part.first + frame] or {}).get('bytes')
+                if not data:
+                    raise DatasetError(
+                        f'{self.path}: {self.episodes[episode].key}: frame {frame}: no image in '
+                        f'{key}'
+                    )
+                yield decode_image(data)
 
     def _place(self, episode: int, prefix: str) -> dict[str, int]:
+        names = ['chunk_index', 'file_index']
+        needed = [*names, *['from_timestamp'] * prefix.startswith('videos/')]
+        missing = [n for n in needed if self._rows[episode].get(f'{prefix}/{n}') is None]
+        if missing:
+            raise DatasetError(
+                f'{self.path}: meta/episodes: no {prefix}/{missing[0]} for episode '
+                f'{self._rows[episode]["episode_index"]}'
+            )
         row = self._rows[episode]
-        return {name: int(row[f'{prefix}/{name}']) for name in ('chunk_index', 'file_index')}
+        return {name: int(row[f'{prefix}/{name}']) for name in names}
 
     def _old_place(self, episode: int) -> dict[str, int]:
+        number = int(self._rows[episode]['episode_index'])
         size = int(self.info['chunks_size'])
-        return {'episode_chunk': episode // size, 'episode_index': episode}
+        return {'episode_chunk': number // size, 'episode_index': number}
 
     def _video(self, episode: int, key: str) -> tuple[VideoReader, int]:
         if self.version == 'v2.1':
@@ -178,46 +306,31 @@ class LeRobotSource:
         else:
             place = self._place(episode, 'data')
         file = self.path / str(self.info['data_path']).format(**place)
-        number = int(self._rows[episode]['episode_index'])
+        row = self._rows[episode]
+        number = int(row['episode_index'])
         # Frames are often read one by one: the images of the last episodes are kept.
         if (episode, key) not in self._encoded:
             while len(self._encoded) >= OPEN_EPISODES:
                 self._encoded.pop(next(iter(self._encoded)))
-            table = pq.read_table(file, columns=[key], filters=[('episode_index', '=', number)])
-            self._encoded[episode, key] = table.column(key).to_pylist()
+            found = read_table(file, [key], number).column(key).to_pylist()
+            if len(found) != int(row['length']):
+                raise DatasetError(
+                    f'{file}: {len(found)} images of {key} in episode {number}, the table says '
+                    f'{row["length"]}'
+                )
+            self._encoded[episode, key] = found
         return self._encoded[episode, key]
 
     def fingerprint(self) -> str:
         """Return a hash of the metadata and of all files' names and sizes."""
         folders = [self.path / 'data', self.path / 'videos', self.path / 'meta']
         files = [f for folder in folders for f in folder.rglob('*') if f.is_file()]
-        return files_fingerprint(self.path, files, [self.path / layout.INFO])
+        found = files_fingerprint(self.path, files, [self.path / layout.INFO])
+        # The cache holds these cameras and actions.
+        chosen = replace(self.columns, actions=self.columns.actions or 'joint_target')
+        if chosen == replace(DEFAULT, actions='joint_target'):
+            return found
+        return hashlib.sha256(f'{found} {self.columns}'.encode()).hexdigest()[:16]
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {'_videos': {}, '_encoded': {}}
-
-
-def _cameras(features: dict[str, Any]) -> tuple[str, ...]:
-    keys = [k for k, feature in features.items() if feature['dtype'] in ('video', 'image')]
-    return tuple(key.removeprefix(layout.IMAGES) for key in keys)
-
-
-def _names(feature: dict[str, Any]) -> tuple[str, ...]:
-    names = feature.get('names')
-    if isinstance(names, dict):
-        # Older tools nest the list: {'motors': [...]}.
-        names = next(iter(names.values()))
-    size = int(feature['shape'][0])
-    return tuple(map(str, names)) if names else tuple(str(i) for i in range(size))
-
-
-def _episode_columns(file: Path) -> list[dict[str, Any]]:
-    names = [n for n in pq.read_schema(file).names if not n.startswith('stats/')]
-    return pq.read_table(file, columns=names).to_pylist()
-
-
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    try:
-        return [json.loads(line) for line in path.read_text().splitlines() if line]
-    except OSError as error:
-        raise DatasetError(f'{path}: cannot be read: {error.strerror}') from error

@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from vla_adapter_ros.errors import DatasetError
 
 
 def vector_column(values: np.ndarray) -> pa.FixedSizeListArray:
@@ -18,13 +22,95 @@ def vector_column(values: np.ndarray) -> pa.FixedSizeListArray:
     return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
 
 
-def column_matrix(column: pa.ChunkedArray) -> np.ndarray:
-    """Return a column of numbers, or of lists of D numbers, as (N, D)."""
-    rows = len(column)
-    flat: Any = column
-    while pa.types.is_list(flat.type) or pa.types.is_fixed_size_list(flat.type):
-        flat = pa.chunked_array([chunk.flatten() for chunk in flat.chunks])
-    return flat.to_numpy().reshape(rows, -1)
+def parquet_files(folder: Path) -> list[Path]:
+    """Return the Parquet files below a folder, without the `._` files that macOS leaves."""
+    return sorted(f for f in folder.rglob('*.parquet') if not f.name.startswith('.'))
+
+
+def pointer_hint(file: Path) -> str:
+    """Return the way out if the file is a Git LFS pointer, else nothing."""
+    try:
+        with file.open('rb') as opened:
+            is_pointer = opened.read(23) == b'version https://git-lfs'
+    except OSError:
+        return ''
+    return ': it is a Git LFS pointer, not the data; run `git lfs pull` there' * is_pointer
+
+
+@contextmanager
+def parquet_errors(file: Path) -> Iterator[None]:
+    """Turn what pyarrow raises for a missing or damaged file into a DatasetError."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        hint = pointer_hint(file) or f': {str(error).splitlines()[0]}'
+        raise DatasetError(f'{file}: no readable Parquet file{hint}') from error
+
+
+def read_table(file: Path, names: Sequence[str], episode: int | None = None) -> pa.Table:
+    """Return columns of a file, of one episode if given.
+
+    Raises:
+        DatasetError: missing, damaged, or without these columns.
+    """
+    with parquet_errors(file):
+        there = pq.read_schema(file).names
+        missing = [name for name in names if name not in there]
+        if missing:
+            raise DatasetError(f'{file}: no column {missing[0]!r}; it has {there}')
+        chosen = None if episode is None else [('episode_index', '=', episode)]
+        return pq.read_table(file, columns=list(names), filters=chosen)
+
+
+def column_matrix(
+    column: pa.ChunkedArray, name: str = '', file: Path = Path()
+) -> np.ndarray:
+    """Return a column of numbers, or of lists of D numbers, as (N, D); missing numbers are NaN.
+
+    Args:
+        column: of a Parquet file.
+        name: of the column, for the message.
+        file: where it is, for the message.
+
+    Raises:
+        DatasetError: a row is missing, has another length, or holds no numbers.
+    """
+    flat: Any = column.combine_chunks()
+    if isinstance(flat, pa.ChunkedArray):
+        flat = pa.concat_arrays(flat.chunks) if flat.num_chunks else pa.array([], flat.type)
+    rows = len(flat)
+    while _is_list(flat.type):
+        lengths = pc.list_value_length(flat).fill_null(-1).to_numpy()
+        usual = int(np.bincount(lengths[lengths >= 0]).argmax()) if (lengths >= 0).any() else 0
+        bad = np.flatnonzero(lengths != usual)
+        if len(bad):
+            row = int(bad[0]) * rows // max(1, len(flat))
+            got = f'{lengths[bad[0]]} values' if lengths[bad[0]] >= 0 else 'nothing'
+            raise DatasetError(
+                f'{file}: row {row}{_episode_of(file, row)}: {name} has {got}, other rows have '
+                f'{usual} values'
+            )
+        flat = flat.flatten()
+    if pa.types.is_boolean(flat.type):
+        flat = flat.cast(pa.uint8())
+    kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_null)
+    if not any(kind(flat.type) for kind in kinds):
+        raise DatasetError(f'{file}: {name} holds {flat.type}, expected numbers')
+    values = flat.to_numpy(zero_copy_only=False)
+    return values.reshape(rows, -1) if rows else np.zeros((0, 0))
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    checks = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+    return any(check(kind) for check in checks)
+
+
+def _episode_of(file: Path, row: int) -> str:
+    with parquet_errors(file):
+        if 'episode_index' not in pq.read_schema(file).names:
+            return ''
+        number = pq.read_table(file, columns=['episode_index']).column(0)[row].as_py()
+    return f' (episode {number})'
 
 
 def read_tasks(path: Path) -> list[str]:

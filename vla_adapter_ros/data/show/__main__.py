@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from vla_adapter_ros.data.codecs import encode_png
 from vla_adapter_ros.data.episodes import EpisodeSource
+from vla_adapter_ros.data.lerobot.columns import add_column_options, columns_of
 from vla_adapter_ros.data.show.images import contact_sheet, plot_episode, write_rrd
 from vla_adapter_ros.data.show.overview import overview_of
 from vla_adapter_ros.data.sources import open_source
@@ -88,9 +89,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         '--rerun', choices=['auto', 'yes', 'no'], default='auto',
         help='write .rrd files: auto (default) does where rerun-sdk is installed',
     )  # fmt: skip
+    add_column_options(parser)
     options = parser.parse_args(arguments)
     try:
-        source = open_source(options.dataset)
+        source = open_source(options.dataset, columns_of(options))
         print('\n'.join([*describe(source), *overview_of(source).lines()]))
         if options.output is not None:
             installed = find_spec('rerun') is not None

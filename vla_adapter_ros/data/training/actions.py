@@ -105,6 +105,25 @@ def tool_deltas(
     return result
 
 
+def summed_tool_deltas(steps: np.ndarray, state: np.ndarray) -> np.ndarray:
+    """Return tool motions since the observation from motions per step, both in the base frame.
+
+    Args:
+        steps: (N, K, 7) translation [m] and rotation vector [rad] of each step, open fraction.
+        state: not used.
+    """
+    import pinocchio
+
+    result = np.array(steps)
+    result[..., :3] = np.cumsum(steps[..., :3], axis=1)
+    for chunk in result:
+        rotation = np.eye(3)
+        for action in chunk:
+            rotation = pinocchio.exp3(np.asarray(action[3:6], np.float64)) @ rotation
+            action[3:6] = pinocchio.log3(rotation)
+    return result
+
+
 def contract_kinematics(contract: RobotContract) -> ForwardKinematics:
     """Return the kinematics of a contract whose URDF lies in the package's config folder.
 

@@ -20,6 +20,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from vla_adapter_ros.data.episodes import Episode, EpisodeSource, all_states_actions
+from vla_adapter_ros.data.lerobot.columns import DEFAULT, Columns, check_foreign
+from vla_adapter_ros.data.lerobot.reader import LeRobotSource
 from vla_adapter_ros.data.prepare import prepare
 from vla_adapter_ros.data.sources import open_source
 from vla_adapter_ros.data.training.actions import (
@@ -28,6 +30,7 @@ from vla_adapter_ros.data.training.actions import (
     chunk_rows,
     chunk_transform,
     contract_kinematics,
+    summed_tool_deltas,
 )
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.inference.chunk import CHUNK_SIZE
@@ -38,6 +41,8 @@ from vla_adapter_ros.robot.contract import RobotContract
 # Chunks the statistics are computed from; of more, evenly spaced ones (quantiles of 16 M values
 # are exact to four digits, and memory stays bounded).
 STATISTICS_CHUNKS = 2_000_000
+# Relative difference between a dataset's rate and the contract's step.
+_RATE_TOLERANCE = 0.005
 
 
 @dataclass(frozen=True)
@@ -128,6 +133,7 @@ class Dataset:
         complete_chunks: skip observations whose chunk would run past the episode's end, as
             the official loader does; otherwise the last target is held and marked in `is_pad`.
         contract: robot contract, if known.
+        fps: frames per second, if known.
 
     Raises:
         DatasetError: no observations are left.
@@ -145,7 +151,9 @@ class Dataset:
         episodes: Sequence[int] | None = None,
         complete_chunks: bool = False,
         contract: RobotContract | None = None,
+        fps: float | None = None,
     ) -> None:
+        self.fps = fps
         self.name, self.store, self.action_space = name, store, action_space
         self.chunk_size, self.stride, self.contract = chunk_size, stride, contract
         self._transform = transform
@@ -161,6 +169,7 @@ class Dataset:
         if not len(self._rows):
             raise DatasetError(
                 f'dataset {name!r}: no observations in {len(self.selected)} episodes'
+                + f', all shorter than a chunk of {chunk_size}' * bool(complete_chunks)
             )
 
     def __len__(self) -> int:
@@ -242,7 +251,7 @@ class Dataset:
         return Dataset(
             self.name, self.store, self._transform, self.action_space,
             chunk_size=self.chunk_size, stride=self.stride, episodes=episodes,
-            complete_chunks=self._complete_chunks, contract=self.contract,
+            complete_chunks=self._complete_chunks, contract=self.contract, fps=self.fps,
         )  # fmt: skip
 
     def split(self, fraction: float, seed: int = 0) -> tuple[Dataset, Dataset | None]:
@@ -292,7 +301,8 @@ def open_dataset(
     action_space: str | None = None,
     kinematics: ForwardKinematics | None = None,
     chunk_size: int = CHUNK_SIZE,
-    complete_chunks: bool = False,
+    columns: Columns = DEFAULT,
+    complete_chunks: bool | None = None,
     cache: str | Path | bool | None = None,
     cache_format: str = 'auto',
     workers: int = 1,
@@ -309,7 +319,9 @@ def open_dataset(
             datasets of commands (LIBERO, CALVIN, LeRobot without a contract).
         kinematics: for `ee_delta`; None: those of the contract's URDF.
         chunk_size: actions in a chunk.
-        complete_chunks: see `Dataset`.
+        columns: what the features of a LeRobot dataset are.
+        complete_chunks: see `Dataset`; None: where the actions are motions per step or commands,
+            whose last value must not be held, but not for absolute targets.
         cache: folder of caches; None: `.cache` in the dataset; False: decode each frame when
             it is needed (slow).
         cache_format: `raw`, `jpeg` or `auto`.
@@ -319,8 +331,11 @@ def open_dataset(
     Raises:
         DatasetError: the data cannot be read or does not fit the contract.
     """
-    source = open_source(path)
+    source = open_source(path, columns)
     check_contract(source, contract)
+    stride = _stride(source, contract or source.contract)
+    if complete_chunks is None:
+        complete_chunks = source.action_kind != 'joint_target'
     store: FrameStore
     if cache is False:
         store = LiveFrames(source, images)
@@ -329,8 +344,11 @@ def open_dataset(
         store = prepare(
             source, images, format=cache_format, root=root, workers=workers, progress=progress
         )
-    options: dict[str, Any] = {'chunk_size': chunk_size, 'complete_chunks': complete_chunks}
+    options: dict[str, Any] = {
+        'chunk_size': chunk_size, 'complete_chunks': complete_chunks, 'fps': source.fps,
+    }  # fmt: skip
     label = name or source.path.stem
+    used = contract or source.contract
     if source.action_kind == 'command':
         if action_space is not None:
             raise DatasetError(
@@ -338,20 +356,45 @@ def open_dataset(
                 f'{action_space}'
             )
         return Dataset(label, store, None, 'command', contract=contract, **options)
-    used = contract or source.contract
     if used is None:
-        raise DatasetError(f'{source.path}: has no contract; give one')
+        raise DatasetError(f'{source.path}: has no contract; name one with data.contract')
+    if source.action_kind == 'tool_delta':
+        space = action_space or 'ee_delta'
+        if space != 'ee_delta':
+            raise DatasetError(
+                f'{source.path}: its actions are ee_delta and cannot be converted to {space}'
+            )
+        return Dataset(label, store, summed_tool_deltas, space, contract=used, **options)
     space = action_space or used.action_space
     if space == 'ee_delta' and kinematics is None:
         kinematics = contract_kinematics(used)
     transform = chunk_transform(used, space, kinematics)
-    stride = round(used.step_period * source.fps)
-    if stride < 1 or abs(stride - used.step_period * source.fps) > 1e-3:
+    return Dataset(label, store, transform, space, stride=stride, contract=used, **options)
+
+
+def _stride(source: EpisodeSource, contract: RobotContract | None) -> int:
+    """Return the number of frames in one step of the contract.
+
+    Raises:
+        DatasetError: none, or the steps of commands are not the contract's.
+    """
+    if contract is None or source.action_kind == 'command':
+        return 1
+    frames = contract.step_period * source.fps
+    stride = round(frames)
+    # 29.97 frames/s are 30.
+    if stride < 1 or abs(frames - stride) > _RATE_TOLERANCE * stride:
         raise DatasetError(
             f'{source.path}: {source.fps:g} frames/s do not divide the contract step of '
-            f'{used.step_period:g} s'
+            f'{contract.step_period:g} s; set step_period of the contract to '
+            f'{1 / source.fps:.4g} s'
         )
-    return Dataset(label, store, transform, space, stride=stride, contract=used, **options)
+    if source.action_kind == 'tool_delta' and stride != 1:
+        raise DatasetError(
+            f'{source.path}: its actions are ee_delta per frame at {source.fps:g} frames/s; set '
+            f'step_period of the contract to {1 / source.fps:.4g} s'
+        )
+    return stride
 
 
 def check_contract(source: EpisodeSource, contract: RobotContract | None) -> None:
@@ -359,7 +402,11 @@ def check_contract(source: EpisodeSource, contract: RobotContract | None) -> Non
 
     The action space may differ: it is computed from absolute targets.
     """
-    if contract is None or source.contract is None:
+    if contract is None:
+        return
+    if source.contract is None:
+        if isinstance(source, LeRobotSource):
+            check_foreign(source, contract)
         return
     found = [
         line
