@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import simplejpeg
@@ -20,8 +23,9 @@ from support.public_datasets import (
     write_records,
 )
 from vla_adapter_ros.data.public.tfrecord import parse_example
-from vla_adapter_ros.data.sources import open_source
+from vla_adapter_ros.data.sources import dataset_names, open_source
 from vla_adapter_ros.data.training.dataset import open_dataset
+from vla_adapter_ros.data.training.mixture import Mixture
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.processing.images import ImageConfig
 
@@ -114,22 +118,81 @@ def test_rlds_trains_through_the_cache(tmp_path):
     assert dataset.statistics().proprio.size == 8
 
 
-def test_truncated_shard_is_reported(tmp_path):
-    write_rlds(tmp_path / 'set')
+def test_a_truncated_shard_costs_its_last_record(tmp_path, capsys):
+    whole = write_rlds(tmp_path / 'set')
     shard = tmp_path / 'set/liber_o10-train.tfrecord-00000-of-00002'
     shard.write_bytes(shard.read_bytes()[:-9])
-    with pytest.raises(DatasetError, match=r'00000-of-00002: truncated at byte \d+, record 1'):
-        open_source(tmp_path / 'set')
+    source = open_source(tmp_path / 'set')
+    assert [e.instruction for e in source.episodes] == ['task 0', 'task 2']
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(r'set: .*00000-of-00002: truncated at byte \d+, record 1', line)
+    assert source.fingerprint() != whole.fingerprint()
 
 
-def test_flipped_bit_is_reported(tmp_path):
+@pytest.mark.parametrize(
+    ('place', 'left', 'sentence'),
+    [
+        (200, ['task 1', 'task 2'], 'damaged record at byte 12: wrong checksum: left out'),
+        (2, ['task 2'], 'damaged length at byte 0: the rest is left out'),
+        (9, ['task 2'], 'damaged length at byte 0: the rest is left out'),
+    ],
+    ids=['data', 'length', 'checksum of the length'],
+)
+def test_a_flipped_bit_costs_its_record(tmp_path, capsys, place, left, sentence):
     write_rlds(tmp_path / 'set')
-    shard = tmp_path / 'set/liber_o10-train.tfrecord-00001-of-00002'
+    shard = tmp_path / 'set/liber_o10-train.tfrecord-00000-of-00002'
     data = bytearray(shard.read_bytes())
-    data[data.index(b'\xff\xd8') + 300] ^= 4
+    data[place] ^= 4
     shard.write_bytes(data)
-    with pytest.raises(DatasetError, match='wrong checksum'):
-        list(open_source(tmp_path / 'set').images(2, 'wrist', [0]))
+    source = open_source(tmp_path / 'set')
+    assert [e.instruction for e in source.episodes] == left
+    assert sentence in capsys.readouterr().err
+    assert [frame_of(pixels) for pixels in source.images(len(left) - 1, 'wrist', [3])] == [3]
+
+
+def test_suites_of_one_version_are_named_by_their_suite(tmp_path):
+    paths = [tmp_path / suite / '1.0.0' for suite in ('libero_object', 'libero_goal')]
+    assert dataset_names(paths) == ['libero_object', 'libero_goal']
+    assert dataset_names([tmp_path / 'a/pick', tmp_path / 'b/pick']) == ['a/pick', 'b/pick']
+    assert dataset_names([tmp_path / 'task_D_D/training']) == ['task_D_D']
+    for path in paths:
+        path.parent.mkdir()
+        write_rlds(path, lengths=(9, 12, 10))
+    names = dataset_names(paths)
+    sets = [
+        open_dataset(path, images=SMALL, cache=False, name=name)
+        for path, name in zip(paths, names, strict=True)
+    ]
+    assert list(Mixture(sets).statistics()) == names
+
+
+class Entry:
+    """A file in a listing of millions; looking at it takes time there."""
+
+    looked = 0
+
+    def __init__(self, name):
+        self.name = name
+
+    def stat(self, **_):
+        Entry.looked += 1
+        raise AssertionError('stat of one of millions of files')
+
+    is_file = is_dir = stat
+
+
+def test_calvin_counts_its_files_and_looks_at_none(tmp_path, monkeypatch):
+    write_calvin(tmp_path / 'training')
+    source = open_source(tmp_path / 'training')
+
+    def listing(count):
+        return lambda path: nullcontext(Entry(f'episode_{n:07d}.npz') for n in range(count))
+
+    found = []
+    for count in (20_000, 20_000, 20_001):
+        monkeypatch.setattr('os.scandir', listing(count))
+        found.append(source.fingerprint())
+    assert (found[0] == found[1], found[0] == found[2], Entry.looked) == (True, False, 0)
 
 
 def test_other_rlds_sets_are_refused(tmp_path):

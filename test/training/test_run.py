@@ -24,6 +24,7 @@ from vla_adapter_ros.data.training.dataset import open_dataset
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.inference.policy import Policy
 from vla_adapter_ros.training import train
+from vla_adapter_ros.training.assembly import build_setup
 from vla_adapter_ros.training.config_loader import to_dict
 from vla_adapter_ros.training.trainer import Trainer
 from vla_adapter_ros.weights.files import write_json
@@ -77,6 +78,15 @@ def test_data_of_another_tool_become_a_checkpoint_of_the_robot(tmp_path):
     policy = Policy.from_pretrained(plain, device='cpu')
     # Nobody said what the actions are: no contract, but the rate of the data.
     assert (policy.contract, policy.step_period) == (None, 0.1)
+
+
+def test_datasets_are_mixed_by_their_weights(tmp_path):
+    paths = [make_dataset(tmp_path / name / '1.0.0') for name in ('first', 'second')]
+    listed = f'data.datasets=[{paths[0]}, {paths[1]}]'
+    setup = build_setup(config(paths[0], tmp_path / 'run', listed, 'data.weights=[1, 3]'), False)
+    assert [d.name for d in setup.mixture.datasets] == ['first', 'second']
+    sizes = [len(d) for d in setup.mixture.datasets]
+    assert setup.mixture.weights == [sizes[0], 3 * sizes[1]]
 
 
 def test_the_loss_falls(dataset, tmp_path):

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,16 +34,20 @@ class Format:
     open: Callable[[Path], EpisodeSource]
 
 
-# The first that matches is taken.
+# Folders of a version or a part: they are named by the folder they lie in.
+_PART = re.compile(r'\d+\.\d+\.\d+|training|validation')
+
+# The first that matches is taken. CALVIN's folders hold millions of files: looking for others'
+# names in them takes seconds.
 FORMATS = (
     Format('LeRobot (meta/info.json)', is_dataset, LeRobotSource),
+    Format(
+        'CALVIN (lang_annotations/)', lambda p: (p / 'lang_annotations').is_dir(), CalvinSource
+    ),
     Format(
         'LIBERO (*.hdf5)', lambda p: p.suffix == '.hdf5' or any(p.glob('*.hdf5')), LiberoSource
     ),
     Format('RLDS (*.tfrecord-*)', lambda p: any(p.glob('*.tfrecord-*')), RLDSSource),
-    Format(
-        'CALVIN (lang_annotations/)', lambda p: (p / 'lang_annotations').is_dir(), CalvinSource
-    ),
     Format(
         'bags (metadata.yaml)',
         lambda p: (p / 'metadata.yaml').is_file() or any(p.glob('*/metadata.yaml')),
@@ -78,3 +83,24 @@ def open_source(path: str | Path, columns: Columns = DEFAULT) -> EpisodeSource:
         raise DatasetError(f'{path}: was interrupted before it was finalised; run the writer')
     *others, last = (kind.name for kind in FORMATS)
     raise DatasetError(f'{path}: expected {", ".join(others)} or {last}')
+
+
+def dataset_names(paths: Sequence[str | Path]) -> list[str]:
+    """Return a name for each dataset: its folder's, or that of the folder around a version.
+
+    `libero_object_no_noops/1.0.0` is `libero_object_no_noops`. Equal names are made different by
+    the folders around them.
+    """
+    parts = []
+    for path in paths:
+        full = Path(path).expanduser().resolve()
+        if _PART.fullmatch(full.name):
+            full = full.parent
+        parts.append([*full.parent.parts[1:], full.stem if full.is_file() else full.name])
+    names = ['/'.join(part[-1:]) for part in parts]
+    for depth in range(2, max(map(len, parts), default=1) + 1):
+        names = [
+            '/'.join(part[-depth:]) if names.count(name) > 1 else name
+            for part, name in zip(parts, names, strict=True)
+        ]
+    return names

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from vla_adapter_ros.data.lerobot.columns import Columns
+from vla_adapter_ros.data.sources import dataset_names
 from vla_adapter_ros.data.training.dataset import Dataset, open_dataset
 from vla_adapter_ros.data.training.mixture import Mixture
 from vla_adapter_ros.errors import CheckpointError, ConfigError, DatasetError
@@ -95,16 +96,21 @@ def build_setup(config: TrainConfig, progress: bool) -> TrainingSetup:
     processing = processing_config(config, metadata, network)
     _check_images(network, processing)
     scenes = load_scenes(*config.grounding.scenes) if config.grounding.scenes else None
-    datasets = [_open(path, config, processing.images, progress) for path in config.data.datasets]
+    names = dataset_names(config.data.datasets)
+    datasets = [
+        _open(path, name, config, processing.images, progress)
+        for path, name in zip(config.data.datasets, names, strict=True)
+    ]
     contract = _contract(datasets[0], config)
     processing = _cameras(processing, datasets[0].cameras, contract, config)
     parts = [d.split(config.data.validation_fraction, config.seed) for d in datasets]
-    mixture = Mixture([train for train, _ in parts])
-    statistics = mixture.joint_statistics(Path(config.data.datasets[0]).name)
+    mixture = _mixture([train for train, _ in parts], names, config)
+    statistics = mixture.joint_statistics(names[0])
     tokenizer = known or Tokenizer.from_texts(_instructions(datasets))
     validation = [held for _, held in parts if held is not None]
     if config.data.instruction_pattern:
-        mixture = Mixture(_matching(mixture.datasets, config.data.instruction_pattern))
+        chosen = _matching(mixture.datasets, config.data.instruction_pattern)
+        mixture = _mixture(chosen, names, config)
         validation = _matching(validation, config.data.instruction_pattern)
     sizes = {
         'num_images': len(processing.cameras),
@@ -128,6 +134,11 @@ def build_setup(config: TrainConfig, progress: bool) -> TrainingSetup:
         config.grounding.batch_size,
     )
     return TrainingSetup(model, pipeline, statistics, contract, mixture, validation, collate)
+
+
+def _mixture(datasets: Sequence[Dataset], names: Sequence[str], config: TrainConfig) -> Mixture:
+    factors = dict(zip(names, config.data.weights or [1.0] * len(names), strict=True))
+    return Mixture(datasets, [factors[d.name] * len(d) for d in datasets])
 
 
 def _matching(datasets: Sequence[Dataset], pattern: str) -> list[Dataset]:
@@ -250,10 +261,13 @@ def _cameras(
     return processing
 
 
-def _open(path: str, config: TrainConfig, images: ImageConfig, progress: bool) -> Dataset:
+def _open(
+    path: str, name: str, config: TrainConfig, images: ImageConfig, progress: bool
+) -> Dataset:
     contract = resolve_contract(config.data.contract) if config.data.contract else None
     return open_dataset(
         path,
+        name=name,
         images=images,
         contract=contract,
         action_space=config.data.action_space,

@@ -56,6 +56,9 @@ class DataConfig:
     """Datasets and loading."""
 
     datasets: list[str] = option([], 'dataset folders (LeRobot), all of one robot contract')
+    weights: list[float] = option(
+        [], 'how often a frame of each dataset is drawn, relative to the others; none: equally'
+    )
     contract: str | None = option(
         None, 'robot contract (name or path) the datasets must agree with; none: their own'
     )
@@ -245,6 +248,9 @@ class TrainConfig:
              f'none, because start.kind is {self.start.kind}'),
             ('adaptation.rank', self.adaptation.rank > 0, 'at least 1'),
             ('adaptation.dropout', 0 <= self.adaptation.dropout < 1, 'a number in [0, 1)'),
+            ('data.weights',
+             len(data.weights) in (0, len(data.datasets)) and min(data.weights, default=1) > 0,
+             f'{len(data.datasets)} numbers above 0, one a dataset'),
             ('data.validation_fraction', 0 <= data.validation_fraction < 1, 'in [0, 1)'),
             ('data.workers', data.workers >= 0, 'at least 0'),
             ('data.prefetch', data.prefetch > 0, 'at least 1'),

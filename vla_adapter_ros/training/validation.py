@@ -73,7 +73,8 @@ def _plot_episodes(
     dataset = setup.validation[0]
     actions = Normaliser(setup.statistics.action, setup.pipeline.config.normalisation)
     folder = Path(config.output_dir) / 'plots'
-    for episode in dataset.selected[: config.save.plots]:
+    long_enough = [e for e in dataset.selected if dataset.indices_of(e)]
+    for episode in long_enough[: config.save.plots]:
         samples = dataset.batch(np.array(dataset.indices_of(episode)))
         batch = setup.collate(samples, device, training=False)
         predicted = _predict(setup, config, batch)

@@ -7,7 +7,9 @@ already upright) and `calvin_abc_rlds`.
 
 from __future__ import annotations
 
+import hashlib
 import mmap
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,8 +48,10 @@ LAYOUTS = (
 class RLDSSource:
     """A folder of `*.tfrecord-*` shards; see `EpisodeSource`.
 
+    Damaged records are left out; `left_out` and a warning name them.
+
     Raises:
-        DatasetError: a shard is truncated or damaged, or has none of the known layouts.
+        DatasetError: no whole record, or none of the known layouts.
     """
 
     contract = None
@@ -60,15 +64,28 @@ class RLDSSource:
         self._files = sorted(self.path.glob('*.tfrecord-*'))
         self._buffers: dict[Path, memoryview] = {}
         self._places: list[tuple[Path, int, int]] = []
+        self.left_out: list[str] = []
         for file in self._files:
-            bounds = record_bounds(self._buffer(file), file.name)
+            bounds, lost = record_bounds(self._buffer(file), file.name)
+            self.left_out += [lost] * bool(lost)
             self._places += [(file, start, end) for start, end in bounds]
+        self._places = [place for place in self._places if self._is_whole(*place)]
+        for line in self.left_out:
+            print(f'warning: {self.path}: {line}', file=sys.stderr)
         if not self._places:
-            raise DatasetError(f'{self.path}: no records in {len(self._files)} shards')
+            raise DatasetError(f'{self.path}: no whole records in {len(self._files)} shards')
         self._layout = self._recognise()
         self.cameras = tuple(self._layout.views)
         self.fps = self._layout.fps
         self.episodes = [self._episode(number) for number in range(len(self._places))]
+
+    def _is_whole(self, file: Path, start: int, end: int) -> bool:
+        try:
+            check_record(self._buffer(file), start, end, file.name)
+        except DatasetError as error:
+            self.left_out.append(f'{error}: left out')
+            return False
+        return True
 
     def _buffer(self, file: Path) -> memoryview:
         if file not in self._buffers:
@@ -113,16 +130,17 @@ class RLDSSource:
 
     def images(self, episode: int, camera: str, frames: Iterable[int]) -> Iterator[np.ndarray]:
         """Yield (H, W, 3) uint8 RGB images of the given frames."""
-        file, start, end = self._places[episode]
-        check_record(self._buffer(file), start, end, file.name)
         key = OBSERVATION + self._layout.views[camera]
         encoded = self._parse(episode, (key,))[key]
         for frame in frames:
             yield _decode(bytes(encoded[frame]))
 
     def fingerprint(self) -> str:
-        """Return a hash of all shards' names and sizes."""
-        return files_fingerprint(self.path, self._files)
+        """Return a hash of all shards' names and sizes, and of what is left out."""
+        found = files_fingerprint(self.path, self._files)
+        # A shard that was repaired has the same size.
+        lost = hashlib.sha256('\n'.join([found, *self.left_out]).encode()).hexdigest()[:16]
+        return lost if self.left_out else found
 
     def __getstate__(self) -> dict[str, Any]:
         # Other processes map the files themselves.

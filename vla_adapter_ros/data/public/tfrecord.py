@@ -20,32 +20,37 @@ _MASK_DELTA = 0xA282EAD8
 _LENGTH_PREFIXED, _FIXED32 = 2, 5
 
 
-def record_bounds(buffer: memoryview, name: str) -> list[tuple[int, int]]:
-    """Return (start, end) of each record's data.
+def record_bounds(buffer: memoryview, name: str) -> tuple[list[tuple[int, int]], str]:
+    """Return (start, end) of each record's data, and what of the file is lost, or ''.
 
-    Raises:
-        DatasetError: the file ends within a record.
+    Behind a damaged length nothing tells where the next record begins: the rest is lost.
     """
-    bounds = []
+    bounds: list[tuple[int, int]] = []
     place, size = 0, len(buffer)
     while place < size:
         length = int.from_bytes(buffer[place : place + 8], 'little')
         start = place + 12
+        if start <= size and not _is_right(buffer, place, place + 8):
+            return bounds, f'{name}: damaged length at byte {place}: the rest is left out'
         if start + length + 4 > size:
-            raise DatasetError(f'{name}: truncated at byte {place}, record {len(bounds)}')
+            return bounds, f'{name}: truncated at byte {place}, record {len(bounds)}'
         bounds.append((start, start + length))
         place = start + length + 4
-    return bounds
+    return bounds, ''
 
 
 def check_record(buffer: memoryview, start: int, end: int, name: str) -> None:
     """Raise DatasetError unless the record's checksum is right."""
+    if not _is_right(buffer, start, end):
+        raise DatasetError(f'{name}: damaged record at byte {start}: wrong checksum')
+
+
+def _is_right(buffer: memoryview, start: int, end: int) -> bool:
     import google_crc32c
 
     crc = google_crc32c.value(bytes(buffer[start:end]))
     masked = ((crc >> 15 | crc << 17) + _MASK_DELTA) & 0xFFFFFFFF
-    if masked != int.from_bytes(buffer[end : end + 4], 'little'):
-        raise DatasetError(f'{name}: damaged record at byte {start}: wrong checksum')
+    return masked == int.from_bytes(buffer[end : end + 4], 'little')
 
 
 def parse_example(data: memoryview, wanted: Collection[str]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from vla_adapter_ros.data.episodes import Episode, EpisodeSource, all_states_act
 from vla_adapter_ros.data.lerobot.columns import DEFAULT, Columns, check_foreign
 from vla_adapter_ros.data.lerobot.reader import LeRobotSource
 from vla_adapter_ros.data.prepare import prepare
-from vla_adapter_ros.data.sources import open_source
+from vla_adapter_ros.data.sources import dataset_names, open_source
 from vla_adapter_ros.data.training.actions import (
     ChunkTransform,
     ForwardKinematics,
@@ -312,7 +312,7 @@ def open_dataset(
 
     Args:
         path: dataset (see `open_source`).
-        name: key of the statistics; None: the folder's name.
+        name: key of the statistics; None: see `dataset_names`.
         images: size and resize of the images the model sees.
         contract: what the data must agree with; None: its own.
         action_space: what the model predicts; None: the contract's. Must be None for
@@ -347,7 +347,7 @@ def open_dataset(
     options: dict[str, Any] = {
         'chunk_size': chunk_size, 'complete_chunks': complete_chunks, 'fps': source.fps,
     }  # fmt: skip
-    label = name or source.path.stem
+    label = name or dataset_names([path])[0]
     used = contract or source.contract
     if source.action_kind == 'command':
         if action_space is not None:
