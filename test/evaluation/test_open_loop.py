@@ -114,9 +114,9 @@ def test_training_and_open_loop_see_the_same_predictions(tmp_path, rotate):
         batch['pixel_values'], batch['input_ids'], batch['proprio'],
         attention_mask=batch['attention_mask'],
     )  # fmt: skip
-    physical = setup.collate.actions.denormalise(predicted.numpy())
+    physical = next(iter(setup.collate.actions.values())).denormalise(predicted.numpy())
     # The statistics are those of the checkpoint's own training episodes in both.
-    assert setup.statistics.to_dict() == policy.statistics.to_dict()
+    assert next(iter(setup.statistics.values())).to_dict() == policy.statistics.to_dict()
     np.testing.assert_allclose(physical, direct, atol=1e-5)
 
 

@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -87,6 +89,29 @@ def test_datasets_are_mixed_by_their_weights(tmp_path):
     assert [d.name for d in setup.mixture.datasets] == ['first', 'second']
     sizes = [len(d) for d in setup.mixture.datasets]
     assert setup.mixture.weights == [sizes[0], 3 * sizes[1]]
+
+
+def test_suites_of_commands_have_each_their_own_statistics(tmp_path):
+    paths = [write_v21(tmp_path / name, 'image') for name in ('first', 'second')]
+    for number in range(2):
+        file = paths[1] / f'data/chunk-{number:03d}/episode_{number:06d}.parquet'
+        table = pq.read_table(file).to_pydict()
+        table['action'] = (10 * np.array(table['action'])).tolist()
+        pq.write_table(pa.table(table), file)
+    more = [f'data.datasets=[{paths[0]}, {paths[1]}]', 'data.complete_chunks=false', 'steps=1']
+    recipe = config(paths[0], tmp_path / 'run', *more)
+    setup = build_setup(recipe, False)
+    first, second = (setup.statistics[name].action.max[0] for name in ('first', 'second'))
+    assert second == pytest.approx(10 * first)
+    # Every sample is normalised by its own dataset: the same numbers come out.
+    batch = setup.mixture.batch(np.array([0, 1, 0]), np.array([2, 2, 0]))
+    actions = setup.collate(batch, torch.device('cpu'), False)['actions']
+    np.testing.assert_allclose(actions[0, :, :6], actions[1, :, :6], atol=1e-4)
+    last = train.run(recipe)
+    with pytest.raises(VLAAdapterError, match='first.*second'):
+        Policy.from_pretrained(last, device='cpu')
+    policy = Policy.from_pretrained(last, device='cpu', statistics_key='second')
+    assert policy.statistics.action.max[0] == pytest.approx(10 * first)
 
 
 def test_the_loss_falls(dataset, tmp_path):
@@ -443,6 +468,7 @@ def test_a_diffusion_policy_can_say_the_largest_action_of_the_data(
     setup = build_setup(config(dataset, tmp_path, *more), progress=False)
     limit = setup.model.config.policy.action_limit
     every = setup.mixture.datasets[0]
-    actions = setup.collate.actions.normalise(every.chunks(np.arange(len(every)))[0])
+    normaliser = setup.collate.actions[every.name]
+    actions = normaliser.normalise(every.chunks(np.arange(len(every)))[0])
     assert limit >= np.abs(actions).max() - 1e-3
     assert (limit > 1.0) == above

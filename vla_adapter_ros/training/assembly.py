@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,8 @@ class TrainingSetup:
     Attributes:
         model: the network in float32, not yet adapted.
         pipeline: turns observations into its inputs.
-        statistics: of the training episodes.
+        statistics: of the training episodes, by dataset. Datasets of one robot contract share
+            theirs; those of commands have each their own, as officially.
         contract: of the robot that recorded the data, with the action space of training.
         mixture: the training episodes.
         validation: the held-out episodes of each dataset that has any.
@@ -50,7 +51,7 @@ class TrainingSetup:
 
     model: VLAAdapter
     pipeline: InputPipeline
-    statistics: Statistics
+    statistics: dict[str, Statistics]
     contract: RobotContract | None
     mixture: Mixture
     validation: list[Dataset]
@@ -62,7 +63,7 @@ class TrainingSetup:
             directory,
             state_dict=weights,
             robot=None if self.contract is None else self.contract.to_dict(),
-            statistics=self.statistics.to_dict(),
+            statistics={k: v for s in self.statistics.values() for k, v in s.to_dict().items()},
             preprocessing=self.pipeline.config.to_dict(),
             training=self._with_step_period(recipe),
         )
@@ -105,7 +106,8 @@ def build_setup(config: TrainConfig, progress: bool) -> TrainingSetup:
     processing = _cameras(processing, datasets[0].cameras, contract, config)
     parts = [d.split(config.data.validation_fraction, config.seed) for d in datasets]
     mixture = _mixture([train for train, _ in parts], names, config)
-    statistics = mixture.joint_statistics(names[0])
+    by_dataset = _statistics(mixture, contract)
+    statistics = by_dataset[names[0]]
     tokenizer = known or Tokenizer.from_texts(_instructions(datasets))
     validation = [held for _, held in parts if held is not None]
     if config.data.instruction_pattern:
@@ -122,23 +124,30 @@ def build_setup(config: TrainConfig, progress: bool) -> TrainingSetup:
     if config.start.kind == 'base':
         network = network.replace(**sizes)
     if config.start.kind in ('random', 'base'):
-        network = _with_action_limit(network, statistics, processing.normalisation)
+        network = _with_action_limit(network, by_dataset.values(), processing.normalisation)
     model = _model(config, network)
     _check_sizes(model.config, sizes, config)
     pipeline = InputPipeline(processing, tokenizer, statistics)
     changes = AugmentConfig(crop_area=processing.images.crop_area)
     collate = Collator(
-        pipeline, statistics, changes if config.data.augment else None,
+        pipeline, by_dataset, changes if config.data.augment else None,
         [d.name for d in mixture.datasets], None if config.latent_noise else _zero_latent(model),
         None if scenes is None else _scene_batches(scenes, model, pipeline),
         config.grounding.batch_size,
     )
-    return TrainingSetup(model, pipeline, statistics, contract, mixture, validation, collate)
+    return TrainingSetup(model, pipeline, by_dataset, contract, mixture, validation, collate)
 
 
 def _mixture(datasets: Sequence[Dataset], names: Sequence[str], config: TrainConfig) -> Mixture:
     factors = dict(zip(names, config.data.weights or [1.0] * len(names), strict=True))
     return Mixture(datasets, [factors[d.name] * len(d) for d in datasets])
+
+
+def _statistics(mixture: Mixture, contract: RobotContract | None) -> dict[str, Statistics]:
+    if contract is None:
+        return mixture.statistics()
+    joint = mixture.joint_statistics(mixture.datasets[0].name)
+    return {dataset.name: joint for dataset in mixture.datasets}
 
 
 def _matching(datasets: Sequence[Dataset], pattern: str) -> list[Dataset]:
@@ -167,16 +176,18 @@ def _matching(datasets: Sequence[Dataset], pattern: str) -> list[Dataset]:
 
 
 def _with_action_limit(
-    network: VLAAdapterConfig, statistics: Statistics, normalisation: str
+    network: VLAAdapterConfig, statistics: Iterable[Statistics], normalisation: str
 ) -> VLAAdapterConfig:
     """Set a diffusion policy's range of normalised actions, unless the recipe sets it."""
     policy = network.policy
     if policy.kind != 'dit' or normalisation != 'normal' or policy.action_limit != 1.0:
         return network
-    action = statistics.action
-    ends = Normaliser(action, normalisation, zero_constant=True).normalise(
-        np.stack([action.min, action.max])
-    )
+    ends = [
+        Normaliser(s.action, normalisation, zero_constant=True).normalise(
+            np.stack([s.action.min, s.action.max])
+        )
+        for s in statistics
+    ]
     limit = max(1.0, round(float(np.abs(ends).max()), 3))
     return network.replace(policy=replace(policy, action_limit=limit))
 

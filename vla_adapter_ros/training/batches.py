@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,34 +29,45 @@ class Collator:
 
     Args:
         pipeline: the checkpoint's input pipeline.
-        statistics: of the actions.
+        statistics: by dataset.
         augmentation: random changes of training images; None: none.
-        names: of the datasets, for messages.
+        names: of the datasets of a mixture, in its order.
         latent: (K, D·A) initial latent given to the policy; None: its own (noise in training).
         scenes: images with points that come with training batches; None: none.
         scene_count: how many of them.
     """
 
     def __init__(
-        self, pipeline: InputPipeline, statistics: Statistics,
+        self, pipeline: InputPipeline, statistics: Mapping[str, Statistics],
         augmentation: AugmentConfig | None, names: list[str], latent: torch.Tensor | None = None,
         scenes: SceneBatches | None = None, scene_count: int = 0,
     ) -> None:
         self._latent, self._scenes, self._scene_count = latent, scenes, scene_count
         self.pipeline, self._augmentation, self._names = pipeline, augmentation, names
-        mode = pipeline.config.normalisation
-        self.actions = Normaliser(statistics.action, mode, zero_constant=True)
+        config = pipeline.config
+        mode = config.normalisation
+        self.actions = {
+            name: Normaliser(s.action, mode, zero_constant=True) for name, s in statistics.items()
+        }
+        self._proprio = {
+            name: Normaliser(s.proprio, mode, config.zero_constant)
+            for name, s in statistics.items()
+        }
 
-    def __call__(self, samples: Samples, device: torch.device, training: bool) -> Batch:
+    def __call__(
+        self, samples: Samples, device: torch.device, training: bool, name: str | None = None
+    ) -> Batch:
         """Return the tensors of `VLAAdapter.compute_loss`; the images are (B, 3·T·n, S, S).
 
         Images from a feature cache are visual tokens already, (B, V, D). Training batches have
-        `scenes` too if there are images with points (`SceneBatches.draw`).
+        `scenes` too if there are images with points (`SceneBatches.draw`). `name` is the dataset
+        of samples that do not come from the mixture.
         """
         self._check(samples)
         ids, mask = self._prompts(samples.instructions)
-        proprio = self.pipeline.proprio.normalise(samples.proprioception)
-        actions = self.actions.normalise(samples.actions)
+        used = [self._names[n] if name is None else name for n in samples.datasets]
+        proprio = _normalised(self._proprio, used, samples.proprioception)
+        actions = _normalised(self.actions, used, samples.actions)
         if samples.images.ndim == 3:
             visual = {'visual_tokens': _visual_tokens(samples.images, device)}
         else:
@@ -108,6 +119,17 @@ class Collator:
         return pixels.reshape(batch, cameras * pixels.shape[1], *pixels.shape[2:])
 
 
+def _normalised(
+    normalisers: Mapping[str, Normaliser], used: Sequence[str], values: np.ndarray
+) -> np.ndarray:
+    """Return each row normalised by the statistics of its dataset."""
+    result = np.empty(values.shape, np.float64)
+    for name in set(used):
+        rows = np.array([other == name for other in used])
+        result[rows] = normalisers[name].normalise(values[rows])
+    return result
+
+
 def _visual_tokens(stored: np.ndarray, device: torch.device) -> torch.Tensor:
     """Return tokens of a feature cache as a tensor; int16 holds the bits of bfloat16."""
     tensor = torch.from_numpy(stored).to(device)
@@ -142,9 +164,9 @@ class TrainingBatches:
 
 def validation_inputs(
     collate: Collator, datasets: list[Dataset], config: TrainConfig, device: torch.device
-) -> Iterator[tuple[Samples, Batch]]:
-    """Yield the same held-out samples every time, with their inputs."""
+) -> Iterator[tuple[str, Samples, Batch]]:
+    """Yield the same held-out samples every time, with their dataset's name and their inputs."""
     most = max(1, config.save.validation_batches // len(datasets))
     for dataset in datasets:
         for samples in validation_batches(dataset, config.batch_size, most):
-            yield samples, collate(samples, device, training=False)
+            yield dataset.name, samples, collate(samples, device, False, dataset.name)

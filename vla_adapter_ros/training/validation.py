@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from vla_adapter_ros.evaluation.open_loop import action_names
-from vla_adapter_ros.processing.statistics import Normaliser
 from vla_adapter_ros.training.assembly import TrainingSetup
 from vla_adapter_ros.training.batches import validation_inputs
 from vla_adapter_ros.training.config import TrainConfig
@@ -24,16 +23,16 @@ def validate(setup: TrainingSetup, config: TrainConfig, device: torch.device) ->
     Chunk steps after the end of an episode are left out of the physical figures.
     """
     setup.model.eval()
-    actions = Normaliser(setup.statistics.action, setup.pipeline.config.normalisation)
     normalised: list[float] = []
     physical: list[np.ndarray] = []
-    for samples, batch in validation_inputs(setup.collate, setup.validation, config, device):
+    for name, samples, batch in validation_inputs(setup.collate, setup.validation, config, device):
         predicted = _predict(setup, config, batch)
         normalised.append((predicted - batch['actions'].float()).abs().mean().item())
+        actions = setup.collate.actions[name]
         error = np.abs(actions.denormalise(predicted.cpu().numpy()) - samples.actions)
         physical.append(error[~samples.is_pad])
     joint = np.concatenate(physical).mean(axis=0)
-    names = action_names(setup.contract, setup.statistics.action.size)
+    names = action_names(setup.contract, setup.model.config.action_dim)
     errors = {'l1': float(np.mean(normalised))}
     return errors | {f'l1_{n}': float(e) for n, e in zip(names, joint, strict=True)}
 
@@ -68,15 +67,15 @@ def _plot_episodes(
     from vla_adapter_ros.evaluation.open_loop import plot_chunks, with_units
 
     names = with_units(
-        action_names(setup.contract, setup.statistics.action.size), setup.contract
+        action_names(setup.contract, setup.model.config.action_dim), setup.contract
     )
     dataset = setup.validation[0]
-    actions = Normaliser(setup.statistics.action, setup.pipeline.config.normalisation)
+    actions = setup.collate.actions[dataset.name]
     folder = Path(config.output_dir) / 'plots'
     long_enough = [e for e in dataset.selected if dataset.indices_of(e)]
     for episode in long_enough[: config.save.plots]:
         samples = dataset.batch(np.array(dataset.indices_of(episode)))
-        batch = setup.collate(samples, device, training=False)
+        batch = setup.collate(samples, device, False, dataset.name)
         predicted = _predict(setup, config, batch)
         plot_chunks(
             samples.actions, actions.denormalise(predicted.cpu().numpy()), names,
