@@ -121,6 +121,8 @@ class BagSpec:
     nan_at: float = -1.0
     offset: float = 0.0
     split: bool = False
+    camera_rate: float = 30.0
+    camera_offset: float = 0.0
 
     def but(self, **changes) -> BagSpec:
         return replace(self, **changes)
@@ -130,8 +132,8 @@ def write_bag(path: Path, spec: BagSpec | None = None, size: tuple[int, int] = (
     """Write a bag and return its folder."""
     spec = spec or BagSpec()
     messages: list[tuple[float, str, object]] = []
-    for index in range(int(spec.duration * 30)):
-        seconds = index / 30
+    for index in range(int(spec.duration * spec.camera_rate)):
+        seconds = index / spec.camera_rate
         for shift, camera in enumerate(CAMERAS):
             if camera == 'wrist' and spec.wrist_gap[0] <= seconds < spec.wrist_gap[1]:
                 continue
@@ -157,7 +159,7 @@ def write_bag(path: Path, spec: BagSpec | None = None, size: tuple[int, int] = (
 
 
 def _view(spec, size, camera, shift, index, seconds):
-    at = time_of(seconds + spec.stamp_offset)
+    at = time_of(seconds + spec.stamp_offset + spec.camera_offset)
     if camera == 'wrist':
         for start, other in spec.wrist_size.items():
             size = other if seconds >= start else size

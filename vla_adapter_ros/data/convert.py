@@ -24,7 +24,13 @@ from typing import Any
 from tqdm import tqdm
 
 from vla_adapter_ros.control.observation_inputs import InputSettings
-from vla_adapter_ros.data.bags.episode import ACTIONS, NO_OP_FILTERS, BagEpisode, BagOptions
+from vla_adapter_ros.data.bags.episode import (
+    ACTIONS,
+    GRIPPERS,
+    NO_OP_FILTERS,
+    BagEpisode,
+    BagOptions,
+)
 from vla_adapter_ros.data.bags.file import BagFile, find_bags
 from vla_adapter_ros.data.bags.recordings import Recording, choose_recordings
 from vla_adapter_ros.data.lerobot.layout import STORAGES
@@ -147,6 +153,7 @@ def _meaning(options: BagOptions) -> dict[str, Any]:
         'actions': options.actions,
         'no_op_filter': options.no_op_filter,
         'no_op_tolerance': options.no_op_tolerance,
+        'gripper': [options.gripper, options.gripper_closed_below],
         'limits': asdict(options.limits),
     }
 
@@ -211,14 +218,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _print_result(result: Conversion, output: Path) -> None:
     if result.reports:
-        print(f'{"bag":32} frames seconds  actions     missing  max age  max skew')
+        print(
+            f'{"bag":32} frames seconds  arm        gripper    label speed (true)   missing  '
+            'max age  max skew'
+        )
     for report in result.reports:
-        streams = report['streams'].values()
+        streams, sources = report['streams'].values(), report['action_sources']
         print(
             f'{report["bag"][:32]:32} {report["frames"]:6} {report["duration"]:7.1f}  '
-            f'{report["actions"]:10} {sum(s["missing"] for s in streams):8} '
+            f'{sources["arm"]:10} {sources["gripper"]:10} {report["label_speed"]:5.2f} '
+            f'({report["true_speed"]:4.2f}) rad/s {sum(s["missing"] for s in streams):8} '
             f'{max(s["max_age"] for s in streams):7.3f}s {report["max_skew"]:8.3f}s'
         )
+    for report in result.reports:
+        for warning in report['warnings']:
+            print(f'warning: {report["bag"]}: {warning}')
     for name, reason in result.failed.items():
         print(f'skipped {name}: {reason}')
     recorded = sum(report['duration'] for report in result.reports)
@@ -237,6 +251,8 @@ def _bag_options(options: argparse.Namespace) -> BagOptions:
         actions=options.actions,
         no_op_filter=options.no_op_filter,
         no_op_tolerance=options.no_op_tolerance,
+        gripper=options.gripper,
+        gripper_closed_below=options.gripper_closed_below,
         fps=options.fps,
         limits=InputSettings(options.max_image_age, options.max_joint_age, options.max_skew),
     )
@@ -271,8 +287,14 @@ def _parser() -> argparse.ArgumentParser:
         'one (drag teaching); auto: commands if there are any (default)')
     add('--no-op-filter', default='off', choices=NO_OP_FILTERS,
         help='drop idle frames (the action does not change): at the ends, or all (default: off)')
-    add('--no-op-tolerance', type=float, default=1e-3,
-        help='change of an action that counts as idle [rad, open fraction] (0.001)')
+    add('--no-op-tolerance', type=float,
+        help='change of an action that counts as idle [rad, open fraction] (commands: 0.001, '
+        'measured positions: 0.0031, two counts of a servo)')
+    add('--gripper', default='recorded', choices=GRIPPERS,
+        help='action of a gripper that was measured, not commanded: its opening as recorded '
+        '(default), or closed (0) below a threshold, so that it presses on what it holds')
+    add('--gripper-closed-below', type=float, default=0.5, metavar='FRACTION',
+        help='threshold of --gripper threshold [open fraction] (0.5)')
     add('--fps', type=int, help="frames per second (default: the contract's rate)")
     add(
         '--storage',

@@ -104,6 +104,43 @@ def ascending(stamps: np.ndarray, place: str) -> np.ndarray:
     return np.argsort(stamps, kind='stable')
 
 
+def check_one_clock(
+    joints: tuple[np.ndarray, np.ndarray],
+    stream: tuple[np.ndarray, np.ndarray],
+    max_skew: float,
+    place: str,
+) -> None:
+    """Check that messages recorded at the same time have the same stamps.
+
+    Simulated time, which all streams share, passes whatever its speed.
+
+    Args:
+        joints: times of recording and stamps (N,) [ns] of the joint states.
+        stream: those of another stream (M,).
+        max_skew: largest usual difference [s].
+        place: the other stream, for messages.
+
+    Raises:
+        DatasetError: the stamps come from two clocks.
+    """
+    times, stamps = stream
+    order = np.argsort(joints[0], kind='stable')
+    recorded = joints[0][order]
+    together = (times >= recorded[0]) & (times <= recorded[-1])
+    if not together.any():
+        return
+    # Relative to the first one: a double does not hold nanoseconds since 1970.
+    base = joints[1][0]
+    own = np.interp(times[together], recorded, (joints[1][order] - base).astype(float))
+    apart = float(np.median((stamps[together] - base) - own)) / NANOSECONDS
+    if abs(apart) > max_skew:
+        raise DatasetError(
+            f'{place}: its stamps are {abs(apart):.2f} s {"ahead of" if apart > 0 else "behind"} '
+            'those of the joint states that were recorded at the same time, allowed are '
+            f'{max_skew:g} s: two clocks; synchronise them and record again'
+        )
+
+
 def _check_gap(
     name: str,
     stamps: np.ndarray,

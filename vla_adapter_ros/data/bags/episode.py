@@ -3,8 +3,8 @@
 
 Policy per stream, the same as on the robot:
     images, joint states   newest at or before the frame's time, by their stamps
-    action                 the commanded position one frame period after the observation's stamp;
-                           without commands the measured position then (drag teaching)
+    action                 the commanded position one frame period after the observation's usual
+                           stamp; without commands the measured position then (drag teaching)
     instruction            the text that was set when the first frame was seen
 """
 
@@ -26,6 +26,7 @@ from vla_adapter_ros.data.bags.alignment import (
     Alignment,
     align,
     ascending,
+    check_one_clock,
     drop_idle_frames,
 )
 from vla_adapter_ros.data.bags.commands import (
@@ -35,6 +36,7 @@ from vla_adapter_ros.data.bags.commands import (
     gripper_fraction,
 )
 from vla_adapter_ros.data.bags.file import INSTRUCTION, BagFile, Message, header_stamp
+from vla_adapter_ros.data.bags.labels import label_speeds, label_times
 from vla_adapter_ros.data.bags.topics import JOINTS, choose_topics, topic_roles
 from vla_adapter_ros.errors import DamagedImageError, DatasetError, ObservationError
 from vla_adapter_ros.processing.observation import Observation
@@ -44,6 +46,11 @@ from vla_adapter_ros.robot.joint_state import JointStateReader
 
 ACTIONS = ('auto', 'commands', 'next_state')
 NO_OP_FILTERS = ('off', 'ends', 'all')
+GRIPPERS = ('recorded', 'threshold')
+# Changes of an action that count as idle [rad, open fraction]: of commands, and of measured
+# positions, which flicker by a count of a servo (2π / 4096 rad).
+NO_OP_COMMANDED = 1e-3
+NO_OP_MEASURED = 3.1e-3
 # An arm this far from its commands does not follow them [rad]: it is moved by hand.
 IGNORED_COMMAND = 0.35  # [rad]
 # Images kept in case the next one is damaged.
@@ -61,7 +68,12 @@ class BagOptions:
         instruction: in place of the recorded one.
         actions: `commands`, `next_state`, or `auto` (commands if there are any).
         no_op_filter: see `drop_idle_frames`.
-        no_op_tolerance: change of an action that counts as idle [rad, open fraction].
+        no_op_tolerance: change of an action that counts as idle [rad, open fraction]; None: 1e-3
+            of commands, two counts of a servo (3.1e-3 rad) of measured positions.
+        gripper: where the gripper was not commanded, its measured opening is the action;
+            `threshold` makes openings below `gripper_closed_below` a closed gripper (0): fingers
+            that were stopped by an object shall press on it.
+        gripper_closed_below: open fraction.
         fps: frames per second; None: the contract's rate.
         limits: oldest inputs and largest skew of a frame; those of the policy node.
     """
@@ -70,7 +82,9 @@ class BagOptions:
     instruction: str | None = None
     actions: str = 'auto'
     no_op_filter: str = 'off'
-    no_op_tolerance: float = 1e-3
+    no_op_tolerance: float | None = None
+    gripper: str = 'recorded'
+    gripper_closed_below: float = 0.5
     fps: int | None = None
     limits: InputSettings = field(default_factory=InputSettings)
 
@@ -114,6 +128,9 @@ class BagEpisode:
             self.instruction = self._read_instruction(bag)
             self.action_source, actions = self._read_actions(bag)
         tolerance = options.no_op_tolerance
+        if tolerance is None:
+            commanded = self.action_source == 'commands'
+            tolerance = NO_OP_COMMANDED if commanded else NO_OP_MEASURED
         self._kept = drop_idle_frames(actions, options.no_op_filter, tolerance)
         self.actions = actions[self._kept]
 
@@ -154,7 +171,7 @@ class BagEpisode:
 
     def _read_stamps(self, bag: BagFile, topic: str) -> _Images:
         """Read the stamps of a topic's messages; without stamps, when they were recorded."""
-        stamps, numbers, first_time = [], [], 0
+        stamps, times, numbers, first_time = [], [], [], 0
         for number, message in enumerate(bag.messages(topic)):
             first_time = first_time or message.time
             try:
@@ -163,14 +180,23 @@ class BagEpisode:
                 self._damaged[topic] += 1
                 continue
             numbers.append(number)
+            times.append(message.time)
         found = np.array(stamps, np.int64)
         order = ascending(found, f'{self.place}: {topic}')
-        return _Images(found[order], np.array(numbers, np.int64)[order], first_time)
+        recorded = np.array(times, np.int64)[order]
+        return _Images(found[order], recorded, np.array(numbers, np.int64)[order], first_time)
 
     def _align(self) -> Alignment:
         limits = self._options.limits
         max_age = dict.fromkeys(self._cameras, limits.max_image_age)
         max_age[JOINTS] = limits.max_joint_state_age
+        joints = self._joints
+        for camera, stream in self._cameras.items():
+            place = f'{self.place}: {self._topics.cameras[camera]}'
+            check_one_clock(
+                (joints.times, joints.stamps), (stream.times, stream.stamps),
+                limits.max_skew, place,
+            )  # fmt: skip
         return align(self._stamps, self.frame_period, max_age, limits.max_skew, self.place)
 
     @property
@@ -192,8 +218,11 @@ class BagEpisode:
                 f'{self.place}: no commands on {self.contract.front_end.arm_topic}; '
                 'use the next state as the action (--actions next_state)'
             )
-        due = (self._alignment.stamps + self.frame_period) / NANOSECONDS
-        actions = np.stack([self._joints.at(float(time)) for time in due])
+        due = label_times(self._alignment, self.frame_period)
+        actions = self._joints.at(due)
+        self._speeds = label_speeds(actions, actions, self.frame_period)
+        self._close_gripper(actions[:, -1])
+        self.gripper_source = 'measured'
         if wanted == 'next_state' or self._topics.arm is None:
             return 'next_state', actions
         measured = actions.copy()
@@ -203,6 +232,7 @@ class BagEpisode:
                 row[:-1] = joints
             if gripper is not None and (command := gripper.at(float(time))) is not None:
                 row[-1] = gripper_fraction(self.contract, float(command[0]))
+                self.gripper_source = 'commands'
         apart = np.abs(actions - measured)[:, :-1].max(axis=1)
         ignored = float((apart > IGNORED_COMMAND).mean())
         if wanted == 'auto' and ignored > 0.5:
@@ -211,7 +241,16 @@ class BagEpisode:
                 f'{ignored:.0%} of the frames: if it was moved by hand, use --actions next_state; '
                 'if not, --actions commands'
             )
+        self._speeds = label_speeds(actions, measured, self.frame_period)
         return 'commands', actions
+
+    def _close_gripper(self, openings: np.ndarray) -> None:
+        """Change measured open fractions (T,) to targets, as the options say."""
+        options = self._options
+        if options.gripper not in GRIPPERS:
+            raise DatasetError(f'gripper: got {options.gripper!r}, expected one of {GRIPPERS}')
+        if options.gripper == 'threshold':
+            openings[openings < options.gripper_closed_below] = 0.0
 
     def _tracks(self, bag: BagFile) -> tuple[CommandTrack, CommandTrack | None]:
         assert self._topics.arm is not None
@@ -402,10 +441,26 @@ class BagEpisode:
             'dropped_no_ops': len(alignment.times) - len(self),
             'duration': round(len(alignment.times) * self.frame_period / NANOSECONDS, 3),
             'actions': self.action_source,
+            'action_sources': {
+                'arm': 'commands' if self.action_source == 'commands' else 'measured',
+                'gripper': self.gripper_source,
+            },
+            'warnings': self._warnings(),
+            **self._speeds,
             'mean_skew': round(float(alignment.skew.mean()), 4),
             'max_skew': round(float(alignment.skew.max()), 4),
             'streams': streams,
         }
+
+    def _warnings(self) -> list[str]:
+        as_measured = self._options.gripper == 'recorded' and self.gripper_source == 'measured'
+        if self.action_source != 'commands' or not as_measured:
+            return []
+        return [
+            'the arm was commanded, but no command of the gripper was recorded: its actions are '
+            'the measured openings, which do not press on what is held (--gripper threshold, or '
+            'name its topic with --topic gripper=TOPIC)'
+        ]
 
 
 @dataclass(frozen=True)
@@ -416,18 +471,24 @@ class _Joints:
     times: np.ndarray
     states: np.ndarray
 
-    def at(self, time: float) -> np.ndarray:
-        """Return the state at a stamp [s], between measurements on a straight line."""
-        moments = self.stamps / NANOSECONDS
-        return np.array([np.interp(time, moments, column) for column in self.states.T])
+    def at(self, time: float | np.ndarray) -> np.ndarray:
+        """Return the states (..., J + 1) at stamps [s], between measurements on a line."""
+        return np.stack([np.interp(time, self._moments, c) for c in self.states.T], axis=-1)
+
+    @cached_property
+    def _moments(self) -> np.ndarray:
+        return self.stamps / NANOSECONDS
+
+    @cached_property
+    def _offset(self) -> float:
+        return float(np.median(self.times - self.stamps)) / NANOSECONDS
 
     def stamped(self, time: int) -> float:
         """Return the stamp [s] that belongs to a time of recording [ns].
 
         They differ only where stamps come from another clock, as simulated time.
         """
-        offset = np.median(self.times - self.stamps) / NANOSECONDS
-        if abs(offset) < _OTHER_CLOCK_S:
+        if abs(self._offset) < _OTHER_CLOCK_S:
             return time / NANOSECONDS
         ends = np.interp(time, self.times, self.stamps) / NANOSECONDS
         return float(ends)
@@ -435,12 +496,13 @@ class _Joints:
 
 @dataclass(frozen=True)
 class _Images:
-    """A camera's messages: stamps (N,) [ns], ascending, their numbers (N,) in the bag.
+    """A camera's messages: stamps (N,), ascending, and times of recording (N,) [ns].
 
-    `first_time` is when the first one was recorded [ns].
+    `numbers` (N,) are those in the bag; `first_time` is when the first one was recorded [ns].
     """
 
     stamps: np.ndarray
+    times: np.ndarray
     numbers: np.ndarray
     first_time: int
 
