@@ -11,6 +11,7 @@ import shutil
 import signal
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ import yaml
 
 from support.bag_samples import (
     TOPICS,
+    TYPES,
     feed,
     joint_state,
     raw_image,
@@ -30,13 +32,17 @@ from support.data_samples import contract, image
 from vla_adapter_ros.data.bags.episode import BagEpisode
 from vla_adapter_ros.data.bags.file import BagFile
 from vla_adapter_ros.data.bags.recorder import (
+    COMPRESSED_TYPE,
     EpisodeRecorder,
     RecordedTopic,
+    compress_image,
     next_episode_name,
 )
 from vla_adapter_ros.data.bags.recover import recover
 from vla_adapter_ros.data.bags.unfinished import RECORDING, recover_abandoned
 from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.robot.camera_spec import BYTES_PER_PIXEL, ENCODINGS, PLANAR_ENCODINGS
+from vla_adapter_ros.robot.camera_view import policy_image
 
 
 def test_finished_episode_is_a_bag_that_converts(tmp_path):
@@ -377,3 +383,16 @@ def test_slow_disk_loses_counted_messages_only(tmp_path, monkeypatch):
     assert any('the disk is too slow' in problem for problem in report.problems)
     with BagFile(tmp_path / 'a') as bag:
         assert len(list(bag.messages('/cam/front'))) == images.count
+
+
+@pytest.mark.parametrize('encoding', [e for e in ENCODINGS if e != 'any'])
+def test_jpeg_recordings_fit_contracts_that_name_the_camera_s_encoding(encoding):
+    depth = BYTES_PER_PIXEL.get(encoding, 1)
+    rows = 48 * 3 // 2 if encoding in PLANAR_ENCODINGS else 48
+    raw = raw_image(np.full((48, 64, 3), 100, np.uint8), time_of(0))
+    data = np.full(rows * 64 * depth, 100, np.uint8)
+    raw = replace(raw, encoding=encoding, step=64 * depth, data=data)
+    compressed = TYPES.deserialize_cdr(compress_image(serialise(raw)), COMPRESSED_TYPE)
+    camera = replace(contract().cameras['wrist'], encoding=encoding)
+    seen, shown = policy_image(compressed, camera), policy_image(raw, camera)
+    assert np.abs(seen.astype(int) - shown).max() <= 3

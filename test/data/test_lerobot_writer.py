@@ -24,7 +24,7 @@ from vla_adapter_ros.data.lerobot.video import (
     codec_settings,
     join_videos,
 )
-from vla_adapter_ros.data.lerobot.writer import DatasetWriter
+from vla_adapter_ros.data.lerobot.writer import DatasetWriter, frame_rate
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.robot.contract import RobotContract
@@ -281,3 +281,20 @@ def test_videos_of_another_encoder_setting_are_not_joined_into_one_stream(tmp_pa
     with pytest.raises(DatasetError, match=r'2.mp4 reads differently in it than alone'):
         check_joined(tmp_path / 'bad.mp4', parts, 10)
     assert [list(g) for g in _groups([1, 1, 1], 100, [same, same, other])] == [[0, 1], [2]]
+
+
+@pytest.mark.parametrize(
+    ('period', 'fps', 'rate'),
+    [
+        (0.0333, None, 30), (0.033333, None, 30), (1 / 29.97, None, 30), (0.0667, None, 15),
+        (0.0333, 60, 60), (0.1, 30, 30),
+    ],
+)  # fmt: skip
+def test_periods_of_few_digits_are_whole_rates(period, fps, rate):
+    assert frame_rate(contract(step_period=period), fps) == rate
+
+
+@pytest.mark.parametrize(('period', 'fps'), [(0.034, None), (0.08, None), (0.0333, 25)])
+def test_rates_that_are_not_whole_are_refused(period, fps):
+    with pytest.raises(DatasetError, match='expected an integer multiple of the contract rate'):
+        frame_rate(contract(step_period=period), fps)

@@ -37,6 +37,7 @@ from vla_adapter_ros.data.bags.commands import (
 )
 from vla_adapter_ros.data.bags.file import INSTRUCTION, BagFile, Message, header_stamp
 from vla_adapter_ros.data.bags.labels import label_speeds, label_times
+from vla_adapter_ros.data.bags.streams import ImageStamps, JointTrack
 from vla_adapter_ros.data.bags.topics import JOINTS, choose_topics, topic_roles
 from vla_adapter_ros.errors import DamagedImageError, DatasetError, ObservationError
 from vla_adapter_ros.processing.observation import Observation
@@ -55,8 +56,6 @@ NO_OP_MEASURED = 3.1e-3
 IGNORED_COMMAND = 0.35  # [rad]
 # Images kept in case the next one is damaged.
 _SPARE_IMAGES = 4
-# Clocks this far apart are different clocks (simulated time), not a delay.
-_OTHER_CLOCK_S = 0.5
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,7 @@ class BagEpisode:
 
     # Joints and clock --------------------------------------------------------------------------
 
-    def _read_joints(self, bag: BagFile) -> _Joints:
+    def _read_joints(self, bag: BagFile) -> JointTrack:
         topic = self._topics.joint_states
         limit = self._options.limits.max_joint_state_age * NANOSECONDS
         reader = JointStateReader(self.contract, limit)
@@ -167,9 +166,9 @@ class BagEpisode:
             )
         order = ascending(np.array(stamps), f'{self.place}: {topic}')
         rows = np.array(stamps)[order], np.array(times)[order], np.stack(states)[order]
-        return _Joints(*rows)
+        return JointTrack(*rows)
 
-    def _read_stamps(self, bag: BagFile, topic: str) -> _Images:
+    def _read_stamps(self, bag: BagFile, topic: str) -> ImageStamps:
         """Read the stamps of a topic's messages; without stamps, when they were recorded."""
         stamps, times, numbers, first_time = [], [], [], 0
         for number, message in enumerate(bag.messages(topic)):
@@ -184,7 +183,7 @@ class BagEpisode:
         found = np.array(stamps, np.int64)
         order = ascending(found, f'{self.place}: {topic}')
         recorded = np.array(times, np.int64)[order]
-        return _Images(found[order], recorded, np.array(numbers, np.int64)[order], first_time)
+        return ImageStamps(found[order], recorded, np.array(numbers, np.int64)[order], first_time)
 
     def _align(self) -> Alignment:
         limits = self._options.limits
@@ -461,55 +460,6 @@ class BagEpisode:
             'the measured openings, which do not press on what is held (--gripper threshold, or '
             'name its topic with --topic gripper=TOPIC)'
         ]
-
-
-@dataclass(frozen=True)
-class _Joints:
-    """Joint states: stamps (N,) and times of recording (N,) [ns], states (N, J + 1)."""
-
-    stamps: np.ndarray
-    times: np.ndarray
-    states: np.ndarray
-
-    def at(self, time: float | np.ndarray) -> np.ndarray:
-        """Return the states (..., J + 1) at stamps [s], between measurements on a line."""
-        return np.stack([np.interp(time, self._moments, c) for c in self.states.T], axis=-1)
-
-    @cached_property
-    def _moments(self) -> np.ndarray:
-        return self.stamps / NANOSECONDS
-
-    @cached_property
-    def _offset(self) -> float:
-        return float(np.median(self.times - self.stamps)) / NANOSECONDS
-
-    def stamped(self, time: int) -> float:
-        """Return the stamp [s] that belongs to a time of recording [ns].
-
-        They differ only where stamps come from another clock, as simulated time.
-        """
-        if abs(self._offset) < _OTHER_CLOCK_S:
-            return time / NANOSECONDS
-        ends = np.interp(time, self.times, self.stamps) / NANOSECONDS
-        return float(ends)
-
-
-@dataclass(frozen=True)
-class _Images:
-    """A camera's messages: stamps (N,), ascending, and times of recording (N,) [ns].
-
-    `numbers` (N,) are those in the bag; `first_time` is when the first one was recorded [ns].
-    """
-
-    stamps: np.ndarray
-    times: np.ndarray
-    numbers: np.ndarray
-    first_time: int
-
-    def stamp(self, number: int) -> int:
-        """Return the stamp [ns] of the message with a number in the bag; 0 if it has none."""
-        found = self.stamps[self.numbers == number]
-        return int(found[0]) if len(found) else 0
 
 
 def _agreed_contract(bag: BagFile, wanted: RobotContract | None) -> RobotContract:

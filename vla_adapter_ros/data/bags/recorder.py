@@ -321,11 +321,14 @@ def compress_image(data: bytes) -> bytes:
     """
     store = message_types()
     raw = store.deserialize_cdr(data, RAW_TYPE)
-    encoded = encode_jpeg(decode_image(raw.encoding, raw.height, raw.width, raw.step, raw.data))
-    # The text that image_transport's plugin writes.
+    pixels = decode_image(
+        raw.encoding, raw.height, raw.width, raw.step, raw.data, bool(raw.is_bigendian)
+    )
+    encoded = encode_jpeg(pixels)
+    # The text that image_transport's plugin writes: the contract may name the camera's encoding.
     message = store.types[COMPRESSED_TYPE](
         header=raw.header,
-        format='rgb8; jpeg compressed bgr8',
+        format=f'{raw.encoding}; jpeg compressed bgr8',
         data=np.frombuffer(encoded, np.uint8),
     )
     return bytes(store.serialize_cdr(message, COMPRESSED_TYPE))

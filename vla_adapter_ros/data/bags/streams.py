@@ -1,0 +1,63 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The streams of a bag: joint states over time, and when the images were taken."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from vla_adapter_ros.data.bags.alignment import NANOSECONDS
+
+# Clocks this far apart are different clocks (simulated time), not a delay.
+_OTHER_CLOCK_S = 0.5
+
+
+@dataclass(frozen=True)
+class JointTrack:
+    """Joint states: stamps (N,) and times of recording (N,) [ns], states (N, J + 1)."""
+
+    stamps: np.ndarray
+    times: np.ndarray
+    states: np.ndarray
+
+    def at(self, time: float | np.ndarray) -> np.ndarray:
+        """Return the states (..., J + 1) at stamps [s], between measurements on a line."""
+        return np.stack([np.interp(time, self._moments, c) for c in self.states.T], axis=-1)
+
+    @cached_property
+    def _moments(self) -> np.ndarray:
+        return self.stamps / NANOSECONDS
+
+    @cached_property
+    def _offset(self) -> float:
+        return float(np.median(self.times - self.stamps)) / NANOSECONDS
+
+    def stamped(self, time: int) -> float:
+        """Return the stamp [s] that belongs to a time of recording [ns].
+
+        They differ only where stamps come from another clock, as simulated time.
+        """
+        if abs(self._offset) < _OTHER_CLOCK_S:
+            return time / NANOSECONDS
+        ends = np.interp(time, self.times, self.stamps) / NANOSECONDS
+        return float(ends)
+
+
+@dataclass(frozen=True)
+class ImageStamps:
+    """A camera's messages: stamps (N,), ascending, and times of recording (N,) [ns].
+
+    `numbers` (N,) are those in the bag; `first_time` is when the first one was recorded [ns].
+    """
+
+    stamps: np.ndarray
+    times: np.ndarray
+    numbers: np.ndarray
+    first_time: int
+
+    def stamp(self, number: int) -> int:
+        """Return the stamp [ns] of the message with a number in the bag; 0 if it has none."""
+        found = self.stamps[self.numbers == number]
+        return int(found[0]) if len(found) else 0
