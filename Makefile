@@ -15,7 +15,7 @@ ENTER := . scripts/env.sh
 SHIPPED := vla_adapter_ros/checkpoints/tiny_sim/vla_adapter.json
 EVALUATE_ARGS ?= $(if $(wildcard $(SHIPPED)),shipped expert,expert random) --episodes 20
 
-.PHONY: help setup build test test-unit test-slow demo evaluate policy bench lint clean clean-all
+.PHONY: help setup build test test-unit test-slow faults demo evaluate policy bench lint clean clean-all
 
 help: ## list these targets
 	@echo 'Usage: make TARGET [VARIABLE=value]'
@@ -38,6 +38,10 @@ test-unit: build ## run the fast tests that start no ROS nodes
 
 test-slow: build ## run the slow tests
 	@$(ENTER); python -m pytest -m slow test
+
+faults: build ## every fault that the tests inject, and what was asked of the arm after it
+	@$(ENTER); python -m pytest -q -n 0 --fault-table test/control/test_faults.py \
+	  test/control/test_fault_properties.py test/nodes/policy/test_fault_injection.py
 
 demo: ## simulated arm and policy over ROS 2; images in demo/ (POLICY=, INSTRUCTION=, VIEWER=)
 	@scripts/setup.sh $(DEMO_GROUPS)

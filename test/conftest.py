@@ -61,3 +61,26 @@ def pytest_collection_modifyitems(items):
         for marker in item.iter_markers('slow'):
             if not marker.kwargs.get('reason'):
                 raise pytest.UsageError(f'{item.nodeid}: slow needs a reason')
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        '--fault-table', action='store_true', help='print the table of all injected faults'
+    )
+
+
+FAULT_ROWS = pytest.StashKey[list]()
+
+
+@pytest.fixture
+def fault_row(pytestconfig):
+    """Keeps one line of the fault table: a `support.fault_report.FaultRow`."""
+    return pytestconfig.stash.setdefault(FAULT_ROWS, []).append
+
+
+def pytest_unconfigure(config):
+    if config.getoption('--fault-table', False):
+        from support.fault_report import table
+
+        # After pytest's own last line: the count of faults and violations ends the output.
+        print('\n'.join(table(config.stash.get(FAULT_ROWS, []))))

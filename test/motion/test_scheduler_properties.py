@@ -80,6 +80,8 @@ def test_interruptions_in_any_order_never_break_a_limit(seed, events, standalone
     scheduler = ready(contract=contract, flush_on_instruction_change=True)
     now, offset, instruction = 0.0, 0.0, 'a'
     positions, velocities, times = [], [], []
+    # Samples before which a streamed arm has come to rest by itself.
+    rests = []
     for event in events:
         clock = now + offset
         scheduler.update(clock)
@@ -97,6 +99,7 @@ def test_interruptions_in_any_order_never_break_a_limit(seed, events, standalone
             # This process pauses: a streamed arm stands still meanwhile, a controller goes on.
             offset += 40.0 if standalone else 0.0
             scheduler.update(now + offset)
+            rests += [len(times)] if standalone else []
         for _ in range(int(rng.integers(1, 20))):
             clock = now + offset
             scheduler.update(clock)
@@ -109,8 +112,13 @@ def test_interruptions_in_any_order_never_break_a_limit(seed, events, standalone
         return
     p, v, dt = np.array(positions), np.array(velocities), np.diff(times)[:, None]
     assert np.isfinite(p).all()
-    assert (np.abs(np.diff(p, axis=0)) <= contract.max_velocity * dt * 1.001 + 1e-9).all()
-    assert (np.abs(np.diff(v, axis=0)) <= contract.max_acceleration * dt * 1.001 + 1e-9).all()
+    moving = ~np.isin(np.arange(1, len(p)), rests)
+    fastest = contract.max_velocity * dt * 1.001 + 1e-9
+    # The last message before a pause may lead one period of the stream ahead.
+    fastest[~moving] += contract.max_velocity / contract.front_end.rate
+    assert (np.abs(np.diff(p, axis=0)) <= fastest).all()
+    change = np.abs(np.diff(v, axis=0))[moving]
+    assert (change <= (contract.max_acceleration * dt * 1.001 + 1e-9)[moving]).all()
 
 
 @QUIET

@@ -32,7 +32,7 @@ def test_stated_bounds_are_kept_and_no_difference_to_a_checkpoint():
         ({'lag': 0.0}, r'supervision.lag: got 0.0, expected a finite number in \(0, 2\]'),
         ({'lag': 'long'}, "supervision.lag: got 'long', expected a number"),
         ({'soft_tracking_eror': 0.1}, "unknown key 'soft_tracking_eror'; known keys: .*lag"),
-        ({'hard_tracking_error': 0.1}, 'hard_tracking_error: got 0.1, expected more than soft'),
+        ({'hard_tracking_error': 0.05}, 'hard_tracking_error: got 0.05, expected more than soft'),
         ({'trip_after': -1}, r'trip_after: got -1, expected an integer in \[0, 10000\]'),
         ({'refuse_zeros_at_start': 1}, 'refuse_zeros_at_start: got 1, expected true or false'),
         ({'ramp_speed': 1.5}, r'ramp_speed: got 1.5, expected a finite number in \(0, 1\]'),

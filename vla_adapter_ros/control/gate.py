@@ -25,6 +25,8 @@ Not thread-safe: one control loop owns it. `now` is the motion clock (clock.py).
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
@@ -42,8 +44,12 @@ from vla_adapter_ros.robot.contract import RobotContract
 
 # Difference allowed between the start of a plan and where it must start [rad].
 _START_TOLERANCE_RAD = 5e-3
-# After a measured jump the next joint states say where the arm is; how long to wait for them [s].
-_CONFIRM_S = 0.1
+# A measured jump is believed if the joint states agree with it for this long [s].
+_CONFIRM_S = 0.3
+# A command of a stream may leave this fraction of its period early.
+_EARLY = 0.25
+# A driver may repeat its last values for this long [s]; Alicia-D's refresh at 20 Hz.
+_REPEATED_S = 0.12
 
 
 class Driver(Protocol):
@@ -66,6 +72,7 @@ class CommandGate:
         scheduler: turns chunks into motion; nobody else changes it.
         safety: checks what leaves; its trips latch.
         driver: takes the commands; nobody else sends it any.
+        sleep: waits for so long [s], while the end of a stop is streamed.
     """
 
     def __init__(
@@ -74,7 +81,9 @@ class CommandGate:
         scheduler: ChunkScheduler,
         safety: SafetyFilter,
         driver: Driver,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        self._sleep = sleep
         self.contract = contract
         self.scheduler = scheduler
         self.safety = safety
@@ -92,6 +101,8 @@ class CommandGate:
         # The arm is not where it was commanded to be: no stop may be along the commanded path.
         self._astray = False
         self._confirm_until = -math.inf
+        # The last joint state was a jump, which may be false.
+        self._false_pose = False
         self._stop_unsent = False
         self._pause = ''
         self._next_stream = 0.0
@@ -114,7 +125,8 @@ class CommandGate:
             if not self.engaged and self._watch.strayed:
                 # The rest of a stop that is streamed would lead back to the old path.
                 self._stream_until = -math.inf
-        if self._stop_unsent:
+        # Measured where the command is, a jump was false; elsewhere, it may be false for a while.
+        if self._stop_unsent and (arrival.now >= self._confirm_until or not self._watch.strayed):
             self._send_stop(arrival.now)
 
     def lose(self, now: float, confirm: bool = False) -> None:
@@ -122,10 +134,11 @@ class CommandGate:
 
         Args:
             now: time [s].
-            confirm: it may be true if the next one agrees (a measured jump): a stop waits for
-                that before it is sent.
+            confirm: it may be true if those that follow agree (a measured jump): a stop waits
+                for that before it is sent.
         """
         self._measured.forget()
+        self._false_pose = confirm
         if confirm and not self.engaged:
             self._stream_until = -math.inf
         if not self._stop_unsent:
@@ -153,20 +166,33 @@ class CommandGate:
         """Why the command waits for the arm; '' if it does not."""
         return self._watch.waiting
 
+    def expected(self, now: float) -> np.ndarray | None:
+        """Return the command (J + 1,) that the arm should follow now; None if it should not."""
+        if not self.engaged or self.waiting:
+            return None
+        return self.scheduler.commanded(now)[0]
+
     def stopping(self, now: float) -> bool:
         """Return whether a stop is still being executed; until it is over, do not `engage`."""
         moving = self.scheduler.moving(now) and not self._rehearsed
         return not self.engaged and (self._stop_unsent or moving)
 
-    def engage(self, measured: np.ndarray, now: float) -> None:
+    def engage(self, measured: np.ndarray, now: float, held_since: bool = True) -> None:
         """Command the arm from where it is held or measured (J + 1,); nothing moves yet.
 
         A joint keeps the target at which it is held if it is close to it.
+
+        Args:
+            measured: joint state.
+            now: time [s].
+            held_since: false after joint states were missing: a driver that was restarted
+                meanwhile holds the measured pose.
         """
         position = np.array(measured, dtype=float)
         if self.scheduler.started and not self._rehearsed:
             held = self.scheduler.commanded(now)[0]
-            near = np.abs(held - position)[:-1] <= self._bounds.held_tolerance
+            tolerance = self._bounds.held_tolerance if held_since else 0.0
+            near = np.abs(held - position)[:-1] <= tolerance
             position[:-1][near] = held[:-1][near]
             position[-1] = self._gripper_to_hold(float(held[-1]), float(measured[-1]))
         self._front_end.restart(float(measured[-1]))
@@ -174,7 +200,7 @@ class CommandGate:
         self.scheduler.reset(position, now)
         self._watch.restart(position[:-1], now)
         self._watch.waiting = ''
-        self._stop_unsent = self._blind = self._astray = False
+        self._stop_unsent = self._blind = self._astray = self._false_pose = False
         self._next_stream = now
         self.engaged = True
 
@@ -265,9 +291,12 @@ class CommandGate:
         # A command that waits would go on pushing.
         self._astray = self._astray or bool(self._watch.waiting)
         self._watch.waiting = ''
-        self._stop_unsent = True
         self._stream_until = -math.inf
-        if now >= self._confirm_until or self._measured.known:
+        # A stream that falls silent leaves the arm at its last target. After a jump that is the
+        # only place where it may be: neither the command nor the measured pose can be trusted.
+        silent = self._false_pose and self._front_end.rate > 0.0
+        self._stop_unsent = not silent
+        if not silent and (now >= self._confirm_until or self._measured.known):
             # A brake that is being streamed goes on to its end.
             self._stream_until = self.scheduler.plan.end if self._braking else -math.inf
             self._send_stop(now)
@@ -313,19 +342,23 @@ class CommandGate:
 
     def stream(self, now: float) -> None:
         """Send the next command of a streamed front end, if it is due."""
-        if not self._front_end.rate or now < self._next_stream:
+        # A cycle that is a little early must not wait for the next: that command would be twice
+        # as far away.
+        if not self._front_end.rate or now < self._next_stream - _EARLY / self._front_end.rate:
             return
         if self._going(now):
             self._driver.send(self._front_end.stream(self.scheduler, now))
         self._next_stream = max(self._next_stream + 1.0 / self._front_end.rate, now)
 
     def finish(self, now: float) -> None:
-        """Send the end of a stop that is being streamed: nobody will call `tick` any more."""
+        """Send the rest of a stop that is being streamed: nobody will call `tick` any more."""
         if self._stop_unsent:
             self._send_stop(now)
-        if self._front_end.rate and now <= self._stream_until:
-            end = max(now, self._stream_until)
-            self._driver.send(self._front_end.stream(self.scheduler, end))
+        while self._front_end.rate and now <= self._stream_until:
+            self._sleep(1.0 / self._front_end.rate)
+            now += 1.0 / self._front_end.rate
+            self.scheduler.update(now)
+            self._driver.send(self._front_end.stream(self.scheduler, now))
         self._stream_until = -math.inf
 
     # -- inside -----------------------------------------------------------------------------
@@ -335,8 +368,8 @@ class CommandGate:
         if self.scheduler.started and (line := self.scheduler.update(now)):
             self._pause = line if self.engaged else ''
             self._next_stream = now
-            # An arm that was not commanded any more has come to rest meanwhile.
-            self._stream_until = self.scheduler.plan.end if self.engaged else -math.inf
+            # The arm stands at its last target; while it is engaged, that goes on being streamed.
+            self._stream_until = -math.inf
 
     def _going(self, now: float) -> bool:
         """Whether commands leave in every cycle: motion is enabled and seen, or being stopped."""
@@ -373,20 +406,32 @@ class CommandGate:
     def _send_stop(self, now: float, reach: float = 0.0) -> None:
         """Send the plan that stops the arm, if there is anything to stop."""
         self._stop_unsent = False
-        if self._measured.known and not self._blind and (self._astray or self._watch.strayed):
+        known, moving = self._measured.known, self.scheduler.moving(now)
+        elsewhere = known and not self._blind and (self._astray or self._watch.strayed)
+        # Values that repeat bit by bit may be old ones: brake along the commanded path first.
+        first = elsewhere and moving and self._doubtful
+        # What is engaged is watched on; a stop goes on here, once that brake is over.
+        self._stop_unsent = first and not self.engaged
+        if elsewhere and not first:
             self._send_near(now, reach)
-        elif self.scheduler.moving(now) and not self._braking:
+        elif moving and not self._braking:
             if self._check(plan := self.scheduler.hold(now), now):
                 self._transmit(plan)
             elif self._measured.known:
                 self._send_near(now, 0.0)
 
+    @property
+    def _doubtful(self) -> bool:
+        return self._measured.known and self._measured.unchanged > _REPEATED_S
+
     def _send_near(self, now: float, reach: float) -> None:
         """Rest at the measured pose, or up to `reach` [rad] from it towards the command."""
         state, velocity = self._measured.state, self._measured.velocity
-        plan = self.scheduler.hold_near(state[:-1], velocity, now, reach)
-        self._watch.restart(plan.arm.positions[0], now)
-        if self._check(plan, now):
+        doubtful = self._doubtful and not self.scheduler.moving(now)
+        plan = self.scheduler.hold_near(state[:-1], velocity, now, reach, doubtful)
+        good = self._check(plan, now)
+        self._watch.restart(state[:-1] if doubtful else plan.arm.positions[0], now)
+        if good:
             self._transmit(plan)
 
     def _send(self, plan: MotionPlan, now: float) -> bool:
@@ -405,19 +450,19 @@ class CommandGate:
         return not fault
 
     def _start_fault(self, plan: MotionPlan, now: float) -> str:
-        """Return why a plan neither continues the commanded motion nor starts at the arm."""
+        """Return which joint starts neither on the commanded path nor at the arm, or ''."""
         start = plan.sample(now)[0][:-1]
-        if self._measured.known:
-            away = np.abs(start - self._measured.state[:-1])
-            if (away <= _START_TOLERANCE_RAD).all():
-                return ''
         last, when = self._watch.commanded.latest
         travel = self.contract.max_velocity[:-1] * (now - when) + _START_TOLERANCE_RAD
-        step = np.abs(start - last) - travel
-        if (step <= 0.0).all():
+        away = np.abs(start - last)
+        bad = away > travel
+        if self._measured.known:
+            bad &= np.abs(start - self._measured.state[:-1]) > _START_TOLERANCE_RAD
+        if not bad.any():
             return ''
-        joint = self.contract.joint_names[int(step.argmax())]
-        return f'{joint} would start {np.abs(start - last).max():.2f} rad from its command'
+        joint = int(np.where(bad, away, 0.0).argmax())
+        name = self.contract.joint_names[joint]
+        return f'{name} would start {away[joint]:.2f} rad from its command'
 
     def _transmit(self, plan: MotionPlan) -> None:
         for command in self._front_end.on_plan(plan):

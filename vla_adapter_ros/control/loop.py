@@ -238,7 +238,7 @@ class ControlLoop:
         """Keep the newest joint state, if it is plausible."""
         if self.dry_run:
             arrival = as_if_live(arrival)
-        commanded = self.scheduler.commanded(arrival.now)[0] if self.gate.engaged else None
+        commanded = self.gate.expected(arrival.now)
         if not self.inputs.receive_joint_state(names, positions, arrival, commanded):
             return
         monitor = self.inputs.plausibility
@@ -347,7 +347,7 @@ class ControlLoop:
             self.gate.miss(now)
         elif action == RESUME:
             assert self.inputs.state is not None
-            self.gate.engage(self.inputs.state, now)
+            self.gate.engage(self.inputs.state, now, held_since=False)
         return action in (GO, RESUME)
 
     def _watch_unmoved_state(self, now: float) -> bool:

@@ -87,12 +87,15 @@ class MeasuredPose:
 
     def __init__(self) -> None:
         self._recent: deque[tuple[float, np.ndarray]] = deque(maxlen=256)
+        self._changed = 0.0
 
     def observe(self, state: np.ndarray, made: float) -> None:
         """Take a joint state (J + 1,) measured at `made` [s]."""
         if self._recent and made - self._recent[-1][0] > 2.0 * _VELOCITY_SPAN_S:
             # The way across a gap is no speed.
             self._recent.clear()
+        if not self._recent or (state[:-1] != self._recent[-1][1][:-1]).any():
+            self._changed = made
         self._recent.append((made, state))
         while made - self._recent[0][0] > _VELOCITY_SPAN_S and len(self._recent) > 2:
             self._recent.popleft()
@@ -115,6 +118,11 @@ class MeasuredPose:
     def made(self) -> float:
         """When it was measured [s]; only if known."""
         return self._recent[-1][0]
+
+    @property
+    def unchanged(self) -> float:
+        """For how long all arm joints have read the same, bit by bit [s]; only if known."""
+        return self.made - self._changed
 
     @property
     def velocity(self) -> np.ndarray:
@@ -141,6 +149,7 @@ class ArmWatch:
         # Why the command waits for the arm; '' if it does not.
         self.waiting = ''
         self._waiting_since = 0.0
+        self._waiting_at = np.zeros(len(self._names))
         self._closest = math.inf
 
     def restart(self, position: np.ndarray, now: float) -> None:
@@ -155,7 +164,17 @@ class ArmWatch:
     @property
     def strayed(self) -> str:
         """Which joint is not where it was commanded to be, in one sentence; '' if all are."""
-        return self._beyond(self._bounds.soft_tracking_error)
+        return self.away(self._bounds.soft_tracking_error)
+
+    def away(self, bound: float) -> str:
+        """Return which joint is farther than `bound` [rad] from where it was commanded, or ''."""
+        joint = int(self._excess.argmax())
+        if self._excess[joint] <= bound:
+            return ''
+        return (
+            f'{self._names[joint]} is {self._excess[joint]:.2f} rad from its command '
+            f'(blocked, or the driver is slower than the contract)'
+        )
 
     @property
     def reach(self) -> float:
@@ -184,13 +203,16 @@ class ArmWatch:
         """
         if not self.measured.known:
             return GO, ''
-        if beyond := self._beyond(self._bounds.hard_tracking_error):
+        if beyond := self.away(self._bounds.hard_tracking_error):
             return FAULT, beyond
         strayed = self.strayed
         if not self.waiting:
             if not strayed:
                 return GO, ''
             self.waiting, self._waiting_since = strayed, now
+            self._waiting_at = self.measured.state[:-1].copy()
+        elif dragged := self._dragged():
+            return FAULT, dragged
         elif not strayed:
             blocked = not moving and self._is_blocked(float(self.error(commanded).max()), now)
             return (FAULT, self.waiting) if blocked else (GO, '')
@@ -199,6 +221,17 @@ class ArmWatch:
         # Anew, if the arm is moved away from the command that waits for it.
         self._closest = self.reach
         return WAIT, self.waiting
+
+    def _dragged(self) -> str:
+        """Return which joint was moved far away while the command waited for it, or ''."""
+        moved = np.abs(self.measured.state[:-1] - self._waiting_at)
+        joint = int(moved.argmax())
+        if moved[joint] <= self._bounds.hard_tracking_error:
+            return ''
+        return (
+            f'{self._names[joint]} is {moved[joint]:.2f} rad from its command '
+            '(moved while the command waited for it)'
+        )
 
     def _is_blocked(self, error: float, now: float) -> bool:
         """Judge an arm that is waited for: it has come, comes closer, or is blocked."""
@@ -209,12 +242,3 @@ class ArmWatch:
         else:
             return now - self._waiting_since > self._bounds.blocked_after
         return False
-
-    def _beyond(self, bound: float) -> str:
-        joint = int(self._excess.argmax())
-        if self._excess[joint] <= bound:
-            return ''
-        return (
-            f'{self._names[joint]} is {self._excess[joint]:.2f} rad from its command '
-            f'(blocked, or the driver is slower than the contract)'
-        )

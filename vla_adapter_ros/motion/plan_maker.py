@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -68,6 +69,8 @@ class PlanMaker:
         self.execute_steps = execute_steps
         self._blend_steps = blend_steps
         self._lead = lead
+        streamed = contract.front_end.kind == 'joint_commands'
+        self._sent_ahead = 1.0 / contract.front_end.rate if streamed else 0.0
 
     def align(self, history: PlanHistory, chunk: ActionChunk, now: float) -> Alignment:
         """Return where a chunk meets the motion in execution, by the steps really consumed."""
@@ -162,6 +165,8 @@ class PlanMaker:
         measured: np.ndarray,
         velocity: np.ndarray,
         reach: float,
+        tolerance: float,
+        doubtful: bool = False,
     ) -> MotionPlan:
         """Return the plan that stops an arm which is not where it was commanded to be.
 
@@ -173,32 +178,48 @@ class PlanMaker:
             now: time [s].
             measured: (J,) positions of the arm joints [rad].
             velocity: (J,) measured [rad/s].
+            tolerance: joints this close [rad] to their command brake along their path.
+            doubtful: the arm may be at its command: go from there to the goal, at rest now.
             reach: stop this far [rad] from the arm towards the command, at most. 0: at the arm,
                 braking from its velocity.
         """
         limits = self._arm_limits
-        commanded = plan.arm.sample(now)[0]
+        commanded, speed = plan.arm.sample(now)
+        strayed = np.abs(commanded - measured) > tolerance
         goal = measured + np.clip(commanded - measured, -reach, reach)
-        distance = np.maximum(np.abs(commanded - goal), np.abs(measured - goal))
-        # Peaks of a cubic from rest to rest.
-        needed = np.maximum(
-            1.5 * distance / limits.velocity, np.sqrt(6.0 * distance / limits.acceleration)
-        )
-        duration = max(float(needed.max()), self._lead, MIN_GAP)
-        if reach > 0.0:
-            ends = np.vstack((measured, goal))
-            arm = JointPlan(now, np.array([0.0, duration]), ends, np.zeros_like(ends))
+        fastest = np.maximum(np.abs(speed), np.abs(velocity))
+        duration = self._time_to(goal, (commanded, measured), fastest)
+        if reach > 0.0 or doubtful:
+            ends = np.vstack((commanded if doubtful else measured, goal))
+            near = JointPlan(now, np.array([0.0, duration]), ends, np.zeros_like(ends))
         else:
             bounded = np.clip(velocity, -limits.velocity, limits.velocity)
             track = brake_track(measured, bounded, limits, duration)
-            arm = JointPlan(now, track.times, track.positions, track.velocities)
+            near = JointPlan(now, track.times, track.positions, track.velocities)
+        arm = _merged(near, self._stopped(plan.arm, now, limits), strayed)
         gripper = self.brake(plan, now).gripper
         progress = np.full(len(arm.times), plan.progress_at(now))
         return MotionPlan(arm, gripper, progress, switch=now, kind='hold')
 
+    def _time_to(
+        self, goal: np.ndarray, starts: Sequence[np.ndarray], speed: np.ndarray
+    ) -> float:
+        """Return the time [s] in which joints reach `goal` (J,) at rest, within their limits.
+
+        Peaks of a cubic that begins at any of the starts, with `speed` (J,) in either direction.
+        """
+        limits = self._arm_limits
+        distance = np.max([np.abs(start - goal) for start in starts], axis=0)
+        root = np.sqrt(4.0 * speed**2 + 6.0 * limits.acceleration * distance)
+        needed = np.maximum(
+            1.5 * distance / limits.velocity, (2.0 * speed + root) / limits.acceleration
+        )
+        return max(float(needed.max()), self._lead, MIN_GAP)
+
     def _stopped(self, plan: JointPlan, now: float, limits: JointLimits) -> JointPlan:
-        track = brake_track(*plan.sample(now), limits, self._lead)
-        return JointPlan(now, track.times, track.positions, track.velocities)
+        # A streamed front end has sent the position of the next message already.
+        track = brake_track(*plan.sample(now + self._sent_ahead), limits, self._lead)
+        return splice_after(plan, track, now, self._sent_ahead)
 
     def _assembled(
         self, chunk: ActionChunk, arm: Track, gripper: Track, alignment: Alignment
@@ -248,6 +269,17 @@ class PlanMaker:
             before = old.sample(old.time_of(progress))[0]
             mixed[step] = weight * targets[step] + (1.0 - weight) * before
         return mixed
+
+
+def _merged(one: JointPlan, other: JointPlan, first: np.ndarray) -> JointPlan:
+    """Return the plan of `one` for the joints where `first` (J,) is true, of `other` elsewhere."""
+    times = np.unique(np.concatenate((one.times, other.times)))
+    times = times[np.append(True, np.diff(times) > MERGE_S)]
+    times[-1] = max(float(one.times[-1]), float(other.times[-1]))
+    a, b = one.sample_many(one.start + times), other.sample_many(one.start + times)
+    positions, velocities = (np.where(first, x, y) for x, y in zip(a, b))
+    velocities[-1] = 0.0
+    return JointPlan(one.start, times, positions, velocities)
 
 
 def splice_after(old: JointPlan, track: Track, now: float, lead: float) -> JointPlan:

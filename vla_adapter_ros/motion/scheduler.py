@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import replace
 
 import numpy as np
 
@@ -30,6 +29,8 @@ from vla_adapter_ros.robot.contract import RobotContract
 from vla_adapter_ros.robot.kinematics import Kinematics
 
 _STAGE = 'observation_to_command'
+# Periods of a stream that may pass until the next command.
+_LONGEST_GAP = 2.5
 
 
 class ChunkScheduler:
@@ -46,8 +47,6 @@ class ChunkScheduler:
         handover_lead: the new motion leaves the old one this long after `now` [s]. It covers the
             transport to the controller: a published plan begins on the path that it follows.
         max_chunk_age: a chunk whose observation is older than this [s] is rejected.
-        max_gap: for a streamed front end, a longer pause between two `update` [s] means that the
-            arm stood still meanwhile.
         kinematics: for action space `ee_delta`.
         safety: clamps targets, checks finished plans, rejects all while tripped. Without it
             targets are clipped to the contract's limits.
@@ -62,7 +61,6 @@ class ChunkScheduler:
         flush_on_instruction_change: bool = False,
         handover_lead: float = 0.05,
         max_chunk_age: float = 2.0,
-        max_gap: float = 0.25,
         kinematics: Kinematics | None = None,
         safety: PlanCheck | None = None,
     ) -> None:
@@ -72,7 +70,10 @@ class ChunkScheduler:
         # Fraction of the arm's velocity limits that motion may use, for the next plans.
         self.speed_scale = 1.0
         self._flush = flush_on_instruction_change
-        self._max_gap = max_gap if contract.front_end.kind == 'joint_commands' else math.inf
+        streamed = contract.front_end.kind == 'joint_commands'
+        self._sent_ahead = 1.0 / contract.front_end.rate if streamed else 0.0
+        # After a longer pause of the stream [s] the driver stands at its last target.
+        self._max_gap = _LONGEST_GAP * self._sent_ahead if streamed else math.inf
         self._converter = ActionConverter(contract, kinematics)
         self._maker = PlanMaker(contract, execute_steps, blend_steps, handover_lead)
         self._safety = safety
@@ -172,7 +173,12 @@ class ChunkScheduler:
         return self._stop(now, 'held')
 
     def hold_near(
-        self, measured: np.ndarray, velocity: np.ndarray, now: float, reach: float = 0.0
+        self,
+        measured: np.ndarray,
+        velocity: np.ndarray,
+        now: float,
+        reach: float = 0.0,
+        doubtful: bool = False,
     ) -> MotionPlan:
         """Stop an arm that is not where it was commanded to be; returns the plan to send.
 
@@ -181,10 +187,15 @@ class ChunkScheduler:
             velocity: (J,) measured [rad/s].
             now: time [s].
             reach: how far [rad] from the arm, towards the command, it may be told to go.
+            doubtful: the arm may as well be at its command, where it rests.
         """
         self._require_start()
         self._drop_rest(now, 'held')
-        plan = self._maker.hold_near(self._history.current, now, measured, velocity, reach)
+        # An arm that is to rest anyway rests where it is, with all its joints.
+        tolerance = self.contract.supervision.held_tolerance if self.moving(now) else 0.0
+        plan = self._maker.hold_near(
+            self._history.current, now, measured, velocity, reach, tolerance, doubtful
+        )
         self._history.push(plan)
         return plan
 
@@ -331,12 +342,7 @@ class ChunkScheduler:
 
     def _rebase(self, last: float, now: float) -> str:
         self._drop_rest(last, 'pause')
-        stop = self._maker.brake(self._history.current, last)
-        moved = replace(
-            stop,
-            arm=stop.arm.shifted(now - last),
-            gripper=stop.gripper.shifted(now - last),
-            switch=now,
-        )
-        self._history.restart(moved)
-        return f'the stream paused for {now - last:.3f} s: braking to a hold'
+        # The driver has reached the last target that it was sent, and stands there.
+        sent = self._history.current.sample(last + self._sent_ahead)[0]
+        self._history.restart(rest_motion(sent, now))
+        return f'the stream paused for {now - last:.3f} s: the arm stood still meanwhile'

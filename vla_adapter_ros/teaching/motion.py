@@ -67,7 +67,7 @@ class TeachMotion:
 
     def observe(self, names: Sequence[str], positions: Sequence[float], now: float) -> None:
         """Take a joint state; trips if it is not plausible while the arm is commanded."""
-        commanded = self._scheduler.commanded(now)[0] if self.engaged else None
+        commanded = self._gate.expected(now)
         try:
             reading = self._reader.receive(names, positions, now, now)
         except ObservationError as error:

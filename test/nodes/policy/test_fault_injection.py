@@ -7,7 +7,9 @@ a fault that must stop it.
 
 from __future__ import annotations
 
+import math
 import os
+import random
 import time
 from pathlib import Path
 
@@ -15,10 +17,13 @@ import numpy as np
 import pytest
 from sensor_msgs.msg import JointState
 from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
 
 from support.arm_record import ArmRecord
+from support.fault_graph import Trajectories
+from support.fault_report import FaultRow, allowed_distance
 from support.faults import RAW, FaultRelay
-from support.graph_client import NAMES, GraphClient
+from support.graph_client import ARM_TOPIC, NAMES, GraphClient
 from support.ros_harness import NodeProcess, isolated_environment, wait_until
 from vla_adapter_ros.robot.contract import resolve_contract
 
@@ -54,6 +59,10 @@ class FaultRig:
         self.true = ArmRecord(NAMES[:6])
         self.client.node.create_subscription(
             JointState, RAW['joint_states'], self.true.add, 100
+        )
+        self.trajectories = Trajectories(CONTRACT, self.true)
+        self.client.node.create_subscription(
+            JointTrajectory, ARM_TOPIC, self.trajectories.add, 100
         )
         self.relay = FaultRelay(self.client.node)
         # Set by tests that leave the arm anywhere, in the scene or on the table.
@@ -126,6 +135,14 @@ class FaultRig:
         # 1.0 rad/s is every joint's limit; a servo that catches up may exceed it for a moment.
         assert (travel <= 1.0 * np.maximum(span, 0.2) * 1.5).all()
 
+    def row(self, fault: str) -> FaultRow:
+        """The line of the fault table since the fault."""
+        began, since = self.true.rest_began(REST_TOLERANCE), self.trajectories.since
+        rest = math.nan if began is None else max(began - since, 0.0)
+        reason = self.client.status.reason
+        allowed = allowed_distance(CONTRACT)
+        return self.trajectories.row(fault, f'graph {ROBOT}', reason, allowed, rest)
+
     def close(self):
         self.client.close()
         self.node.stop()
@@ -142,7 +159,7 @@ def shared():
 
 
 @pytest.fixture
-def rig(shared, tmp_path):
+def rig(shared, tmp_path, request, fault_row):
     """A rig in motion; one that a failed test left beyond recovery is replaced."""
     if shared:
         try:
@@ -154,11 +171,15 @@ def rig(shared, tmp_path):
         shared.append(FaultRig(tmp_path))
         shared[0].wait_for_motion()
     one = shared[0]
+    one.trajectories.mark()
     yield one
+    row = one.row(request.node.name.removeprefix('test_').replace('_', ' '))
+    fault_row(row)
     if one.far_away:
         shared.clear()
     try:
         one.assert_inside_limits()
+        assert not row.violation, row
     finally:
         if one.far_away:
             one.close()
@@ -320,9 +341,23 @@ def test_many_instruction_changes_do_not_disturb_the_motion(rig, count):
     assert rig.client.status.state_text == 'RUNNING'
 
 
+RELAY_FAULTS = 'lose_images', 'lose_states', 'freeze_states', 'spoil_states'
+POLICY_FAULTS = 'half a second', 'three seconds', 'error', 'not finite', 'erratic'
+
+
+def disturb(rig, fault):
+    """One fault for two seconds, then an operator who clears and enables."""
+    if fault in RELAY_FAULTS:
+        setattr(rig.relay, fault, True)
+    else:
+        rig.inject(fault)
+    time.sleep(2.0)
+    rig.make_good()
+
+
 @pytest.mark.slow(reason='runs for 30 minutes (SOAK_MINUTES)')
-@pytest.mark.timeout(2400)
-def test_soak_keeps_memory_flat(rig):
+@pytest.mark.timeout(3600)
+def test_soak_with_random_faults_keeps_memory_flat(rig):
     minutes = float(os.environ.get('SOAK_MINUTES', '30'))
     status_file = Path(f'/proc/{rig.node.process.pid}/status')
 
@@ -332,15 +367,18 @@ def test_soak_keeps_memory_flat(rig):
 
     time.sleep(60)
     before = megabytes()
-    end = time.monotonic() + minutes * 60
+    end, count, choose = time.monotonic() + minutes * 60, 0, random.Random(0)
     while time.monotonic() < end:
-        rig.true.states.clear()
         rig.client.states.clear()
         rig.client.arm.clear()
-        rig.client.chunks.clear()
-        time.sleep(10)
+        del rig.client.chunks[:-1]
+        disturb(rig, choose.choice((*RELAY_FAULTS, *POLICY_FAULTS)))
+        count += 1
         assert rig.node.alive
     grown = megabytes() - before
-    print(f'soak: {minutes:g} min, memory grew by {grown:.1f} MB from {before:.0f} MB')
+    print(
+        f'soak: {minutes:g} min, {count} faults, memory grew by {grown:.1f} MB '
+        f'from {before:.0f} MB'
+    )
     assert grown < 20
     assert rig.client.call(Trigger, 'vla_adapter/stop', Trigger.Request()).success
