@@ -264,6 +264,7 @@ def test_three_second_stall_is_caught_by_the_watchdog(rig):
         ('error', 'RuntimeError: CUDA error: device-side assert triggered', 'in fail'),
         ('not finite', 'not finite', ''),
     ],
+    ids=['error', 'not finite'],
 )
 def test_failing_inference_ends_in_rest_and_is_reported(rig, fault, said, place):
     before = rig.inject(fault)
