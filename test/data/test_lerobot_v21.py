@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import av
 import numpy as np
 import pytest
 
-from support.data_samples import frame_of, targets
+from support.data_samples import frame_of, image, targets
 from support.lerobot_sets import write_v21
 from vla_adapter_ros.data.lerobot.columns import Columns
 from vla_adapter_ros.data.lerobot.reader import LeRobotSource
+from vla_adapter_ros.data.lerobot.video import VideoReader
 from vla_adapter_ros.data.training.dataset import open_dataset
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.processing.images import ImageConfig
@@ -53,3 +55,20 @@ def test_missing_pieces_are_reported(tmp_path):
     (other / 'data/chunk-000/episode_000000.parquet').unlink()
     with pytest.raises(DatasetError, match='episode_000000: 0 frames of data, the table says 7'):
         LeRobotSource(other).states_actions(0)
+
+
+@pytest.mark.skipif('libx265' not in av.codecs_available, reason='PyAV has no HEVC encoder')
+def test_random_frames_of_hevc_videos(tmp_path):
+    file = tmp_path / 'hevc.mp4'
+    with av.open(str(file), 'w') as output:
+        stream = output.add_stream('libx265', rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, 'yuv420p'
+        stream.options = {'g': '2', 'x265-params': 'log-level=none'}
+        for number in range(24):
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(image(0, number))))
+        output.mux(stream.encode())
+    reader = VideoReader(file, 10)
+    order = np.random.default_rng(0).permutation(24).tolist()
+    assert [frame_of(reader.frame(number)) for number in order] == order
+    with pytest.raises(DatasetError, match='has no frame 24'):
+        reader.frame(24)
