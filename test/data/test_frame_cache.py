@@ -18,6 +18,7 @@ from vla_adapter_ros.processing.images import ImageConfig, resize_for_model
 
 SMALL = ImageConfig(size=32, jpeg_round_trip=False)
 LENGTHS = (9, 14)
+INSTRUCTION = b'pick up the cube'
 
 
 @pytest.fixture
@@ -110,3 +111,17 @@ def test_command_line(dataset, tmp_path, capsys):
         main([str(tmp_path / 'nothing')])
     assert stop.value.code == 1
     assert 'no such file or folder' in capsys.readouterr().err
+
+
+def test_an_edited_instruction_of_the_same_length_is_seen(dataset):
+    before = open_source(dataset).fingerprint()
+    sizes = {file: file.stat().st_size for file in dataset.rglob('*') if file.is_file()}
+    changed = 0
+    for file in (dataset / 'meta').rglob('*'):
+        content = file.read_bytes() if file.is_file() else b''
+        if INSTRUCTION in content:
+            file.write_bytes(content.replace(INSTRUCTION, INSTRUCTION[::-1]))
+            changed += 1
+    assert changed
+    assert sizes == {file: file.stat().st_size for file in sizes}
+    assert open_source(dataset).fingerprint() != before

@@ -10,6 +10,7 @@ import pytest
 
 from support.bag_samples import BagSpec, write_bag
 from vla_adapter_ros.data.bags.episode import BagEpisode, BagOptions
+from vla_adapter_ros.data.bags.source import BagSource
 from vla_adapter_ros.data.convert import main
 from vla_adapter_ros.errors import DatasetError
 
@@ -79,3 +80,15 @@ def test_flicker_of_a_servo_count_is_no_motion(tmp_path, monkeypatch):
     drop = BagOptions(no_op_filter='all', fps=30)
     assert len(BagEpisode(path, options=drop)) == 1
     assert len(BagEpisode(path, options=replace(drop, no_op_tolerance=1e-3))) > 1
+
+
+def test_what_options_make_of_a_bag_is_in_the_fingerprint_of_the_cache(tmp_path):
+    write_bag(tmp_path / 'a', size=(8, 6))
+    options = [
+        None, BagOptions(actions='next_state'), BagOptions(fps=20), BagOptions(instruction='x'),
+        BagOptions(no_op_filter='all', no_op_tolerance=0.05),
+        BagOptions(topics={'wrist': '/third_person/image'}),
+    ]  # fmt: skip
+    found = [BagSource(tmp_path / 'a', options=chosen).fingerprint() for chosen in options]
+    assert len(set(found)) == len(options)
+    assert BagSource(tmp_path / 'a').fingerprint() == found[0]

@@ -334,6 +334,11 @@ class BagEpisode:
         """(T, J + 1) proprioception in contract order."""
         return self._joints.states[self._alignment.indices[JOINTS][self._kept]]
 
+    @property
+    def frame_times(self) -> np.ndarray:
+        """(T,) times of the frames [ns]."""
+        return self._alignment.times[self._kept]
+
     def images(self, camera: str, frames: Iterable[int]) -> Iterator[np.ndarray]:
         """Yield (H, W, 3) uint8 RGB images of the frames, cropped, not yet turned."""
         seen = self._alignment.indices[camera][self._kept]

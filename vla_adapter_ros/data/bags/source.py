@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -39,6 +40,7 @@ class BagSource:
         for bag in find_bags(self.path):
             self._bags.append(BagEpisode(bag, contract, options))
             contract = self._bags[0].contract
+        self._topics = str(sorted(options.topics.items())) if options else '[]'
         self.contract: RobotContract | None = self._bags[0].contract
         self._rotations = {c: spec.rotate for c, spec in self._bags[0].contract.cameras.items()}
         self.cameras = tuple(self._rotations)
@@ -57,9 +59,16 @@ class BagSource:
             yield np.ascontiguousarray(np.rot90(image, -self._rotations[camera] // 90))
 
     def fingerprint(self) -> str:
-        """Return a hash of all files' names and sizes."""
+        """Return a hash of all files' names and sizes, and of what was made of them."""
         files = [f for bag in self._bags for f in bag.path.iterdir() if f.is_file()]
         # The crop may come from the caller's contract.
         crops = [camera.crop for bag in self._bags for camera in bag.contract.cameras.values()]
         cropped = f' {crops}' if any(crops) else ''
-        return files_fingerprint(self.path.parent, files) + cropped
+        digest = hashlib.sha256(self._topics.encode())
+        for bag in self._bags:
+            digest.update(f'{bag.instruction}\n'.encode())
+            # They change with any option that changes which frames there are.
+            for rows in (bag.frame_times, bag.state, bag.actions):
+                digest.update(np.ascontiguousarray(rows).tobytes())
+        made = digest.hexdigest()[:16]
+        return f'{files_fingerprint(self.path.parent, files)} {made}{cropped}'

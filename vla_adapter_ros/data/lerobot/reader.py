@@ -322,10 +322,12 @@ class LeRobotSource:
         return self._encoded[episode, key]
 
     def fingerprint(self) -> str:
-        """Return a hash of the metadata and of all files' names and sizes."""
+        """Return a hash of the metadata's bytes and of all files' names and sizes."""
         folders = [self.path / 'data', self.path / 'videos', self.path / 'meta']
         files = [f for folder in folders for f in folder.rglob('*') if f.is_file()]
-        found = files_fingerprint(self.path, files, [self.path / layout.INFO])
+        # Instructions may be edited without a change of any size.
+        metadata = [f for f in files if f.is_relative_to(self.path / 'meta')]
+        found = files_fingerprint(self.path, files, metadata)
         # The cache holds these cameras and actions.
         chosen = replace(self.columns, actions=self.columns.actions or 'joint_target')
         if chosen == replace(DEFAULT, actions='joint_target'):
