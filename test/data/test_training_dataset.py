@@ -144,5 +144,5 @@ def test_dataset_without_a_contract_keeps_its_actions(path, tmp_path):
 
 def test_unknown_formats_are_reported(tmp_path):
     (tmp_path / 'empty').mkdir()
-    with pytest.raises(DatasetError, match=r'expected LeRobot \(meta/info.json\), LIBERO'):
+    with pytest.raises(DatasetError, match=r'expected LeRobot \(meta/info.json\), CALVIN'):
         open_source(tmp_path / 'empty')
