@@ -93,6 +93,7 @@ def test_a_dataset_that_cannot_be_replayed_is_refused(dataset, tmp_path, capsys)
         EpisodeReplay(open_source(dataset), 1)
     other = contract().to_dict()
     other['joints'][0]['name'] = 'shoulder'
+    other['home'] = None
     strange = contract().from_dict(other)
     with DatasetWriter(tmp_path / 'other', strange, storage='image') as writer:
         writer.add_episode(observations(3), targets(3))

@@ -271,8 +271,11 @@ def test_topics_that_never_arrive_are_named_once(fresh):
     rig = fresh(HOLD)
     assert rig.client.configure() and rig.client.activate()
     rig.client.wait_for_reason('no joint state')
+    missing = ('joint states', 'third_person image', 'wrist image')
+    for name in missing:
+        rig.node.wait_for_log(f'no {name} yet', 20)
     time.sleep(1.0)
-    for name in ('joint states', 'third_person image', 'wrist image'):
+    for name in missing:
         assert rig.node.log.count(f'no {name} yet') == 1, rig.node.log
     answer = rig.client.enable()
     assert not answer.success and 'no joint state' in answer.message

@@ -108,7 +108,14 @@ def rig(request, tmp_path):
 )
 def test_fault_of_the_driver_stops_the_arm_and_is_named(rig, fault, reason):
     rig.inject(fault)
-    rig.client.wait_for_reason(reason)
+    if fault == 'frozen':
+        # An arm that reads the same may also be one that does not follow; which is seen first
+        # depends on its speed.
+        stopped = ('joint state frozen', 'from its command')
+        tripped = rig.client.wait_for_state('TRIPPED').reason
+        assert any(part in tripped for part in stopped), tripped
+    else:
+        rig.client.wait_for_reason(reason)
     rig.assert_rest()
     assert rig.node.alive
     rig.inject('none')

@@ -290,7 +290,7 @@ def _policy_parameters(settings: EvaluationSettings) -> dict[str, Any]:
         'diagnostics_period': 0.1,
     }
     if settings.sim_time_rate > 0.0:
-        parameters['watchdog_timeout'] = _PATIENT_WATCHDOG
+        parameters['watchdog_timeout'] = parameters['max_chunk_age'] = _PATIENT_WATCHDOG
         # The loop's period is real time; in simulated time it shall stay 20 ms or less.
         parameters['control_rate'] = float(np.clip(50.0 * settings.sim_time_rate, 50.0, 500.0))
     return parameters

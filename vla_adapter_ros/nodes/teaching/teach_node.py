@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from rclpy.clock import Clock, ClockType
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import JointState, Joy
@@ -37,6 +38,8 @@ from vla_adapter_ros.teaching.motion import TeachMotion
 
 _NAME = 'teach'
 # The second press that releases the arm must come within this time.
+# The driver has this long to take the last message.
+_ACKNOWLEDGE = Duration(seconds=1.0)
 # Between two looks at who else commands the arm [s].
 _COMMANDERS_PERIOD_S = 1.0
 _CONFIRM_WITHIN_S = 5.0
@@ -140,6 +143,8 @@ class TeachNode(Node):
         """Hold the arm; give a torque-free arm its torque back."""
         if self._dragging:
             self._end_drag()
+            # The process ends now: a message that is lost leaves the arm without torque.
+            self._demonstration.wait_for_all_acked(_ACKNOWLEDGE)
         self.motion.close(time.monotonic())
         self._commands.close()
 
