@@ -116,6 +116,10 @@ def test_how_the_gripper_is_driven_is_no_difference_to_a_policy(data):
             {
                 'action_space': 'joint_delta',
                 'simulated': True,
+                'supervision': {
+                    'lag': 0.6, 'soft_tracking_error': 0.2, 'hard_tracking_error': 0.6,
+                    'blocked_after': 2.0,
+                },
                 'cameras': {
                     'third_person': {**SMALL, 'mount': 'fixed'},
                     'wrist': {**SMALL, 'mount': 'wrist'},

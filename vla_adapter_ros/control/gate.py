@@ -405,7 +405,6 @@ class CommandGate:
 
     def _send_stop(self, now: float, reach: float = 0.0) -> None:
         """Send the plan that stops the arm, if there is anything to stop."""
-        self._stop_unsent = False
         known, moving = self._measured.known, self.scheduler.moving(now)
         elsewhere = known and not self._blind and (self._astray or self._watch.strayed)
         # Values that repeat bit by bit may be old ones: brake along the commanded path first.

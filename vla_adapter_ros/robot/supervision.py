@@ -49,7 +49,7 @@ class Supervision:
     """
 
     lag: float = _bound(0.2, at_most=2.0)
-    soft_tracking_error: float = _bound(0.08, at_most=math.pi)
+    soft_tracking_error: float = _bound(0.1, at_most=math.pi)
     hard_tracking_error: float = _bound(0.4, at_most=math.pi)
     blocked_after: float = _bound(0.5, at_most=10.0)
     held_tolerance: float = _bound(0.05, at_most=math.pi)

@@ -95,7 +95,8 @@ def test_swapped_joints_are_found(bench):
 def test_gripper_whose_state_is_inverted_is_found(bench):
     result, _ = bench(A, ['yes', *['s'] * 6, ''], fault='gripper_inverted')
     assert result.returncode == 1
-    assert 'different signs or scales' in ' '.join(result.stdout.split()), result.stdout
+    said = result.stdout + result.stderr
+    assert 'different signs or scales' in ' '.join(result.stdout.split()), said
 
 
 def test_nothing_moves_without_a_yes(bench):
