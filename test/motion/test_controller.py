@@ -5,23 +5,11 @@ import numpy as np
 import pytest
 
 from benchmarks.seams import SeamSettings, Task
-from support.motion_helpers import HOME, chunk_to, line_from, ready, robot, slow_step
+from support.motion_helpers import HOME, chunk_to, line_from, ready, received, robot, slow_step
 from vla_adapter_ros.control.front_ends import make_front_end
-from vla_adapter_ros.simulation.trajectory_controller import (
-    JointTrajectoryController,
-    Trajectory,
-    TrajectoryPoint,
-)
+from vla_adapter_ros.simulation.trajectory_controller import JointTrajectoryController
 
 TICK = 0.005
-
-
-def message(command):
-    points = [
-        TrajectoryPoint(float(t), p.tolist(), v.tolist())
-        for t, p, v in zip(command.times, command.positions, command.velocities, strict=True)
-    ]
-    return Trajectory(command.names, points)
 
 
 def follow(delay, seconds=15.0, seed=0):
@@ -37,7 +25,7 @@ def follow(delay, seconds=15.0, seed=0):
             plan = scheduler.accept(pending[1], now, pending[2])
             pending = None
             if plan is not None:
-                wire = (now + delay(rng), message(front_end.on_plan(plan)[0]))
+                wire = (now + delay(rng), received(front_end.on_plan(plan)[0]))
         if wire is not None and now >= wire[0]:
             controller.accept(wire[1], now)
             wire = None
@@ -74,7 +62,7 @@ def test_hold_and_gripper_trajectories_are_accepted_too():
     first = scheduler.accept(chunk_to(goals, 0.0), 0.0, HOME)
     for now, plan in ((0.0, first), (0.5, scheduler.hold(0.5)), (0.9, scheduler.hold(0.9))):
         for controller, command in zip((arm, gripper), front_end.on_plan(plan), strict=True):
-            controller.accept(message(command), now)
+            controller.accept(received(command), now)
     rest = scheduler.commanded(2.0)[0]
     assert arm.sample(2.0)[0] == pytest.approx(rest[:-1], abs=1e-6)
     assert gripper.sample(2.0)[0] == pytest.approx((1.0 - rest[-1:]) * 0.025, abs=1e-6)

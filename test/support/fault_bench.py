@@ -16,7 +16,7 @@ import numpy as np
 
 from support.fault_report import allowed_distance
 from support.loop_fakes import FakeWorker, image
-from support.motion_helpers import HOME, robot
+from support.motion_helpers import HOME, received, robot
 from vla_adapter_ros.control.clock import Arrival, MotionClock
 from vla_adapter_ros.control.front_ends import JointCommand, TrajectoryCommand
 from vla_adapter_ros.control.gate import CommandGate
@@ -25,11 +25,7 @@ from vla_adapter_ros.control.observation_inputs import Inputs
 from vla_adapter_ros.control.safety import SafetyFilter
 from vla_adapter_ros.inference.chunk import ActionChunk
 from vla_adapter_ros.motion.scheduler import ChunkScheduler
-from vla_adapter_ros.simulation.trajectory_controller import (
-    JointTrajectoryController,
-    Trajectory,
-    TrajectoryPoint,
-)
+from vla_adapter_ros.simulation.trajectory_controller import JointTrajectoryController
 
 STEP_S = 0.005
 SUBSTEPS = 4  # a control period of 20 ms
@@ -46,12 +42,8 @@ class TrajectoryDriver:
         self.gripper = JointTrajectoryController([self._gripper], closed)
 
     def receive(self, command: TrajectoryCommand, now: float) -> None:
-        points = [
-            TrajectoryPoint(float(t), p.tolist(), v.tolist())
-            for t, p, v in zip(command.times, command.positions, command.velocities, strict=True)
-        ]
         controller = self.gripper if self._gripper in command.names else self.arm
-        controller.accept(Trajectory(command.names, points), now)
+        controller.accept(received(command), now)
 
     def target(self, now: float) -> np.ndarray:
         return self.arm.sample(now)[0].copy()

@@ -9,8 +9,9 @@ import numpy as np
 from trajectory_msgs.msg import JointTrajectory
 
 from support.arm_record import ArmRecord
-from support.fault_report import TOLERANCE, FaultRow
+from support.fault_report import TOLERANCE, FaultRow, position_shares
 from vla_adapter_ros.motion.hermite import position_bounds, segment_peaks
+from vla_adapter_ros.nodes.common.messages import to_seconds
 from vla_adapter_ros.robot.contract import RobotContract
 
 
@@ -18,9 +19,8 @@ class Trajectories:
     """Peaks of the arm's trajectories since `mark`; when they arrive does not matter."""
 
     def __init__(self, contract: RobotContract, true: ArmRecord):
+        self._contract = contract
         self._limits = contract.max_velocity[:-1], contract.max_acceleration[:-1]
-        self._middle = (contract.upper + contract.lower)[:-1] / 2
-        self._half = (contract.upper - contract.lower)[:-1] / 2
         self._true = true
         self.mark()
 
@@ -31,8 +31,7 @@ class Trajectories:
 
     def add(self, message: JointTrajectory) -> None:
         """Keep the peaks of one trajectory of the arm; a subscription's callback."""
-        times = np.array([p.time_from_start.sec + p.time_from_start.nanosec * 1e-9
-                          for p in message.points])  # fmt: skip
+        times = np.array([to_seconds(p.time_from_start) for p in message.points])
         knots = np.array([p.positions for p in message.points])
         slopes = np.array([p.velocities for p in message.points])
         if self._true.states:
@@ -61,4 +60,4 @@ class Trajectories:
         return FaultRow(fault, where, *shares, rest, reason, '; '.join(broken))
 
     def _beyond(self, positions: np.ndarray) -> float:
-        return float((np.abs(positions - self._middle) / self._half).max())
+        return float(position_shares(positions, self._contract).max())

@@ -50,6 +50,13 @@ def allowed_distance(contract) -> float:
     return bounds.lag * fastest + bounds.soft_tracking_error + brake
 
 
+def position_shares(positions: np.ndarray, contract) -> np.ndarray:
+    """Return positions (..., J) of the arm as shares of the way from mid-range to a limit."""
+    middle = (contract.upper + contract.lower)[:-1] / 2
+    half = (contract.upper - contract.lower)[:-1] / 2
+    return np.abs(positions - middle) / half
+
+
 def shares(
     asked, contract, since: float, allowed: float, near: float = 0.02
 ) -> tuple[float, float, float, float]:
@@ -78,12 +85,10 @@ def shares(
     follows = np.abs(targets - measured)[2:] < _FOLLOWS
     faster = np.abs(velocity[1:]) > np.abs(velocity[:-1])
     acceleration = np.where(away[1:] & away[:-1] & (follows | faster), change, 0.0)
-    middle = (contract.upper + contract.lower)[:-1] / 2
-    half = (contract.upper - contract.lower)[:-1] / 2
     return (
         float((np.abs(asked_velocity) / contract.max_velocity[:-1]).max()),
         float((np.abs(acceleration) / contract.max_acceleration[:-1]).max()),
-        float((np.abs(targets - middle) / half)[np.isfinite(targets)].max()),
+        float(position_shares(targets, contract)[np.isfinite(targets)].max()),
         float(np.where(away, np.abs(targets[1:] - measured[1:]), 0.0).max() / allowed),
     )
 

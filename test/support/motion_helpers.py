@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from vla_adapter_ros.control.front_ends import TrajectoryCommand
 from vla_adapter_ros.inference.chunk import ActionChunk
 from vla_adapter_ros.motion.plan import MotionPlan
 from vla_adapter_ros.motion.scheduler import ChunkScheduler
 from vla_adapter_ros.robot.contract import RobotContract, load_contract
+from vla_adapter_ros.simulation.trajectory_controller import Trajectory, TrajectoryPoint
 
 ROBOTS = Path(__file__).parents[2] / 'config' / 'robots'
 HOME = np.array([0.0, 0.3, 0.8, 0.0, 0.4, 0.0, 1.0])
@@ -65,6 +67,15 @@ def ready(start: np.ndarray = HOME, now: float = 0.0, **options: Any) -> ChunkSc
     scheduler = ChunkScheduler(options.pop('contract', robot()), **options)
     scheduler.reset(start, now)
     return scheduler
+
+
+def received(command: TrajectoryCommand) -> Trajectory:
+    """What a controller reads from a trajectory that was sent."""
+    points = [
+        TrajectoryPoint(float(t), p.tolist(), v.tolist())
+        for t, p, v in zip(command.times, command.positions, command.velocities, strict=True)
+    ]
+    return Trajectory(command.names, points)
 
 
 @dataclass

@@ -16,8 +16,9 @@ limits of the contract:
   moved to an old target.
 * Without joint states, or with values that cannot be, nobody knows where the arm is. A driver
   that lives still follows the commanded path, so the brake is along that path; after it nothing
-  is sent, not even by a front end that is streamed. Joint states that are frozen are the last
-  that were measured: an arm without contact to its driver has not moved from there by command.
+  is sent, not even by a front end that is streamed.
+* Joint states that repeat bit by bit may be old ones. A stop brakes along the commanded path
+  first, and then goes gently from the command to them.
 
 Not thread-safe: one control loop owns it. `now` is the motion clock (clock.py).
 """

@@ -43,20 +43,12 @@ def new_folder(target: Path) -> Iterator[Path]:
 def sync_folder(folder: Path) -> None:
     """Bring a folder's files to the disk, so that a rename never outruns their content."""
     for path in [*folder.rglob('*'), folder]:
-        _sync(path)
+        files.sync(path)
 
 
 def sync_entry(path: Path) -> None:
     """Bring a new name to the disk: without it, a power cut may undo a rename."""
-    _sync(path.parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    files.sync(path.parent)
 
 
 def remove_abandoned(folder: Path) -> None:

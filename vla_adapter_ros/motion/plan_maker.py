@@ -69,8 +69,7 @@ class PlanMaker:
         self.execute_steps = execute_steps
         self._blend_steps = blend_steps
         self._lead = lead
-        streamed = contract.front_end.kind == 'joint_commands'
-        self._sent_ahead = 1.0 / contract.front_end.rate if streamed else 0.0
+        self._sent_ahead = contract.front_end.stream_period
 
     def align(self, history: PlanHistory, chunk: ActionChunk, now: float) -> Alignment:
         """Return where a chunk meets the motion in execution, by the steps really consumed."""
@@ -170,8 +169,9 @@ class PlanMaker:
     ) -> MotionPlan:
         """Return the plan that stops an arm which is not where it was commanded to be.
 
-        It starts at the measured pose and takes as long as the driver needs, within the limits,
-        from either the commanded or the measured pose.
+        Joints that strayed start at the measured pose, or at the commanded one if that is in
+        doubt; the others brake along their path. It takes as long as the driver needs, within
+        the limits, from either pose.
 
         Args:
             plan: in execution.

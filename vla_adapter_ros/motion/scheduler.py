@@ -70,10 +70,9 @@ class ChunkScheduler:
         # Fraction of the arm's velocity limits that motion may use, for the next plans.
         self.speed_scale = 1.0
         self._flush = flush_on_instruction_change
-        streamed = contract.front_end.kind == 'joint_commands'
-        self._sent_ahead = 1.0 / contract.front_end.rate if streamed else 0.0
+        self._sent_ahead = contract.front_end.stream_period
         # After a longer pause of the stream [s] the driver stands at its last target.
-        self._max_gap = _LONGEST_GAP * self._sent_ahead if streamed else math.inf
+        self._max_gap = _LONGEST_GAP * self._sent_ahead if self._sent_ahead else math.inf
         self._converter = ActionConverter(contract, kinematics)
         self._maker = PlanMaker(contract, execute_steps, blend_steps, handover_lead)
         self._safety = safety

@@ -70,6 +70,11 @@ class FrontEndSpec:
         return tuple(topic for topic in (self.arm_topic, self.gripper_topic) if topic)
 
     @property
+    def stream_period(self) -> float:
+        """Time from one streamed command to the next [s]; 0 if trajectories are sent."""
+        return 1.0 / self.rate if self.kind == 'joint_commands' else 0.0
+
+    @property
     def recorded_gripper_topic(self) -> str:
         """The topic of trajectories that says what the gripper was commanded, or ''."""
         return self.gripper.goals_topic if self.gripper else self.gripper_topic

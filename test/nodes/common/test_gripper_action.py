@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, closing
 from dataclasses import replace
 
 import pytest
@@ -70,15 +71,10 @@ class Rig:
 
 @pytest.fixture
 def rig():
-    made = []
-
-    def make(*arguments, **options):
-        made.append(Rig(*arguments, **options))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
+    with ExitStack() as stack:
+        yield lambda *arguments, **options: stack.enter_context(
+            closing(Rig(*arguments, **options))
+        )
 
 
 @pytest.mark.parametrize('kind', ['gripper_command', 'parallel_gripper_command'])

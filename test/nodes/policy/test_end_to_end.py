@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import time
+from contextlib import ExitStack, closing
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from visualization_msgs.msg import Marker
 from support.graph_client import GraphClient
 from support.ros_harness import NodeProcess, isolated_environment, wait_until
 from vla_adapter_ros.nodes.common.dds_profile import shipped_config
-from vla_adapter_ros.nodes.common.messages import EVERY
+from vla_adapter_ros.nodes.common.messages import EVERY, to_seconds
 from vla_adapter_ros.robot.contract import resolve_contract
 
 ROBOT = 'alicia_d_sim'
@@ -47,23 +48,14 @@ class System:
 
 @pytest.fixture
 def system():
-    made = []
-
-    def make(*arguments, **parameters):
-        made.append(System(*arguments, **parameters))
-        return made[-1].start()
-
-    yield make
-    for one in made:
-        one.close()
-
-
-def seconds(duration):
-    return duration.sec + duration.nanosec * 1e-9
+    with ExitStack() as stack:
+        yield lambda *arguments, **parameters: stack.enter_context(
+            closing(System(*arguments, **parameters))
+        ).start()
 
 
 def assert_is_a_valid_trajectory(message):
-    times = [seconds(point.time_from_start) for point in message.points]
+    times = [to_seconds(point.time_from_start) for point in message.points]
     assert times[0] > 0.0
     assert all(a < b for a, b in itertools.pairwise(times))
     positions = np.array([point.positions for point in message.points])

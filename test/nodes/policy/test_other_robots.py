@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import numpy as np
@@ -57,15 +58,10 @@ class Rig:
 
 @pytest.fixture
 def rig():
-    made = []
-
-    def make(*arguments, **options):
-        made.append(Rig(*arguments, **options))
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.close()
+    with ExitStack() as stack:
+        yield lambda *arguments, **options: stack.enter_context(
+            closing(Rig(*arguments, **options))
+        )
 
 
 def test_a_seven_joint_arm_and_its_gripper_behind_an_action(rig):
