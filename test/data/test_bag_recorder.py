@@ -145,7 +145,7 @@ def test_killed_recording_is_recovered(tmp_path):
     shown = next(episode.images('third_person', [10]))
     np.testing.assert_array_equal(shown, image(0, 30))
     with BagFile(tmp_path / 'a') as bag:
-        assert bag.custom['recovered'] == 'true'
+        assert bag.custom['recovered']
         assert bag.contract == contract()
     assert not (tmp_path / RECORDING).exists()
 

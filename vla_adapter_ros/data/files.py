@@ -30,7 +30,7 @@ def new_folder(target: Path) -> Iterator[Path]:
     """Give a temporary folder that becomes `target` on success and vanishes on failure."""
     temporary = target.with_name(f'.{target.name}.{os.getpid()}.partial')
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
+    files.make_folder(temporary)
     try:
         yield temporary
         sync_folder(temporary)
@@ -51,8 +51,20 @@ def sync_entry(path: Path) -> None:
     files.sync(path.parent)
 
 
+def remove_folder(folder: Path) -> None:
+    """Remove a folder at once: a kill or a power cut meanwhile never leaves a part under its name.
+
+    What such an end leaves under a hidden name, `remove_abandoned` removes.
+    """
+    hidden = folder.with_name(f'.{folder.name}.{os.getpid()}.partial')
+    shutil.rmtree(hidden, ignore_errors=True)
+    folder.replace(hidden)
+    sync_entry(hidden)
+    shutil.rmtree(hidden)
+
+
 def remove_abandoned(folder: Path) -> None:
-    """Remove temporary folders of `new_folder` whose process is gone."""
+    """Remove hidden folders of `new_folder` and `remove_folder` whose process is gone."""
     for path in folder.glob('.*.partial'):
         process = path.name.split('.')[-2]
         if process.isdigit() and not is_running(int(process)):

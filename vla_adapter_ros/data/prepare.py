@@ -37,7 +37,7 @@ from vla_adapter_ros.data.sources import open_source
 from vla_adapter_ros.errors import DatasetError, VLAAdapterError
 from vla_adapter_ros.processing.images import OWN_IMAGES, ImageConfig, resize_for_model
 from vla_adapter_ros.robot.contract import RobotContract
-from vla_adapter_ros.weights.files import write_json
+from vla_adapter_ros.weights.files import make_folder, write_json
 
 CACHE_VERSION = 1
 DESCRIPTION = 'cache.json'
@@ -191,7 +191,7 @@ def prepare(
         format = choose_format(source, images)
     target = cache_path(source, images, format, root)
     if not (target / DESCRIPTION).is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         remove_abandoned(target.parent)
         with storage_errors(target, 'nothing is kept of the cache'), new_folder(target) as folder:
             _build(folder, source, images, format, workers, progress)

@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from vla_adapter_ros.data.files import storage_errors
+from vla_adapter_ros.data.files import storage_errors, sync_entry
 from vla_adapter_ros.data.training.dataset import Dataset, FrameStore
 from vla_adapter_ros.data.training.mixture import Mixture
 from vla_adapter_ros.errors import ConfigError, DatasetError
@@ -224,6 +224,7 @@ def _ensure(
             (partial / PROGRESS).unlink(missing_ok=True)
             shutil.rmtree(target, ignore_errors=True)
             partial.rename(target)
+            sync_entry(target)
 
 
 @contextlib.contextmanager

@@ -20,9 +20,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from vla_adapter_ros.data.files import remove_folder, sync_entry, sync_folder
 from vla_adapter_ros.errors import CheckpointError
+from vla_adapter_ros.weights.files import make_folder, write_json
 
 _STEP = re.compile(r'step-(\d+)$')
+_REPLACED = '.replaced'
 STATE_FILE = 'training_state.pt'
 FULL_BYTES = 1_000_000  # a disk with less is full
 
@@ -49,6 +52,7 @@ class RunFolder:
 
     def last(self) -> Path | None:
         """Return the newest complete checkpoint, or None."""
+        self._put_back()
         return next(reversed(self.steps().values()), None)
 
     def save(self, step: int, write: Callable[[Path], None]) -> Path:
@@ -60,14 +64,18 @@ class RunFolder:
         final = self.checkpoints / f'step-{step:08d}'
         partial = self.checkpoints / f'.{final.name}.partial'
         try:
+            self._put_back()
             self._remove_partials()
-            partial.mkdir(parents=True)
+            make_folder(partial)
             write(partial)
-            _flush(partial)
-            if final.exists():  # the same step again after a resume: it holds the same weights
-                shutil.rmtree(final)
+            sync_folder(partial)
+            replaced = self.checkpoints / f'.{final.name}{_REPLACED}'
+            if final.exists():  # the same step again, after a resume from an earlier one
+                final.rename(replaced)
             partial.rename(final)
-            _flush_entry(self.checkpoints)
+            sync_entry(final)
+            if replaced.exists():
+                shutil.rmtree(replaced)
         except Exception as error:
             # Looked at before the partial one is removed, which may make room again.
             reason = _storage_reason(error, self.path)
@@ -86,12 +94,12 @@ class RunFolder:
         """Point `best` at `checkpoint` if `score` (lower is better) beats the present best."""
         if score >= self.best_score():
             return False
-        record = checkpoint / 'score.json'
-        record.write_text(json.dumps({'validation_l1': score}), encoding='utf-8')
+        write_json(checkpoint / 'score.json', {'validation_l1': score})
         link = self.checkpoints / '.best.new'
         link.unlink(missing_ok=True)
         link.symlink_to(checkpoint.name)
         link.replace(self.checkpoints / 'best')
+        sync_entry(link)
         return True
 
     def best_score(self) -> float:
@@ -105,7 +113,16 @@ class RunFolder:
         best = (self.checkpoints / 'best').resolve()
         for path in list(self.steps().values())[: -self._keep_last]:
             if path.resolve() != best:
-                shutil.rmtree(path)
+                remove_folder(path)
+
+    def _put_back(self) -> None:
+        """Undo what was cut off between the two renames of a replacement."""
+        for replaced in self.checkpoints.glob(f'.step-*{_REPLACED}'):
+            final = self.checkpoints / replaced.name[1 : -len(_REPLACED)]
+            if final.exists():
+                shutil.rmtree(replaced)
+            else:
+                replaced.rename(final)
 
     def _remove_partials(self) -> None:
         if self.checkpoints.is_dir():
@@ -124,19 +141,3 @@ def _storage_reason(error: Exception, place: Path) -> str | None:
         if 'No space left' in str(error) or shutil.disk_usage(place).free < FULL_BYTES:
             return os.strerror(errno.ENOSPC)
     return None
-
-
-def _flush(folder: Path) -> None:
-    for path in folder.rglob('*'):
-        if path.is_file():
-            _flush_entry(path)
-    _flush_entry(folder)
-
-
-def _flush_entry(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # some network file systems cannot fsync a folder
-            os.fsync(handle)
-    finally:
-        os.close(handle)

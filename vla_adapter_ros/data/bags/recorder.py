@@ -31,7 +31,7 @@ from vla_adapter_ros.data.files import LIBRARIES, storage_errors, sync_entry, sy
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.robot.contract import RobotContract
 from vla_adapter_ros.robot.image_decoding import decode_image
-from vla_adapter_ros.weights.files import write_json
+from vla_adapter_ros.weights.files import sync, write_json
 from vla_adapter_ros.weights.metadata import software_versions
 
 RAW_TYPE, COMPRESSED_TYPE = 'sensor_msgs/msg/Image', 'sensor_msgs/msg/CompressedImage'
@@ -254,8 +254,10 @@ class EpisodeRecorder:
                 if self._error is not None:
                     raise DatasetError(f'{self._partial}: {self.failure}; {kept}') from self._error
                 self._writer.close()
-                (self._partial / SIDECAR).unlink()
                 sync_folder(self._partial)
+                # Recovery needs it until the bag has all of it on the disk.
+                (self._partial / SIDECAR).unlink()
+                sync(self._partial)
                 self._partial.replace(self.path)
                 sync_entry(self.path)
         finally:

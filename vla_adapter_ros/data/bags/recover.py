@@ -22,7 +22,7 @@ from vla_adapter_ros.errors import DatasetError, VLAAdapterError
 SIDECAR = 'recording.json'
 # In the sidecar only: channel → its topic, as arguments of `BagWriter.add_topic`.
 CHANNELS = 'channels'
-# Set in the metadata of a recovered bag.
+# In the metadata of a recovered bag: what it was recovered from.
 RECOVERED = 'recovered'
 
 
@@ -41,7 +41,7 @@ class Recovered:
     lost: tuple[str, ...] = ()
 
 
-def recover(bag: Path, output: Path) -> Recovered:
+def recover(bag: Path, output: Path, origin: str = 'true') -> Recovered:
     """Write a complete bag of all messages that are left of a broken one.
 
     Damaged chunks are left out and named; reading goes on behind them. So are topics whose type
@@ -50,6 +50,7 @@ def recover(bag: Path, output: Path) -> Recovered:
     Args:
         bag: folder with .mcap files.
         output: folder of the new bag; the broken one is not changed.
+        origin: kept in the new bag's metadata, as `recovered`.
 
     Raises:
         DatasetError: the output exists, nothing to recover from, or not a single message.
@@ -64,7 +65,7 @@ def recover(bag: Path, output: Path) -> Recovered:
     temporary = output.parent / f'.{output.name}.recovering' / output.name
     shutil.rmtree(temporary.parent, ignore_errors=True)
     try:
-        copy = _Copy(bag, temporary)
+        copy = _Copy(bag, temporary, origin)
         for file in files:
             copy.add(file)
         copy.close()
@@ -79,12 +80,12 @@ def recover(bag: Path, output: Path) -> Recovered:
 class _Copy:
     """The new bag of a broken one."""
 
-    def __init__(self, bag: Path, output: Path) -> None:
+    def __init__(self, bag: Path, output: Path, origin: str) -> None:
         self._bag, self._output = bag, output
         custom = _custom(bag)
         # Our recorder's table of channels, for a bag whose first chunk is gone.
         self._declared: dict[str, dict[str, Any]] = json.loads(custom.pop(CHANNELS, '{}'))
-        self._writer = BagWriter(output, custom | {RECOVERED: 'true'})
+        self._writer = BagWriter(output, custom | {RECOVERED: origin})
         self._refused: dict[str, str] = {}
         self.count = 0
         self.lost: list[str] = []

@@ -25,9 +25,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from vla_adapter_ros.data.bags.recover import recover
-from vla_adapter_ros.data.files import sync_entry
+from vla_adapter_ros.data.bags.file import BagFile
+from vla_adapter_ros.data.bags.recover import RECOVERED, recover
+from vla_adapter_ros.data.files import remove_abandoned, remove_folder, sync_entry, sync_folder
 from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.weights.files import make_folder
 
 RECORDING, DAMAGED = '.recording', '.damaged'
 _LOCK = 'lock'
@@ -48,12 +50,14 @@ class Ownership:
         self.path = folder / RECORDING / f'{host}-{os.getpid()}-{uuid.uuid4().hex[:8]}'
         # Hidden until it is locked: another recorder may look for abandoned places now.
         hidden = self.path.with_name(f'.{self.path.name}')
-        hidden.mkdir(parents=True)
+        make_folder(hidden)
         self._lock = (hidden / _LOCK).open('w')
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         json.dump({'host': host, 'boot': _boot()}, self._lock)
         self._lock.flush()
+        sync_folder(hidden)
         hidden.replace(self.path)
+        sync_entry(self.path)
 
     def release(self) -> None:
         """Give the place up; it is removed if it is empty."""
@@ -98,6 +102,7 @@ def recover_abandoned(folder: Path) -> Iterator[Recovery]:
         if lock is None:
             continue
         with lock:
+            remove_abandoned(place)
             for partial in sorted(place.iterdir()):
                 if partial.is_dir():
                     yield _recovered(folder, partial)
@@ -105,22 +110,35 @@ def recover_abandoned(folder: Path) -> Iterator[Recovery]:
 
 
 def _recovered(folder: Path, partial: Path) -> Recovery:
+    origin = f'{partial.parent.name}/{partial.name}'
+    for bag in folder.glob(f'{partial.name}*'):
+        if _origin(bag) == origin:  # a recovery that was itself cut off: it is made again
+            remove_folder(bag)
     output = _free(folder / partial.name)
     try:
-        saved = recover(partial, output)
+        saved = recover(partial, output, origin)
     except (DatasetError, OSError) as error:
         return Recovery(partial.name, 0, None, _set_aside(folder, partial), str(error))
     if saved.lost:
         reason = '; '.join(saved.lost[:3])
         kept = _set_aside(folder, partial)
         return Recovery(partial.name, saved.count, saved.path, kept, reason)
-    shutil.rmtree(partial)
+    remove_folder(partial)
     return Recovery(partial.name, saved.count, saved.path, None, '')
+
+
+def _origin(bag: Path) -> str:
+    """Return what a bag was recovered from, or ''."""
+    try:
+        with BagFile(bag) as opened:
+            return opened.custom.get(RECOVERED, '')
+    except DatasetError:
+        return ''
 
 
 def _set_aside(folder: Path, partial: Path) -> Path:
     target = _free(folder / DAMAGED / partial.name)
-    target.parent.mkdir(exist_ok=True)
+    make_folder(target.parent)
     partial.replace(target)
     sync_entry(target)
     return target

@@ -42,7 +42,7 @@ from vla_adapter_ros.data.statistics import (
     summarise_histogram,
 )
 from vla_adapter_ros.errors import DatasetError
-from vla_adapter_ros.weights.files import write_json, write_text
+from vla_adapter_ros.weights.files import make_folder, replacement, write_json, write_text
 from vla_adapter_ros.weights.metadata import software_versions
 
 FORMAT_VERSION = 1
@@ -86,7 +86,11 @@ class _Existing:
         self.frames = info['total_frames']
         self.tasks = read_tasks(path / layout.TASKS)[: info['total_tasks']]
         self.lines = (path / layout.EXTRA_EPISODES).read_text().splitlines()[: len(self.rows)]
-        histograms = read_json(path / layout.EXTRA)['image_histograms']
+        extra = read_json(path / layout.EXTRA)
+        histograms = extra['image_histograms']
+        # An interrupted run counted episodes that info.json does not.
+        if extra.get('counted_episodes', len(self.rows)) != len(self.rows):
+            histograms = extra['image_histograms_before']
         self.histograms = {name: np.array(rows) for name, rows in histograms.items()}
 
     def next_file(self, prefix: str) -> int:
@@ -142,11 +146,12 @@ class _Assembly:
         for group in _groups(sizes, layout.DATA_FILE_MB * MEGABYTE):
             place = layout.file_place(number)
             file = self.path / layout.DATA_PATH.format(**place)
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with pq.ParquetWriter(file, schema, compression='snappy') as writer:
-                for i in group:
-                    writer.write_table(self._episode_table(i, schema))
-                    self.rows[i] |= {f'data/{name}': value for name, value in place.items()}
+            make_folder(file.parent)
+            with replacement(file) as temporary:
+                with pq.ParquetWriter(temporary, schema, compression='snappy') as writer:
+                    for i in group:
+                        writer.write_table(self._episode_table(i, schema))
+                        self.rows[i] |= {f'data/{name}': value for name, value in place.items()}
             number += 1
 
     def _episode_table(self, i: int, schema: pa.Schema) -> pa.Table:
@@ -174,10 +179,11 @@ class _Assembly:
         for group in _groups(sizes, layout.VIDEO_FILE_MB * MEGABYTE, settings):
             place = layout.file_place(number)
             file = self.path / layout.VIDEO_PATH.format(video_key=key, **place)
-            file.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(file.parent)
             joined = [parts[i] for i in group]
-            join_videos(joined, file, self.fps)
-            check_joined(file, joined, self.fps)
+            with replacement(file) as temporary:
+                join_videos(joined, temporary, self.fps)
+                check_joined(temporary, joined, self.fps)
             frame = 0
             for i in group:
                 length = self.staged[i].length
@@ -200,6 +206,8 @@ class _Assembly:
         for file in [*self.path.glob('data/*/*'), *self.path.glob('videos/*/*/*')]:
             if file not in named:
                 file.unlink()
+        for file in self.path.glob('meta/**/.*.tmp'):
+            file.unlink()
 
     def _video_patterns(self) -> list[tuple[str, str]]:
         if self.settings.storage != 'video':
@@ -216,7 +224,7 @@ class _Assembly:
                 histograms[camera] = histograms.get(camera, 0) + np.array(counts)
         rows = [*self.existing.rows, *self.rows]
         place = self.path / layout.EPISODES_PATH.format(chunk_index=0, file_index=0)
-        place.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(place.parent)
         replace_table(place, pa.Table.from_pylist(rows))
         write_tasks(self.path / layout.TASKS, self.tasks)
         write_json(self.path / layout.STATS, self._statistics(histograms))
@@ -250,7 +258,11 @@ class _Assembly:
             'images': 'upright: the rotation of the contract is applied',
             'action': ACTION_MEANING,
             'versions': software_versions(*LIBRARIES),
+            'counted_episodes': len(self.existing.rows) + len(self.rows),
             'image_histograms': {name: counts.tolist() for name, counts in histograms.items()},
+            'image_histograms_before': {
+                name: counts.tolist() for name, counts in self.existing.histograms.items()
+            },
         }
 
 

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.weights.files import replacement
 
 
 def vector_column(values: np.ndarray) -> pa.FixedSizeListArray:
@@ -134,6 +135,5 @@ def write_tasks(path: Path, tasks: Sequence[str]) -> None:
 
 def replace_table(path: Path, table: pa.Table) -> None:
     """Write a Parquet file that appears only when complete."""
-    temporary = path.with_name(f'.{path.name}')
-    pq.write_table(table, temporary)
-    temporary.replace(path)
+    with replacement(path) as temporary:
+        pq.write_table(table, temporary)

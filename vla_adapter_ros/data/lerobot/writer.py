@@ -15,21 +15,20 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vla_adapter_ros.data.files import read_json, remove_abandoned, storage_errors
+from vla_adapter_ros.data.files import read_json, remove_abandoned, remove_folder, storage_errors
 from vla_adapter_ros.data.lerobot import layout
 from vla_adapter_ros.data.lerobot.staging import EPISODE, StagedEpisode, stage_episode
 from vla_adapter_ros.data.lerobot.video import QUALITY
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.robot.contract import RobotContract
-from vla_adapter_ros.weights.files import write_json
+from vla_adapter_ros.weights.files import make_folder, write_json
 
 STAGING, SETTINGS = '.staging', 'settings.json'
 # Rates this close are the same: 29.97 and 30 Hz, and step periods of few digits.
@@ -78,6 +77,7 @@ class DatasetWriter:
         if layout.is_dataset(self.path) and not append and not self._staging.is_dir():
             raise DatasetError(f'{self.path}: already holds a dataset; append to it or remove it')
         self._agree_with_existing()
+        remove_abandoned(self.path)
         remove_abandoned(self._staging)
 
     def _agree_with_existing(self) -> None:
@@ -89,7 +89,7 @@ class DatasetWriter:
         if layout.is_dataset(self.path) and not extra.is_file():
             raise DatasetError(f'{self.path}: was not written by this package (no {extra.name})')
         if not settings.is_file():
-            self._staging.mkdir(parents=True, exist_ok=True)
+            make_folder(self._staging)
             write_json(settings, self.settings.to_dict())
 
     def keys(self) -> set[str]:
@@ -163,7 +163,7 @@ class DatasetWriter:
 
         with storage_errors(self.path, 'all staged episodes are kept; run again'):
             assemble(self.path, self._staging, self.settings)
-        shutil.rmtree(self._staging)
+        remove_folder(self._staging)
 
     def __enter__(self) -> DatasetWriter:
         return self
