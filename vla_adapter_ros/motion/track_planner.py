@@ -104,17 +104,30 @@ def brake_track(
     """Return the fastest stop: each joint decelerates nearly at its limit until it rests.
 
     Joints that could stop faster than `shortest` [s] take that long, if the position limits
-    allow: a controller that starts slightly late would jerk through a very short segment.
+    allow: a controller that starts slightly late would jerk through a very short segment. Close to
+    a position limit a joint that has just the room to stop uses its whole acceleration.
     """
-    soft = _brake(position, velocity, limits, shortest)
-    inside = (soft.positions[-1] >= limits.lower) & (soft.positions[-1] <= limits.upper)
-    return soft if inside.all() else _brake(position, velocity, limits, 0.0)
+    track = _brake(position, velocity, limits, shortest, MAX_LOAD)
+    if _outside(track.positions[-1], limits).any():
+        track = _brake(position, velocity, limits, 0.0, MAX_LOAD)
+        if (leaves := _outside(track.positions[-1], limits)).any():
+            load = np.where(leaves, 1.0, MAX_LOAD)
+            track = _brake(position, velocity, limits, 0.0, load)
+    return track
+
+
+def _outside(position: np.ndarray, limits: JointLimits) -> np.ndarray:
+    return (position < limits.lower) | (position > limits.upper)
 
 
 def _brake(
-    position: np.ndarray, velocity: np.ndarray, limits: JointLimits, shortest: float
+    position: np.ndarray,
+    velocity: np.ndarray,
+    limits: JointLimits,
+    shortest: float,
+    load: float | np.ndarray,
 ) -> Track:
-    stop_times = np.abs(velocity) / (limits.acceleration * MAX_LOAD)
+    stop_times = np.abs(velocity) / (limits.acceleration * load)
     # A joint that is almost at rest must not make a segment in which rounding of its position
     # looks like an acceleration.
     shortest = max(shortest, MERGE_S)
