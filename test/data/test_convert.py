@@ -25,6 +25,9 @@ from vla_adapter_ros.data.training.dataset import open_dataset
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.processing.images import ImageConfig
 
+# In this process: another would import everything once more.
+QUIET = ('--quiet', '--workers', '1')
+
 
 def test_frames_see_the_newest_message_of_each_stream(tmp_path):
     episode = BagEpisode(write_bag(tmp_path / 'a'))
@@ -356,7 +359,7 @@ def test_bad_bags_are_left_out_and_the_others_kept(tmp_path, capsys):
     mcap = cut / 'e.mcap'
     mcap.write_bytes(mcap.read_bytes()[:-2000])
     write_bag(tmp_path / 'bags/f', BagSpec(contract=contract(step_period=0.2)))
-    assert main([str(tmp_path / 'bags'), str(tmp_path / 'set'), '--quiet']) == 1
+    assert main([str(tmp_path / 'bags'), str(tmp_path / 'set'), *QUIET]) == 1
     assert len(LeRobotSource(tmp_path / 'set').episodes) == 2
     out = capsys.readouterr().out
     assert '2 converted, 0 already converted, 4 skipped because of an error' in out
@@ -366,7 +369,7 @@ def test_bad_bags_are_left_out_and_the_others_kept(tmp_path, capsys):
     assert 'skipped f: bag f: was recorded with another contract: step_period' in out
     # The same again, now with the broken bag recovered.
     assert recover_main([str(cut)]) == 0
-    again = ['--quiet', '--append', '--workers', '1']
+    again = [*QUIET, '--append']
     assert main([str(tmp_path / 'bags'), str(tmp_path / 'set'), *again]) == 1
     out = capsys.readouterr().out
     assert '1 converted, 2 already converted, 4 skipped because of an error' in out
@@ -416,15 +419,15 @@ def test_a_second_day_of_recordings_is_added_though_its_names_are_the_same(tmp_p
         for number in range(2):
             write_bag(tmp_path / f'{day}/episode_{number:06d}')
     output = str(tmp_path / 'set')
-    assert main([str(tmp_path / 'monday'), output, '--quiet']) == 0
-    assert main([str(tmp_path / 'tuesday'), output, '--quiet', '--append']) == 0
+    assert main([str(tmp_path / 'monday'), output, *QUIET]) == 0
+    assert main([str(tmp_path / 'tuesday'), output, *QUIET, '--append']) == 0
     assert '2 converted, 0 already converted' in capsys.readouterr().out
     expected = ['episode_000000', 'episode_000001']
     assert final_keys(tmp_path / 'set') == [*expected, *(f'tuesday.{name}' for name in expected)]
     # Both days at once, and a copy under another name: everything is there already.
     shutil.copytree(tmp_path / 'monday/episode_000000', tmp_path / 'copies/first')
     days = [str(tmp_path / day) for day in ('monday', 'tuesday', 'copies')]
-    assert main([*days, output, '--quiet', '--append']) == 0
+    assert main([*days, output, *QUIET, '--append']) == 0
     assert '0 converted, 5 already converted' in capsys.readouterr().out
 
 

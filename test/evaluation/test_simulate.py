@@ -219,6 +219,7 @@ def test_the_command_prints_a_table_and_writes_report_and_films(tmp_path, capsys
     assert (out / 'report.md').read_text().strip() in printed
 
 
+@pytest.mark.slow(reason='starts two processes that import the simulation')
 def test_workers_give_the_same_results(tmp_path):
     texts = []
     for workers in ('1', '2'):

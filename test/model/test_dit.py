@@ -78,7 +78,7 @@ def test_conditions_reach_the_noise_prediction():
             assert float((policy(*change, start) - base).abs().max()) > 1e-4
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.slow(reason='250 steps of training')
 def test_it_learns_two_modes_where_a_regression_gives_their_mean():
     torch.manual_seed(0)
     policy = DiffusionPolicy(dit_config())

@@ -80,6 +80,7 @@ def test_one_command_makes_a_readable_dataset_and_goes_on_where_it_stopped(tmp_p
     assert len(open_source(output).episodes) == 5
 
 
+@pytest.mark.slow(reason='starts two processes that import the simulation')
 def test_two_workers_make_the_same_episodes_as_one(tmp_path):
     states = {}
     for workers in ('1', '2'):

@@ -56,6 +56,7 @@ def fraction_found(checkpoint, places):
         return float(point_accuracy(scene_scores(model, batch), batch['points'])[..., 0].nanmean())
 
 
+@pytest.mark.slow(reason='two trainings of 80 steps')
 def test_encoders_learn_to_find_what_is_named_while_the_policy_trains(places, tmp_path):
     run = ('steps=80', 'save.every=80', 'optimizer.lr=5e-3', 'schedule.warmup=0.03')
     pointed = configure(places, tmp_path / 'with', *run, 'grounding.weight=1')

@@ -102,7 +102,11 @@ def official(request):
     return model, batch, float(loss.detach()), {n: w.grad for n, w in weights.items()}
 
 
-@pytest.mark.parametrize('size', [4, 2, 1], ids=lambda n: f'micro-batches of {n}')
+@pytest.mark.parametrize(
+    'size',
+    [4, 2, pytest.param(1, marks=pytest.mark.slow(reason='more micro-batches of the same kind'))],
+    ids=lambda n: f'micro-batches of {n}',
+)
 def test_trainer_has_the_official_loss_and_gradients(official, size, tmp_path):
     model, batch, wanted_loss, wanted = official
     loss, gradients = trained_gradients(model, parts(batch, size), tmp_path)

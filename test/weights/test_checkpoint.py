@@ -228,9 +228,8 @@ def test_conversion_round_trip_gives_back_every_tensor(tmp_path):
     towers = json.dumps({name: _shape(tower) for name, tower in TOWERS.items()})
     write_official(tmp_path / 'src', 'pro')
     (tmp_path / 'src/vocab.json').write_text('{}')
-    command = [sys.executable, '-m', 'vla_adapter_ros.model.convert']
-    there = [tmp_path / 'src', tmp_path / 'own', '--vision-towers', towers]
-    subprocess.run([*command, *there], check=True, capture_output=True)
+    there = [str(tmp_path / 'src'), str(tmp_path / 'own'), '--vision-towers', towers]
+    assert convert.main(there) == 0
     own = VLAAdapter.from_pretrained(tmp_path / 'own')
     wanted = wide_actions(tiny_model('pro'))
     assert relative_error(wide_actions(own), wanted) < IN_FLOAT64

@@ -8,8 +8,12 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import yaml
+
 from vla_adapter_ros.errors import ContractError
 
+# libyaml's parser where PyYAML has it: ten times as fast.
+YAML_LOADER = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
 _MISSING = object()
 # Relative, absolute or private names of topics, services and actions in ROS 2.
 _ROS_NAME = re.compile(r'(~?/)?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*')

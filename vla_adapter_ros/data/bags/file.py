@@ -15,6 +15,7 @@ import yaml
 
 from vla_adapter_ros.errors import ContractError, DatasetError
 from vla_adapter_ros.robot.contract import RobotContract
+from vla_adapter_ros.robot.sections import YAML_LOADER
 
 if TYPE_CHECKING:
     from rosbags.typesys.store import Typestore
@@ -91,7 +92,7 @@ class BagFile:
     @cached_property
     def custom(self) -> dict[str, str]:
         """The recorder's metadata."""
-        information = yaml.safe_load((self.path / METADATA).read_text())
+        information = yaml.load((self.path / METADATA).read_text(), YAML_LOADER)
         data = information.get('rosbag2_bagfile_information', {}).get('custom_data')
         return {str(key): str(value) for key, value in (data or {}).items()}
 
