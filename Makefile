@@ -15,7 +15,7 @@ ENTER := . scripts/env.sh
 SHIPPED := vla_adapter_ros/checkpoints/tiny_sim/vla_adapter.json
 EVALUATE_ARGS ?= $(if $(wildcard $(SHIPPED)),shipped expert,expert random) --episodes 20
 
-.PHONY: help setup build test test-unit test-slow faults demo evaluate policy bench lint clean clean-all
+.PHONY: help setup build test test-unit test-slow faults crash-test demo evaluate policy bench lint clean clean-all
 
 help: ## list these targets
 	@echo 'Usage: make TARGET [VARIABLE=value]'
@@ -42,6 +42,9 @@ test-slow: build ## run the slow tests
 faults: build ## every fault that the tests inject, and what was asked of the arm after it
 	@$(ENTER); python -m pytest -q -n 0 --fault-table test/control/test_faults.py \
 	  test/control/test_fault_properties.py test/nodes/policy/test_fault_injection.py
+
+crash-test: build ## kill -9 what records, converts and trains, 210 times (CRASH_ARGS='--help')
+	@$(ENTER); python scripts/crash_test.py $(CRASH_ARGS)
 
 demo: ## simulated arm and policy over ROS 2; images in demo/ (POLICY=, INSTRUCTION=, VIEWER=)
 	@scripts/setup.sh $(DEMO_GROUPS)

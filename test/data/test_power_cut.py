@@ -17,7 +17,7 @@ from vla_adapter_ros.data import files as folders
 from vla_adapter_ros.data.bags import recorder as recorder_module
 from vla_adapter_ros.data.bags.file import BagFile
 from vla_adapter_ros.data.bags.recorder import EpisodeRecorder
-from vla_adapter_ros.data.bags.unfinished import recover_abandoned
+from vla_adapter_ros.data.bags.unfinished import DAMAGED, recover_abandoned
 from vla_adapter_ros.data.bags.writer import BagWriter
 from vla_adapter_ros.data.lerobot import layout
 from vla_adapter_ros.data.lerobot.reader import LeRobotSource
@@ -85,6 +85,7 @@ def test_a_dataset_has_the_old_episodes_or_all_and_can_be_finished(tmp_path, sto
     assert _append(tmp_path, storage, again=True) > 30
 
 
+@pytest.mark.slow(reason='every state that a disk may hold is opened')
 def test_an_append_whose_tables_are_not_synced_is_found_out(tmp_path, monkeypatch):
     real = files.sync
     monkeypatch.setattr(
@@ -153,6 +154,7 @@ def _record(tmp_path: Path, monkeypatch) -> int:
             return
         list(recover_abandoned(bags))
         list(recover_abandoned(bags))
+        assert not (bags / DAMAGED).exists()
         found = [path for path in bags.iterdir() if not path.name.startswith('.')]
         assert len(found) == 1 or not promised
         numbers = [n for n in promised if isinstance(n, int)]
@@ -163,6 +165,7 @@ def _record(tmp_path: Path, monkeypatch) -> int:
     return disk.watch(operation, check, tmp_path / 'copy')
 
 
+@pytest.mark.slow(reason='every state that a disk may hold is recovered')
 def test_a_recording_is_there_or_can_be_recovered(tmp_path, monkeypatch):
     assert _record(tmp_path, monkeypatch) > 20
 
@@ -202,6 +205,7 @@ def _recover(tmp_path: Path, monkeypatch) -> int:
     return disk.watch(operation, check, tmp_path / 'copy')
 
 
+@pytest.mark.slow(reason='every state that a disk may hold is recovered')
 def test_a_recovery_is_not_lost_and_not_made_twice(tmp_path, monkeypatch):
     assert _recover(tmp_path, monkeypatch) > 10
 

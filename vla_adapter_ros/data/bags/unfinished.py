@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TextIO
 
 from vla_adapter_ros.data.bags.file import BagFile
-from vla_adapter_ros.data.bags.recover import RECOVERED, recover
+from vla_adapter_ros.data.bags.recover import RECOVERED, SIDECAR, recover
 from vla_adapter_ros.data.files import remove_abandoned, remove_folder, sync_entry, sync_folder
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.weights.files import make_folder
@@ -110,6 +110,10 @@ def recover_abandoned(folder: Path) -> Iterator[Recovery]:
 
 
 def _recovered(folder: Path, partial: Path) -> Recovery:
+    written = [path for path in partial.glob('[!.]*') if path.name != SIDECAR]
+    if not any(path.stat().st_size for path in written):
+        remove_folder(partial)  # cut off before anything was on the disk
+        return Recovery(partial.name, 0, None, None, '')
     origin = f'{partial.parent.name}/{partial.name}'
     for bag in folder.glob(f'{partial.name}*'):
         if _origin(bag) == origin:  # a recovery that was itself cut off: it is made again
