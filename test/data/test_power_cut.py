@@ -17,6 +17,7 @@ from vla_adapter_ros.data import files as folders
 from vla_adapter_ros.data.bags import recorder as recorder_module
 from vla_adapter_ros.data.bags.file import BagFile
 from vla_adapter_ros.data.bags.recorder import EpisodeRecorder
+from vla_adapter_ros.data.bags.recover import SIDECAR
 from vla_adapter_ros.data.bags.unfinished import DAMAGED, recover_abandoned
 from vla_adapter_ros.data.bags.writer import BagWriter
 from vla_adapter_ros.data.lerobot import layout
@@ -208,6 +209,36 @@ def _recover(tmp_path: Path, monkeypatch) -> int:
 @pytest.mark.slow(reason='every state that a disk may hold is recovered')
 def test_a_recovery_is_not_lost_and_not_made_twice(tmp_path, monkeypatch):
     assert _recover(tmp_path, monkeypatch) > 10
+
+
+def _discard(tmp_path: Path) -> int:
+    recorder = EpisodeRecorder(tmp_path / 'home', 'a', TOPICS, contract(), 'push')
+    feed(recorder, 1)
+    recorder._join()
+    recorder._writer.flush()
+    disk = Disk(tmp_path / 'home')
+
+    def check(folder: Path, promised) -> None:
+        list(recover_abandoned(folder))
+        assert not (folder / DAMAGED).exists()
+        for bag in folder.glob('[!.]*'):
+            _messages(bag)
+
+    return disk.watch(recorder.discard, check, tmp_path / 'copy')
+
+
+def test_a_discarded_recording_does_not_come_back_in_parts(tmp_path):
+    assert _discard(tmp_path) > 4
+
+
+def test_a_recording_that_is_removed_in_parts_is_found_out(tmp_path, monkeypatch):
+    def in_parts(folder: Path) -> None:  # in an order that a file system may have
+        (folder / SIDECAR).unlink()
+        shutil.rmtree(folder)
+
+    monkeypatch.setattr(recorder_module, 'remove_folder', in_parts)
+    with pytest.raises(AssertionError, match='kill tree|names tree'):
+        _discard(tmp_path)
 
 
 def _checkpoints(tmp_path: Path) -> int:

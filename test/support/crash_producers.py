@@ -99,6 +99,28 @@ def _check_recordings(folder: Path, told: Sequence[str]) -> None:
         assert least <= count <= MESSAGES, f'{name}: {count} messages, told of {least}'
 
 
+def _discard(folder: Path, tell: Tell) -> None:
+    recorder_module.FLUSH_PERIOD_S = 0.0
+    for number in range(5):
+        recorder = EpisodeRecorder(folder / 'bags', f'a{number}', TOPICS, contract(), 'a task')
+        feed(recorder, 2)
+        recorder.discard()
+        tell(f'a{number}')
+
+
+def _check_discarded(folder: Path, told: Sequence[str]) -> None:
+    bags = folder / 'bags'
+    bags.mkdir(exist_ok=True)
+    list(recover_abandoned(bags))
+    found = [path for path in bags.iterdir() if not path.name.startswith('.')]
+    assert not (bags / DAMAGED).exists(), 'a recording was set aside as damaged'
+    assert len(found) <= 1 and not {path.name for path in found} & set(told)
+    for path in found:
+        with BagFile(path) as bag:
+            assert bag.contract == contract()
+            assert bag.custom['instruction'] == 'a task'
+
+
 # Datasets ----------------------------------------------------------------------------------------
 
 
@@ -228,6 +250,7 @@ def _check_training(folder: Path, told: Sequence[str]) -> None:
 
 PRODUCERS = {
     'recorder': Producer(lambda folder: None, _record, _check_recordings),
+    'discard': Producer(lambda folder: None, _discard, _check_discarded),
     'convert': Producer(_start_conversion, _convert, _check_dataset),
     'append': Producer(_start_append, _convert, _check_append),
     'attach': Producer(_start_attach, _attach, _check_attached),

@@ -186,7 +186,7 @@ def find_bags(path: str | Path) -> list[Path]:
     path = Path(path)
     if (path / METADATA).is_file() or list(path.glob('*.mcap')) or list(path.glob('*.db3')):
         return [path]
-    found = sorted(file.parent for file in path.glob('*/metadata.yaml'))
+    found = sorted(file.parent for file in path.glob('[!.]*/metadata.yaml'))
     if not found:
         raise DatasetError(f'{path}: no bag here (a folder with {METADATA})')
     return found

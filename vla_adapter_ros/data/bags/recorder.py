@@ -27,7 +27,13 @@ from vla_adapter_ros.data.bags.recover import CHANNELS, SIDECAR
 from vla_adapter_ros.data.bags.unfinished import RECORDING, Ownership
 from vla_adapter_ros.data.bags.writer import BagWriter
 from vla_adapter_ros.data.codecs import encode_jpeg
-from vla_adapter_ros.data.files import LIBRARIES, storage_errors, sync_entry, sync_folder
+from vla_adapter_ros.data.files import (
+    LIBRARIES,
+    remove_folder,
+    storage_errors,
+    sync_entry,
+    sync_folder,
+)
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.robot.contract import RobotContract
 from vla_adapter_ros.robot.image_decoding import decode_image
@@ -272,7 +278,7 @@ class EpisodeRecorder:
         """Stop and remove the episode."""
         self._join()
         self._writer.abort()
-        shutil.rmtree(self._partial)
+        remove_folder(self._partial)
         self._ownership.release()
 
     def _join(self) -> None:

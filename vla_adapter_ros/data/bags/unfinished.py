@@ -97,13 +97,14 @@ def recover_abandoned(folder: Path) -> Iterator[Recovery]:
     A recording is removed only when all of it stands in a bag that was read back; otherwise it is
     moved to `.damaged`. Those of living recorders are left alone.
     """
+    remove_abandoned(folder)
     for place in sorted((folder / RECORDING).glob('[!.]*')):
         lock = _taken_over(place)
         if lock is None:
             continue
         with lock:
             remove_abandoned(place)
-            for partial in sorted(place.iterdir()):
+            for partial in sorted(place.glob('[!.]*')):
                 if partial.is_dir():
                     yield _recovered(folder, partial)
         _remove_place(place)

@@ -12,7 +12,6 @@ start.
 
 from __future__ import annotations
 
-import shutil
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -36,6 +35,7 @@ from vla_adapter_ros.data.bags.recorder import (
     next_episode_name,
 )
 from vla_adapter_ros.data.bags.unfinished import recover_abandoned
+from vla_adapter_ros.data.files import remove_folder
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.common.node_main import run_node
 from vla_adapter_ros.nodes.common.parameters import declare_parameters, read_parameters
@@ -193,7 +193,7 @@ class RecorderNode(Node):
         if self._last is None:
             raise VLAAdapterError('nothing to discard: no episode since the recorder started')
         path, self._last = self._last.path, None
-        shutil.rmtree(path)
+        remove_folder(path)
         return f'{path.name} was removed'
 
     def _taken(self) -> EpisodeRecorder:
