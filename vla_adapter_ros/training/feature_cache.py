@@ -37,7 +37,7 @@ from vla_adapter_ros.data.training.mixture import Mixture
 from vla_adapter_ros.errors import ConfigError, DatasetError
 from vla_adapter_ros.training.assembly import TrainingSetup
 from vla_adapter_ros.training.config import TrainConfig
-from vla_adapter_ros.weights.files import write_json
+from vla_adapter_ros.weights.files import make_folder, write_json
 
 VERSION = 1
 TOKENS, ABOUT, PROGRESS = 'tokens.bin', 'about.json', 'progress.json'
@@ -212,11 +212,11 @@ def _ensure(
     partial = target.with_name(f'{target.name}.partial')
     kept = f'frames computed so far stay in {partial}, the next run continues from them'
     with storage_errors(target, kept):
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(target.parent)
         with _locked(target.with_name(f'{target.name}.lock')):
             if (target / ABOUT).is_file():
                 return
-            partial.mkdir(exist_ok=True)
+            make_folder(partial)
             first = _resume_point(partial, layout)
             _check_room(partial, layout, first)
             _fill(partial, setup, dataset, layout, config, first, progress)

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from vla_adapter_ros.training.config import LogConfig
+from vla_adapter_ros.weights.files import make_folder
 
 # Dense bf16 peak of one device [TFLOP/s], from the vendors' data sheets.
 _PEAK_TFLOPS = {
@@ -94,7 +95,7 @@ class RunLog:
         self._file = self._board = self._wandb = None
         if not active:
             return
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         self._file = (folder / 'metrics.jsonl').open('a', encoding='utf-8')
         if config.tensorboard:
             from torch.utils.tensorboard import SummaryWriter

@@ -21,7 +21,7 @@ from vla_adapter_ros.architecture.config import VisionTowerConfig, VLAAdapterCon
 from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.weights import official
 from vla_adapter_ros.weights.directory import read_checkpoint_metadata
-from vla_adapter_ros.weights.files import read_json_object, write_json
+from vla_adapter_ros.weights.files import make_folder, read_json_object, write_json
 from vla_adapter_ros.weights.metadata import (
     METADATA_FILE,
     WEIGHTS_FILE,
@@ -199,7 +199,7 @@ def save(
 ) -> CheckpointMetadata:
     """Write our own format; see `VLAAdapter.save_pretrained`."""
     directory = Path(directory).expanduser()
-    directory.mkdir(parents=True, exist_ok=True)
+    make_folder(directory)
     values = dict(model.state_dict() if state_dict is None else state_dict)
     expected = expected_shapes(type(model), model.config)
     check_names(expected, {n: tuple(v.shape) for n, v in values.items()}, f'saving to {directory}')

@@ -48,7 +48,7 @@ def run_all(
 
     A failed training is reported, retried by the next call, and does not stop the others.
     """
-    from vla_adapter_ros.weights.files import write_json
+    from vla_adapter_ros.weights.files import make_folder, write_json
 
     trials = make_trials(base, variants, seeds, folder)
     settings = [result_settings(trial.config, evaluation) for trial in trials]
@@ -64,7 +64,7 @@ def run_all(
         _announce(trial, len(trials), number, len(todo), began)
         try:
             result = run_trial(trial.config, evaluation)
-            trial.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(trial.folder)
             write_json(trial.folder / RESULT, {'settings': made, 'result': result})
         except VLAAdapterError as error:
             print(f'{trial.folder.name}: {error}', file=sys.stderr)
@@ -104,7 +104,7 @@ def write_report(
     """
     from vla_adapter_ros.training.experiments.ablation_plot import plot
     from vla_adapter_ros.training.simulation_check import FIRST_SEED
-    from vla_adapter_ros.weights.files import write_json, write_text
+    from vla_adapter_ros.weights.files import make_folder, write_json, write_text
 
     finished = sum('error' not in r for runs in found.values() for r in runs.values())
     budget = {
@@ -119,7 +119,7 @@ def write_report(
     }  # fmt: skip
     reference = baseline_run(variants, base.model)
     results = {run: combined(runs) for run, runs in found.items()}
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     write_text(folder / 'report.md', markdown(budget, variants, results, reference))
     plot(variants, results, reference, folder / 'report.png')
     names = {v.run: [list(place) for place in v.listed_in] for v in variants}

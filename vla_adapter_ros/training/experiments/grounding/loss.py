@@ -21,6 +21,7 @@ from torch import Tensor
 
 from vla_adapter_ros.errors import CheckpointError, ConfigError
 from vla_adapter_ros.model import VLAAdapter
+from vla_adapter_ros.weights.files import make_folder
 from vla_adapter_ros.weights.tensors import check_names, open_safetensors, save_safetensors
 
 WEIGHTS = 'grounded.safetensors'
@@ -116,7 +117,7 @@ def grounded_tensors(model: VLAAdapter) -> dict[str, Tensor]:
 
 def save_grounded(model: VLAAdapter, folder: Path) -> None:
     """Write towers and word embeddings; `start.grounded` of training reads them."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     save_safetensors(folder / WEIGHTS, grounded_tensors(model), {})
 
 

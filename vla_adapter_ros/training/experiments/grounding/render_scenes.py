@@ -52,7 +52,7 @@ from vla_adapter_ros.training.experiments.grounding.scenes import (
     save_shard,
     shard_path,
 )
-from vla_adapter_ros.weights.files import write_json
+from vla_adapter_ros.weights.files import make_folder, write_json
 
 # Apart from the seeds of evaluation (from 0) and of demonstrations (from 1,000,000).
 FIRST_SEED = 5_000_000
@@ -184,7 +184,7 @@ def make_scenes(job: SceneJob, count: int, workers: int) -> int:
         settings['tasks'] = list(job.tasks)
     if (output / DESCRIPTION).is_file() and read_json(output / DESCRIPTION) != settings:
         raise DatasetError(f'{output}: holds images of other settings; choose another folder')
-    output.mkdir(parents=True, exist_ok=True)
+    make_folder(output)
     write_json(output / DESCRIPTION, settings)
     # Moments of an episode may coincide: an episode may give fewer images, never more.
     shards = range(-(-count // SAMPLES_PER_SHARD))
