@@ -14,6 +14,7 @@ from benchmarks.conversion import main
 from support.ros_harness import isolated_environment
 
 
+@pytest.mark.slow(reason='runs the whole benchmark')
 def test_conversion_figures(tmp_path):
     assert main(['--seconds', '1', '--output', str(tmp_path / 'figures.json')]) == 0
     figures = json.loads((tmp_path / 'figures.json').read_text())

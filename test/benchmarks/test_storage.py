@@ -34,6 +34,7 @@ def test_every_alternative_gives_back_the_frames(tmp_path, name):
     assert np.abs(found.astype(int) - images[[4, 38, 1, 18]]).mean() > 1.5 * errors.max()
 
 
+@pytest.mark.slow(reason='runs the whole benchmark')
 def test_figures(tmp_path, capsys):
     arguments = ['--frames', '60', '--seconds', '0.1', '--workers', '0', '1']
     assert main([*arguments, '--output', str(tmp_path / 'figures.json')]) == 0
