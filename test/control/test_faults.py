@@ -7,6 +7,8 @@
 from __future__ import annotations
 
 import math
+from copy import deepcopy
+from functools import cache
 
 import pytest
 
@@ -17,12 +19,18 @@ from support.fault_report import TOLERANCE, FaultRow, rest_after, shares
 RUNS = [(robot, case) for case in CASES for robot in case.robots]
 
 
+@cache
+def swaying(robot: str) -> FaultBench:
+    bench = FaultBench(robot)
+    bench.start()
+    return bench
+
+
 @pytest.mark.parametrize(
     ('robot', 'case'), RUNS, ids=[f'{case.name}-{robot}' for robot, case in RUNS]
 )
 def test_after_a_fault_nothing_beyond_the_limits_is_asked_of_the_arm(robot, case, fault_row):
-    bench = FaultBench(robot)
-    bench.start()
+    bench = deepcopy(swaying(robot))
     since = bench.steady
     bench.said.lines.clear()
     case.cause(bench)

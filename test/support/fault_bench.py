@@ -287,7 +287,7 @@ class FaultBench:
         getattr(self.loop, name)(*args, self.now)
 
     def start(self) -> None:
-        """Sway for three seconds."""
+        """Sway for four seconds."""
         self.activate()
         self.run(0.2)
         self._began = self.steady
