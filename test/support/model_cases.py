@@ -117,7 +117,7 @@ def _as_it_is(tensor: torch.Tensor, *_, **__) -> torch.Tensor:
 
 def tiny_model(kind: str = 'pro', **changes) -> VLAAdapter:
     """Build the small VLM with its formula weights."""
-    with patch.multiple(torch.nn.init, **{name: _as_it_is for name in RANDOM}):
+    with patch.multiple(torch.nn.init, **dict.fromkeys(RANDOM, _as_it_is)):
         model = VLAAdapter.from_config(tiny_config(kind, **changes))
     fill_by_formula(model)
     return model
