@@ -60,7 +60,7 @@ def remove_folder(folder: Path) -> None:
     shutil.rmtree(hidden, ignore_errors=True)
     folder.replace(hidden)
     sync_entry(hidden)
-    shutil.rmtree(hidden)
+    shutil.rmtree(hidden, ignore_errors=True)
 
 
 def remove_abandoned(folder: Path) -> None:
