@@ -32,7 +32,8 @@ from vla_adapter_ros.data.bags.episode import (
     BagOptions,
 )
 from vla_adapter_ros.data.bags.file import BagFile, find_bags
-from vla_adapter_ros.data.bags.recordings import Recording, choose_recordings
+from vla_adapter_ros.data.bags.recordings import Recording, choose_recordings, choose_successes
+from vla_adapter_ros.data.episodes import count_marks
 from vla_adapter_ros.data.lerobot.layout import STORAGES
 from vla_adapter_ros.data.lerobot.video import QUALITY
 from vla_adapter_ros.data.lerobot.writer import DatasetWriter
@@ -49,12 +50,14 @@ class Conversion:
         reports: of the episodes converted now, see `BagEpisode.report`.
         present: bags that were already in the dataset.
         failed: bag → why it was skipped.
+        left_out: bags that are not marked as success, if only those were wanted.
         seconds: it took.
     """
 
     reports: list[dict[str, Any]] = field(default_factory=list)
     present: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
+    left_out: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
 
@@ -68,6 +71,7 @@ def convert(
     image_size: int | None = None,
     quality: int = QUALITY,
     append: bool = False,
+    only_successes: bool = False,
     workers: int = 1,
     progress: bool = False,
 ) -> Conversion:
@@ -82,6 +86,7 @@ def convert(
         image_size: side of the stored images [px].
         quality: of the videos.
         append: add to a finished dataset.
+        only_successes: leave out bags that are not marked as success.
         workers: processes, each with one bag at a time.
         progress: show progress bars.
 
@@ -92,6 +97,8 @@ def convert(
     options = options or BagOptions()
     begin = time.monotonic()
     result = Conversion()
+    if only_successes:
+        bags, result.left_out = choose_successes(bags)
     contract = contract or _first_contract(bags)
     settings = {
         'fps': options.fps,
@@ -206,6 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             image_size=options.image_size or None,
             quality=options.quality,
             append=options.append,
+            only_successes=options.only_successes,
             workers=options.workers,
             progress=not options.quiet,
         )
@@ -235,10 +243,14 @@ def _print_result(result: Conversion, output: Path) -> None:
             print(f'warning: {report["bag"]}: {warning}')
     for name, reason in result.failed.items():
         print(f'skipped {name}: {reason}')
+    marks = count_marks(report['success'] for report in result.reports)
+    if result.left_out:
+        print(f'left out, not marked as success: {", ".join(result.left_out)}')
     recorded = sum(report['duration'] for report in result.reports)
     speed = recorded / result.seconds if result.seconds else 0.0
     print(
-        f'{output}: {len(result.reports)} converted, {len(result.present)} already converted, '
+        f'{output}: {len(result.reports)} converted ({marks}), '
+        f'{len(result.present)} already converted, '
         f'{len(result.failed)} skipped because of an error; '
         f'{recorded:.1f} s of recording at {speed:.1f} x real time'
     )
@@ -314,6 +326,8 @@ def _parser() -> argparse.ArgumentParser:
     add('--workers', type=int, default=os.cpu_count() or 1,
         help='processes, each with one bag at a time (default: all cores)')
     add('--append', action='store_true', help='add to a finished dataset')
+    add('--only-successes', action='store_true',
+        help='leave out bags that are not marked as success (stop_success)')
     add('--quiet', action='store_true', help='no progress bars')
     # fmt: on
     return parser

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,11 +29,13 @@ class Episode:
         key: name, unique in its source.
         length: number of frames.
         instruction: the task.
+        success: whether it was done, as marked; None: not marked.
     """
 
     key: str
     length: int
     instruction: str
+    success: bool | None = None
 
 
 class StatesActions(NamedTuple):
@@ -74,6 +77,29 @@ class EpisodeSource(Protocol):
     def fingerprint(self) -> str:
         """Return a hash that changes when the content does."""
         ...
+
+
+def successes(source: EpisodeSource) -> list[int]:
+    """Return the numbers of the episodes that are marked as successful.
+
+    Raises:
+        DatasetError: there are none.
+    """
+    marks = [episode.success for episode in source.episodes]
+    if all(mark is None for mark in marks):
+        raise DatasetError(
+            f'{source.path}: no episode is marked as success or failure, so successes cannot be '
+            'chosen; end recordings with stop_success or stop_failure, or use all episodes'
+        )
+    if True not in marks:
+        raise DatasetError(f'{source.path}: no episode is marked as success, {count_marks(marks)}')
+    return [number for number, mark in enumerate(marks) if mark]
+
+
+def count_marks(marks: Iterable[bool | None]) -> str:
+    """Return how many episodes are marked as success, as failure and not at all, in words."""
+    counts = Counter(marks)
+    return f'{counts[True]} successes, {counts[False]} failures, {counts[None]} not marked'
 
 
 def files_fingerprint(root: Path, files: Iterable[Path], contents: Iterable[Path] = ()) -> str:

@@ -25,6 +25,8 @@ _TURN_KEYS = {
 }  # fmt: skip
 # Keys that the node handles.
 ENGAGE, STOP, START_EPISODE, KEEP_EPISODE, DISCARD_EPISODE, CLEAR = 'p', ' ', 'b', 'n', 'x', 'z'
+# They keep the episode and mark it.
+SUCCESS, FAILURE = '1', '0'
 
 HELP = f"""\
 joints      q a  w s  e d  r f  t g  y h     first … sixth joint, plus and minus (Y H: seventh)
@@ -33,7 +35,8 @@ turn tool   I K  J L  U M                    about y, x and z of the base
 gripper     o open   c close   , . a little
 speed       - slower   + faster              ({', '.join(f'{s:g}' for s in _SCALES)} × a step)
 space       stop and hold                    p engage / release the arm
-episode     b begin   n keep   x discard     z clear a trip
+episode     b begin   n keep   x discard     1 keep, success   0 keep, failure
+trip        z clear
 """
 
 

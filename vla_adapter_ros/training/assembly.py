@@ -284,6 +284,7 @@ def _open(
         action_space=config.data.action_space,
         columns=columns_of(config),
         complete_chunks=config.data.complete_chunks,
+        only_successes=config.data.only_successes,
         cache=config.data.cache,
         workers=max(1, config.data.workers),
         progress=progress,

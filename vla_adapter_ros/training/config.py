@@ -78,6 +78,9 @@ class DataConfig:
         None, 'leave out frames whose chunk would run past the end of their episode (the official '
         'code does); none: only where the last action cannot be held (motions per step, commands)'
     )
+    only_successes: bool = option(
+        False, 'leave out episodes that are not marked as successful when they were recorded'
+    )
     validation_fraction: float = option(0.05, 'fraction of the episodes held out')
     cache: str | None = option(None, 'folder of the decoded training cache; none: beside the data')
     workers: int = option(4, 'loader threads per training process; 0 loads in the loop')

@@ -130,6 +130,19 @@ def test_episodes_are_recorded_kept_and_discarded(graph):
         assert len(list(bag.messages('/wrist/image'))) >= 40
         assert bag.types['/wrist/camera_info'] == 'sensor_msgs/msg/CameraInfo'
         assert len(list(bag.messages('/wrist/camera_info'))) >= 40
+    for service, mark in (('stop_success', True), ('stop_failure', False)):
+        robot.ask('start')
+        robot.frames_later(5)
+        name = robot.ask(service).message.split(':')[0]
+        with BagFile(folder / name) as bag:
+            assert bag.success is mark
+        assert robot.ask('discard').message == f'{name} was removed'
+    robot.ask('start')
+    robot.frames_later(5)
+    name = robot.ask('stop').message.split(':')[0]
+    with BagFile(folder / name) as bag:
+        assert bag.success is None
+    robot.ask('discard')
     robot.ask('start')
     robot.frames_later(5)
     assert robot.ask('discard').message == 'episode_000001 was not kept'

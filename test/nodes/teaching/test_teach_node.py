@@ -65,7 +65,7 @@ class Teacher(DriverClient):
             response.success, response.message = success, f'{name}: {message}'
             return response
 
-        for name in ('start', 'stop', 'discard'):
+        for name in ('start', 'stop', 'stop_success', 'stop_failure', 'discard'):
             self.node.create_service(
                 Trigger, f'/recorder/{name}', lambda q, r, name=name: answer(name, q, r)
             )
@@ -226,10 +226,14 @@ def test_episodes_are_started_kept_and_discarded_by_key_and_service(bench):
     teacher.wait_for_words('recorder start: start: fine')
     teacher.press('n')
     teacher.wait_for_words('recorder stop: stop: fine')
+    teacher.press('1')
+    teacher.wait_for_words('recorder stop_success: stop_success: fine')
+    teacher.press('0')
+    teacher.wait_for_words('recorder stop_failure: stop_failure: fine')
     answer = teacher.call(Trigger, '/teach/discard')
     assert answer.success
     assert answer.message == 'discard: fine'
-    assert teacher.calls == ['start', 'stop', 'discard']
+    assert teacher.calls == ['start', 'stop', 'stop_success', 'stop_failure', 'discard']
 
 
 def test_instruction_can_be_changed_between_episodes(bench):

@@ -125,6 +125,7 @@ class BagEpisode:
             self._stamps[JOINTS] = self._joints.stamps
             self._alignment = self._align()
             self.instruction = self._read_instruction(bag)
+            self.success = bag.success
             self.action_source, actions = self._read_actions(bag)
         tolerance = options.no_op_tolerance
         if tolerance is None:
@@ -441,6 +442,7 @@ class BagEpisode:
             }
         return {
             'bag': self.path.name,
+            'success': self.success,
             'frames': len(self),
             'dropped_no_ops': len(alignment.times) - len(self),
             'duration': round(len(alignment.times) * self.frame_period / NANOSECONDS, 3),

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 METADATA = 'metadata.yaml'
 # Keys of our recorder in the bag's custom data; values are JSON, or text for the instruction.
-CONTRACT, TOPICS, INSTRUCTION = 'contract', 'topics', 'instruction'
+CONTRACT, TOPICS, INSTRUCTION, SUCCESS = 'contract', 'topics', 'instruction', 'success'
 RECOVERY = 'python -m vla_adapter_ros.data.bags.recover'
 _STAMP = {True: struct.Struct('<iI'), False: struct.Struct('>iI')}
 
@@ -95,6 +95,11 @@ class BagFile:
         information = yaml.load((self.path / METADATA).read_text(), YAML_LOADER)
         data = information.get('rosbag2_bagfile_information', {}).get('custom_data')
         return {str(key): str(value) for key, value in (data or {}).items()}
+
+    @property
+    def success(self) -> bool | None:
+        """Whether the task was done, as marked at the end of the recording; None: not marked."""
+        return {'true': True, 'false': False}.get(self.custom.get(SUCCESS, '').lower())
 
     @property
     def identity(self) -> str:

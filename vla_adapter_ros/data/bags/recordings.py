@@ -78,6 +78,30 @@ def choose_recordings(
     return choice
 
 
+def choose_successes(bags: Sequence[Path]) -> tuple[list[Path], list[str]]:
+    """Return the bags marked as success, and the names of the others.
+
+    Bags that cannot be read are among the first: they are refused when they are read.
+
+    Raises:
+        DatasetError: none is marked.
+    """
+    marks: dict[Path, bool | None] = {}
+    for bag in bags:
+        try:
+            with BagFile(bag) as opened:
+                marks[bag] = opened.success
+        except DatasetError:
+            marks[bag] = True
+    if all(mark is None for mark in marks.values()):
+        raise DatasetError(
+            'bags: none is marked as success or failure (stop_success, stop_failure of the '
+            'recorder), so successes cannot be chosen'
+        )
+    kept = [bag for bag, mark in marks.items() if mark]
+    return kept, [bag.name for bag, mark in marks.items() if not mark]
+
+
 def _free(name: str, folder: str, taken: set[str]) -> str:
     longer = f'{folder}.{name}'
     names = itertools.chain([name, longer], (f'{longer}.{n}' for n in itertools.count(2)))

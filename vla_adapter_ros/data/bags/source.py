@@ -46,7 +46,9 @@ class BagSource:
         self.cameras = tuple(self._rotations)
         self.names = self._bags[0].contract.names
         self.fps = 1e9 / self._bags[0].frame_period
-        self.episodes = [Episode(b.path.name, len(b), b.instruction) for b in self._bags]
+        self.episodes = [
+            Episode(b.path.name, len(b), b.instruction, b.success) for b in self._bags
+        ]
 
     def states_actions(self, episode: int) -> StatesActions:
         """Return state and actions of all frames."""

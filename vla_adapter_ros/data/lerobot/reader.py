@@ -32,6 +32,7 @@ from vla_adapter_ros.data.lerobot.tables import (
     read_tasks,
 )
 from vla_adapter_ros.data.lerobot.video import VideoReader
+from vla_adapter_ros.data.lerobot.writer import final_metadata
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.robot.contract import RobotContract
 
@@ -82,6 +83,7 @@ class LeRobotSource:
         self.action_kind = self._kind()
         self.names = feature_names(self._features[columns.action])
         self._rows = self._read_rows()
+        self._marks = [entry.get('success') for entry in final_metadata(self.path).values()]
         self._parts = [part for number in range(len(self._rows)) for part in self._split(number)]
         self.episodes = [self._episode(part) for part in self._parts]
         if not self.episodes:
@@ -187,7 +189,10 @@ class LeRobotSource:
             )
         whole = part.length == int(self._rows[part.row]['length'])
         key = f'episode_{number:06d}' + ('' if whole else f'_from_{part.first:06d}')
-        return Episode(key, part.length, part.text)
+        # The last part ends as the episode does; of the others nobody said how they ended.
+        ends = part.first + part.length == int(self._rows[part.row]['length'])
+        mark = self._marks[number] if ends and number < len(self._marks) else None
+        return Episode(key, part.length, part.text, mark if isinstance(mark, bool) else None)
 
     # States and actions --------------------------------------------------------------------------
 

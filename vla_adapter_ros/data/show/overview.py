@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vla_adapter_ros.data.episodes import EpisodeSource, StatesActions
+from vla_adapter_ros.data.episodes import EpisodeSource, StatesActions, count_marks
 from vla_adapter_ros.data.statistics import summarise
 
 # The action changes less than this in an idle frame [rad, open fraction].
@@ -26,6 +26,7 @@ class Overview:
         names: of the action dimensions.
         state, actions: per-dimension statistics.
         idle: fraction of frames in which the action does not change.
+        marks: of the episodes: True (success), False (failure) or None.
         warnings: to be read before training.
     """
 
@@ -36,6 +37,7 @@ class Overview:
     state: dict[str, list[float]]
     actions: dict[str, list[float]]
     idle: float
+    marks: list[bool | None] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
@@ -45,6 +47,7 @@ class Overview:
             f'{self.seconds / 60:.1f} min; '
             f'{self.lengths.min()} to {self.lengths.max()} frames an episode',
             f'{100 * self.idle:.1f} % of the frames are idle (the action does not change)',
+            f'marks: {count_marks(self.marks)}',
             f'{len(self.tasks)} instructions:',
             *(f'  {count:5} x {text}' for text, count in self.tasks.most_common(20)),
         ]
@@ -76,6 +79,7 @@ def overview_of(source: EpisodeSource) -> Overview:
         state=summarise(np.concatenate([v.state for v in vectors])),
         actions=summarise(np.concatenate([v.actions for v in vectors])),
         idle=float((frames < IDLE_CHANGE).mean()) if len(frames) else 0.0,
+        marks=[episode.success for episode in source.episodes],
     )
     overview.warnings = [*_value_warnings(overview), *_contract_warnings(source, vectors)]
     if overview.idle > 0.5:

@@ -19,7 +19,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from vla_adapter_ros.data.episodes import Episode, EpisodeSource, all_states_actions
+from vla_adapter_ros.data.episodes import (
+    Episode,
+    EpisodeSource,
+    all_states_actions,
+    successes,
+)
 from vla_adapter_ros.data.lerobot.columns import DEFAULT, Columns, check_foreign
 from vla_adapter_ros.data.lerobot.reader import LeRobotSource
 from vla_adapter_ros.data.prepare import prepare
@@ -303,6 +308,7 @@ def open_dataset(
     chunk_size: int = CHUNK_SIZE,
     columns: Columns = DEFAULT,
     complete_chunks: bool | None = None,
+    only_successes: bool = False,
     cache: str | Path | bool | None = None,
     cache_format: str = 'auto',
     workers: int = 1,
@@ -322,6 +328,7 @@ def open_dataset(
         columns: what the features of a LeRobot dataset are.
         complete_chunks: see `Dataset`; None: where the actions are motions per step or commands,
             whose last value must not be held, but not for absolute targets.
+        only_successes: leave out episodes that are not marked as successful.
         cache: folder of caches; None: `.cache` in the dataset; False: decode each frame when
             it is needed (slow).
         cache_format: `raw`, `jpeg` or `auto`.
@@ -336,6 +343,7 @@ def open_dataset(
     stride = _stride(source, contract or source.contract)
     if complete_chunks is None:
         complete_chunks = source.action_kind != 'joint_target'
+    chosen = successes(source) if only_successes else None
     store: FrameStore
     if cache is False:
         store = LiveFrames(source, images)
@@ -346,6 +354,7 @@ def open_dataset(
         )
     options: dict[str, Any] = {
         'chunk_size': chunk_size, 'complete_chunks': complete_chunks, 'fps': source.fps,
+        'episodes': chosen,
     }  # fmt: skip
     label = name or dataset_names([path])[0]
     used = contract or source.contract

@@ -3,6 +3,7 @@
 
     ros2 service call /recorder/start std_srvs/srv/Trigger
     ros2 service call /recorder/stop std_srvs/srv/Trigger        # keeps the episode
+    ros2 service call /recorder/stop_success std_srvs/srv/Trigger   # and marks it; stop_failure
     ros2 service call /recorder/discard std_srvs/srv/Trigger     # drops it, or the last one kept
 
 Whatever commands the arm (policy, expert, leader arm, drag teaching) is recorded the same way.
@@ -12,6 +13,7 @@ start.
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -28,6 +30,7 @@ from rclpy.serialization import deserialize_message
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
+from vla_adapter_ros.data.bags.file import SUCCESS
 from vla_adapter_ros.data.bags.recorder import (
     EpisodeRecorder,
     EpisodeReport,
@@ -84,6 +87,8 @@ class RecorderNode(Node):
             self._subscribe(topic)
         for name, action in (
             ('start', self._start), ('stop', self._stop), ('discard', self._discard),
+            ('stop_success', partial(self._stop, True)),
+            ('stop_failure', partial(self._stop, False)),
         ):  # fmt: skip
             self.create_service(Trigger, f'~/{name}', partial(self._serve, name, action))
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', 10)
@@ -178,12 +183,14 @@ class RecorderNode(Node):
         self._started = now
         return f'recording {name}: {instruction}'
 
-    def _stop(self) -> str:
+    def _stop(self, success: bool | None = None) -> str:
         recorder = self._taken()
-        self._last = recorder.finish()
+        mark = {} if success is None else {SUCCESS: json.dumps(success)}
+        self._last = recorder.finish(mark)
         for problem in self._last.problems:
             self.get_logger().warning(f'{self._last.name}: {problem}')
-        return '\n'.join(self._last.lines())
+        marked = {True: 'success', False: 'failure', None: 'not marked'}[success]
+        return '\n'.join([*self._last.lines(), f'  {marked}'])
 
     def _discard(self) -> str:
         if self._recorder is not None:

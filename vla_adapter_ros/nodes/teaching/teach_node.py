@@ -236,6 +236,8 @@ class TeachNode(Node):
             jogging.CLEAR: self._clear,
             jogging.START_EPISODE: partial(self._recorder.call, 'start'),
             jogging.KEEP_EPISODE: partial(self._recorder.call, 'stop'),
+            jogging.SUCCESS: partial(self._recorder.call, 'stop_success'),
+            jogging.FAILURE: partial(self._recorder.call, 'stop_failure'),
             jogging.DISCARD_EPISODE: partial(self._recorder.call, 'discard'),
         }
         if key in actions:

@@ -11,12 +11,12 @@ from rclpy.node import Node
 from rclpy.task import Future
 from std_srvs.srv import Trigger
 
-_CALLS = ('start', 'stop', 'discard')
+_CALLS = ('start', 'stop', 'stop_success', 'stop_failure', 'discard')
 _NO_RECORDER = 'no recorder is running; start one with teach.launch.py'
 
 
 class RecorderCalls:
-    """Clients of the recorder, and services `~/start`, `~/stop`, `~/discard` that pass on to it.
+    """Clients of the recorder, and services of the same names that pass on to it.
 
     Args:
         node: owns clients and services.
