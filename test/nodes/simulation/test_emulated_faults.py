@@ -7,6 +7,7 @@ REST_WITHIN after each fault, whatever the joint states say.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from pathlib import Path
@@ -19,8 +20,11 @@ pytest.importorskip('rclpy', reason='needs ROS 2')
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import JointState
+from trajectory_msgs.msg import JointTrajectory
 
 from support.arm_record import ArmRecord
+from support.fault_graph import StreamedTargets, Trajectories
+from support.fault_report import FaultRow, allowed_distance
 from support.graph_client import NAMES, GraphClient
 from support.ros_harness import NodeProcess, isolated_environment, simulated, wait_until
 from vla_adapter_ros.robot.contract import resolve_contract
@@ -53,6 +57,12 @@ class Rig:
         self.client.node.create_subscription(
             JointState, f'/{self.driver_node}/arm', self.truth.add, 50
         )
+        if front_end == 'A':
+            kind, self.asked = JointTrajectory, Trajectories(self.contract, self.truth)
+        else:
+            kind, self.asked = JointState, StreamedTargets(self.contract, self.truth)
+        topic = self.contract.front_end.topics[0]
+        self.client.node.create_subscription(kind, topic, self.asked.add, 100)
         self.node = NodeProcess('policy_node', {
             'robot': simulated(robot, tmp_path), 'policy': 'support.faults:Swaying',
             'instruction': 'sway',
@@ -85,6 +95,13 @@ class Rig:
         assert wait_until(lambda: self.client.enable().success, 20, 'enable', poll=0.5)
         self.wait_for_motion()
 
+    def row(self, fault: str) -> FaultRow:
+        """The line of the fault table since the fault."""
+        began, robot = self.truth.rest_began(2 * COUNT), self.contract.name
+        rest = math.nan if began is None else max(began - self.asked.since, 0.0)
+        reason, allowed = self.client.status.reason, allowed_distance(self.contract)
+        return self.asked.row(fault, f'graph {robot}', reason, allowed, rest)
+
     def close(self):
         self.client.close()
         self.node.stop()
@@ -92,10 +109,14 @@ class Rig:
 
 
 @pytest.fixture(params=DRIVERS)
-def rig(request, tmp_path):
+def rig(request, tmp_path, fault_row):
     rig = Rig(request.param, tmp_path)
+    rig.asked.mark()
     yield rig
+    row = rig.row(request.node.name.removeprefix('test_').replace('_', ' '))
     rig.close()
+    fault_row(row)
+    assert not row.violation, row
 
 
 @pytest.mark.parametrize(
