@@ -96,7 +96,8 @@ def text(value: str):
 
 def joints_at(seconds: float) -> np.ndarray:
     """(7,) the measured state: each joint moves at its own constant speed; gripper fraction."""
-    return np.append(0.05 * np.arange(1, 7) * seconds, 0.5)
+    # Never all zero, which is what a driver without data publishes.
+    return np.append(0.02 + 0.05 * np.arange(1, 7) * seconds, 0.5)
 
 
 def commanded_at(seconds: float) -> np.ndarray:

@@ -37,6 +37,7 @@ from vla_adapter_ros.data.bags.commands import (
 )
 from vla_adapter_ros.data.bags.file import INSTRUCTION, BagFile, Message, header_stamp
 from vla_adapter_ros.data.bags.labels import label_speeds, label_times
+from vla_adapter_ros.data.bags.measured import check_not_frozen, trim_unmeasured
 from vla_adapter_ros.data.bags.streams import ImageStamps, JointTrack
 from vla_adapter_ros.data.bags.topics import JOINTS, choose_topics, topic_roles
 from vla_adapter_ros.errors import DamagedImageError, DatasetError, ObservationError
@@ -167,7 +168,10 @@ class BagEpisode:
             )
         order = ascending(np.array(stamps), f'{self.place}: {topic}')
         rows = np.array(stamps)[order], np.array(times)[order], np.stack(states)[order]
-        return JointTrack(*rows)
+        track, self._trimmed = trim_unmeasured(
+            JointTrack(*rows), self.contract, f'{self.place}: {topic}'
+        )
+        return track
 
     def _read_stamps(self, bag: BagFile, topic: str) -> ImageStamps:
         """Read the stamps of a topic's messages; without stamps, when they were recorded."""
@@ -241,6 +245,10 @@ class BagEpisode:
                 f'{ignored:.0%} of the frames: if it was moved by hand, use --actions next_state; '
                 'if not, --actions commands'
             )
+        check_not_frozen(
+            self._alignment.times, self._joints.states[self._alignment.indices[JOINTS]], actions,
+            self.contract, f'{self.place}: {self._topics.joint_states}',
+        )  # fmt: skip
         self._speeds = label_speeds(actions, measured, self.frame_period)
         return 'commands', actions
 
@@ -459,10 +467,12 @@ class BagEpisode:
         }
 
     def _warnings(self) -> list[str]:
+        trimmed = [self._trimmed] if self._trimmed else []
         as_measured = self._options.gripper == 'recorded' and self.gripper_source == 'measured'
         if self.action_source != 'commands' or not as_measured:
-            return []
+            return trimmed
         return [
+            *trimmed,
             'the arm was commanded, but no command of the gripper was recorded: its actions are '
             'the measured openings, which do not press on what is held (--gripper threshold, or '
             'name its topic with --topic gripper=TOPIC)'
