@@ -52,7 +52,7 @@ def test_conversion_keeps_marks_and_counts_them(tmp_path, capsys):
     bags = write_marked(tmp_path / 'bags', MARKS)
     assert marks_of(BagSource(bags)) == [True, False, None]
     assert convert(bags, tmp_path / 'set') == 0
-    assert '3 converted (1 successes, 1 failures, 1 not marked)' in capsys.readouterr().out
+    assert 'marks: 1 successes, 1 failures, 1 not marked\n' in capsys.readouterr().out
     assert marks_of(LeRobotSource(tmp_path / 'set')) == [True, False, None]
 
 

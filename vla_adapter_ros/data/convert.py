@@ -34,6 +34,7 @@ from vla_adapter_ros.data.bags.episode import (
 from vla_adapter_ros.data.bags.file import BagFile, find_bags
 from vla_adapter_ros.data.bags.recordings import Recording, choose_recordings, choose_successes
 from vla_adapter_ros.data.episodes import count_marks
+from vla_adapter_ros.data.hub import dataset_folder
 from vla_adapter_ros.data.lerobot.layout import STORAGES
 from vla_adapter_ros.data.lerobot.video import QUALITY
 from vla_adapter_ros.data.lerobot.writer import DatasetWriter
@@ -205,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         result = convert(
-            [bag for path in options.bags for bag in find_bags(path)],
+            [bag for path in options.bags for bag in find_bags(dataset_folder(path))],
             options.output,
             resolve_contract(options.contract) if options.contract else None,
             _bag_options(options),
@@ -243,14 +244,15 @@ def _print_result(result: Conversion, output: Path) -> None:
             print(f'warning: {report["bag"]}: {warning}')
     for name, reason in result.failed.items():
         print(f'skipped {name}: {reason}')
-    marks = count_marks(report['success'] for report in result.reports)
+    if result.reports:
+        marks = count_marks(report['success'] for report in result.reports)
+        print(f'marks: {marks}')
     if result.left_out:
         print(f'left out, not marked as success: {", ".join(result.left_out)}')
     recorded = sum(report['duration'] for report in result.reports)
     speed = recorded / result.seconds if result.seconds else 0.0
     print(
-        f'{output}: {len(result.reports)} converted ({marks}), '
-        f'{len(result.present)} already converted, '
+        f'{output}: {len(result.reports)} converted, {len(result.present)} already converted, '
         f'{len(result.failed)} skipped because of an error; '
         f'{recorded:.1f} s of recording at {speed:.1f} x real time'
     )
@@ -287,7 +289,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     # fmt: off
-    add('bags', nargs='+', type=Path, help='bags, or folders of bags')
+    add('bags', nargs='+', type=Path, help='bags, folders of bags, or hub:org/name@revision')
     add('output', type=Path, help='folder of the dataset')
     add('--contract', help='robot contract, name or path (default: as recorded)')
     add('--instruction', help='task of all bags (default: as recorded)')

@@ -320,7 +320,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Build the training cache of datasets: every frame at the model's size, "
         'ready for random access. Skips caches that already exist.',
     )
-    parser.add_argument('dataset', nargs='+', help='LeRobot, LIBERO, RLDS, CALVIN or bag folder')
+    parser.add_argument(
+        'dataset', nargs='+',
+        help='LeRobot, LIBERO, RLDS, CALVIN or bag folder, or hub:org/name@revision',
+    )  # fmt: skip
     parser.add_argument('--size', type=int, default=224, help='side of the images [px] (224)')
     parser.add_argument(
         '--format', default='auto', choices=['auto', *FORMATS],

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vla_adapter_ros.data.bags.source import BagSource
 from vla_adapter_ros.data.episodes import EpisodeSource
+from vla_adapter_ros.data.hub import dataset_folder
 from vla_adapter_ros.data.lerobot.columns import DEFAULT, Columns
 from vla_adapter_ros.data.lerobot.layout import is_dataset
 from vla_adapter_ros.data.lerobot.reader import LeRobotSource
@@ -17,6 +18,7 @@ from vla_adapter_ros.data.public.calvin import CalvinSource
 from vla_adapter_ros.data.public.libero import LiberoSource
 from vla_adapter_ros.data.public.rlds import RLDSSource
 from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.weights.hub import is_hub, parse_address
 
 
 @dataclass(frozen=True)
@@ -63,13 +65,13 @@ def open_source(path: str | Path, columns: Columns = DEFAULT) -> EpisodeSource:
     shards with features.json); CALVIN (episode_*.npz); bags (metadata.yaml, or a folder of such).
 
     Args:
-        path: folder or file.
+        path: folder or file, or `hub:org/name@revision`.
         columns: what the features of a LeRobot dataset are; of no other format.
 
     Raises:
         DatasetError: the path does not exist, or its format is unknown.
     """
-    path = Path(path)
+    path = dataset_folder(path)
     if not path.exists():
         raise DatasetError(f'{path}: no such file or folder')
     if is_dataset(path):
@@ -93,6 +95,9 @@ def dataset_names(paths: Sequence[str | Path]) -> list[str]:
     """
     parts = []
     for path in paths:
+        if is_hub(path):
+            parts.append(parse_address(path).repo.split('/'))
+            continue
         full = Path(path).expanduser().resolve()
         if _PART.fullmatch(full.name):
             full = full.parent

@@ -248,7 +248,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add('checkpoint', type=Path, help='folder of the checkpoint, own or official')
-    add('dataset', type=Path, help='dataset of the same robot contract')
+    add('dataset', type=Path, help='dataset of the same robot contract, folder or hub:')
     add('--episodes', type=int, default=20, help='episodes, spread evenly; 0: all')
     add('--stride', type=int, default=1, help='use every n-th observation (no episode plots)')
     add('--output', type=Path, help='folder for report.json and plots')

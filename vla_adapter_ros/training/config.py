@@ -55,7 +55,9 @@ class AdaptationConfig:
 class DataConfig:
     """Datasets and loading."""
 
-    datasets: list[str] = option([], 'dataset folders (LeRobot), all of one robot contract')
+    datasets: list[str] = option(
+        [], 'dataset folders or hub:org/name@revision, all of one robot contract'
+    )
     weights: list[float] = option(
         [], 'how often a frame of each dataset is drawn, relative to the others; none: equally'
     )

@@ -12,6 +12,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,7 @@ def _last(config: TrainConfig) -> Path | None:
 def _run(config: TrainConfig) -> Path:
     import torch
 
+    from vla_adapter_ros.data.hub import pinned
     from vla_adapter_ros.training.adaptation import adapt
     from vla_adapter_ros.training.assembly import build_setup
     from vla_adapter_ros.training.batches import TrainingBatches
@@ -61,7 +63,10 @@ def _run(config: TrainConfig) -> Path:
 
     accelerator = make_accelerator(config)
     main = accelerator.is_main_process
-    with accelerator.main_process_first():  # the first process builds the cache
+    with accelerator.main_process_first():  # the first process downloads, and builds the cache
+        # The checkpoints name the commit that the run was trained on.
+        datasets = [pinned(path) for path in config.data.datasets]
+        config = replace(config, data=replace(config.data, datasets=datasets))
         setup = build_setup(config, progress=main)
     frozen = torch.bfloat16 if config.compute.precision == 'bf16' else torch.float32
     backbone = adapt(setup.model, config.adaptation, frozen)

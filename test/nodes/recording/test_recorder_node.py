@@ -130,6 +130,12 @@ def test_episodes_are_recorded_kept_and_discarded(graph):
         assert len(list(bag.messages('/wrist/image'))) >= 40
         assert bag.types['/wrist/camera_info'] == 'sensor_msgs/msg/CameraInfo'
         assert len(list(bag.messages('/wrist/camera_info'))) >= 40
+    robot.ask('start')
+    robot.frames_later(5)
+    assert robot.ask('discard').message == 'episode_000001 was not kept'
+    assert robot.ask('discard').message == 'episode_000000 was removed'
+    assert 'nothing to discard' in robot.ask('discard').message
+    assert 'no episode is being recorded' in robot.ask('stop').message
     for service, mark in (('stop_success', True), ('stop_failure', False)):
         robot.ask('start')
         robot.frames_later(5)
@@ -143,12 +149,6 @@ def test_episodes_are_recorded_kept_and_discarded(graph):
     with BagFile(folder / name) as bag:
         assert bag.success is None
     robot.ask('discard')
-    robot.ask('start')
-    robot.frames_later(5)
-    assert robot.ask('discard').message == 'episode_000001 was not kept'
-    assert robot.ask('discard').message == 'episode_000000 was removed'
-    assert 'nothing to discard' in robot.ask('discard').message
-    assert 'no episode is being recorded' in robot.ask('stop').message
     assert list(folder.iterdir()) == []
     # Ctrl-C keeps what is being recorded.
     robot.ask('start')

@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog='python -m vla_adapter_ros.data.show',
         description='Print what is in a set of demonstrations, with warnings, and draw it.',
     )
-    parser.add_argument('dataset', help='LeRobot, LIBERO, RLDS or CALVIN folder, or bags')
+    parser.add_argument('dataset', help='LeRobot, LIBERO, RLDS or CALVIN folder, bags, or hub:')
     parser.add_argument('--output', type=Path, help='folder for images (default: none)')
     parser.add_argument(
         '--episode', type=int, action='append', default=[], help='episode to draw; repeatable'

@@ -1,0 +1,131 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Repositories of the Hugging Face Hub in place of folders: `hub:org/name@revision`.
+
+Files come through the cache of huggingface_hub; with HF_HUB_OFFLINE=1 from the cache alone.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vla_adapter_ros.errors import VLAAdapterError
+
+_PREFIX = 'hub:'
+_ADDRESS = re.compile(r'hub:([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?')
+_GIGABYTE = 1e9
+
+
+@dataclass(frozen=True)
+class HubAddress:
+    """A repository, `org/name`, and a branch, tag or commit of it (None: `main`)."""
+
+    repo: str
+    revision: str | None = None
+
+    def __str__(self) -> str:
+        return f'{_PREFIX}{self.repo}' + (f'@{self.revision}' if self.revision else '')
+
+
+def is_hub(path: str | Path) -> bool:
+    """Return whether a path is meant as an address on the Hub."""
+    return str(path).startswith(_PREFIX)
+
+
+def parse_address(text: str | Path) -> HubAddress:
+    """Return the parts of `hub:org/name@revision`.
+
+    Raises:
+        VLAAdapterError: it is written differently.
+    """
+    found = _ADDRESS.fullmatch(str(text))
+    if found is None:
+        raise VLAAdapterError(f'got {str(text)!r}, expected hub:ORG/NAME or hub:ORG/NAME@REVISION')
+    return HubAddress(found[1], found[2])
+
+
+def hub_library() -> Any:
+    """Return the module huggingface_hub.
+
+    Raises:
+        VLAAdapterError: it is not installed.
+    """
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise VLAAdapterError(
+            'huggingface_hub is not installed; run: pip install huggingface_hub'
+        ) from error
+    return huggingface_hub
+
+
+def hub_client() -> Any:
+    """Return a client of the Hub, or of the server that HF_ENDPOINT names."""
+    return hub_library().HfApi(endpoint=os.environ.get('HF_ENDPOINT'))
+
+
+def snapshot(
+    address: HubAddress,
+    kind: str,
+    ignored: Sequence[str] = (),
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Return the local folder of a repository; downloads what is not in the cache.
+
+    Args:
+        address: of the repository.
+        kind: `dataset` or `model`.
+        ignored: patterns of files that are not needed.
+        say: is told what will be downloaded, before it is.
+
+    Raises:
+        VLAAdapterError: no such repository or revision, or no connection and not in the cache.
+    """
+    client = hub_client()
+    options = {'repo_type': kind, 'revision': address.revision, 'ignore_patterns': list(ignored)}
+    try:
+        _announce(client, address, kind, ignored, say)
+        return Path(client.snapshot_download(address.repo, **options))
+    except Exception as error:  # each transport of the library has errors of its own
+        reason = ' '.join(str(error).split()) or type(error).__name__
+        raise VLAAdapterError(f'{address}: cannot be had from the Hub: {reason}') from error
+
+
+def _announce(
+    client: Any, address: HubAddress, kind: str, ignored: Sequence[str],
+    say: Callable[[str], None],
+) -> None:  # fmt: skip
+    library = hub_library()
+    from huggingface_hub import constants
+    from huggingface_hub.utils import filter_repo_objects
+
+    if constants.HF_HUB_OFFLINE:
+        return
+    try:
+        info = client.repo_info(
+            address.repo, repo_type=kind, revision=address.revision, files_metadata=True
+        )
+    except Exception:  # snapshot_download looks into the cache, or says what is wrong
+        return
+    files = filter_repo_objects(
+        info.siblings or [], ignore_patterns=list(ignored), key=lambda file: file.rfilename
+    )
+    missing = [
+        file.size or 0
+        for file in files
+        if not isinstance(
+            library.try_to_load_from_cache(
+                address.repo, file.rfilename, repo_type=kind, revision=info.sha
+            ),
+            str,
+        )
+    ]
+    if missing:
+        say(
+            f'{address}: downloading {len(missing)} files, {sum(missing) / _GIGABYTE:.3f} GB '
+            f'(commit {info.sha})'
+        )
