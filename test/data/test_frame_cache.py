@@ -81,6 +81,21 @@ def test_interrupted_build_leaves_nothing(dataset, monkeypatch):
     assert len(prepare(open_source(dataset), SMALL)) == 23
 
 
+def test_a_raw_cache_that_the_disk_cannot_hold_is_refused_before_it_is_built(dataset, monkeypatch):
+    usage = prepare_module.shutil.disk_usage(dataset)
+    monkeypatch.setattr(prepare_module.shutil, 'disk_usage', lambda _: usage._replace(free=1000))
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare_module, '_build', lambda *_: pytest.fail('was begun'))
+        with pytest.raises(DatasetError, match=r'needs .* GB, there are 0\.00 GB free'):
+            prepare(open_source(dataset), SMALL, format='raw')
+    assert len(prepare(open_source(dataset), SMALL, format='jpeg')) == 23
+
+
+def test_backups_leave_the_cache_out(dataset):
+    tag = prepare(open_source(dataset), SMALL).path / 'CACHEDIR.TAG'
+    assert tag.read_text().startswith('Signature: 8a477f597d28d172789f06886806bc55')
+
+
 def test_damaged_cache_is_reported(dataset):
     path = prepare(open_source(dataset), SMALL, format='jpeg').path
     (path / 'images.bin').write_bytes(b'short')

@@ -20,6 +20,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import shutil
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -46,6 +47,8 @@ FORMATS = ('raw', 'jpeg')
 RAW_LIMIT_BYTES = 50_000_000_000
 # Frames decoded before they are handed on; bounds the memory of a worker.
 BLOCK = 64  # [frames]
+# Tells programs that make backups to leave the folder out (bford.info/cachedir).
+CACHE_TAG = 'Signature: 8a477f597d28d172789f06886806bc55\n'
 
 
 def cache_key(source: EpisodeSource, images: ImageConfig, format: str) -> str:
@@ -65,9 +68,22 @@ def cache_key(source: EpisodeSource, images: ImageConfig, format: str) -> str:
 
 def choose_format(source: EpisodeSource, images: ImageConfig) -> str:
     """Return `raw` if the dataset is small enough, else `jpeg`."""
+    return 'raw' if _raw_bytes(source, images) <= RAW_LIMIT_BYTES else 'jpeg'
+
+
+def _raw_bytes(source: EpisodeSource, images: ImageConfig) -> int:
     frames = sum(episode.length for episode in source.episodes)
-    size = frames * len(source.cameras) * images.size**2 * 3
-    return 'raw' if size <= RAW_LIMIT_BYTES else 'jpeg'
+    return frames * len(source.cameras) * images.size**2 * 3
+
+
+def _check_space(root: Path, source: EpisodeSource, images: ImageConfig, format: str) -> None:
+    """Refuse a raw cache that the disk cannot hold before hours of decoding."""
+    needed, free = _raw_bytes(source, images), shutil.disk_usage(root).free
+    if format == 'raw' and needed > free:
+        raise DatasetError(
+            f'{root}: the raw cache of {source.path.name} needs {needed / 1e9:.2f} GB, there '
+            f'are {free / 1e9:.2f} GB free; choose another folder (--cache) or the format jpeg'
+        )
 
 
 def cache_path(
@@ -183,7 +199,7 @@ def prepare(
         progress: show a progress bar.
 
     Raises:
-        DatasetError: a frame cannot be read, or the disk is full; nothing incomplete is kept.
+        DatasetError: a frame cannot be read, or the disk is too small; nothing incomplete is kept.
     """
     if format not in ('auto', *FORMATS):
         raise DatasetError(f'format: got {format!r}, expected auto or one of {FORMATS}')
@@ -193,6 +209,7 @@ def prepare(
     if not (target / DESCRIPTION).is_file():
         make_folder(target.parent)
         remove_abandoned(target.parent)
+        _check_space(target.parent, source, images, format)
         with storage_errors(target, 'nothing is kept of the cache'), new_folder(target) as folder:
             _build(folder, source, images, format, workers, progress)
     return CachedFrames(target)
@@ -208,6 +225,7 @@ def _build(
 ) -> None:
     lengths = [episode.length for episode in source.episodes]
     state, actions = all_states_actions(source)
+    (folder / 'CACHEDIR.TAG').write_text(CACHE_TAG)
     np.save(folder / 'state.npy', state)
     np.save(folder / 'actions.npy', actions)
     blocks = _blocks(source, images, format, workers)
