@@ -182,3 +182,20 @@ def test_command_writes_json_and_ends_with_its_exit_code(tmp_path):
     data = json.loads(result.read_text())
     assert data['ready'] is False
     assert {'name', 'verdict', 'detail'} == set(data['checks'][0])
+
+
+def test_16_bit_weights_need_twice_their_size_on_a_cpu(tmp_path):
+    import torch
+    from safetensors.torch import save_file
+
+    # 64 MiB, so that the text in tenths of a GiB tells them apart.
+    save_file({'w': torch.zeros(1 << 25, dtype=torch.bfloat16)}, tmp_path / 'model.safetensors')
+    needed = {
+        (device, dtype): check_memory(
+            PreflightSettings(checkpoint=str(tmp_path), device=device, dtype=dtype)
+        ).detail
+        for device, dtype in [('cpu', 'auto'), ('cpu', 'bfloat16'), ('cuda', 'auto')]
+    }
+    assert 'about 0.2 GiB' in needed['cpu', 'auto']
+    assert 'about 0.1 GiB' in needed['cpu', 'bfloat16']
+    assert 'about 0.1 GiB' in needed['cuda', 'auto']

@@ -195,7 +195,10 @@ def check_checkpoint(settings: PreflightSettings) -> list[Check]:
 
 def check_memory(settings: PreflightSettings) -> Check:
     """Check free main memory against the size of the weights."""
-    needed = _weights_size(_directory(settings)) * _MEMORY_FACTOR
+    directory = _directory(settings)
+    needed = _weights_size(directory) * _MEMORY_FACTOR
+    if settings.dtype in ('auto', 'float32') and _on_cpu(settings.device):
+        needed += _widening(directory) * _MEMORY_FACTOR
     free = available_memory()
     text = f'{free / _GIB:.1f} GiB free, about {needed / _GIB:.1f} GiB needed'
     if free < needed:
@@ -267,6 +270,25 @@ def _directory(settings: PreflightSettings) -> Path:
 def _weights_size(directory: Path) -> float:
     suffixes = ('.safetensors', '.pt', '.bin')
     return float(sum(p.stat().st_size for p in directory.iterdir() if p.suffix in suffixes))
+
+
+def _on_cpu(device: str) -> bool:
+    import torch
+
+    return device == 'cpu' or (device == 'auto' and not torch.cuda.is_available())
+
+
+def _widening(directory: Path) -> float:
+    """Return how much larger [bytes] 16-bit weights become in float32, as the CPU runs them."""
+    extra = 0
+    for path in directory.glob('*.safetensors'):
+        with path.open('rb') as file:
+            header = json.loads(file.read(int.from_bytes(file.read(8), 'little')))
+        for name, tensor in header.items():
+            if name != '__metadata__' and tensor['dtype'] in ('BF16', 'F16'):
+                begin, end = tensor['data_offsets']
+                extra += end - begin
+    return float(extra)
 
 
 def _numbers(text: str) -> tuple[int, ...]:
