@@ -33,11 +33,14 @@ if PART == 'unit' and not IN_WORKER:
 
 
 def worker_count() -> int:
-    """Return how many worker processes run a part: one a core, so that nodes keep real time."""
+    """Return how many worker processes run a part.
+
+    One a core, so that nodes keep real time; one more for unit tests, where those of cameras wait.
+    """
     if given := os.environ.get('VLA_TEST_WORKERS'):
         return int(given)
     cores = len(os.sched_getaffinity(0))
-    return min(cores, MAX_WORKERS)
+    return min(cores + (PART == 'unit'), MAX_WORKERS)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -250,6 +250,7 @@ def test_interrupted_conversion_carries_on(tmp_path, monkeypatch):
         assert_equal_files(one, other)
 
 
+@pytest.mark.slow(reason='starts processes; test_lerobot_writer has several writers at once')
 def test_several_processes_convert_to_the_same_files(tmp_path):
     bags = [write_bag(tmp_path / f'bags/{n}') for n in 'ab']
     write_bag(tmp_path / 'bags/c', BagSpec(nan_at=1.0))

@@ -175,7 +175,10 @@ def test_help_names_every_option(capsys):
         assert option in text
 
 
-@pytest.mark.parametrize('policy', ('pro', 'original'))
+@pytest.mark.parametrize(
+    'policy',
+    ['pro', pytest.param('original', marks=pytest.mark.slow(reason='test_session has both'))],
+)
 def test_random_network_gives_finite_actions_that_depend_on_the_input(policy):
     config = bm.network_config('tiny', policy)
     model = bm.random_network(config, CPU)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -170,15 +169,10 @@ def test_table_is_readable_with_and_without_colour():
     assert exit_code(checks[:1]) == 0
 
 
-def test_command_writes_json_and_ends_with_its_exit_code(tmp_path):
+def test_command_writes_json_and_ends_with_its_exit_code(tmp_path, capsys):
     result = tmp_path / 'result.json'
-    run = subprocess.run(
-        [sys.executable, '-m', 'vla_adapter_ros.preflight.files', '--checkpoint',
-         str(tmp_path), '--json', str(result)],
-        capture_output=True, text=True, cwd=REPOSITORY,
-    )
-    assert run.returncode == 1
-    assert 'FAIL      checkpoint' in run.stdout
+    assert preflight.main(['--checkpoint', str(tmp_path), '--json', str(result)]) == 1
+    assert 'FAIL      checkpoint' in capsys.readouterr().out
     data = json.loads(result.read_text())
     assert data['ready'] is False
     assert {'name', 'verdict', 'detail'} == set(data['checks'][0])

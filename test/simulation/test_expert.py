@@ -50,7 +50,10 @@ def run(simulation, name, seed, execute_steps=1, disturb=None):
     return False, np.array(actions)
 
 
-@pytest.mark.parametrize('execute_steps', [1, 4, 8])
+@pytest.mark.parametrize(
+    'execute_steps',
+    [1, pytest.param(4, marks=pytest.mark.slow(reason='between the two others')), 8],
+)
 @pytest.mark.parametrize('name', EVALUATED_TASKS)
 def test_it_solves_every_task_stepwise_and_in_chunks(simulation, name, execute_steps):
     assert all(run(simulation, name, seed, execute_steps)[0] for seed in range(700, 704))

@@ -163,6 +163,7 @@ def test_two_variants_are_trained_evaluated_and_reported(dataset, tmp_path, monk
     assert json.loads((folder / 'report.json').read_text())['results'] == found
 
 
+@pytest.mark.slow(reason='trains two more networks')
 def test_other_episodes_are_evaluated_without_training_again(dataset, tmp_path, monkeypatch):
     folder = tmp_path / 'ablation'
     only = ['--only', 'conditions-raw']
@@ -199,6 +200,7 @@ def test_a_variant_that_fails_is_named_and_does_not_stop_the_others(
     assert tried == ['raw', 'both', 'raw']
 
 
+@pytest.mark.slow(reason='trains two more networks')
 def test_more_training_seeds_go_on_from_what_is_there(dataset, tmp_path, monkeypatch, capsys):
     trained = []
 

@@ -47,7 +47,10 @@ def cached_setup(dataset, folder, *more):
     return setup, plain, made
 
 
-@pytest.mark.parametrize('precision', ['fp32', 'bf16'])
+@pytest.mark.parametrize(
+    'precision',
+    ['fp32', pytest.param('bf16', marks=pytest.mark.slow(reason='two more trainings'))],
+)
 def test_training_with_the_cache_gives_the_losses_and_weights_without(
     dataset, tmp_path, precision
 ):
@@ -200,6 +203,7 @@ def test_the_dry_run_tells_the_size_of_the_cache(dataset, tmp_path, capsys):
     assert 'already built' in capsys.readouterr().out
 
 
+@pytest.mark.slow(reason='runs the whole benchmark')
 def test_the_benchmark_compares_with_and_without_the_cache(dataset, tmp_path, capsys):
     from benchmarks import training as benchmark
 
