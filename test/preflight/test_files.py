@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.preflight import files as preflight
 from vla_adapter_ros.preflight.checks import (
     FAIL,
@@ -193,3 +194,10 @@ def test_16_bit_weights_need_twice_their_size_on_a_cpu(tmp_path):
     assert 'about 0.2 GiB' in needed['cpu', 'auto']
     assert 'about 0.1 GiB' in needed['cpu', 'bfloat16']
     assert 'about 0.1 GiB' in needed['cuda', 'auto']
+
+
+def test_weights_that_were_not_fetched_are_named(tmp_path):
+    (tmp_path / 'model.safetensors').write_text('version https://git-lfs.github.com/spec/v1\n')
+    settings = PreflightSettings(checkpoint=str(tmp_path), device='cpu')
+    with pytest.raises(CheckpointError, match=r'model\.safetensors: '):
+        check_memory(settings)

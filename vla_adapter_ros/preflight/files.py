@@ -280,10 +280,11 @@ def _on_cpu(device: str) -> bool:
 
 def _widening(directory: Path) -> float:
     """Return how much larger [bytes] 16-bit weights become in float32, as the CPU runs them."""
+    from vla_adapter_ros.weights.tensors import read_safetensors_header
+
     extra = 0
     for path in directory.glob('*.safetensors'):
-        with path.open('rb') as file:
-            header = json.loads(file.read(int.from_bytes(file.read(8), 'little')))
+        header, _ = read_safetensors_header(path)
         for name, tensor in header.items():
             if name != '__metadata__' and tensor['dtype'] in ('BF16', 'F16'):
                 begin, end = tensor['data_offsets']
