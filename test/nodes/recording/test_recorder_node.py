@@ -61,7 +61,7 @@ class Robot(RosClient):
             state = JointState(name=list(contract().names))
             state.header.stamp = self.node.get_clock().now().to_msg()
             # Servos flicker by a count; an arm whose states stay bit-equal is refused as frozen.
-            flicker = 1.5e-3 * (self.frame % 3)
+            flicker = 1.5e-3 * (self.frame % 7)
             state.position = array('d', [0.1 + flicker] * 6 + [0.0])
             self.joints.publish(state)
         self.frame += 1
