@@ -32,6 +32,9 @@ def start():
         running.extend([NodeProcess(module, parameters, environment), client])
         client.process = running[-2]
         client.wait_for_states()
+        if parameters.get('first_reply_after') == 0.0:
+            # A state or two may come before the answer.
+            wait_until(lambda: client.joints.any(), 10, 'first answer')
         return client
 
     yield start
