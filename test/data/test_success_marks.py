@@ -63,10 +63,14 @@ def test_only_successes_are_converted(tmp_path, capsys):
     assert marks_of(LeRobotSource(tmp_path / 'set')) == [True]
 
 
-def test_bags_without_marks_are_not_chosen_from(tmp_path, capsys):
-    bags = write_marked(tmp_path / 'bags', {'a': None})
+@pytest.mark.parametrize(
+    ('mark', 'words'),
+    [(None, 'none is marked as success or failure'), (False, 'none is marked as success, 0')],
+)
+def test_bags_without_successes_are_not_chosen_from(tmp_path, capsys, mark, words):
+    bags = write_marked(tmp_path / 'bags', {'a': mark})
     assert convert(bags, tmp_path / 'set', '--only-successes') == 1
-    assert 'none is marked as success or failure' in capsys.readouterr().out
+    assert words in capsys.readouterr().out
     assert not (tmp_path / 'set').exists()
 
 

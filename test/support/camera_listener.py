@@ -12,6 +12,7 @@ from sensor_msgs.msg import CameraInfo, Image
 
 from support.graph_client import RosClient
 from support.ros_harness import wait_until
+from vla_adapter_ros.nodes.common.messages import to_seconds
 
 
 class CameraListener(RosClient):
@@ -34,8 +35,7 @@ class CameraListener(RosClient):
         self.start()
 
     def _on_image(self, message: Image):
-        stamp = message.header.stamp.sec + message.header.stamp.nanosec * 1e-9
-        self.delays.append(time.time() - stamp)
+        self.delays.append(time.time() - to_seconds(message.header.stamp))
         self.images.append(message)
 
     def _on_diagnostics(self, message: DiagnosticArray):

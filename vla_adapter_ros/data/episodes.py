@@ -79,20 +79,23 @@ class EpisodeSource(Protocol):
         ...
 
 
-def successes(source: EpisodeSource) -> list[int]:
+def successes(marks: Sequence[bool | None], none: str) -> list[int]:
     """Return the numbers of the episodes that are marked as successful.
+
+    Args:
+        marks: of all episodes, see `Episode.success`.
+        none: subject of the sentence that refuses: where there is no episode.
 
     Raises:
         DatasetError: there are none.
     """
-    marks = [episode.success for episode in source.episodes]
     if all(mark is None for mark in marks):
         raise DatasetError(
-            f'{source.path}: no episode is marked as success or failure, so successes cannot be '
-            'chosen; end recordings with stop_success or stop_failure, or use all episodes'
+            f'{none} is marked as success or failure, so successes cannot be chosen; '
+            'end recordings with stop_success or stop_failure, or use all episodes'
         )
     if True not in marks:
-        raise DatasetError(f'{source.path}: no episode is marked as success, {count_marks(marks)}')
+        raise DatasetError(f'{none} is marked as success, {count_marks(marks)}')
     return [number for number, mark in enumerate(marks) if mark]
 
 

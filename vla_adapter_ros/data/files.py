@@ -28,7 +28,7 @@ def read_json(path: Path) -> Any:
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
     """Give a temporary folder that becomes `target` on success and vanishes on failure."""
-    temporary = target.with_name(f'.{target.name}.{os.getpid()}.partial')
+    temporary = _hidden(target)
     shutil.rmtree(temporary, ignore_errors=True)
     files.make_folder(temporary)
     try:
@@ -56,11 +56,15 @@ def remove_folder(folder: Path) -> None:
 
     What such an end leaves under a hidden name, `remove_abandoned` removes.
     """
-    hidden = folder.with_name(f'.{folder.name}.{os.getpid()}.partial')
+    hidden = _hidden(folder)
     shutil.rmtree(hidden, ignore_errors=True)
     folder.replace(hidden)
     sync_entry(hidden)
     shutil.rmtree(hidden, ignore_errors=True)
+
+
+def _hidden(folder: Path) -> Path:
+    return folder.with_name(f'.{folder.name}.{os.getpid()}.partial')
 
 
 def remove_abandoned(folder: Path) -> None:

@@ -19,7 +19,7 @@ from vla_adapter_ros.data.lerobot import layout
 from vla_adapter_ros.data.lerobot.reader import LeRobotSource
 from vla_adapter_ros.data.lerobot.writer import STAGING
 from vla_adapter_ros.errors import DatasetError, VLAAdapterError
-from vla_adapter_ros.weights.hub import hub_client, hub_library, parse_address
+from vla_adapter_ros.weights.hub import hub_client, hub_errors, hub_library, parse_address
 
 FOLDERS, CARD = ('meta', 'data', 'videos'), 'README.md'
 _LISTED_TASKS = 50
@@ -88,7 +88,7 @@ def push(
     operations: list[Any] = [add(CARD, card), *(add(name, str(f)) for name, f in files.items())]
     tag = tag or source.version
     at = {'repo_type': 'dataset'}
-    try:
+    with hub_errors(f'{repo}: the Hub did not take {path}'):
         client.create_repo(repo, private=private, exist_ok=True, **at)
         if revision:
             client.create_branch(repo, branch=revision, exist_ok=True, **at)
@@ -105,9 +105,6 @@ def push(
         if tag in [ref.name for ref in client.list_repo_refs(repo, **at).tags]:
             client.delete_tag(repo, tag=tag, **at)
         client.create_tag(repo, tag=tag, revision=done.oid, **at)
-    except Exception as error:  # each transport of the library has errors of its own
-        reason = ' '.join(str(error).split()) or type(error).__name__
-        raise VLAAdapterError(f'{repo}: the Hub did not take {path}: {reason}') from error
     return str(done.oid)
 
 

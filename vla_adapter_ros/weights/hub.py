@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,19 @@ def hub_client() -> Any:
     return hub_library().HfApi(endpoint=os.environ.get('HF_ENDPOINT'))
 
 
+@contextmanager
+def hub_errors(failed: str) -> Iterator[None]:
+    """Raise VLAAdapterError, `failed` and the reason in one line, for whatever the library raises.
+
+    Each of its transports has errors of its own.
+    """
+    try:
+        yield
+    except Exception as error:
+        reason = ' '.join(str(error).split()) or type(error).__name__
+        raise VLAAdapterError(f'{failed}: {reason}') from error
+
+
 def snapshot(
     address: HubAddress,
     kind: str,
@@ -87,12 +101,9 @@ def snapshot(
     """
     client = hub_client()
     options = {'repo_type': kind, 'revision': address.revision, 'ignore_patterns': list(ignored)}
-    try:
+    with hub_errors(f'{address}: cannot be had from the Hub'):
         _announce(client, address, kind, ignored, say)
         return Path(client.snapshot_download(address.repo, **options))
-    except Exception as error:  # each transport of the library has errors of its own
-        reason = ' '.join(str(error).split()) or type(error).__name__
-        raise VLAAdapterError(f'{address}: cannot be had from the Hub: {reason}') from error
 
 
 def _announce(

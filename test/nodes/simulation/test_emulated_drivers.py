@@ -13,6 +13,7 @@ pytest.importorskip('rclpy', reason='needs ROS 2')
 from support.driver_client import JOINTS, DriverClient
 from support.ros_harness import NodeProcess, isolated_environment, wait_until
 from vla_adapter_ros.control.plausibility import PlausibilityMonitor
+from vla_adapter_ros.nodes.common.messages import to_seconds
 from vla_adapter_ros.robot.contract import resolve_contract
 from vla_adapter_ros.robot.joint_state import JointStateReader
 
@@ -57,7 +58,7 @@ def test_standalone_driver_publishes_zeros_before_the_first_answer(start):
     client = start(B, first_reply_after=4.0)
     assert not client.history()[0].any()
     wait_until(near(client, START), 10, 'first answer')
-    stamps = [s.header.stamp.sec + s.header.stamp.nanosec * 1e-9 for s in client.states]
+    stamps = [to_seconds(s.header.stamp) for s in client.states]
     assert np.all(np.diff(stamps) > 0)  # fresh all along: age says nothing
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.data.bags.file import BagFile
+from vla_adapter_ros.data.episodes import successes
 from vla_adapter_ros.errors import DatasetError
 
 # Metadata of an episode: the recording's identity, and a hash of where it lay.
@@ -86,20 +87,16 @@ def choose_successes(bags: Sequence[Path]) -> tuple[list[Path], list[str]]:
     Raises:
         DatasetError: none is marked.
     """
-    marks: dict[Path, bool | None] = {}
+    marks: list[bool | None] = []
     for bag in bags:
         try:
             with BagFile(bag) as opened:
-                marks[bag] = opened.success
+                marks.append(opened.success)
         except DatasetError:
-            marks[bag] = True
-    if all(mark is None for mark in marks.values()):
-        raise DatasetError(
-            'bags: none is marked as success or failure (stop_success, stop_failure of the '
-            'recorder), so successes cannot be chosen'
-        )
-    kept = [bag for bag, mark in marks.items() if mark]
-    return kept, [bag.name for bag, mark in marks.items() if not mark]
+            marks.append(True)
+    chosen = set(successes(marks, 'bags: none'))
+    kept = [bag for number, bag in enumerate(bags) if number in chosen]
+    return kept, [bag.name for number, bag in enumerate(bags) if number not in chosen]
 
 
 def _free(name: str, folder: str, taken: set[str]) -> str:

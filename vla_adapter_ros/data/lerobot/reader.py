@@ -187,10 +187,11 @@ class LeRobotSource:
                 f'{self.path}: episode {number}: its task text is empty; write one into '
                 'meta/tasks and meta/episodes'
             )
-        whole = part.length == int(self._rows[part.row]['length'])
+        length = int(self._rows[part.row]['length'])
+        whole = part.length == length
         key = f'episode_{number:06d}' + ('' if whole else f'_from_{part.first:06d}')
         # The last part ends as the episode does; of the others nobody said how they ended.
-        ends = part.first + part.length == int(self._rows[part.row]['length'])
+        ends = part.first + part.length == length
         mark = self._marks[number] if ends and number < len(self._marks) else None
         return Episode(key, part.length, part.text, mark if isinstance(mark, bool) else None)
 

@@ -343,7 +343,10 @@ def open_dataset(
     stride = _stride(source, contract or source.contract)
     if complete_chunks is None:
         complete_chunks = source.action_kind != 'joint_target'
-    chosen = successes(source) if only_successes else None
+    chosen = None
+    if only_successes:
+        marks = [episode.success for episode in source.episodes]
+        chosen = successes(marks, f'{source.path}: no episode')
     store: FrameStore
     if cache is False:
         store = LiveFrames(source, images)

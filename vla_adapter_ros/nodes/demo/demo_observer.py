@@ -116,7 +116,7 @@ class DemoObserver(Node):
                 is_gripper = name == names[-1]
                 value = self._contract.gripper.to_fraction(position) if is_gripper else position
                 row[names.index(name)] = value
-            due = now + point.time_from_start.sec + point.time_from_start.nanosec * 1e-9
+            due = now + to_seconds(point.time_from_start)
             rows.append((due, row))
         self.recording.commanded.extend(rows)
         if self._viewer is not None:
