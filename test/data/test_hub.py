@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 
 from support.data_samples import contract, observations, targets
-from support.hub_server import hub_server
+from support.hub_server import hub_server, put_into_cache
 from vla_adapter_ros.data.hub import dataset_folder, pinned
 from vla_adapter_ros.data.lerobot.writer import DatasetWriter
 from vla_adapter_ros.data.push import main
@@ -30,21 +29,10 @@ def write_set(path):
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
     """A cache with lab/pick at COMMIT, called main and v3.0; no network."""
-    made = write_set(tmp_path / 'made')
-    root = tmp_path / 'cache/datasets--lab--pick'
-    blobs, commit = root / 'blobs', root / 'snapshots' / COMMIT
-    for number, file in enumerate(f for f in made.rglob('*') if f.is_file()):
-        link = commit / file.relative_to(made)
-        for folder in (blobs, link.parent, root / 'refs'):
-            folder.mkdir(parents=True, exist_ok=True)
-        file.replace(blobs / str(number))
-        link.symlink_to(os.path.relpath(blobs / str(number), link.parent))
-    for name in ('main', 'v3.0'):
-        (root / 'refs' / name).write_text(COMMIT)
     for name in ('HF_HUB_CACHE', 'HUGGINGFACE_HUB_CACHE'):
         monkeypatch.setattr(constants, name, str(tmp_path / 'cache'))
     monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', True)
-    return commit
+    return put_into_cache(write_set(tmp_path / 'made'), tmp_path / 'cache', COMMIT, 'main', 'v3.0')
 
 
 @pytest.mark.parametrize('name', ['', '@v3.0', f'@{COMMIT}'])

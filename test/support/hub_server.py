@@ -1,15 +1,32 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""A server that speaks as much of the Hub's protocol as pushing and reading a dataset needs."""
+"""A cache of the Hub, and a server that speaks as much of its protocol as a dataset needs."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+
+def put_into_cache(made: Path, cache: Path, commit: str, *names: str) -> Path:
+    """Move a dataset to where huggingface_hub keeps a commit of lab/pick, also called `names`."""
+    root = cache / 'datasets--lab--pick'
+    blobs, snapshot = root / 'blobs', root / 'snapshots' / commit
+    for number, file in enumerate(f for f in made.rglob('*') if f.is_file()):
+        link, blob = snapshot / file.relative_to(made), blobs / f'{commit}-{number}'
+        for folder in (blobs, link.parent, root / 'refs'):
+            folder.mkdir(parents=True, exist_ok=True)
+        file.replace(blob)
+        link.symlink_to(os.path.relpath(blob, link.parent))
+    for name in names:
+        (root / 'refs' / name).write_text(commit)
+    return snapshot
 
 
 class Repository:

@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import load_file
 
 from support import data_samples
+from support.hub_server import put_into_cache
 from support.lerobot_sets import write_v21
 from support.training_samples import config, make_dataset, settings, weights
 from vla_adapter_ros.data.training.dataset import open_dataset
@@ -237,6 +238,22 @@ def test_resuming_with_another_recipe_is_refused_and_names_the_setting(dataset, 
     train.run(config(dataset, tmp_path))
     with pytest.raises(VLAAdapterError, match=r'optimizer\.lr was 0\.001, now is 0\.002'):
         train.run(config(dataset, tmp_path, 'optimizer.lr=2e-3'))
+
+
+def test_a_run_on_a_dataset_of_the_hub_keeps_to_its_commit(tmp_path, monkeypatch):
+    constants = pytest.importorskip('huggingface_hub.constants')
+    for name in ('HF_HUB_CACHE', 'HUGGINGFACE_HUB_CACHE'):
+        monkeypatch.setattr(constants, name, str(tmp_path / 'cache'))
+    monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', True)
+    commits = '0' * 40, '1' * 40
+    put_into_cache(make_dataset(tmp_path / 'first'), tmp_path / 'cache', commits[0], 'main')
+    last = train.run(config('hub:lab/pick', tmp_path / 'run', 'steps=2'))
+    about = json.loads((last / 'vla_adapter.json').read_text())
+    assert about['training']['config']['data']['datasets'] == [f'hub:lab/pick@{commits[0]}']
+    train.run(config('hub:lab/pick', tmp_path / 'run', 'steps=2'))
+    put_into_cache(make_dataset(tmp_path / 'second'), tmp_path / 'cache', commits[1], 'main')
+    with pytest.raises(VLAAdapterError, match=r'data\.datasets was .*@000.*, now is .*@111'):
+        train.run(config('hub:lab/pick', tmp_path / 'run', 'steps=2'))
 
 
 def test_a_run_of_an_older_release_resumes_although_settings_were_added(dataset, tmp_path):
