@@ -63,7 +63,7 @@ def spin_node(make_node: Callable[[], Node], args: Sequence[str] | None = None) 
     shut the context down immediately, are not installed. An error in a callback goes to the node's
     `on_callback_error(error)`, where it has one.
     """
-    _stop.listen()
+    listen_for_stop()
     # Started by launch, the environment says which. Alone, a node must get images too.
     use_shipped_profile(sim=False)
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
@@ -96,6 +96,15 @@ def _spin_once(executor: SingleThreadedExecutor, node: Node) -> None:
         if handle is None:
             raise
         handle(error)
+
+
+def listen_for_stop() -> None:
+    """Let SIGINT and SIGTERM set `stop_requested`.
+
+    An exception raised by a signal in the middle of a call into the middleware comes out of it as
+    an error of that call.
+    """
+    _stop.listen()
 
 
 def stop_requested() -> bool:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import queue
-import signal
 import sys
 import threading
 import time
@@ -28,6 +27,7 @@ from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.common.arm_commands import ArmCommands
 from vla_adapter_ros.nodes.common.dds_profile import use_shipped_profile
 from vla_adapter_ros.nodes.common.messages import LATEST
+from vla_adapter_ros.nodes.common.node_main import listen_for_stop, stop_requested
 from vla_adapter_ros.preflight.checks import SKIP, Check, exit_code, table
 from vla_adapter_ros.preflight.driver_checks import check_small_motion
 from vla_adapter_ros.robot.contract import contract_path, load_contract
@@ -210,6 +210,8 @@ class FirstMotion:
         end = time.monotonic() + seconds
         due = time.monotonic()
         while time.monotonic() < end and not until():
+            if stop_requested():
+                raise KeyboardInterrupt
             self._executor.spin_once(timeout_sec=_PERIOD_S / 4)
             if time.monotonic() >= due:
                 self._node.tick()
@@ -232,8 +234,7 @@ def main(words: Sequence[str] | None = None) -> None:
     use_shipped_profile(sim=False)
     # rclpy's own handlers would shut the context down immediately: the hold could not be sent.
     rclpy.init(args=words, signal_handler_options=SignalHandlerOptions.NO)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
+    listen_for_stop()
     node = None
     try:
         node = FirstMotionNode(arguments.robot)
