@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""A cache of the Hub, and a server that speaks as much of its protocol as a dataset needs."""
+"""A cache of the Hub, and a server that speaks as much of its protocol as one repository needs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 
-def put_into_cache(made: Path, cache: Path, commit: str, *names: str) -> Path:
-    """Move a dataset to where huggingface_hub keeps a commit of lab/pick, also called `names`."""
-    root = cache / 'datasets--lab--pick'
+def put_into_cache(
+    made: Path, cache: Path, commit: str, *names: str, repo: str = 'datasets--lab--pick'
+) -> Path:
+    """Move a folder to where huggingface_hub keeps a commit of `repo`, also called `names`."""
+    root = cache / repo
     blobs, snapshot = root / 'blobs', root / 'snapshots' / commit
     for number, file in enumerate(f for f in made.rglob('*') if f.is_file()):
         link, blob = snapshot / file.relative_to(made), blobs / f'{commit}-{number}'
@@ -30,7 +32,7 @@ def put_into_cache(made: Path, cache: Path, commit: str, *names: str) -> Path:
 
 
 class Repository:
-    """One dataset: files by name, tags by name, and the requests that made it."""
+    """One dataset or model: files by name, tags by name, and the requests that made it."""
 
     def __init__(self) -> None:
         self.place = ''
@@ -67,7 +69,7 @@ class Repository:
         if '/resolve/' in path:
             name = path.partition('/resolve/')[2].partition('/')[2]
             return self.files[name], name
-        words = path.removeprefix('/api/datasets/lab/pick').strip('/').split('/')
+        words = path.partition('lab/pick')[2].strip('/').split('/')
         if words[0] == 'preupload':
             paths = [file['path'] for file in json.loads(body)['files']]
             plain = {'uploadMode': 'regular', 'shouldIgnore': False}

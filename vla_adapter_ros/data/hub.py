@@ -21,7 +21,7 @@ def dataset_folder(path: str | Path) -> Path:
     if not is_hub(path):
         return Path(path)
     try:
-        return snapshot(parse_address(path), 'dataset', UNUSED)
+        return snapshot(parse_address(path), 'dataset', ignored=UNUSED)
     except VLAAdapterError as error:
         raise DatasetError(str(error)) from error
 

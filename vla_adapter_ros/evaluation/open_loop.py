@@ -247,7 +247,7 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add('checkpoint', type=Path, help='folder of the checkpoint, own or official')
+    add('checkpoint', help='folder of the checkpoint, own or official; or org/name on the Hub')
     add('dataset', type=Path, help='dataset of the same robot contract, folder or hub:')
     add('--episodes', type=int, default=20, help='episodes, spread evenly; 0: all')
     add('--stride', type=int, default=1, help='use every n-th observation (no episode plots)')

@@ -6,7 +6,7 @@ zero           does not move
 random         moves at random
 replay:FOLDER  plays the actions of a collected dataset back, blindly
 shipped        the checkpoint that ships with the package
-a folder       a checkpoint
+a folder       a checkpoint; or its address on the Hub, `org/name@revision`
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.robot.contract import RobotContract
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
 from vla_adapter_ros.simulation.expert.chunks import ExpertChunks
+from vla_adapter_ros.weights.released import model_folder
 
 BASELINES = ('expert', 'zero', 'random', 'replay:FOLDER')
 SHIPPED = 'shipped'
@@ -204,7 +205,7 @@ def make_policy(
 
 
 def checkpoint_folder(name: str) -> Path:
-    """Return the folder of a checkpoint: itself, or where the shipped one lies.
+    """Return the folder of a checkpoint: itself, of the shipped one, or of one on the Hub.
 
     Raises:
         VLAAdapterError: no such folder, or none ships.
@@ -213,8 +214,8 @@ def checkpoint_folder(name: str) -> Path:
         if (shipped := shipped_checkpoint()) is None:
             raise VLAAdapterError('policy shipped: no checkpoint ships with this installation')
         return shipped
-    if Path(name).is_dir():
-        return Path(name)
+    if (folder := model_folder(name)).is_dir():
+        return folder
     known = ', '.join((*BASELINES, SHIPPED))
     raise VLAAdapterError(f'policy {name!r}: expected {known} or the folder of a checkpoint')
 

@@ -29,6 +29,7 @@ from vla_adapter_ros.processing.statistics import Normaliser, Statistics
 from vla_adapter_ros.processing.tokenizer import Tokenizer
 from vla_adapter_ros.robot.contract import RobotContract
 from vla_adapter_ros.weights.directory import checkpoint_fingerprint
+from vla_adapter_ros.weights.released import checkpoint_name, model_folder
 
 # LIBERO and CALVIN run at 20 Hz and 30 Hz; official files do not record a rate.
 OFFICIAL_STEP_PERIOD_S = 0.05
@@ -92,7 +93,7 @@ class Policy:
         """Load a checkpoint directory, our own or an official one.
 
         Args:
-            directory: the checkpoint.
+            directory: the checkpoint, or its address on the Hub, `org/name@revision`.
             device: as all up to `threads`, see `EngineSettings`.
             dtype: precision.
             compile: compile the network's blocks (GPU).
@@ -108,6 +109,7 @@ class Policy:
             ConfigError: an override names no field, or has an impossible value.
             DeviceError: the device or precision is not available.
         """
+        directory = model_folder(directory)
         settings = EngineSettings(device, dtype, compile, threads)
         model = VLAAdapter.from_pretrained(
             directory,
@@ -132,7 +134,7 @@ class Policy:
         recorded = float((metadata.training or {}).get('step_period', OFFICIAL_STEP_PERIOD_S))
         period = contract.step_period if contract else recorded
         provenance = {
-            'checkpoint': str(Path(directory).expanduser().resolve()),
+            'checkpoint': checkpoint_name(directory),
             'fingerprint': checkpoint_fingerprint(directory),
         }
         pipeline = InputPipeline(processing, Tokenizer.from_directory(directory), statistics)

@@ -18,7 +18,7 @@ import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
@@ -39,6 +39,7 @@ from vla_adapter_ros.preflight.checks import (
 )
 from vla_adapter_ros.robot.contract import RobotContract, resolve_contract
 from vla_adapter_ros.weights.directory import read_checkpoint_metadata
+from vla_adapter_ros.weights.released import model_folder
 
 # Import name of a distribution, where they differ.
 _MODULES = {
@@ -59,7 +60,7 @@ class PreflightSettings:
 
     Attributes:
         robot: contract, by name or path.
-        checkpoint: directory; '': the one that ships.
+        checkpoint: directory or address on the Hub; '': the one that ships.
         device: as for the policy node.
         dtype: as for the policy node.
         threads: as for the policy node.
@@ -84,6 +85,8 @@ def file_checks(settings: PreflightSettings) -> list[Check]:
     checks += fits
     if fits[0].verdict == FAIL:
         return [*checks, *(Check(n, SKIP, 'no checkpoint') for n in ('memory', 'model latency'))]
+    # Looked up once: a branch on the Hub may move meanwhile.
+    settings = replace(settings, checkpoint=str(_directory(settings)))
     checks += run_check('memory', lambda: check_memory(settings))
     return checks + run_check('model latency', lambda: check_latency(settings))
 
@@ -264,7 +267,7 @@ def _directory(settings: PreflightSettings) -> Path:
     directory = settings.checkpoint or shipped_checkpoint()
     if directory is None:
         raise VLAAdapterError('no checkpoint ships with this installation; pass --checkpoint')
-    return Path(directory)
+    return model_folder(directory)
 
 
 def _weights_size(directory: Path) -> float:

@@ -32,6 +32,12 @@ from vla_adapter_ros.training.experiments.grounding.batches import SceneBatches
 from vla_adapter_ros.training.experiments.grounding.loss import check_keypoints, load_grounded
 from vla_adapter_ros.training.experiments.grounding.scenes import GroundingScenes, load_scenes
 from vla_adapter_ros.training.model_setup import network_config
+from vla_adapter_ros.weights.released import (
+    BASE_TOKENIZER,
+    is_base_vlm,
+    model_folder,
+    tokenizer_folder,
+)
 
 
 @dataclass
@@ -89,9 +95,9 @@ def build_setup(config: TrainConfig, progress: bool) -> TrainingSetup:
         raise ConfigError('data.datasets: got none, expected at least one dataset folder')
     # Cheap checks come first: decoding a large dataset takes an hour.
     start = config.start
-    if start.path and start.kind != 'random' and not Path(start.path).exists():
-        raise CheckpointError(f'start.path: {start.path}: no such file or folder')
-    known = _known_tokenizer(config)
+    if start.source and not model_folder(start.source).exists():
+        raise CheckpointError(f'start.path: {start.source}: no such file or folder')
+    known = known_tokenizer(config)
     metadata = _start_metadata(config)
     network = _start_network(config, metadata)
     processing = processing_config(config, metadata, network)
@@ -219,7 +225,7 @@ def _start_metadata(config: TrainConfig) -> Any:
         return None
     from vla_adapter_ros.weights.directory import read_checkpoint_metadata
 
-    return read_checkpoint_metadata(str(config.start.path))
+    return read_checkpoint_metadata(str(config.start.source))
 
 
 def _start_network(config: TrainConfig, metadata: Any) -> VLAAdapterConfig:
@@ -239,8 +245,8 @@ def processing_config(
     if config.start.kind == 'checkpoint':
         if not metadata.preprocessing or not metadata.statistics:
             raise CheckpointError(
-                f'checkpoint {config.start.path}: no preprocessing or no statistics; it is not a '
-                'complete checkpoint of this trainer; start.kind=base takes its VLM alone'
+                f'checkpoint {config.start.source}: no preprocessing or no statistics; it is not '
+                'a complete checkpoint of this trainer; start.kind=base takes its VLM alone'
             )
         base = dict(metadata.preprocessing)
     elif config.start.kind == 'official':
@@ -308,14 +314,17 @@ def _instructions(datasets: list[Dataset]) -> list[str]:
     return sorted({e.instruction for d in datasets for e in d.store.episodes})
 
 
-def _known_tokenizer(config: TrainConfig) -> Tokenizer | None:
+def known_tokenizer(config: TrainConfig) -> Tokenizer | None:
     """Return the tokenizer, or None if it is built from the instructions."""
     if folder := config.tokenizer or config.start.grounded:
-        return Tokenizer.from_directory(folder)
+        return Tokenizer.from_directory(tokenizer_folder(folder))
     if config.start.kind == 'random':
         return None
+    folder = model_folder(str(config.start.source))
     try:
-        return Tokenizer.from_directory(str(config.start.path))
+        if config.start.kind == 'base' and is_base_vlm(folder):
+            return Tokenizer.from_directory(tokenizer_folder(BASE_TOKENIZER))
+        return Tokenizer.from_directory(folder)
     except CheckpointError as error:
         raise CheckpointError(f'{error}; or name its folder with tokenizer=FOLDER') from error
 
@@ -329,9 +338,9 @@ def _model(config: TrainConfig, network: VLAAdapterConfig) -> VLAAdapter:
         return model
     if config.start.kind == 'base':
         return VLAAdapter.from_vlm(
-            str(config.start.path), network, vision_weights=config.start.vision_weights
+            str(config.start.source), network, vision_weights=config.start.vision_weights
         )
-    return VLAAdapter.from_pretrained(str(config.start.path), dtype=torch.float32)
+    return VLAAdapter.from_pretrained(str(config.start.source), dtype=torch.float32)
 
 
 def _check_images(network: VLAAdapterConfig, processing: ProcessingConfig) -> None:
@@ -348,6 +357,6 @@ def _check_sizes(network: VLAAdapterConfig, sizes: dict[str, int], config: Train
         if getattr(network, name) != wanted:
             raise DatasetError(
                 f'{config.data.datasets[0]}: {name} is {wanted}, the weights of '
-                f'{config.start.path} have {getattr(network, name)}; start.kind=base takes '
+                f'{config.start.source} have {getattr(network, name)}; start.kind=base takes '
                 'their VLM and a new policy'
             )

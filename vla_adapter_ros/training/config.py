@@ -19,6 +19,7 @@ from vla_adapter_ros.training.config_loader import (
     read_yaml,
     section,
 )
+from vla_adapter_ros.weights.released import BASE_VLM
 
 
 @dataclass(frozen=True)
@@ -30,15 +31,25 @@ class StartConfig:
         'random; base (a Prismatic VLM, no policy); official (a released VLA-Adapter folder); '
         'checkpoint (of this trainer)',
     )
-    path: str | None = option(None, 'folder of the weights; needed unless kind is random')
+    path: str | None = option(
+        None, 'folder of the weights, or org/name@revision on the Hub; needed unless kind is '
+        f'random; base without it: {BASE_VLM}'
+    )
     vision_weights: dict[str, str] = option(
         {}, 'base: files of the towers (featurizer, fused_featurizer; timm names) where the base '
-        'VLM does not contain them',
+        "VLM does not contain them; none: timm's on the Hub",
     )
     grounded: str | None = option(
         None, 'random: folder of experiments.grounding.pretrain; encoders, word embeddings and '
         'tokenizer are taken from it',
     )
+
+    @property
+    def source(self) -> str | None:
+        """Where the weights lie; None: nowhere, they are random."""
+        if self.kind == 'random':
+            return None
+        return self.path or BASE_VLM
 
 
 @dataclass(frozen=True)
@@ -209,8 +220,9 @@ class TrainConfig:
         {}, 'changes to ProcessingConfig: images, prompt_format, normalisation, …'
     )
     tokenizer: str | None = option(
-        None, 'folder of a tokenizer; none: that of the start weights, or a word list of the '
-        'instructions when start.kind is random',
+        None, 'folder of a tokenizer, or org/name on the Hub; none: that of the start weights '
+        '(Qwen2.5-0.5B for a base VLM), or a word list of the instructions when start.kind is '
+        'random',
     )
     start: StartConfig = section(StartConfig, 'initial weights')
     adaptation: AdaptationConfig = section(AdaptationConfig, 'what trains')
@@ -247,7 +259,7 @@ class TrainConfig:
             ('batch_size', self.batch_size > 0, 'at least 1'),
             ('accumulate', self.accumulate > 0, 'at least 1'),
             ('ema', 0 <= self.ema < 1, 'a number in [0, 1)'),
-            ('start.path', self.start.kind == 'random' or bool(self.start.path),
+            ('start.path', self.start.kind in ('random', 'base') or bool(self.start.path),
              f'a folder, because start.kind is {self.start.kind}'),
             ('start.grounded', self.start.kind == 'random' or not self.start.grounded,
              f'none, because start.kind is {self.start.kind}'),

@@ -60,13 +60,18 @@ def _run(config: TrainConfig) -> Path:
     from vla_adapter_ros.training.metrics import RunLog
     from vla_adapter_ros.training.trainer import Hooks, Trainer, TrainingError
     from vla_adapter_ros.training.validation import validation_hook
+    from vla_adapter_ros.weights.released import pinned_model
 
     accelerator = make_accelerator(config)
     main = accelerator.is_main_process
     with accelerator.main_process_first():  # the first process downloads, and builds the cache
         # The checkpoints name the commit that the run was trained on.
         datasets = [pinned(path) for path in config.data.datasets]
-        config = replace(config, data=replace(config.data, datasets=datasets))
+        config = replace(
+            config,
+            data=replace(config.data, datasets=datasets),
+            start=replace(config.start, path=pinned_model(config.start.source)),
+        )
         setup = build_setup(config, progress=main)
     frozen = torch.bfloat16 if config.compute.precision == 'bf16' else torch.float32
     backbone = adapt(setup.model, config.adaptation, frozen)

@@ -10,6 +10,7 @@ from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.weights.files import read_json_object
 from vla_adapter_ros.weights.metadata import METADATA_FILE, CheckpointMetadata
 from vla_adapter_ros.weights.official import read_official_metadata
+from vla_adapter_ros.weights.released import model_folder
 
 FINGERPRINT_SUFFIXES = ('.safetensors', '.pt', '.json')
 SAMPLE_BYTES = 1 << 20
@@ -18,12 +19,12 @@ SAMPLE_BYTES = 1 << 20
 def read_checkpoint_metadata(directory: str | Path) -> CheckpointMetadata:
     """Read a checkpoint directory's metadata, without torch and without its weights.
 
-    Works for our own format and for official directories.
+    Works for our own format and for official directories, and for those on the Hub.
 
     Raises:
         CheckpointError: the directory is missing, or is no checkpoint of either kind.
     """
-    directory = Path(directory).expanduser()
+    directory = model_folder(directory)
     if not directory.is_dir():
         raise CheckpointError(f'checkpoint {directory}: no such directory')
     if (directory / METADATA_FILE).is_file():

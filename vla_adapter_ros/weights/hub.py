@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Repositories of the Hugging Face Hub in place of folders: `hub:org/name@revision`.
+"""Repositories of the Hugging Face Hub in place of folders: `hub:org/name@revision`, or `hf://…`.
 
 Files come through the cache of huggingface_hub; with HF_HUB_OFFLINE=1 from the cache alone.
 """
@@ -17,7 +17,9 @@ from typing import Any
 from vla_adapter_ros.errors import VLAAdapterError
 
 _PREFIX = 'hub:'
-_ADDRESS = re.compile(r'hub:([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?')
+# `Path` makes one slash of the two in `hf://`.
+_BEGIN = re.compile(r'hub:|hf:/{1,2}')
+_NAME = re.compile(r'([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?')
 _GIGABYTE = 1e9
 
 
@@ -34,7 +36,7 @@ class HubAddress:
 
 def is_hub(path: str | Path) -> bool:
     """Return whether a path is meant as an address on the Hub."""
-    return str(path).startswith(_PREFIX)
+    return _BEGIN.match(str(path)) is not None
 
 
 def parse_address(text: str | Path) -> HubAddress:
@@ -43,10 +45,17 @@ def parse_address(text: str | Path) -> HubAddress:
     Raises:
         VLAAdapterError: it is written differently.
     """
-    found = _ADDRESS.fullmatch(str(text))
-    if found is None:
+    begin = _BEGIN.match(str(text))
+    address = parse_name(str(text)[begin.end() :]) if begin else None
+    if address is None:
         raise VLAAdapterError(f'got {str(text)!r}, expected hub:ORG/NAME or hub:ORG/NAME@REVISION')
-    return HubAddress(found[1], found[2])
+    return address
+
+
+def parse_name(text: str) -> HubAddress | None:
+    """Return the parts of `org/name@revision`, or None if it is written differently."""
+    found = _NAME.fullmatch(text)
+    return None if found is None else HubAddress(found[1], found[2])
 
 
 def hub_library() -> Any:
@@ -85,6 +94,8 @@ def hub_errors(failed: str) -> Iterator[None]:
 def snapshot(
     address: HubAddress,
     kind: str,
+    *,
+    wanted: Sequence[str] | None = None,
     ignored: Sequence[str] = (),
     say: Callable[[str], None] = print,
 ) -> Path:
@@ -93,6 +104,7 @@ def snapshot(
     Args:
         address: of the repository.
         kind: `dataset` or `model`.
+        wanted: patterns of the files that are needed; None: all.
         ignored: patterns of files that are not needed.
         say: is told what will be downloaded, before it is.
 
@@ -100,14 +112,29 @@ def snapshot(
         VLAAdapterError: no such repository or revision, or no connection and not in the cache.
     """
     client = hub_client()
-    options = {'repo_type': kind, 'revision': address.revision, 'ignore_patterns': list(ignored)}
-    with hub_errors(f'{address}: cannot be had from the Hub'):
-        _announce(client, address, kind, ignored, say)
-        return Path(client.snapshot_download(address.repo, **options))
+    from huggingface_hub import constants
+
+    patterns = {
+        'allow_patterns': None if wanted is None else list(wanted),
+        'ignore_patterns': list(ignored),
+    }
+    options = {'repo_type': kind, 'revision': address.revision}
+    with hub_errors(f'{address}: cannot be had from the Hub (cache: {constants.HF_HUB_CACHE})'):
+        _announce(client, address, kind, patterns, say)
+        return Path(client.snapshot_download(address.repo, **options, **patterns))
+
+
+def address_of(folder: str | Path) -> HubAddress | None:
+    """Return what a folder of the cache stands for, with its commit; None for other folders."""
+    place = Path(folder).expanduser().resolve()
+    kind, _, name = place.parent.parent.name.partition('--')
+    if place.parent.name != 'snapshots' or kind not in ('models', 'datasets') or '--' not in name:
+        return None
+    return HubAddress(name.replace('--', '/', 1), place.name)
 
 
 def _announce(
-    client: Any, address: HubAddress, kind: str, ignored: Sequence[str],
+    client: Any, address: HubAddress, kind: str, patterns: dict[str, Any],
     say: Callable[[str], None],
 ) -> None:  # fmt: skip
     library = hub_library()
@@ -123,7 +150,7 @@ def _announce(
     except Exception:  # snapshot_download looks into the cache, or says what is wrong
         return
     files = filter_repo_objects(
-        info.siblings or [], ignore_patterns=list(ignored), key=lambda file: file.rfilename
+        info.siblings or [], key=lambda file: file.rfilename, **patterns
     )
     missing = [
         file.size or 0

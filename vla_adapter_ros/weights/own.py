@@ -28,6 +28,7 @@ from vla_adapter_ros.weights.metadata import (
     CheckpointMetadata,
     software_versions,
 )
+from vla_adapter_ros.weights.released import model_folder
 from vla_adapter_ros.weights.tensors import (
     LazyTensor,
     check_names,
@@ -90,13 +91,13 @@ def open_checkpoint(
     vision_towers: Mapping[str, VisionTowerConfig] | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> OpenCheckpoint:
-    """Open a directory of either kind without reading its weights.
+    """Open a directory of either kind, or one on the Hub, without reading its weights.
 
     Raises:
         CheckpointError: it is missing, damaged, or of neither kind.
         ConfigError: an override names no field, or has an impossible value.
     """
-    directory = Path(directory).expanduser()
+    directory = model_folder(directory)
     overrides = dict(overrides or {})
     if (directory / METADATA_FILE).is_file() or not (directory / 'config.json').is_file():
         return _open_own(directory, overrides)

@@ -18,9 +18,12 @@ from torch.nn import functional as F
 
 from vla_adapter_ros.architecture.config import VLM_MODULES, VLAAdapterConfig
 from vla_adapter_ros.errors import CheckpointError
+from vla_adapter_ros.weights.hub import address_of
 from vla_adapter_ros.weights.metadata import CheckpointMetadata
 from vla_adapter_ros.weights.official import unused_pattern
 from vla_adapter_ros.weights.own import NetworkT, open_checkpoint
+from vla_adapter_ros.weights.released import TOWERS as HUB_TOWERS
+from vla_adapter_ros.weights.released import is_base_vlm, model_folder, tower_file
 from vla_adapter_ros.weights.tensors import LazyTensor, load_parameters, open_pt, open_safetensors
 
 TOWERS = {'dino_featurizer': 'featurizer', 'siglip_featurizer': 'fused_featurizer'}
@@ -41,21 +44,22 @@ def load_vlm(
     Args:
         network: the class to build, `VLAAdapter`.
         source: a base VLM's `.pt`, its directory (`checkpoints/*.pt` inside), or a checkpoint
-            directory of ours or of the official kind, whose policy is left out.
+            directory of ours or of the official kind, whose policy is left out; or on the Hub.
         config: the network to build; default: the released size, or the source's own.
         vision_weights: `featurizer` and `fused_featurizer` -> weights of a tower in timm's names,
-            needed where a base VLM does not hold its towers.
+            a file, folder or address; where a base VLM does not hold its towers, the default is
+            timm's on the Hub.
         dtype: of the parameters.
         device: of the parameters.
 
     Raises:
         CheckpointError: the source is missing or does not fit; all differences are listed.
     """
-    source = Path(source).expanduser()
+    source = model_folder(source)
     tensors, metadata = _vlm_tensors(source)
     config = config or metadata.config
-    for key, path in (vision_weights or {}).items():
-        tensors |= tower_tensors(Path(path), key, config)
+    for key, path in (_default_towers(tensors, config) | dict(vision_weights or {})).items():
+        tensors |= tower_tensors(tower_file(path), key, config)
     unused = unused_pattern(config)
     tensors = {
         name: lazy
@@ -79,13 +83,29 @@ def load_vlm(
     )
     model.initialise_policy(device)
     model.metadata = CheckpointMetadata(
-        config=config, source={'format': metadata.source.get('format'), 'path': source.name}
+        config=config,
+        source={
+            'format': metadata.source.get('format'),
+            'path': str(address_of(source) or source.name),
+        },
     )
     return model.eval()
 
 
+def _default_towers(
+    tensors: Mapping[str, LazyTensor], config: VLAAdapterConfig
+) -> dict[str, str | Path]:
+    """Return where the towers lie that a VLM does not hold, as far as this is known."""
+    return {
+        key: HUB_TOWERS[tower.name]
+        for key, tower in config.towers.items()
+        if tower.name in HUB_TOWERS
+        and not any(name.startswith(f'vision_backbone.{key}.') for name in tensors)
+    }
+
+
 def _vlm_tensors(source: Path) -> tuple[dict[str, LazyTensor], CheckpointMetadata]:
-    if source.is_dir() and not list(source.glob('*.safetensors')):
+    if is_base_vlm(source):
         found = sorted(source.glob('checkpoints/*.pt'))
         if len(found) != 1:
             names = [path.name for path in found]

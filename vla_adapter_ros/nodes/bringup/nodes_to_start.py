@@ -54,7 +54,9 @@ _ARGUMENTS = (
         'Parameter file; empty: config/alicia.yaml, with sim:=true config/alicia_sim.yaml.',
     ),
     Argument('robot', '', 'Robot contract: a name that ships, or the path of a YAML file.'),
-    Argument('checkpoint', '', 'Checkpoint directory; empty: the one that ships.'),
+    Argument(
+        'checkpoint', '', 'Checkpoint directory or org/name on the Hub; empty: the one that ships.'
+    ),
     Argument(
         'policy', '', 'checkpoint, expert (simulation only), random, random_network or hold.'
     ),

@@ -45,7 +45,8 @@ class PolicyNodeParameters:
         'alicia_d', 'Robot contract: the name of one that ships, or the path of a YAML file.'
     )
     checkpoint: str = parameter(
-        '', 'Checkpoint directory; empty: the one that ships with the package.'
+        '', 'Checkpoint directory, or org/name@revision on the Hugging Face Hub; empty: the one '
+        'that ships with the package.',
     )
     policy: str = parameter(
         'checkpoint',

@@ -191,12 +191,14 @@ class PolicySetup:
             )
         from vla_adapter_ros.inference.engine import EngineSettings
         from vla_adapter_ros.inference.policy import Policy
+        from vla_adapter_ros.weights.released import checkpoint_name, model_folder
 
         if kind == 'random_network':
             self.policy_name = f'random weights, seed {p.seed}: moves without purpose'
             settings = EngineSettings(p.device, p.dtype, p.compile, p.threads)
             return Policy.random(self.contract, p.seed, settings=settings)
-        self.policy_name = str(directory)
+        directory = model_folder(directory, say=self._announce_download)
+        self.policy_name = checkpoint_name(directory)
         return Policy.from_pretrained(
             directory,
             device=p.device,
@@ -204,6 +206,12 @@ class PolicySetup:
             compile=p.compile,
             threads=p.threads,
             statistics_key=p.statistics_key or None,
+        )
+
+    def _announce_download(self, what: str) -> None:
+        self._log.warning(
+            f'{what}; configuring waits for it. To download beforehand: '
+            f'python -m vla_adapter_ros.weights.fetch {self.parameters.checkpoint}'
         )
 
     def _check_contract(self, policy: ChunkPolicy) -> None:

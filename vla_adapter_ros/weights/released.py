@@ -1,0 +1,118 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Models on the Hugging Face Hub in place of folders: `org/name`, `hub:org/name@revision`.
+
+    Policy.from_pretrained('VLA-Adapter/LIBERO-Object-Pro')
+
+No code of a repository is fetched: only configuration, tokenizers and weights, by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from vla_adapter_ros.errors import CheckpointError, VLAAdapterError
+from vla_adapter_ros.weights.hub import (
+    HubAddress,
+    address_of,
+    is_hub,
+    parse_address,
+    parse_name,
+    snapshot,
+)
+
+# Of a checkpoint (ours or released) or a base VLM: what our readers open.
+CHECKPOINT_FILES = (
+    '*.json',
+    '*.safetensors',
+    'merges.txt',
+    'action_head--*.pt',
+    'proprio_projector--*.pt',
+    'vision_backbone--*.pt',
+    'checkpoints/step-*.pt',
+)
+TOKENIZER_PATTERNS = ('tokenizer*.json', 'vocab.json', 'merges.txt', 'added_tokens.json')
+TOWER_FILE = 'model.safetensors'
+
+# What the released checkpoints were trained from.
+BASE_VLM = 'hub:Stanford-ILIAD/prism-qwen25-extra-dinosiglip-224px-0_5b'
+BASE_TOKENIZER = 'hub:Qwen/Qwen2.5-0.5B'
+# By `VisionTowerConfig.name`.
+TOWERS = {
+    'vit_large_patch14_reg4_dinov2.lvd142m': 'hub:timm/vit_large_patch14_reg4_dinov2.lvd142m',
+    'vit_so400m_patch14_siglip_224': 'hub:timm/vit_so400m_patch14_siglip_224.webli',
+}
+
+
+def model_folder(
+    path: str | Path,
+    files: Sequence[str] = CHECKPOINT_FILES,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Return a file or folder as it is, or the local folder of a model on the Hub.
+
+    A folder of that name wins; so does its parent, where `org/name` is then a missing folder.
+
+    Args:
+        path: a file or folder, `org/name`, `hub:org/name` or `hf://org/name`, with `@revision`
+            after it if wanted (a branch, tag or commit).
+        files: patterns of what is needed.
+        say: is told what will be downloaded, before it is.
+
+    Raises:
+        CheckpointError: no such folder, or the model cannot be had.
+    """
+    local = Path(path).expanduser()
+    try:
+        address = _address(path, local)
+        return local if address is None else snapshot(address, 'model', wanted=files, say=say)
+    except VLAAdapterError as error:
+        begin = '' if is_hub(path) else f'{path}: no such file or folder here; '
+        raise CheckpointError(f'{begin}{error}') from error
+
+
+def tokenizer_folder(path: str | Path, say: Callable[[str], None] = print) -> Path:
+    """Return the folder of a tokenizer, as `model_folder`; without the weights beside it."""
+    return model_folder(path, TOKENIZER_PATTERNS, say)
+
+
+def tower_file(path: str | Path, say: Callable[[str], None] = print) -> Path:
+    """Return the weights of a vision tower: a file, or `model.safetensors` of a folder.
+
+    Raises:
+        CheckpointError: as `model_folder`.
+    """
+    found = model_folder(path, (TOWER_FILE,), say)
+    return found / TOWER_FILE if found.is_dir() else found
+
+
+def is_base_vlm(path: Path) -> bool:
+    """Return whether a folder is meant as a base Prismatic VLM, which has `.pt` files only."""
+    return path.is_dir() and not list(path.glob('*.safetensors'))
+
+
+def pinned_model(path: str | None) -> str | None:
+    """Return a path as it is, or the address of a model on the Hub with its present commit.
+
+    Raises:
+        CheckpointError: as `model_folder`.
+    """
+    if path is None or (folder := model_folder(path)) == Path(path).expanduser():
+        return path
+    return str(address_of(folder))
+
+
+def checkpoint_name(folder: str | Path) -> str:
+    """Return where a checkpoint came from: `hub:org/name@commit`, or its path."""
+    return str(address_of(folder) or Path(folder).expanduser().resolve())
+
+
+def _address(path: str | Path, local: Path) -> HubAddress | None:
+    if local.exists():
+        return None
+    if is_hub(path):
+        return parse_address(path)
+    address = parse_name(str(path))
+    if address is not None and local.parent.is_dir():
+        raise CheckpointError(f'for the repository on the Hub write {address}')
+    return address
