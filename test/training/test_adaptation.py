@@ -18,6 +18,7 @@ from vla_adapter_ros.training.optimizer import (
     parameter_groups,
     trainable,
 )
+from vla_adapter_ros.weights.prismatic import film_layers
 
 
 @pytest.fixture
@@ -87,6 +88,16 @@ def test_lora_is_on_every_linear_layer_of_the_backbone_and_all_of_them_get_a_gra
     for name, parameter in adapters:
         assert parameter.grad is not None, name
         assert parameter.grad.abs().max() > 0, name
+
+
+def test_film_layers_train_whole_with_lora():
+    model = VLAAdapter.from_config(VLAAdapterConfig.tiny().replace(use_film=True))
+    film = film_layers(model)
+    adapt(model, AdaptationConfig(mode='lora', rank=4), torch.bfloat16)
+    assert film
+    for layer in map(model.get_submodule, film):
+        assert type(layer) is torch.nn.Linear
+        assert layer.weight.requires_grad and layer.weight.dtype == torch.float32
 
 
 @pytest.mark.parametrize('mode', ['frozen', 'lora', 'full'])

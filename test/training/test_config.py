@@ -44,6 +44,8 @@ def test_yaml_file_then_overrides(tmp_path):
     ('data=[a]', ['data', 'mapping']),
     ('steps', ["'steps'", 'key=value']),
     ('schedule.warmup=1.0', ['schedule.warmup', '1.0', '[0, 1)']),
+    ('augmentation.contrast=[1.2, 0.8]', ['augmentation.contrast', '(1.2, 0.8)', 'two factors']),
+    ('augmentation.hue=0.6', ['augmentation.hue', '0.6', '[0, 0.5]']),
     ('simulation.every=5', ['simulation.every', '5', 'simulation.tasks is empty']),
 ])
 def test_bad_overrides_are_refused_with_key_value_and_what_is_allowed(override, parts):
@@ -70,12 +72,26 @@ def test_a_base_gives_the_keys_that_a_recipe_leaves_out(tmp_path):
     path.write_text('base: base.yaml\nsave: {every: 4}\n')
     config = load_config(path, ['steps=8'])
     assert (config.steps, config.save.every, config.save.keep_last) == (8, 4, 9)
-    (tmp_path / 'base.yaml').write_text('base: recipe.yaml\n')
-    with pytest.raises(ConfigError, match=r'recipe\.yaml: base base\.yaml has a base itself'):
-        load_config(path)
-    path.write_text('base: none.yaml\n')
-    with pytest.raises(ConfigError, match=r'none\.yaml: cannot be read'):
-        load_config(path)
+
+
+def test_a_base_may_have_a_base_and_may_be_a_recipe_that_ships(tmp_path):
+    (tmp_path / 'first.yaml').write_text('base: paper.yaml\nsteps: 7\nadaptation: {rank: 8}\n')
+    (tmp_path / 'second.yaml').write_text('base: first.yaml\nadaptation: {alpha: 4}\n')
+    config = load_config(tmp_path / 'second.yaml')
+    assert (config.steps, config.adaptation.rank, config.adaptation.alpha) == (7, 8, 4)
+    assert config.model == load_config('paper').model
+
+
+@pytest.mark.parametrize(('bases', 'message'), [
+    (['first'], r'first\.yaml: base first\.yaml has this recipe as a base'),
+    (['second', 'third', 'second'], r'third\.yaml: base second\.yaml .*first.*second.*third'),
+    (['none'], r'first\.yaml: base none\.yaml: .*no such file; recipes that ship: official'),
+])
+def test_a_base_that_is_missing_or_its_own_is_refused_by_file(tmp_path, bases, message):
+    for name, base in zip(('first', 'second', 'third'), bases, strict=False):
+        (tmp_path / f'{name}.yaml').write_text(f'base: {base}.yaml\n')
+    with pytest.raises(ConfigError, match=message):
+        load_config(tmp_path / 'first.yaml')
 
 
 def test_settings_may_be_written_as_options():
@@ -109,13 +125,15 @@ def test_the_recipes_load_and_name_a_network(path):
     assert network.policy.kind == 'pro'
     if path.stem != 'tiny_sim':
         assert network == VLAAdapterConfig.full('pro')
-        assert config.batch_size * config.accumulate == 16
+        assert config.batch_size * config.accumulate == (64 if path.stem == 'official_pro' else 16)
+        held_out = 0.05 if path.stem.startswith('small_memory') else 0
+        assert config.data.validation_fraction == held_out
         assert config.adaptation.rank == 64
 
 
 def test_a_recipe_that_ships_is_found_by_name():
     assert load_config('paper') == load_config(RECIPES[0].parent / 'paper.yaml')
-    with pytest.raises(ConfigError, match=r'papper.*recipes that ship: official, paper'):
+    with pytest.raises(ConfigError, match=r'papper.*that ship: official, official_pro, paper'):
         load_config('papper')
 
 

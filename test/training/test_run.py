@@ -83,6 +83,40 @@ def test_data_of_another_tool_become_a_checkpoint_of_the_robot(tmp_path):
     assert (policy.contract, policy.step_period) == (None, 0.1)
 
 
+@pytest.mark.parametrize('size', [1, 12])
+def test_chunks_of_another_length_are_trained_and_run(dataset, tmp_path, size):
+    first = train.run(config(dataset, tmp_path / 'a', f'model.chunk_size={size}', 'steps=1'))
+    policy = Policy.from_pretrained(first, device='cpu')
+    observation = next(data_samples.observations(1, 0, 'reach the ball'))
+    assert policy.predict(observation).actions.shape == (size, 7)
+    # Training from a checkpoint keeps its length unless another is asked for.
+    start = ['start.kind=checkpoint', f'start.path={first}']
+    for more, wanted in (([], size), (['model={chunk_size: 5}'], 5)):
+        setup = build_setup(config(dataset, tmp_path / 'b', *start, *more), False)
+        assert setup.mixture.batch(np.zeros(1, int), np.zeros(1, int)).actions.shape[1] == wanted
+        assert setup.model.config.chunk_size == wanted
+
+
+def test_a_chunk_of_another_length_never_reaches_the_loss(dataset, tmp_path):
+    setup = build_setup(config(dataset, tmp_path), False)
+    batch = setup.collate(setup.mixture.datasets[0].batch([0, 1]), torch.device('cpu'), True)
+    batch['actions'] = batch['actions'][:, :1]
+    with pytest.raises(VLAAdapterError, match=r'actions: got shape \(2, 1, 7\).*\(2, 8, 7\)'):
+        setup.model.compute_loss(batch)
+
+
+def test_the_ranges_of_augmentation_are_settings(dataset, tmp_path):
+    quiet = ['augmentation.brightness=0', 'augmentation.contrast=[1, 1]',
+             'augmentation.saturation=[1, 1]', 'augmentation.hue=0',
+             'processing={images: {crop_area: 1.0}}']  # fmt: skip
+    for more, equal in (quiet, True), (quiet[1:], False):
+        setup = build_setup(config(dataset, tmp_path, *more), False)
+        images = setup.mixture.datasets[0].batch([0, 1]).images
+        torch.manual_seed(1)
+        changed, plain = (setup.collate.pixels(images, torch.device('cpu'), t) for t in (1, 0))
+        assert ((changed - plain).abs().max() < 0.05) == equal
+
+
 def test_datasets_are_mixed_by_their_weights(tmp_path):
     paths = [make_dataset(tmp_path / name / '1.0.0') for name in ('first', 'second')]
     listed = f'data.datasets=[{paths[0]}, {paths[1]}]'

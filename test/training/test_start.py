@@ -10,6 +10,7 @@ from support.checkpoint_cases import TOWERS, write_base, write_official
 from support.model_cases import tiny_config
 from support.public_datasets import write_libero
 from support.training_samples import make_dataset, settings, weights
+from vla_adapter_ros.errors import ConfigError
 from vla_adapter_ros.inference.policy import Policy
 from vla_adapter_ros.model import VLAAdapter, VLAAdapterConfig
 from vla_adapter_ros.processing.tokenizer import Tokenizer
@@ -72,6 +73,13 @@ def test_a_base_vlm_keeps_its_weights_and_gets_a_fresh_policy(dataset, tmp_path,
     policy = Policy.from_pretrained(last, device='cpu')
     assert policy.pipeline.config.prompt_format == 'qwen_chat'
     assert policy.engine.model.config.proprio_dim == 7
+
+
+def test_new_film_layers_of_a_base_vlm_are_not_frozen():
+    start = ['start.kind=base', 'start.path=x', 'model={preset: pro, use_film: true}']
+    assert load_config(None, start).adaptation.mode == 'lora'
+    with pytest.raises(ConfigError, match=r'adaptation\.mode.*frozen.*FiLM'):
+        load_config(None, [*start, 'adaptation.mode=frozen'])
 
 
 def test_a_released_policy_for_other_vectors_is_refused_with_the_way_out(

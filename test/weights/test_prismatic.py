@@ -7,11 +7,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from support.checkpoint_cases import PRISMATIC_TOWERS, official_tensors, write_base
+from support.checkpoint_cases import official_tensors, write_base
 from support.model_cases import small_config, tiny_config, tiny_inputs, tiny_model
 from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.model import VLAAdapter
-from vla_adapter_ros.weights.prismatic import resample_positions
+from vla_adapter_ros.weights.prismatic import film_layers, resample_positions
 
 
 @pytest.mark.parametrize('as_directory', [True, False])
@@ -36,23 +36,56 @@ def test_fresh_parts_are_random_and_of_the_released_scale(tmp_path):
     assert not torch.equal(*weights)
 
 
+def tower_weights(key):
+    """Weights of one tower in timm's names."""
+    prefix = f'vision_backbone.{key}.'
+    vlm = official_tensors('pro')[0]
+    tower = {n.removeprefix(prefix): v for n, v in vlm.items() if n.startswith(prefix)}
+    return {n.replace('.scale_factor', '.gamma'): v for n, v in tower.items()}
+
+
 def test_towers_can_come_from_their_own_files(tmp_path):
     path = write_base(tmp_path / 'vlm', with_vision=False)
     with pytest.raises(CheckpointError, match="no vision tower 'featurizer'"):
         VLAAdapter.from_vlm(path, tiny_config())
-    files = {}
-    vlm = official_tensors('pro')[0]
-    for key in PRISMATIC_TOWERS:
-        prefix = f'vision_backbone.{key}.'
-        tower = {n.removeprefix(prefix): v for n, v in vlm.items() if n.startswith(prefix)}
-        tower = {n.replace('.scale_factor', '.gamma'): v for n, v in tower.items()}
-        files[key] = tmp_path / f'{key}.safetensors'
-        save_file(tower, files[key])
+    dino, siglip = tmp_path / 'dino.safetensors', tmp_path / 'open_clip_pytorch_model.bin'
+    save_file(tower_weights('featurizer'), dino)
+    # open_clip files, such as the one the official code downloads, hold both encoders.
+    trunk = {f'visual.trunk.{n}': v for n, v in tower_weights('fused_featurizer').items()}
+    text = {'text.token_embedding.weight': torch.ones(2), 'logit_scale': torch.ones(())}
+    torch.save(trunk | text, siglip)
+    files = {'featurizer': dino, 'fused_featurizer': siglip}
     model = VLAAdapter.from_vlm(path, tiny_config(), vision_weights=files)
     reference = tiny_model().state_dict()
     for name, value in model.state_dict().items():
         if name.startswith('vision_backbone.'):
             assert torch.equal(value, reference[name]), name
+
+
+def test_of_several_files_of_a_run_the_latest_is_taken(tmp_path):
+    older = write_base(tmp_path)
+    with pytest.raises(CheckpointError, match=r'expected one .*found'):
+        (older.parent / 'step-1.pt').touch()
+        VLAAdapter.from_vlm(tmp_path, tiny_config())
+    older.rename(older.parent / 'latest-checkpoint.pt')
+    (older.parent / 'step-2.pt').touch()
+    VLAAdapter.from_vlm(tmp_path, tiny_config())
+
+
+def test_film_layers_are_new_to_a_base_vlm_and_keep_the_rest(tmp_path):
+    path = write_base(tmp_path)
+    film = tiny_config().replace(use_film=True)
+    model = VLAAdapter.from_vlm(path, film, dtype=torch.bfloat16)
+    plain = VLAAdapter.from_vlm(path, tiny_config(), dtype=torch.bfloat16).state_dict()
+    new = {n: v for n, v in model.state_dict().items() if n not in plain}
+    names = film_layers(model)
+    assert new.keys() == {f'{name}.{kind}' for name in names for kind in ('weight', 'bias')}
+    assert len(names) == 2 * sum(len(t.blocks) for t in model.vision_backbone.towers)
+    for value in new.values():
+        assert value.dtype == torch.bfloat16
+        assert 0 < value.float().std() < 1
+    name = 'vision_backbone.featurizer.blocks.0.attn.qkv.weight'
+    assert torch.equal(model.state_dict()[name], plain[name])
 
 
 def test_positions_of_a_larger_image_are_resampled(tmp_path):

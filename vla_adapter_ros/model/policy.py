@@ -136,6 +136,11 @@ class BridgePolicy(ActionPolicy):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean absolute error of the normalised actions (B, K, A), unweighted, with gripper."""
         predicted = self(hidden_states, proprio, initial_latent)
+        if actions.shape != predicted.shape:  # a chunk of one step would be broadcast
+            raise ObservationError(
+                f'actions: got shape {tuple(actions.shape)}, '
+                f'the network predicts {tuple(predicted.shape)}'
+            )
         error = (predicted.float() - actions.to(predicted.device).float()).abs()
         return error.mean(), {'l1_first': error[:, 0].mean(), 'l1_later': error[:, 1:].mean()}
 

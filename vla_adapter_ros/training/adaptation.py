@@ -4,6 +4,7 @@
 LoRA is applied to every linear layer of the backbone that affects the result. The official target
 list also hits layers whose output is never read (LM head, last blocks of both towers, SigLIP's
 attention pooling); these layers do not exist in this model. The patch convolutions stay frozen.
+FiLM's layers are new to a VLM: with LoRA they train whole, as in the official code.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch import nn
 from vla_adapter_ros.architecture.config import VLM_MODULES
 from vla_adapter_ros.training.config import AdaptationConfig
 from vla_adapter_ros.training.lora import attach_lora
+from vla_adapter_ros.weights.prismatic import film_layers
 
 
 def backbone_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
@@ -38,13 +40,14 @@ def unread_parts(model: nn.Module) -> tuple[str, ...]:
 
 def lora_targets(model: nn.Module) -> list[str]:
     """Return the names of the backbone's linear layers that the policy's result depends on."""
-    unread = unread_parts(model)
+    unread, film = unread_parts(model), set(film_layers(model))
     return [
         name
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear)
         and name.split('.', 1)[0] in VLM_MODULES
         and not f'{name}.'.startswith(unread)
+        and name not in film
     ]
 
 
@@ -59,9 +62,11 @@ def adapt(model: nn.Module, config: AdaptationConfig, frozen_dtype: torch.dtype)
     Returns:
         The names of the backbone parameters that train.
     """
-    unread = unread_parts(model)
+    unread, film = unread_parts(model), set(film_layers(model))
     for name, parameter in backbone_parameters(model):
-        parameter.requires_grad_(config.mode == 'full' and not name.startswith(unread))
+        trains = config.mode == 'full' and not name.startswith(unread)
+        new = config.mode == 'lora' and name.rpartition('.')[0] in film
+        parameter.requires_grad_(trains or new)
     if config.mode == 'lora':
         attach_lora(model, lora_targets(model), config)
     for _, parameter in backbone_parameters(model):

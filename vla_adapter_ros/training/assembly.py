@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,7 @@ def build_setup(config: TrainConfig, progress: bool) -> TrainingSetup:
     scenes = load_scenes(*config.grounding.scenes) if config.grounding.scenes else None
     names = dataset_names(config.data.datasets)
     datasets = [
-        _open(path, name, config, processing.images, progress)
+        _open(path, name, config, processing.images, network.chunk_size, progress)
         for path, name in zip(config.data.datasets, names, strict=True)
     ]
     contract = _contract(datasets[0], config)
@@ -121,6 +121,7 @@ def build_setup(config: TrainConfig, progress: bool) -> TrainingSetup:
         mixture = _mixture(chosen, names, config)
         validation = _matching(validation, config.data.instruction_pattern)
     sizes = {
+        'chunk_size': network.chunk_size,
         'num_images': len(processing.cameras),
         'proprio_dim': statistics.proprio.size,
         'action_dim': statistics.action.size,
@@ -134,7 +135,9 @@ def build_setup(config: TrainConfig, progress: bool) -> TrainingSetup:
     model = _model(config, network)
     _check_sizes(model.config, sizes, config)
     pipeline = InputPipeline(processing, tokenizer, statistics)
-    changes = AugmentConfig(crop_area=processing.images.crop_area)
+    changes = AugmentConfig(
+        crop_area=processing.images.crop_area, **asdict(config.augmentation)
+    )
     collate = Collator(
         pipeline, by_dataset, changes if config.data.augment else None,
         [d.name for d in mixture.datasets], None if config.latent_noise else _zero_latent(model),
@@ -229,7 +232,17 @@ def _start_metadata(config: TrainConfig) -> Any:
 
 
 def _start_network(config: TrainConfig, metadata: Any) -> VLAAdapterConfig:
-    return network_config(config.model) if metadata is None else metadata.config
+    if metadata is None:
+        return network_config(config.model)
+    return metadata.config.override(**_changed_chunk(config))
+
+
+def _changed_chunk(config: TrainConfig) -> dict[str, int]:
+    """Return the one setting of `model` that changes a checkpoint's network: no weight of the
+    paper's policies depends on it, and released files do not record it.
+    """
+    size = config.model.get('chunk_size')
+    return {} if size is None else {'chunk_size': size}
 
 
 def processing_config(
@@ -279,7 +292,8 @@ def _cameras(
 
 
 def _open(
-    path: str, name: str, config: TrainConfig, images: ImageConfig, progress: bool
+    path: str, name: str, config: TrainConfig, images: ImageConfig, chunk_size: int,
+    progress: bool,
 ) -> Dataset:
     contract = resolve_contract(config.data.contract) if config.data.contract else None
     return open_dataset(
@@ -288,6 +302,7 @@ def _open(
         images=images,
         contract=contract,
         action_space=config.data.action_space,
+        chunk_size=chunk_size,
         columns=columns_of(config),
         complete_chunks=config.data.complete_chunks,
         only_successes=config.data.only_successes,
@@ -340,7 +355,9 @@ def _model(config: TrainConfig, network: VLAAdapterConfig) -> VLAAdapter:
         return VLAAdapter.from_vlm(
             str(config.start.source), network, vision_weights=config.start.vision_weights
         )
-    return VLAAdapter.from_pretrained(str(config.start.source), dtype=torch.float32)
+    return VLAAdapter.from_pretrained(
+        str(config.start.source), dtype=torch.float32, **_changed_chunk(config)
+    )
 
 
 def _check_images(network: VLAAdapterConfig, processing: ProcessingConfig) -> None:

@@ -109,6 +109,22 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
+class AugmentationConfig:
+    """Ranges of the random changes to training images; drawn for every image.
+
+    The area of the crop is `processing.images.crop_area`, which evaluation takes in the centre.
+    """
+
+    brightness: float = option(0.2, 'largest shift, in units of full scale')
+    contrast: tuple[float, float] = option((0.8, 1.2), 'smallest and largest factor')
+    saturation: tuple[float, float] = option((0.8, 1.2), 'smallest and largest factor')
+    hue: float = option(0.05, 'largest shift, in turns')
+    diagonal_crops: bool = option(
+        False, "crops on the image's diagonal only, as the official code makes them by a fault"
+    )
+
+
+@dataclass(frozen=True)
 class GroundingConfig:
     """Auxiliary loss that preserves the grounding of small encoders while the policy trains."""
 
@@ -227,6 +243,9 @@ class TrainConfig:
     start: StartConfig = section(StartConfig, 'initial weights')
     adaptation: AdaptationConfig = section(AdaptationConfig, 'what trains')
     data: DataConfig = section(DataConfig, 'datasets and loading')
+    augmentation: AugmentationConfig = section(
+        AugmentationConfig, 'ranges of data.augment'
+    )
     grounding: GroundingConfig = section(GroundingConfig, 'auxiliary grounding loss')
     optimizer: OptimizerConfig = section(OptimizerConfig, 'AdamW')
     schedule: ScheduleConfig = section(ScheduleConfig, 'learning rate')
@@ -254,6 +273,7 @@ class TrainConfig:
 
     def _rules(self) -> list[tuple[str, bool, str]]:
         data, opt, plan = self.data, self.optimizer, self.schedule
+        changes = self.augmentation
         return [
             ('steps', self.steps > 0, 'at least 1'),
             ('batch_size', self.batch_size > 0, 'at least 1'),
@@ -263,6 +283,10 @@ class TrainConfig:
              f'a folder, because start.kind is {self.start.kind}'),
             ('start.grounded', self.start.kind == 'random' or not self.start.grounded,
              f'none, because start.kind is {self.start.kind}'),
+            ('adaptation.mode',
+             self.adaptation.mode != 'frozen' or self.start.kind != 'base'
+             or not self.model.get('use_film'),
+             'lora or full, because the FiLM layers of model.use_film are new to a base VLM'),
             ('adaptation.rank', self.adaptation.rank > 0, 'at least 1'),
             ('adaptation.dropout', 0 <= self.adaptation.dropout < 1, 'a number in [0, 1)'),
             ('data.weights',
@@ -272,6 +296,10 @@ class TrainConfig:
             ('data.workers', data.workers >= 0, 'at least 0'),
             ('data.prefetch', data.prefetch > 0, 'at least 1'),
             ('data.episode_end_weight', 0 < data.episode_end_weight <= 1, 'a number in (0, 1]'),
+            ('augmentation.brightness', 0 <= changes.brightness <= 1, 'in [0, 1]'),
+            ('augmentation.contrast', _is_range(changes.contrast), 'two factors, 0 < a <= b'),
+            ('augmentation.saturation', _is_range(changes.saturation), 'two factors, 0 < a <= b'),
+            ('augmentation.hue', 0 <= changes.hue <= 0.5, 'in [0, 0.5]'),
             ('grounding.scenes', self.adaptation.mode != 'frozen' or not self.grounding.scenes,
              'none, because adaptation.mode is frozen: the encoders do not train'),
             ('grounding.weight', self.grounding.weight > 0, 'above 0'),
@@ -290,6 +318,10 @@ class TrainConfig:
             ('simulation.every', self.simulation.every == 0 or bool(self.simulation.tasks),
              '0, because simulation.tasks is empty'),
         ]
+
+
+def _is_range(factors: tuple[float, float]) -> bool:
+    return 0 < factors[0] <= factors[1]
 
 
 def find_recipe(name: str | Path) -> Path:
@@ -323,17 +355,29 @@ def load_config(path: str | Path | None, overrides: Sequence[str] = ()) -> Train
     return build(TrainConfig, apply_overrides(values, overrides))
 
 
-def read_recipe(path: Path) -> dict[str, Any]:
-    """Return the mapping of a recipe; `base: FILE` (beside it) gives the keys it leaves out.
+def read_recipe(path: Path, used_by: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Return the mapping of a recipe; `base: FILE` gives the keys that it leaves out.
+
+    The base is a file beside the recipe or the name of one that ships, and may have a base too.
+
+    Args:
+        path: of the recipe.
+        used_by: the recipes whose base it is.
 
     Raises:
-        ConfigError: a file cannot be read, or the base has a base itself.
+        ConfigError: a file cannot be read, or a recipe is its own base.
     """
     values = read_yaml(path)
     name = values.pop('base', None)
     if name is None:
         return values
-    base = read_yaml(path.parent / str(name))
-    if 'base' in base:
-        raise ConfigError(f'config {path}: base {name} has a base itself, expected one without')
-    return merged(base, values)
+    beside = path.parent / str(name)
+    try:
+        base = beside if beside.is_file() else find_recipe(Path(str(name)).stem)
+    except ConfigError as error:
+        raise ConfigError(f'config {path}: base {name}: {error}') from error
+    chain = (*used_by, path)
+    if any(base.samefile(recipe) for recipe in chain):
+        names = ', '.join(recipe.name for recipe in chain)
+        raise ConfigError(f'config {path}: base {name} has this recipe as a base ({names})')
+    return merged(read_recipe(base, chain), values)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vla_adapter_ros.architecture.config import VLM_MODULES, VLAAdapterConfig
@@ -28,6 +28,10 @@ from vla_adapter_ros.weights.tensors import LazyTensor, load_parameters, open_pt
 
 TOWERS = {'dino_featurizer': 'featurizer', 'siglip_featurizer': 'fused_featurizer'}
 PROJECTOR = {'0': 'fc1', '2': 'fc2', '4': 'fc3'}
+LATEST = 'latest-checkpoint.pt'  # the official code reads this one of several
+_FILM = re.compile(r'vision_backbone\..+\.(scale|shift|films\.\d+)')
+# open_clip files hold the tower under this prefix, beside a text encoder.
+OPEN_CLIP_PREFIX = 'visual.trunk.'
 
 
 def load_vlm(
@@ -39,7 +43,9 @@ def load_vlm(
     dtype: torch.dtype | None = torch.float32,
     device: str | torch.device = 'cpu',
 ) -> NetworkT:
-    """Take the VLM from `source`; initialise new ActionQueries and a new policy.
+    """Take the VLM from `source`; initialise new ActionQueries, a new policy and FiLM layers.
+
+    A VLM without FiLM gets its layers as in the official code: torch's default initialisation.
 
     Args:
         network: the class to build, `VLAAdapter`.
@@ -73,14 +79,18 @@ def load_vlm(
                 f"vision_weights={{'{key}': 'FILE'}} (timm names, .safetensors or .pt)"
             )
     model = network.from_config(config, device='meta')
+    film = film_layers(model)
     load_parameters(
         model,
         tensors,
         dtype=dtype,
         device=device,
         where=str(source),
-        newly_initialised=('policy.', 'action_queries.'),
+        newly_initialised=('policy.', 'action_queries.', *(f'{name}.' for name in film)),
     )
+    for layer in map(model.get_submodule, film):
+        if layer.weight.is_meta:
+            layer.to_empty(device=device).to(dtype).reset_parameters()
     model.initialise_policy(device)
     model.metadata = CheckpointMetadata(
         config=config,
@@ -104,9 +114,16 @@ def _default_towers(
     }
 
 
+def film_layers(model: nn.Module) -> list[str]:
+    """Return the names of the linear layers by which the instruction conditions the towers."""
+    return [name for name, _ in model.named_modules() if _FILM.fullmatch(name)]
+
+
 def _vlm_tensors(source: Path) -> tuple[dict[str, LazyTensor], CheckpointMetadata]:
     if is_base_vlm(source):
         found = sorted(source.glob('checkpoints/*.pt'))
+        latest = [path for path in found if path.name == LATEST]
+        found = latest or found
         if len(found) != 1:
             names = [path.name for path in found]
             raise CheckpointError(
@@ -153,12 +170,21 @@ def layer_scale_name(name: str) -> str:
 
 
 def tower_tensors(path: Path, key: str, config: VLAAdapterConfig) -> dict[str, LazyTensor]:
-    """Read one tower's weights in timm's names; positions of another image size are resampled."""
+    """Read one tower's weights in timm's names; positions of another image size are resampled.
+
+    The file may be one of open_clip, which holds a text encoder too.
+    """
     if path.suffix == '.safetensors':
         tensors = open_safetensors(path)
     else:
         content = open_pt(path)
         tensors = {name: LazyTensor.of(value) for name, value in content.items()}
+    if any(name.startswith(OPEN_CLIP_PREFIX) for name in tensors):
+        tensors = {
+            name.removeprefix(OPEN_CLIP_PREFIX): lazy
+            for name, lazy in tensors.items()
+            if name.startswith(OPEN_CLIP_PREFIX)
+        }
     tower = config.towers[key]
     kept = {layer_scale_name(n): lazy for n, lazy in tensors.items() if not n.startswith('head.')}
     positions = kept.get('pos_embed')
