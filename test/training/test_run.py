@@ -13,24 +13,17 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from support import data_samples
-from support.hub_server import put_into_cache
-from support.lerobot_sets import write_v21
 from support.training_samples import config, make_dataset, settings, weights
-from vla_adapter_ros.data.training.dataset import open_dataset
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.inference.policy import Policy
 from vla_adapter_ros.training import train
-from vla_adapter_ros.training.assembly import build_setup
 from vla_adapter_ros.training.config_loader import to_dict
 from vla_adapter_ros.training.trainer import Trainer
-from vla_adapter_ros.weights.files import write_json
 
 
 @pytest.fixture(scope='module')
@@ -64,91 +57,6 @@ def test_a_run_leaves_a_checkpoint_the_robot_can_use(dataset, tmp_path):
     assert list((tmp_path / 'tensorboard').iterdir())
 
 
-def test_data_of_another_tool_become_a_checkpoint_of_the_robot(tmp_path):
-    foreign = write_v21(tmp_path / 'theirs', 'image')
-    view = data_samples.contract().to_dict()['cameras']['third_person']
-    robot = data_samples.contract(cameras={'top': view})
-    write_json(tmp_path / 'robot.yaml', robot.to_dict())
-    said = [
-        f'data.contract={tmp_path / "robot.yaml"}', 'data.actions=joint_target',
-        'data.cameras={top: observation.images.front}', 'steps=1',
-    ]  # fmt: skip
-    policy = Policy.from_pretrained(
-        train.run(config(foreign, tmp_path / 'run', *said)), device='cpu'
-    )
-    assert not robot.differences(policy.contract)
-    plain = train.run(config(foreign, tmp_path / 'plain', 'steps=1', 'data.complete_chunks=false'))
-    policy = Policy.from_pretrained(plain, device='cpu')
-    # Nobody said what the actions are: no contract, but the rate of the data.
-    assert (policy.contract, policy.step_period) == (None, 0.1)
-
-
-@pytest.mark.parametrize('size', [1, 12])
-def test_chunks_of_another_length_are_trained_and_run(dataset, tmp_path, size):
-    first = train.run(config(dataset, tmp_path / 'a', f'model.chunk_size={size}', 'steps=1'))
-    policy = Policy.from_pretrained(first, device='cpu')
-    observation = next(data_samples.observations(1, 0, 'reach the ball'))
-    assert policy.predict(observation).actions.shape == (size, 7)
-    # Training from a checkpoint keeps its length unless another is asked for.
-    start = ['start.kind=checkpoint', f'start.path={first}']
-    for more, wanted in (([], size), (['model={chunk_size: 5}'], 5)):
-        setup = build_setup(config(dataset, tmp_path / 'b', *start, *more), False)
-        assert setup.mixture.batch(np.zeros(1, int), np.zeros(1, int)).actions.shape[1] == wanted
-        assert setup.model.config.chunk_size == wanted
-
-
-def test_a_chunk_of_another_length_never_reaches_the_loss(dataset, tmp_path):
-    setup = build_setup(config(dataset, tmp_path), False)
-    batch = setup.collate(setup.mixture.datasets[0].batch([0, 1]), torch.device('cpu'), True)
-    batch['actions'] = batch['actions'][:, :1]
-    with pytest.raises(VLAAdapterError, match=r'actions: got shape \(2, 1, 7\).*\(2, 8, 7\)'):
-        setup.model.compute_loss(batch)
-
-
-def test_the_ranges_of_augmentation_are_settings(dataset, tmp_path):
-    quiet = ['augmentation.brightness=0', 'augmentation.contrast=[1, 1]',
-             'augmentation.saturation=[1, 1]', 'augmentation.hue=0',
-             'processing={images: {crop_area: 1.0}}']  # fmt: skip
-    for more, equal in (quiet, True), (quiet[1:], False):
-        setup = build_setup(config(dataset, tmp_path, *more), False)
-        images = setup.mixture.datasets[0].batch([0, 1]).images
-        torch.manual_seed(1)
-        changed, plain = (setup.collate.pixels(images, torch.device('cpu'), t) for t in (1, 0))
-        assert ((changed - plain).abs().max() < 0.05) == equal
-
-
-def test_datasets_are_mixed_by_their_weights(tmp_path):
-    paths = [make_dataset(tmp_path / name / '1.0.0') for name in ('first', 'second')]
-    listed = f'data.datasets=[{paths[0]}, {paths[1]}]'
-    setup = build_setup(config(paths[0], tmp_path / 'run', listed, 'data.weights=[1, 3]'), False)
-    assert [d.name for d in setup.mixture.datasets] == ['first', 'second']
-    sizes = [len(d) for d in setup.mixture.datasets]
-    assert setup.mixture.weights == [sizes[0], 3 * sizes[1]]
-
-
-def test_suites_of_commands_have_each_their_own_statistics(tmp_path):
-    paths = [write_v21(tmp_path / name, 'image') for name in ('first', 'second')]
-    for number in range(2):
-        file = paths[1] / f'data/chunk-{number:03d}/episode_{number:06d}.parquet'
-        table = pq.read_table(file).to_pydict()
-        table['action'] = (10 * np.array(table['action'])).tolist()
-        pq.write_table(pa.table(table), file)
-    more = [f'data.datasets=[{paths[0]}, {paths[1]}]', 'data.complete_chunks=false', 'steps=1']
-    recipe = config(paths[0], tmp_path / 'run', *more)
-    setup = build_setup(recipe, False)
-    first, second = (setup.statistics[name].action.max[0] for name in ('first', 'second'))
-    assert second == pytest.approx(10 * first)
-    # Every sample is normalised by its own dataset: the same numbers come out.
-    batch = setup.mixture.batch(np.array([0, 1, 0]), np.array([2, 2, 0]))
-    actions = setup.collate(batch, torch.device('cpu'), False)['actions']
-    np.testing.assert_allclose(actions[0, :, :6], actions[1, :, :6], atol=1e-4)
-    last = train.run(recipe)
-    with pytest.raises(VLAAdapterError, match='first.*second'):
-        Policy.from_pretrained(last, device='cpu')
-    policy = Policy.from_pretrained(last, device='cpu', statistics_key='second')
-    assert policy.statistics.action.max[0] == pytest.approx(10 * first)
-
-
 def test_the_loss_falls(dataset, tmp_path):
     more = ['steps=60', 'save.every=60', 'log.every=10', 'data.augment=false', 'optimizer.lr=3e-3']
     train.run(config(dataset, tmp_path, *more))
@@ -168,17 +76,6 @@ def test_mixed_precision_with_lora_trains_validates_and_saves_everything(dataset
     lines = [json.loads(line) for line in (tmp_path / 'metrics.jsonl').read_text().splitlines()]
     assert any(0 < line.get('validation/l1', 0) < 10 for line in lines)
     assert Policy.from_pretrained(last, device='cpu').engine.model.config.policy.kind == 'dit'
-
-
-def test_a_turned_camera_is_turned_on_the_robot_too(tmp_path):
-    data = make_dataset(tmp_path / 'turned', episodes=2, rotate=180)
-    last = train.run(config(data, tmp_path / 'run', 'steps=2', 'data.validation_fraction=0'))
-    policy = Policy.from_pretrained(last, device='cpu')
-    raw = next(data_samples.observations(1, 0))
-    stored = open_dataset(data, images=policy.pipeline.config.images).batch([0]).images[0]
-    seen = policy.pipeline.resized_views(raw.images)
-    np.testing.assert_array_equal(seen[0], stored[0])
-    np.testing.assert_array_equal(seen[1], stored[1])
 
 
 class _Stop(Exception):
@@ -274,22 +171,6 @@ def test_resuming_with_another_recipe_is_refused_and_names_the_setting(dataset, 
         train.run(config(dataset, tmp_path, 'optimizer.lr=2e-3'))
 
 
-def test_a_run_on_a_dataset_of_the_hub_keeps_to_its_commit(tmp_path, monkeypatch):
-    constants = pytest.importorskip('huggingface_hub.constants')
-    for name in ('HF_HUB_CACHE', 'HUGGINGFACE_HUB_CACHE'):
-        monkeypatch.setattr(constants, name, str(tmp_path / 'cache'))
-    monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', True)
-    commits = '0' * 40, '1' * 40
-    put_into_cache(make_dataset(tmp_path / 'first'), tmp_path / 'cache', commits[0], 'main')
-    last = train.run(config('hub:lab/pick', tmp_path / 'run', 'steps=2'))
-    about = json.loads((last / 'vla_adapter.json').read_text())
-    assert about['training']['config']['data']['datasets'] == [f'hub:lab/pick@{commits[0]}']
-    train.run(config('hub:lab/pick', tmp_path / 'run', 'steps=2'))
-    put_into_cache(make_dataset(tmp_path / 'second'), tmp_path / 'cache', commits[1], 'main')
-    with pytest.raises(VLAAdapterError, match=r'data\.datasets was .*@000.*, now is .*@111'):
-        train.run(config('hub:lab/pick', tmp_path / 'run', 'steps=2'))
-
-
 def test_a_run_of_an_older_release_resumes_although_settings_were_added(dataset, tmp_path):
     last = train.run(config(dataset, tmp_path, 'steps=4'))
     path = last / 'vla_adapter.json'
@@ -338,21 +219,6 @@ def test_weights_that_are_not_finite_are_not_saved_behind_a_finite_loss(
     assert 'is not finite at step 4: the run has diverged' in error
     assert 'step-00000002' in error
     assert [p.name for p in (tmp_path / 'checkpoints').glob('step-*')] == ['step-00000002']
-
-
-def test_a_frame_that_is_not_finite_is_named(dataset, tmp_path, monkeypatch):
-    from vla_adapter_ros.data.training.dataset import Dataset
-
-    original = Dataset.batch
-
-    def damaged(self, indices):
-        samples = original(self, indices)
-        samples.actions[samples.rows == 7] = np.nan
-        return samples
-
-    monkeypatch.setattr(Dataset, 'batch', damaged)
-    with pytest.raises(VLAAdapterError, match=r"'pick', frame 7 .*actions is not finite"):
-        train.run(config(dataset, tmp_path, 'steps=60'))
 
 
 @pytest.mark.parametrize('raised', [
@@ -408,19 +274,6 @@ def test_settings_that_do_not_fit_are_refused_in_one_line(dataset, tmp_path, cap
     assert error.startswith('error: ')
     assert part in error
     assert not list(tmp_path.glob('checkpoints/step-*'))
-
-
-def test_the_memory_of_a_batch_follows_from_that_of_one_and_two_samples(dataset, tmp_path):
-    from vla_adapter_ros.training.adaptation import adapt
-    from vla_adapter_ros.training.assembly import build_setup
-    from vla_adapter_ros.training.dry_run import _saved_bytes, activation_memory_gb
-
-    made = config(dataset, tmp_path, 'batch_size=6', 'compute.precision=bf16')
-    setup = build_setup(made, progress=False)
-    adapt(setup.model, made.adaptation, torch.bfloat16)
-    wanted = _saved_bytes(setup, made, 6)
-    assert activation_memory_gb(setup, made) == pytest.approx(wanted / 1e9, rel=0.02)
-    assert _saved_bytes(setup, made, 1) > wanted / 6 * 1.1  # part of it does not grow
 
 
 def test_dry_run_tells_what_would_happen(dataset, tmp_path, capsys):
@@ -507,19 +360,3 @@ def test_what_is_cheap_to_check_is_checked_before_the_data_are_decoded(
     monkeypatch.setattr(assembly, 'open_dataset', None)
     assert train.main(settings(dataset, tmp_path, *more)) == 1
     assert part in capsys.readouterr().err.strip().splitlines()[-1]
-
-
-@pytest.mark.parametrize(('normalisation', 'above'), [('normal', True), ('bounds_q99', False)])
-def test_a_diffusion_policy_can_say_the_largest_action_of_the_data(
-    dataset, tmp_path, normalisation, above
-):
-    from vla_adapter_ros.training.assembly import build_setup
-
-    more = ['model.policy={kind: dit}', f'processing={{normalisation: {normalisation}}}']
-    setup = build_setup(config(dataset, tmp_path, *more), progress=False)
-    limit = setup.model.config.policy.action_limit
-    every = setup.mixture.datasets[0]
-    normaliser = setup.collate.actions[every.name]
-    actions = normaliser.normalise(every.chunks(np.arange(len(every)))[0])
-    assert limit >= np.abs(actions).max() - 1e-3
-    assert (limit > 1.0) == above
