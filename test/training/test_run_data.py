@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""What a run makes of its data: mixtures, chunks, cameras, augmentation, datasets of other tools."""
+"""What a run makes of its data: mixtures, chunks, cameras, augmentation, foreign datasets."""
 
 from __future__ import annotations
 
