@@ -13,7 +13,8 @@ import pytest
 
 from support.bag_samples import BagSpec, commanded_at, joints_at, write_bag
 from support.data_samples import contract, frame_of, image
-from vla_adapter_ros.data.bags.episode import BagEpisode, BagOptions
+from vla_adapter_ros.data.bags.contents import BagOptions
+from vla_adapter_ros.data.bags.episode import BagEpisode
 from vla_adapter_ros.data.bags.file import BagFile
 from vla_adapter_ros.data.bags.recover import main as recover_main
 from vla_adapter_ros.data.bags.source import BagSource

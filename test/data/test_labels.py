@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from support.bag_samples import BagSpec, write_bag
-from vla_adapter_ros.data.bags.episode import BagEpisode, BagOptions
+from vla_adapter_ros.data.bags.contents import BagOptions
+from vla_adapter_ros.data.bags.episode import BagEpisode
 from vla_adapter_ros.data.bags.source import BagSource
 from vla_adapter_ros.data.convert import main
 from vla_adapter_ros.errors import DatasetError

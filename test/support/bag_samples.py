@@ -113,6 +113,10 @@ class BagSpec:
     contract: RobotContract | None = field(default_factory=contract)
     instruction: str | None = 'pick up the cube'
     custom_instruction: str = ''
+    later_instructions: dict[float, str] = field(default_factory=dict)
+    # Nothing is recorded in between, as when a recorder is paused.
+    pause: tuple[float, float] = (0.0, 0.0)
+    success: bool | None = None
     compressed: bool = False
     commands: bool = True
     gripper: bool = True
@@ -145,7 +149,12 @@ def write_bag(path: Path, spec: BagSpec | None = None, size: tuple[int, int] = (
         messages += _commands(spec)
     if spec.instruction is not None:
         messages.append((0.0, '/vla_adapter/instruction', text(spec.instruction)))
+    for seconds, value in spec.later_instructions.items():
+        messages.append((seconds, '/vla_adapter/instruction', text(value)))
+    messages = [m for m in messages if not spec.pause[0] <= m[0] < spec.pause[1]]
     custom = {'instruction': spec.custom_instruction} if spec.custom_instruction else {}
+    if spec.success is not None:
+        custom['success'] = json.dumps(spec.success)
     if spec.contract is not None:
         custom['contract'] = json.dumps(spec.contract.to_dict())
     writer = BagWriter(path, custom)

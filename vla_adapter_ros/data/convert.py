@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Converts bags to a LeRobot v3.0 dataset, one episode per bag.
+"""Converts bags to a LeRobot v3.0 dataset: a bag is an episode, or several (`--split-on-…`).
 
     python -m vla_adapter_ros.data.convert recordings/ datasets/pick
 
@@ -24,14 +24,16 @@ from typing import Any
 from tqdm import tqdm
 
 from vla_adapter_ros.control.observation_inputs import InputSettings
-from vla_adapter_ros.data.bags.episode import (
+from vla_adapter_ros.data.bags.contents import (
     ACTIONS,
     GRIPPERS,
     NO_OP_FILTERS,
-    BagEpisode,
+    BagContents,
     BagOptions,
 )
+from vla_adapter_ros.data.bags.episode import BagEpisode
 from vla_adapter_ros.data.bags.file import BagFile, find_bags
+from vla_adapter_ros.data.bags.parts import PART, SHORTEST_PART, Part, split_recording
 from vla_adapter_ros.data.bags.recordings import Recording, choose_recordings, choose_successes
 from vla_adapter_ros.data.episodes import count_marks
 from vla_adapter_ros.data.hub import dataset_folder
@@ -50,13 +52,17 @@ class Conversion:
     Attributes:
         reports: of the episodes converted now, see `BagEpisode.report`.
         present: bags that were already in the dataset.
-        failed: bag → why it was skipped.
+        parts: bag → the number of its parts, of bags that were split now.
+        dropped: bag → what of it no part was made of, and why.
+        failed: bag, or part of one → why it was skipped.
         left_out: bags that are not marked as success, if only those were wanted.
         seconds: it took.
     """
 
     reports: list[dict[str, Any]] = field(default_factory=list)
     present: list[str] = field(default_factory=list)
+    parts: dict[str, int] = field(default_factory=dict)
+    dropped: dict[str, list[str]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
     seconds: float = 0.0
@@ -116,11 +122,15 @@ def convert(
         for recording in chosen.new
     ]
     bar = tqdm(_outcomes(jobs, workers), 'bags', len(jobs), unit='bag', disable=not progress)
+    splitting = options.split_on_instruction or options.split_on_gaps is not None
     for job, outcome in zip(jobs, bar, strict=True):
-        if isinstance(outcome, str):
-            result.failed[job.recording.key] = outcome
-        else:
-            result.reports.append(outcome)
+        key = job.recording.key
+        result.reports += outcome.reports
+        result.failed |= outcome.failed
+        if splitting and outcome.parts:
+            result.parts[key] = outcome.parts
+        if outcome.left_out:
+            result.dropped[key] = outcome.left_out
     if writer.keys():
         writer.finalize()
     result.seconds = time.monotonic() - begin
@@ -139,19 +149,30 @@ class _Job:
     progress: bool
 
 
-def _outcomes(jobs: Sequence[_Job], workers: int) -> Iterator[dict[str, Any] | str]:
-    """Yield for each job, in order, the episode's report, or why it failed."""
+@dataclass
+class _Outcome:
+    """What became of a bag: reports of its episodes, why others failed, and how it was split."""
+
+    reports: list[dict[str, Any]] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    parts: int = 0
+    left_out: list[str] = field(default_factory=list)
+
+
+def _outcomes(jobs: Sequence[_Job], workers: int) -> Iterator[_Outcome]:
+    """Yield the outcome of each job, in order."""
     if workers <= 1 or len(jobs) < 2:
         yield from map(_convert_bag, jobs)
         return
     # A forked process would share the encoders and locks of this one.
     context = multiprocessing.get_context('spawn')
+    killed = 'its process was killed (out of memory?); try fewer --workers'
     with ProcessPoolExecutor(min(workers, len(jobs)), context) as pool:
-        for future in [pool.submit(_convert_bag, job) for job in jobs]:
+        for job, future in [(job, pool.submit(_convert_bag, job)) for job in jobs]:
             try:
                 yield future.result()
             except BrokenProcessPool:
-                yield 'its process was killed (out of memory?); try fewer --workers'
+                yield _Outcome(failed={job.recording.key: killed})
 
 
 def _meaning(options: BagOptions) -> dict[str, Any]:
@@ -163,6 +184,9 @@ def _meaning(options: BagOptions) -> dict[str, Any]:
         'no_op_tolerance': options.no_op_tolerance,
         'gripper': [options.gripper, options.gripper_closed_below],
         'limits': asdict(options.limits),
+        # None where nothing is split, as in datasets of before.
+        'split_on_instruction': options.split_on_instruction or None,
+        'split_on_gaps': options.split_on_gaps,
     }
 
 
@@ -179,25 +203,46 @@ def _first_contract(bags: Sequence[Path]) -> RobotContract:
     raise DatasetError('bags: none was recorded with a contract; give one with --contract')
 
 
-def _convert_bag(job: _Job) -> dict[str, Any] | str:
+def _convert_bag(job: _Job) -> _Outcome:
+    outcome = _Outcome()
+    key = job.recording.key
     try:
-        episode = BagEpisode(job.recording.bag, job.contract, job.options)
-        frames: Iterator[Observation] = iter(
-            tqdm(
-                episode.observations(), total=len(episode), desc=job.recording.key, unit='frame',
-                leave=False, disable=not job.progress,
-            )
-        )  # fmt: skip
-        # The output exists because it is being written.
-        writer = DatasetWriter(job.output, job.contract, append=True, **job.settings)
-        writer.add_episode(
-            frames, episode.actions, episode.instruction,
-            episode.report | job.recording.facts, key=job.recording.key,
-        )  # fmt: skip
-    except DatasetError as error:
-        return str(error)
+        contents = BagContents(job.recording.bag, job.contract, job.options)
+        split = split_recording(contents)
     except Exception as error:  # foreign data may be anything; the other bags are converted
-        return f'bag {job.recording.bag}: {type(error).__name__}: {error}'
+        outcome.failed[key] = _reason(job, error)
+        return outcome
+    outcome.parts, outcome.left_out = len(split.parts), split.left_out
+    for part in split.parts:
+        if part.number in job.recording.done:
+            continue
+        try:
+            outcome.reports.append(_convert_part(job, contents, part))
+        except Exception as error:  # likewise
+            outcome.failed[part.named(key)] = _reason(job, error)
+    return outcome
+
+
+def _reason(job: _Job, error: Exception) -> str:
+    if isinstance(error, DatasetError):
+        return str(error)
+    return f'bag {job.recording.bag}: {type(error).__name__}: {error}'
+
+
+def _convert_part(job: _Job, contents: BagContents, part: Part) -> dict[str, Any]:
+    episode = BagEpisode(job.recording.bag, part=part, contents=contents)
+    frames: Iterator[Observation] = iter(
+        tqdm(
+            episode.observations(), total=len(episode), desc=part.named(job.recording.key),
+            unit='frame', leave=False, disable=not job.progress,
+        )
+    )  # fmt: skip
+    # The output exists because it is being written.
+    writer = DatasetWriter(job.output, job.contract, append=True, **job.settings)
+    writer.add_episode(
+        frames, episode.actions, episode.instruction, episode.report | job.recording.facts,
+        key=job.recording.key_of(part),
+    )  # fmt: skip
     return episode.report
 
 
@@ -232,16 +277,21 @@ def _print_result(result: Conversion, output: Path) -> None:
             'max age  max skew'
         )
     for report in result.reports:
+        name = _name(report)
         streams, sources = report['streams'].values(), report['action_sources']
         print(
-            f'{report["bag"][:32]:32} {report["frames"]:6} {report["duration"]:7.1f}  '
+            f'{name[:32]:32} {report["frames"]:6} {report["duration"]:7.1f}  '
             f'{sources["arm"]:10} {sources["gripper"]:10} {report["label_speed"]:5.2f} '
             f'({report["true_speed"]:4.2f}) rad/s {sum(s["missing"] for s in streams):8} '
             f'{max(s["max_age"] for s in streams):7.3f}s {report["max_skew"]:8.3f}s'
         )
     for report in result.reports:
         for warning in report['warnings']:
-            print(f'warning: {report["bag"]}: {warning}')
+            print(f'warning: {_name(report)}: {warning}')
+    for bag, count in result.parts.items():
+        dropped = result.dropped.get(bag, [])
+        left_out = f'; left out: {"; ".join(dropped)}' if dropped else ''
+        print(f'{bag}: {count} {"part" if count == 1 else "parts"}{left_out}')
     for name, reason in result.failed.items():
         print(f'skipped {name}: {reason}')
     if result.reports:
@@ -258,6 +308,11 @@ def _print_result(result: Conversion, output: Path) -> None:
     )
 
 
+def _name(report: dict[str, Any]) -> str:
+    number, count = report.get(PART, (1, 1))
+    return Part(number, count).named(report['bag'])
+
+
 def _bag_options(options: argparse.Namespace) -> BagOptions:
     return BagOptions(
         topics=dict(options.topic),
@@ -269,6 +324,8 @@ def _bag_options(options: argparse.Namespace) -> BagOptions:
         gripper_closed_below=options.gripper_closed_below,
         fps=options.fps,
         limits=InputSettings(options.max_image_age, options.max_joint_age, options.max_skew),
+        split_on_instruction=options.split_on_instruction,
+        split_on_gaps=options.split_on_gaps,
     )
 
 
@@ -309,6 +366,12 @@ def _parser() -> argparse.ArgumentParser:
         '(default), or closed (0) below a threshold, so that it presses on what it holds')
     add('--gripper-closed-below', type=float, default=0.5, metavar='FRACTION',
         help='threshold of --gripper threshold [open fraction] (0.5)')
+    add('--split-on-instruction', action='store_true',
+        help='one episode per instruction: a bag ends an episode and begins another where the '
+        f'instruction changes; what is shorter than {SHORTEST_PART:g} s or has none is left out')
+    add('--split-on-gaps', type=float, metavar='SECONDS',
+        help='likewise where a camera or the joint states pause for longer (0.2: what '
+        '--max-image-age and --max-joint-age refuse)')
     add('--fps', type=int, help="frames per second (default: the contract's rate)")
     add(
         '--storage',

@@ -122,7 +122,7 @@ def test_episode_is_taught_in_simulation_by_scripted_keys(session, tmp_path):
 
     from support.ros_harness import wait_until
     from vla_adapter_ros.control.observation_inputs import InputSettings
-    from vla_adapter_ros.data.bags.episode import BagOptions
+    from vla_adapter_ros.data.bags.contents import BagOptions
     from vla_adapter_ros.data.bags.source import BagSource
 
     session.wait_for_words('ready; not engaged', 60)

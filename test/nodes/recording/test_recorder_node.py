@@ -13,7 +13,8 @@ import yaml
 from support.data_samples import HEIGHT, WIDTH, contract, image
 from support.ros_harness import NodeProcess, isolated_environment, wait_until
 from vla_adapter_ros.control.observation_inputs import InputSettings
-from vla_adapter_ros.data.bags.episode import BagEpisode, BagOptions
+from vla_adapter_ros.data.bags.contents import BagOptions
+from vla_adapter_ros.data.bags.episode import BagEpisode
 from vla_adapter_ros.data.bags.file import BagFile
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')

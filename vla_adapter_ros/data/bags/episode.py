@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""One bag as one episode: frames on one clock, with the actions that were commanded.
+"""A bag, or a part of it, as one episode: frames on one clock, with the commanded actions.
 
 Policy per stream, the same as on the robot:
     images, joint states   newest at or before the frame's time, by their stamps
@@ -11,44 +11,32 @@ Policy per stream, the same as on the robot:
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vla_adapter_ros.control.observation_inputs import InputSettings
-from vla_adapter_ros.data.bags.alignment import (
-    NANOSECONDS,
-    Alignment,
-    align,
-    ascending,
-    check_one_clock,
-    drop_idle_frames,
-)
+from vla_adapter_ros.data.bags.alignment import NANOSECONDS, Alignment, align, drop_idle_frames
 from vla_adapter_ros.data.bags.commands import (
     CommandTrack,
     StreamTrack,
     TrajectoryTrack,
     gripper_fraction,
 )
-from vla_adapter_ros.data.bags.file import INSTRUCTION, BagFile, Message, header_stamp
+from vla_adapter_ros.data.bags.contents import GRIPPERS, BagContents, BagOptions
+from vla_adapter_ros.data.bags.file import BagFile, Message
 from vla_adapter_ros.data.bags.labels import label_speeds, label_times
-from vla_adapter_ros.data.bags.measured import check_not_frozen, trim_unmeasured
-from vla_adapter_ros.data.bags.streams import ImageStamps, JointTrack
-from vla_adapter_ros.data.bags.topics import JOINTS, choose_topics, topic_roles
+from vla_adapter_ros.data.bags.measured import check_not_frozen
+from vla_adapter_ros.data.bags.parts import WHOLE, Part
+from vla_adapter_ros.data.bags.topics import JOINTS
 from vla_adapter_ros.errors import DamagedImageError, DatasetError, ObservationError
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.robot.camera_view import policy_image
 from vla_adapter_ros.robot.contract import RobotContract
-from vla_adapter_ros.robot.joint_state import JointStateReader
 
-ACTIONS = ('auto', 'commands', 'next_state')
-NO_OP_FILTERS = ('off', 'ends', 'all')
-GRIPPERS = ('recorded', 'threshold')
 # Changes of an action that count as idle [rad, open fraction]: of commands, and of measured
 # positions, which flicker by a count of a servo (2π / 4096 rad).
 NO_OP_COMMANDED = 1e-3
@@ -59,43 +47,15 @@ IGNORED_COMMAND = 0.35  # [rad]
 _SPARE_IMAGES = 4
 
 
-@dataclass(frozen=True)
-class BagOptions:
-    """How bags are read.
-
-    Attributes:
-        topics: role → topic, in place of those the bag names or that are found by name.
-        instruction: in place of the recorded one.
-        actions: `commands`, `next_state`, or `auto` (commands if there are any).
-        no_op_filter: see `drop_idle_frames`.
-        no_op_tolerance: change of an action that counts as idle [rad, open fraction]; None: 1e-3
-            of commands, two counts of a servo (3.1e-3 rad) of measured positions.
-        gripper: where the gripper was not commanded, its measured opening is the action;
-            `threshold` makes openings below `gripper_closed_below` a closed gripper (0): fingers
-            that were stopped by an object shall press on it.
-        gripper_closed_below: open fraction.
-        fps: frames per second; None: the contract's rate.
-        limits: oldest inputs and largest skew of a frame; those of the policy node.
-    """
-
-    topics: Mapping[str, str] = field(default_factory=dict)
-    instruction: str | None = None
-    actions: str = 'auto'
-    no_op_filter: str = 'off'
-    no_op_tolerance: float | None = None
-    gripper: str = 'recorded'
-    gripper_closed_below: float = 0.5
-    fps: int | None = None
-    limits: InputSettings = field(default_factory=InputSettings)
-
-
 class BagEpisode:
-    """A bag's frames and actions; images are read on demand.
+    """The frames and actions of a bag, or of a part of it; images are read on demand.
 
     Args:
         path: the bag.
         contract: in place of the bag's own, which it must agree with.
         options: how it is read.
+        part: of the bag, see `split_recording`.
+        contents: of the bag, if it was read before for other parts of it.
 
     Raises:
         DatasetError: anything that would make the data wrong; the message names bag, stream and
@@ -107,116 +67,55 @@ class BagEpisode:
         path: str | Path,
         contract: RobotContract | None = None,
         options: BagOptions | None = None,
+        *,
+        part: Part = WHOLE,
+        contents: BagContents | None = None,
     ) -> None:
-        self.path = Path(path)
-        self._options = options = options or BagOptions()
-        self.place = f'bag {self.path.name}'
-        with BagFile(self.path) as bag:
-            self.contract = _agreed_contract(bag, contract)
-            roles = topic_roles(self.contract)
-            recorded = {r: t for r, t in bag.recorded_topics.items() if r in roles}
-            named = recorded | dict(options.topics)
-            topics = choose_topics(bag.types, self.contract, named, self.path.name)
-            self._topics = topics
-            # Messages that cannot be read, by topic.
-            self._damaged: Counter[str] = Counter()
-            self._joints = self._read_joints(bag)
-            self._cameras = {c: self._read_stamps(bag, t) for c, t in topics.cameras.items()}
-            self._stamps = {c: stream.stamps for c, stream in self._cameras.items()}
-            self._stamps[JOINTS] = self._joints.stamps
-            self._alignment = self._align()
-            self.instruction = self._read_instruction(bag)
-            self.success = bag.success
-            self.action_source, actions = self._read_actions(bag)
-        tolerance = options.no_op_tolerance
+        self._bag = bag = contents or BagContents(path, contract, options)
+        self.path, self.contract, self._options = bag.path, bag.contract, bag.options
+        self.part = part
+        self.name = part.named(self.path.name)
+        self.place = f'bag {self.name}'
+        self._topics = bag.topics
+        # The actions are read past the last frame, and before the first, but not behind a pause.
+        self._joints = bag.joints.between(*part.known)
+        seen = bag.joints.between(*part.stretch)
+        self._cameras = {c: stream.between(*part.stretch) for c, stream in bag.cameras.items()}
+        self._stamps = {c: stream.stamps for c, stream in self._cameras.items()}
+        self._stamps[JOINTS] = seen.stamps
+        self._alignment = self._align()
+        states = seen.states[self._alignment.indices[JOINTS]]
+        self.instruction = self._read_instruction()
+        self.success = bag.success if part.ends else None
+        self.action_source, actions = self._read_actions(states)
+        tolerance = self._options.no_op_tolerance
         if tolerance is None:
             commanded = self.action_source == 'commands'
             tolerance = NO_OP_COMMANDED if commanded else NO_OP_MEASURED
-        self._kept = drop_idle_frames(actions, options.no_op_filter, tolerance)
+        self._kept = drop_idle_frames(actions, self._options.no_op_filter, tolerance)
         self.actions = actions[self._kept]
+        # (T, J + 1) proprioception in contract order.
+        self.state = states[self._kept]
 
     def __len__(self) -> int:
         return len(self._kept)
-
-    # Joints and clock --------------------------------------------------------------------------
-
-    def _read_joints(self, bag: BagFile) -> JointTrack:
-        topic = self._topics.joint_states
-        limit = self._options.limits.max_joint_state_age * NANOSECONDS
-        reader = JointStateReader(self.contract, limit)
-        stamps, times, states, last = [], [], [], 0
-        for message in bag.messages(topic):
-            try:
-                decoded = bag.decode(topic, message.data)
-                stamp = header_stamp(message.data) or message.time
-            except DatasetError:
-                self._damaged[topic] += 1
-                continue
-            try:
-                reading = reader.receive(decoded.name, decoded.position, stamp, message.time)
-            except ObservationError as error:
-                at = (message.time - times[0]) / NANOSECONDS if times else 0.0
-                raise DatasetError(f'{self.place}: {topic}: at {at:.2f} s: {error}') from error
-            if reading is not None:
-                states.append(reading.state)
-                stamps.append(reading.stamp)
-                times.append(message.time)
-            last = message.time
-        if not states:
-            raise DatasetError(
-                f'{self.place}: {topic}: {reader.missing(last) or "no joint states"}'
-            )
-        order = ascending(np.array(stamps), f'{self.place}: {topic}')
-        rows = np.array(stamps)[order], np.array(times)[order], np.stack(states)[order]
-        track, self._trimmed = trim_unmeasured(
-            JointTrack(*rows), self.contract, f'{self.place}: {topic}'
-        )
-        return track
-
-    def _read_stamps(self, bag: BagFile, topic: str) -> ImageStamps:
-        """Read the stamps of a topic's messages; without stamps, when they were recorded."""
-        stamps, times, numbers, first_time = [], [], [], 0
-        for number, message in enumerate(bag.messages(topic)):
-            first_time = first_time or message.time
-            try:
-                stamps.append(header_stamp(message.data) or message.time)
-            except DatasetError:
-                self._damaged[topic] += 1
-                continue
-            numbers.append(number)
-            times.append(message.time)
-        found = np.array(stamps, np.int64)
-        order = ascending(found, f'{self.place}: {topic}')
-        recorded = np.array(times, np.int64)[order]
-        return ImageStamps(found[order], recorded, np.array(numbers, np.int64)[order], first_time)
 
     def _align(self) -> Alignment:
         limits = self._options.limits
         max_age = dict.fromkeys(self._cameras, limits.max_image_age)
         max_age[JOINTS] = limits.max_joint_state_age
-        joints = self._joints
-        for camera, stream in self._cameras.items():
-            place = f'{self.place}: {self._topics.cameras[camera]}'
-            check_one_clock(
-                (joints.times, joints.stamps), (stream.times, stream.stamps),
-                limits.max_skew, place,
-            )  # fmt: skip
         return align(self._stamps, self.frame_period, max_age, limits.max_skew, self.place)
 
     @property
     def frame_period(self) -> int:
         """Time between two frames [ns]."""
-        fps = self._options.fps
-        seconds = self.contract.step_period if fps is None else 1.0 / fps
-        return round(seconds * NANOSECONDS)
+        return self._options.frame_period(self.contract)
 
     # Actions -----------------------------------------------------------------------------------
 
-    def _read_actions(self, bag: BagFile) -> tuple[str, np.ndarray]:
+    def _read_actions(self, states: np.ndarray) -> tuple[str, np.ndarray]:
         """Return the source of the actions, and (T, J + 1) in contract order and units."""
         wanted = self._options.actions
-        if wanted not in ACTIONS:
-            raise DatasetError(f'actions: got {wanted!r}, expected one of {ACTIONS}')
         if wanted == 'commands' and self._topics.arm is None:
             raise DatasetError(
                 f'{self.place}: no commands on {self.contract.front_end.arm_topic}; '
@@ -230,7 +129,7 @@ class BagEpisode:
         if wanted == 'next_state' or self._topics.arm is None:
             return 'next_state', actions
         measured = actions.copy()
-        arm, gripper = self._tracks(bag)
+        arm, gripper = self._tracks(self._topics.arm)
         for row, time in zip(actions, due, strict=True):
             if (joints := arm.at(float(time))) is not None:
                 row[:-1] = joints
@@ -246,8 +145,8 @@ class BagEpisode:
                 'if not, --actions commands'
             )
         check_not_frozen(
-            self._alignment.times, self._joints.states[self._alignment.indices[JOINTS]], actions,
-            self.contract, f'{self.place}: {self._topics.joint_states}',
+            self._alignment.times, states, actions, self.contract,
+            f'{self.place}: {self._topics.joint_states}',
         )  # fmt: skip
         self._speeds = label_speeds(actions, measured, self.frame_period)
         return 'commands', actions
@@ -260,88 +159,76 @@ class BagEpisode:
         if options.gripper == 'threshold':
             openings[openings < options.gripper_closed_below] = 0.0
 
-    def _tracks(self, bag: BagFile) -> tuple[CommandTrack, CommandTrack | None]:
-        assert self._topics.arm is not None
+    def _tracks(self, topic: str) -> tuple[CommandTrack, CommandTrack | None]:
         if self.contract.front_end.kind == 'joint_commands':
-            return self._streams(bag, self._topics.arm)
+            return self._streams(topic)
         gripper = None
         if self._topics.gripper is not None:
             # A controller's trajectory starts from where the gripper is, in the driver's unit.
             gripper = self._trajectories(
-                bag, self._topics.gripper, self.contract.driver_names[-1:],
+                self._topics.gripper, self.contract.driver_names[-1:],
                 lambda t: self.contract.front_end.gripper_command(self._joints.at(t)[-1:]),
             )  # fmt: skip
         arm = self._trajectories(
-            bag, self._topics.arm, self.contract.driver_joint_names,
-            lambda t: self._joints.at(t)[:-1],
-        )  # fmt: skip
+            topic, self.contract.driver_joint_names, lambda t: self._joints.at(t)[:-1]
+        )
         return arm, gripper
 
-    def _trajectories(
-        self, bag: BagFile, topic: str, names: Sequence[str], measured: Any
-    ) -> TrajectoryTrack:
+    def _commands(self, topic: str) -> Iterator[tuple[float, Any]]:
+        start, end = (moment / NANOSECONDS for moment in self.part.known)
+        for time, command in self._bag.commands[topic]:
+            if start <= time <= end:
+                yield time, command
+
+    def _trajectories(self, topic: str, names: Sequence[str], measured: Any) -> TrajectoryTrack:
         track = TrajectoryTrack(names, measured, f'{self.place}: {topic}')
-        for message in bag.messages(topic):
-            # A trajectory without a stamp begins when it arrives.
-            stamp = header_stamp(message.data) / NANOSECONDS or self._joints.stamped(message.time)
-            track.add(bag.decode(topic, message.data), stamp)
+        for time, command in self._commands(topic):
+            track.add(command, time)
         return track
 
-    def _streams(self, bag: BagFile, topic: str) -> tuple[StreamTrack, StreamTrack]:
+    def _streams(self, topic: str) -> tuple[StreamTrack, StreamTrack]:
         place = f'{self.place}: {topic}'
         gripper_name = self.contract.driver_names[-1]
         arm, gripper = (
             StreamTrack(self.contract.driver_joint_names, place),
             StreamTrack([gripper_name], place),
         )
-        for message in bag.messages(topic):
-            decoded = bag.decode(topic, message.data)
-            time = self._joints.stamped(message.time)
-            arm.add(decoded.name, decoded.position, time)
+        for time, command in self._commands(topic):
+            arm.add(command.name, command.position, time)
             # Without it the driver keeps the gripper where it is.
-            if gripper_name in decoded.name:
-                gripper.add(decoded.name, decoded.position, time)
+            if gripper_name in command.name:
+                gripper.add(command.name, command.position, time)
         return arm, gripper
 
     # Instruction -------------------------------------------------------------------------------
 
-    def _read_instruction(self, bag: BagFile) -> str:
+    def _read_instruction(self) -> str:
         text = self._options.instruction
-        if text is None and self._topics.instruction is not None:
-            text = self._recorded_instruction(bag, self._topics.instruction)
         if text is None:
-            text = bag.custom.get(INSTRUCTION, '')
-        if not text.strip():
+            text = self._recorded_instruction()
+        if text is None or not text.strip():
             raise DatasetError(
                 f'{self.place}: the instruction is empty; give one with --instruction'
             )
         return text.strip()
 
-    def _recorded_instruction(self, bag: BagFile, topic: str) -> str | None:
+    def _recorded_instruction(self) -> str | None:
         """Return the instruction of the first frame; it must not change in the episode."""
         start, end = (int(self._alignment.times[i]) for i in (0, -1))
-        # An instruction set before the recording is only in the metadata.
-        text: str | None = bag.custom.get(INSTRUCTION, '').strip() or None
-        for message in bag.messages(topic):
-            time = round(self._joints.stamped(message.time) * NANOSECONDS)
-            found = bag.decode(topic, message.data).data.strip()
+        text = self._bag.first_text
+        for time, found in self._bag.texts:
             if time > end:
                 break
             if text is not None and time > start and found != text:
                 raise DatasetError(
                     f'{self.place}: the instruction changes at '
                     f'{(time - start) / NANOSECONDS:.2f} s from {text!r} to {found!r}: '
-                    'record one episode per instruction'
+                    'record one episode per instruction, or use --split-on-instruction'
                 )
             text = found
         return text
 
     # Frames ------------------------------------------------------------------------------------
-
-    @property
-    def state(self) -> np.ndarray:
-        """(T, J + 1) proprioception in contract order."""
-        return self._joints.states[self._alignment.indices[JOINTS][self._kept]]
 
     @property
     def frame_times(self) -> np.ndarray:
@@ -369,9 +256,12 @@ class BagEpisode:
         topic = self._topics.cameras[camera]
         wanted = iter(numbers)
         number = next(wanted, None)
+        if number is None:
+            return
         before: deque[tuple[int, Message]] = deque(maxlen=_SPARE_IMAGES)
+        start, first = self._cameras[camera].read_from(max(number - _SPARE_IMAGES, 0))
         with BagFile(self.path) as bag:
-            for place, message in enumerate(bag.messages(topic)):
+            for place, message in enumerate(bag.messages(topic, start), first):
                 if number is None:
                     return
                 if place == number:
@@ -413,7 +303,7 @@ class BagEpisode:
         return policy_image(decoded, self.contract.cameras[camera])
 
     def _place(self, camera: str, message: Message) -> str:
-        at = (message.time - self._cameras[camera].first_time) / NANOSECONDS
+        at = (message.time - int(self._cameras[camera].recorded[0])) / NANOSECONDS
         return f'{self.place}: {self._topics.cameras[camera]}: at {at:.2f} s'
 
     def observations(self) -> Iterator[Observation]:
@@ -439,7 +329,7 @@ class BagEpisode:
             topic = self._topics.joint_states if name == JOINTS else self._topics.cameras[name]
             streams[name] = {
                 'messages': len(stamps),
-                'damaged': self._damaged[topic],
+                'damaged': self._bag.damaged[topic],
                 'replaced': 0,
                 'rate': round(1.0 / usual, 2),
                 'longest_gap': round(float(intervals.max(initial=0.0)), 4),
@@ -450,6 +340,7 @@ class BagEpisode:
             }
         return {
             'bag': self.path.name,
+            **self.part.facts(),
             'success': self.success,
             'frames': len(self),
             'dropped_no_ops': len(alignment.times) - len(self),
@@ -467,7 +358,8 @@ class BagEpisode:
         }
 
     def _warnings(self) -> list[str]:
-        trimmed = [self._trimmed] if self._trimmed else []
+        first = self.part.number == 1
+        trimmed = [self._bag.trimmed] if first and self._bag.trimmed else []
         as_measured = self._options.gripper == 'recorded' and self.gripper_source == 'measured'
         if self.action_source != 'commands' or not as_measured:
             return trimmed
@@ -477,18 +369,3 @@ class BagEpisode:
             'the measured openings, which do not press on what is held (--gripper threshold, or '
             'name its topic with --topic gripper=TOPIC)'
         ]
-
-
-def _agreed_contract(bag: BagFile, wanted: RobotContract | None) -> RobotContract:
-    recorded = bag.contract
-    if wanted is None:
-        if recorded is None:
-            raise DatasetError(
-                f'bag {bag.path.name}: was recorded without a contract; give one with --contract'
-            )
-        return recorded
-    if recorded is not None and (found := wanted.differences(recorded)):
-        raise DatasetError(
-            f'bag {bag.path.name}: was recorded with another contract: {"; ".join(found)}'
-        )
-    return wanted

@@ -130,15 +130,15 @@ class BagFile:
         found = json.loads(self.custom.get(TOPICS, '{}'))
         return {str(role): str(topic) for role, topic in found.items()}
 
-    def messages(self, topic: str) -> Iterator[Message]:
-        """Yield a topic's messages in the order they were recorded.
+    def messages(self, topic: str, start: int = 0) -> Iterator[Message]:
+        """Yield a topic's messages in the order they were recorded, from a time [ns] on.
 
         Raises:
             DatasetError: the bag is damaged there.
         """
         connections = [c for c in self._reader.connections if c.topic == topic]
         try:
-            for _, time, data in self._reader.messages(connections):
+            for _, time, data in self._reader.messages(connections, start or None):
                 yield Message(time, data)
         except Exception as error:  # each storage and compression has errors of its own
             raise self._damaged(error) from error

@@ -16,20 +16,40 @@ from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.data.bags.file import BagFile
+from vla_adapter_ros.data.bags.parts import PART, Part
 from vla_adapter_ros.data.episodes import successes
 from vla_adapter_ros.errors import DatasetError
 
 # Metadata of an episode: the recording's identity, and a hash of where it lay.
 IDENTITY, PLACE = 'recording', 'recorded_in'
+_PART_KEY = '.part_'
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A bag, its key in the dataset, and what identifies it there."""
+    """A bag, its key in the dataset, and what identifies it there.
+
+    `done` are the numbers of its parts that the dataset has.
+    """
 
     bag: Path
     key: str
     facts: dict[str, str]
+    done: frozenset[int] = frozenset()
+
+    def key_of(self, part: Part) -> str:
+        """Return the key of one of its parts."""
+        return self.key if part.count == 1 else f'{self.key}{_PART_KEY}{part.number:03d}'
+
+
+@dataclass
+class _Known:
+    """A recording of which the dataset has at least a part: its key, place and parts."""
+
+    key: str
+    place: str | None = None
+    count: int = 1
+    done: set[int] = field(default_factory=set)
 
 
 @dataclass
@@ -51,8 +71,9 @@ def choose_recordings(
         episodes: key → metadata of the dataset's episodes.
     """
     choice = Choice()
-    there = {str(m[IDENTITY]): key for key, m in episodes.items() if IDENTITY in m}
-    taken = set(episodes)
+    there = _known(episodes)
+    places = {known.key: known.place for known in there.values()}
+    taken = {*episodes, *places}
     for bag in bags:
         try:
             with BagFile(bag) as opened:
@@ -62,10 +83,15 @@ def choose_recordings(
             continue
         place = _hash(str(bag.resolve().parent))
         name = _key(bag.name)
-        if identity in there:
-            choice.present.append(there[identity])
+        facts = {IDENTITY: identity, PLACE: place}
+        if (known := there.get(identity)) is not None:
+            if len(known.done) >= known.count:
+                choice.present.append(known.key)
+            else:
+                choice.new.append(Recording(bag, known.key, facts, frozenset(known.done)))
+                known.done.update(range(1, known.count + 1))
             continue
-        if episodes.get(name, {}).get(PLACE) == place:
+        if places.get(name) == place:
             choice.refused[bag.name] = (
                 f'bag {bag}: the dataset has another recording of this name from this folder '
                 '(it was discarded and recorded again?); remove that episode, or convert to a '
@@ -74,9 +100,23 @@ def choose_recordings(
             continue
         key = _free(name, _key(bag.resolve().parent.name), taken)
         taken.add(key)
-        there[identity] = key
-        choice.new.append(Recording(bag, key, {IDENTITY: identity, PLACE: place}))
+        there[identity] = _Known(key, done={1})
+        choice.new.append(Recording(bag, key, facts))
     return choice
+
+
+def _known(episodes: Mapping[str, Mapping[str, Any]]) -> dict[str, _Known]:
+    """Return recording → what the dataset has of it."""
+    found: dict[str, _Known] = {}
+    for key, metadata in episodes.items():
+        if IDENTITY not in metadata:
+            continue
+        number, count = metadata.get(PART, (1, 1))
+        name = key if count == 1 else key.rpartition(_PART_KEY)[0] or key
+        known = found.setdefault(str(metadata[IDENTITY]), _Known(name))
+        known.place, known.count = metadata.get(PLACE), count
+        known.done.add(number)
+    return found
 
 
 def choose_successes(bags: Sequence[Path]) -> tuple[list[Path], list[str]]:

@@ -9,14 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from vla_adapter_ros.data.bags.episode import BagEpisode, BagOptions
+from vla_adapter_ros.data.bags.contents import BagContents, BagOptions
+from vla_adapter_ros.data.bags.episode import BagEpisode
 from vla_adapter_ros.data.bags.file import find_bags
+from vla_adapter_ros.data.bags.parts import split_recording
 from vla_adapter_ros.data.episodes import ActionKind, Episode, StatesActions, files_fingerprint
 from vla_adapter_ros.robot.contract import RobotContract
 
 
 class BagSource:
-    """A bag, or a folder of bags, each one episode; see `EpisodeSource`.
+    """A bag or a folder of bags, each one episode or several; see `EpisodeSource`.
 
     Args:
         path: bag or folder of bags.
@@ -38,7 +40,11 @@ class BagSource:
         self.path = Path(path)
         self._bags: list[BagEpisode] = []
         for bag in find_bags(self.path):
-            self._bags.append(BagEpisode(bag, contract, options))
+            contents = BagContents(bag, contract, options)
+            self._bags += [
+                BagEpisode(bag, part=part, contents=contents)
+                for part in split_recording(contents).parts
+            ]
             contract = self._bags[0].contract
         self._topics = str(sorted(options.topics.items())) if options else '[]'
         self.contract: RobotContract | None = self._bags[0].contract
@@ -47,7 +53,7 @@ class BagSource:
         self.names = self._bags[0].contract.names
         self.fps = 1e9 / self._bags[0].frame_period
         self.episodes = [
-            Episode(b.path.name, len(b), b.instruction, b.success) for b in self._bags
+            Episode(b.name, len(b), b.instruction, b.success) for b in self._bags
         ]
 
     def states_actions(self, episode: int) -> StatesActions:

@@ -22,6 +22,11 @@ class JointTrack:
     times: np.ndarray
     states: np.ndarray
 
+    def between(self, start: int, end: int) -> JointTrack:
+        """Return what was measured from `start` to `end` [ns], both included."""
+        kept = _between(self.stamps, start, end)
+        return JointTrack(self.stamps[kept], self.times[kept], self.states[kept])
+
     def at(self, time: float | np.ndarray) -> np.ndarray:
         """Return the states (..., J + 1) at stamps [s], between measurements on a line."""
         return np.stack([np.interp(time, self._moments, c) for c in self.states.T], axis=-1)
@@ -49,15 +54,35 @@ class JointTrack:
 class ImageStamps:
     """A camera's messages: stamps (N,), ascending, and times of recording (N,) [ns].
 
-    `numbers` (N,) are those in the bag; `first_time` is when the first one was recorded [ns].
+    `numbers` (N,) are those in the bag; `recorded` (M,) is when each message of the bag was
+    recorded [ns], also those without a readable stamp.
     """
 
     stamps: np.ndarray
     times: np.ndarray
     numbers: np.ndarray
-    first_time: int
+    recorded: np.ndarray
+
+    def between(self, start: int, end: int) -> ImageStamps:
+        """Return the messages with stamps from `start` to `end` [ns], both included."""
+        kept = _between(self.stamps, start, end)
+        return ImageStamps(self.stamps[kept], self.times[kept], self.numbers[kept], self.recorded)
 
     def stamp(self, number: int) -> int:
         """Return the stamp [ns] of the message with a number in the bag; 0 if it has none."""
         found = self.stamps[self.numbers == number]
         return int(found[0]) if len(found) else 0
+
+    def read_from(self, number: int) -> tuple[int, int]:
+        """Return when to begin to read [ns] so that a message comes, and the number read first."""
+        time = int(self.recorded[number])
+        # Files of a split bag may overlap a little: their messages are then not in order.
+        if np.any(np.diff(self.recorded) < 0):
+            return 0, 0
+        return time, int(np.searchsorted(self.recorded, time))
+
+
+def _between(stamps: np.ndarray, start: int, end: int) -> slice:
+    return slice(
+        int(np.searchsorted(stamps, start, 'left')), int(np.searchsorted(stamps, end, 'right'))
+    )

@@ -1,0 +1,239 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""What a bag holds for episodes, read once: joint states, when images were taken, commands, task.
+
+Images are read on demand, by `BagEpisode`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vla_adapter_ros.control.observation_inputs import InputSettings
+from vla_adapter_ros.data.bags.alignment import NANOSECONDS, ascending, check_one_clock
+from vla_adapter_ros.data.bags.file import INSTRUCTION, BagFile, header_stamp
+from vla_adapter_ros.data.bags.measured import trim_unmeasured
+from vla_adapter_ros.data.bags.streams import ImageStamps, JointTrack
+from vla_adapter_ros.data.bags.topics import JOINTS, choose_topics, topic_roles
+from vla_adapter_ros.errors import DatasetError, ObservationError
+from vla_adapter_ros.robot.contract import RobotContract
+from vla_adapter_ros.robot.joint_state import JointStateReader
+
+ACTIONS = ('auto', 'commands', 'next_state')
+NO_OP_FILTERS = ('off', 'ends', 'all')
+GRIPPERS = ('recorded', 'threshold')
+
+
+@dataclass(frozen=True)
+class BagOptions:
+    """How bags are read.
+
+    Attributes:
+        topics: role → topic, in place of those the bag names or that are found by name.
+        instruction: in place of the recorded one.
+        actions: `commands`, `next_state`, or `auto` (commands if there are any).
+        no_op_filter: see `drop_idle_frames`.
+        no_op_tolerance: change of an action that counts as idle [rad, open fraction]; None: 1e-3
+            of commands, two counts of a servo (3.1e-3 rad) of measured positions.
+        gripper: where the gripper was not commanded, its measured opening is the action;
+            `threshold` makes openings below `gripper_closed_below` a closed gripper (0): fingers
+            that were stopped by an object shall press on it.
+        gripper_closed_below: open fraction.
+        fps: frames per second; None: the contract's rate.
+        limits: oldest inputs and largest skew of a frame; those of the policy node.
+        split_on_instruction: an episode ends where the instruction changes, another begins.
+        split_on_gaps: likewise where a camera or the joint states pause for longer [s]; None:
+            such a bag is refused if the pause is longer than `limits` allow.
+
+    Raises:
+        DatasetError: options that contradict each other.
+    """
+
+    topics: Mapping[str, str] = field(default_factory=dict)
+    instruction: str | None = None
+    actions: str = 'auto'
+    no_op_filter: str = 'off'
+    no_op_tolerance: float | None = None
+    gripper: str = 'recorded'
+    gripper_closed_below: float = 0.5
+    fps: int | None = None
+    limits: InputSettings = field(default_factory=InputSettings)
+    split_on_instruction: bool = False
+    split_on_gaps: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.split_on_instruction and self.instruction is not None:
+            raise DatasetError('instruction: give one, or split where it changes, not both')
+        if self.split_on_gaps is not None and not 0 < self.split_on_gaps < np.inf:
+            raise DatasetError(f'split_on_gaps: got {self.split_on_gaps:g} s, expected over 0')
+
+    def frame_period(self, contract: RobotContract) -> int:
+        """Return the time between two frames [ns]."""
+        seconds = contract.step_period if self.fps is None else 1.0 / self.fps
+        return round(seconds * NANOSECONDS)
+
+
+class BagContents:
+    """The streams of a bag.
+
+    Args:
+        path: the bag.
+        contract: in place of the bag's own, which it must agree with.
+        options: how it is read.
+
+    Attributes:
+        place: the bag, for messages.
+        joints: joint states as measured; `trimmed` says what was left out before them.
+        cameras: camera → when its images were taken.
+        commands: topic → (time [s], message) of each command; empty where actions are measured.
+        texts: (time [ns], text) of each instruction that was published, on the stamps' clock.
+        first_text: the instruction that was set before the recording, or None.
+        success: as marked at its end.
+        damaged: topic → messages that cannot be read.
+
+    Raises:
+        DatasetError: anything that would make the data wrong; the message names bag, stream and
+            time.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        contract: RobotContract | None = None,
+        options: BagOptions | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.options = options = options or BagOptions()
+        self.place = f'bag {self.path.name}'
+        if options.actions not in ACTIONS:
+            raise DatasetError(f'actions: got {options.actions!r}, expected one of {ACTIONS}')
+        with BagFile(self.path) as bag:
+            self.contract = _agreed_contract(bag, contract)
+            roles = topic_roles(self.contract)
+            recorded = {r: t for r, t in bag.recorded_topics.items() if r in roles}
+            named = recorded | dict(options.topics)
+            self.topics = choose_topics(bag.types, self.contract, named, self.path.name)
+            self.damaged: Counter[str] = Counter()
+            self.joints, self.trimmed = self._read_joints(bag)
+            self.cameras = {c: self._read_stamps(bag, t) for c, t in self.topics.cameras.items()}
+            self._check_clocks()
+            self.first_text = bag.custom.get(INSTRUCTION, '').strip() or None
+            self.texts = self._read_texts(bag)
+            self.commands = self._read_commands(bag)
+            self.success = bag.success
+
+    @property
+    def stamps(self) -> dict[str, np.ndarray]:
+        """Stream → (N,) stamps [ns], ascending: those of all cameras and the joint states."""
+        found = {camera: stream.stamps for camera, stream in self.cameras.items()}
+        return found | {JOINTS: self.joints.stamps}
+
+    def _read_joints(self, bag: BagFile) -> tuple[JointTrack, str]:
+        topic = self.topics.joint_states
+        limit = self.options.limits.max_joint_state_age * NANOSECONDS
+        reader = JointStateReader(self.contract, limit)
+        stamps, times, states, last = [], [], [], 0
+        for message in bag.messages(topic):
+            try:
+                decoded = bag.decode(topic, message.data)
+                stamp = header_stamp(message.data) or message.time
+            except DatasetError:
+                self.damaged[topic] += 1
+                continue
+            try:
+                reading = reader.receive(decoded.name, decoded.position, stamp, message.time)
+            except ObservationError as error:
+                at = (message.time - times[0]) / NANOSECONDS if times else 0.0
+                raise DatasetError(f'{self.place}: {topic}: at {at:.2f} s: {error}') from error
+            if reading is not None:
+                states.append(reading.state)
+                stamps.append(reading.stamp)
+                times.append(message.time)
+            last = message.time
+        if not states:
+            raise DatasetError(
+                f'{self.place}: {topic}: {reader.missing(last) or "no joint states"}'
+            )
+        order = ascending(np.array(stamps), f'{self.place}: {topic}')
+        rows = np.array(stamps)[order], np.array(times)[order], np.stack(states)[order]
+        return trim_unmeasured(JointTrack(*rows), self.contract, f'{self.place}: {topic}')
+
+    def _read_stamps(self, bag: BagFile, topic: str) -> ImageStamps:
+        """Read the stamps of a topic's messages; without stamps, when they were recorded."""
+        stamps, times, numbers, recorded = [], [], [], []
+        for number, message in enumerate(bag.messages(topic)):
+            recorded.append(message.time)
+            try:
+                stamps.append(header_stamp(message.data) or message.time)
+            except DatasetError:
+                self.damaged[topic] += 1
+                continue
+            numbers.append(number)
+            times.append(message.time)
+        found = np.array(stamps, np.int64)
+        order = ascending(found, f'{self.place}: {topic}')
+        return ImageStamps(
+            found[order], np.array(times, np.int64)[order], np.array(numbers, np.int64)[order],
+            np.array(recorded, np.int64),
+        )  # fmt: skip
+
+    def _check_clocks(self) -> None:
+        joints, max_skew = self.joints, self.options.limits.max_skew
+        for camera, stream in self.cameras.items():
+            check_one_clock(
+                (joints.times, joints.stamps), (stream.times, stream.stamps), max_skew,
+                f'{self.place}: {self.topics.cameras[camera]}',
+            )  # fmt: skip
+
+    def _read_texts(self, bag: BagFile) -> list[tuple[int, str]]:
+        topic = self.topics.instruction
+        if topic is None or self.options.instruction is not None:
+            return []
+        return [
+            (
+                round(self.joints.stamped(message.time) * NANOSECONDS),
+                bag.decode(topic, message.data).data.strip(),
+            )
+            for message in bag.messages(topic)
+        ]
+
+    def _read_commands(self, bag: BagFile) -> dict[str, list[tuple[float, Any]]]:
+        topics = self.topics
+        if self.options.actions == 'next_state' or topics.arm is None:
+            return {}
+        trajectories = self.contract.front_end.kind == 'joint_trajectory'
+        found: dict[str, list[tuple[float, Any]]] = {}
+        # A command of all joints moves the gripper too.
+        for topic in (topics.arm, topics.gripper if trajectories else None):
+            if topic is None:
+                continue
+            found[topic] = [
+                (
+                    # A command without a stamp begins when it arrives.
+                    (header_stamp(message.data) / NANOSECONDS if trajectories else 0.0)
+                    or self.joints.stamped(message.time),
+                    bag.decode(topic, message.data),
+                )
+                for message in bag.messages(topic)
+            ]
+        return found
+
+
+def _agreed_contract(bag: BagFile, wanted: RobotContract | None) -> RobotContract:
+    recorded = bag.contract
+    if wanted is None:
+        if recorded is None:
+            raise DatasetError(
+                f'bag {bag.path.name}: was recorded without a contract; give one with --contract'
+            )
+        return recorded
+    if recorded is not None and (found := wanted.differences(recorded)):
+        raise DatasetError(
+            f'bag {bag.path.name}: was recorded with another contract: {"; ".join(found)}'
+        )
+    return wanted
