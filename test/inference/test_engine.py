@@ -49,12 +49,14 @@ def test_engine_gives_the_networks_actions(exact, dtype):
     assert relative_error(actions, expected) < bound
 
 
-def test_auto_is_float32_on_the_cpu_and_bfloat16_on_cuda(monkeypatch):
+@pytest.mark.parametrize(('capability', 'dtype'), (((7, 2), 'float16'), ((8, 7), 'bfloat16')))
+def test_auto_is_float32_on_the_cpu_and_16_bits_on_cuda(monkeypatch, capability, dtype):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     assert EngineSettings().resolved() == (torch.device('cpu'), 'float32')
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 1)
-    assert EngineSettings().resolved() == (torch.device('cuda'), 'bfloat16')
+    monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda device: capability)
+    assert EngineSettings().resolved() == (torch.device('cuda'), dtype)
 
 
 @pytest.mark.parametrize(
@@ -74,6 +76,15 @@ def test_int8_on_a_gpu_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 1)
     with pytest.raises(DeviceError, match='CPU only'):
         EngineSettings('cuda', 'int8').resolved()
+
+
+def test_actions_that_float16_cannot_hold_are_refused_at_the_warm_up():
+    model = network()
+    with torch.no_grad():
+        model.decoder.embed_tokens.weight.mul_(1e6)
+    engine = Engine(model, EngineSettings('cpu', 'float16', threads=1))
+    with pytest.raises(DeviceError, match='float16 gives actions that are not finite'):
+        engine.prepare([inputs()])
 
 
 def test_threads_leave_a_core_to_the_robot(monkeypatch):

@@ -255,7 +255,7 @@ def make_parser() -> argparse.ArgumentParser:
     add('--plots', type=int, default=5, help='episodes to plot')
     add('--cache', type=Path, help="folder of the dataset's training cache")
     add('--device', default='auto', help='auto, cpu, cuda, …')
-    add('--dtype', default='auto', help='auto, float32, bfloat16, int8')
+    add('--dtype', default='auto', help='auto, float32, bfloat16, float16, int8')
     add_column_options(parser)
     return parser
 

@@ -233,7 +233,7 @@ def make_parser() -> argparse.ArgumentParser:
         'result (0: real time)')  # fmt: skip
     add('--robot', default='alicia_d_sim', help='robot contract of the baselines')
     add('--device', default='auto', help='of checkpoints: auto, cpu, cuda, …')
-    add('--dtype', default='auto', help='of checkpoints: auto, float32, bfloat16, int8')
+    add('--dtype', default='auto', help='of checkpoints: auto, float32, bfloat16, float16, int8')
     add('--threads', type=int, default=1, help='CPU threads of a checkpoint in each process')
     add('--distractors', type=int, default=TaskOptions.distractors,
         help='objects on the table that the instruction does not name')  # fmt: skip

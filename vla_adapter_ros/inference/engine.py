@@ -33,8 +33,12 @@ from vla_adapter_ros.processing.pipeline import ModelInputs
 
 CACHED_PROMPTS = 16
 LOGGER = logging.getLogger(__name__)
-# Activations between int8 layers are bfloat16: half the memory traffic of float32.
-DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'int8': torch.bfloat16}
+DTYPES = {
+    'float32': torch.float32,
+    'bfloat16': torch.bfloat16,
+    'float16': torch.float16,
+    'int8': torch.bfloat16,  # activations between the layers: half the memory traffic of float32
+}
 
 
 class DeviceError(VLAAdapterError):
@@ -47,7 +51,8 @@ class EngineSettings:
 
     Attributes:
         device: `auto` (CUDA if there is one), `cpu`, `cuda`, `cuda:1`, …
-        dtype: `auto` (bfloat16 on CUDA, float32 on the CPU), `float32`, `bfloat16`, `int8` (CPU).
+        dtype: `auto` (bfloat16 on CUDA, float16 on a GPU that lacks it, float32 on the CPU),
+            `float32`, `bfloat16`, `float16`, `int8` (CPU).
         compile: compile the network's blocks on CUDA (minutes at the first start). Ignored on the
             CPU, where it took minutes to gain a tenth.
         threads: CPU threads; 0: all cores but one, for the rest of the robot's software.
@@ -74,7 +79,7 @@ class EngineSettings:
             raise DeviceError(f'device: got {name!r}, this machine has {_devices()}')
         dtype = self.dtype
         if dtype == 'auto':
-            dtype = 'bfloat16' if device.type == 'cuda' else 'float32'
+            dtype = _gpu_dtype(device) if device.type == 'cuda' else 'float32'
         if dtype not in DTYPES:
             raise DeviceError(f'dtype: got {dtype!r}, expected one of {["auto", *DTYPES]}')
         if dtype == 'int8' and device.type != 'cpu':
@@ -91,6 +96,11 @@ class EngineSettings:
         threads = self.threads or max(1, len(os.sched_getaffinity(0)) - 1)
         torch.set_num_threads(threads)
         return threads
+
+
+def _gpu_dtype(device: torch.device) -> str:
+    """Return the 16-bit format that a GPU computes in: bfloat16 came with Ampere."""
+    return 'bfloat16' if torch.cuda.get_device_capability(device) >= (8, 0) else 'float16'
 
 
 def _devices() -> str:
@@ -138,11 +148,13 @@ class Engine:
 
         Raises:
             QuantisationError: int8 changes the actions of `examples` too much.
+            DeviceError: the actions are not finite; float16 ends at 65504.
         """
         if self.dtype == 'int8' and not self._quantised:
             self._quantise(examples)
         for inputs in examples:
-            self.run(inputs)
+            if not np.isfinite(self.run(inputs)).all():
+                raise DeviceError(f'dtype: {self.dtype} gives actions that are not finite')
 
     def _quantise(self, examples: Sequence[ModelInputs]) -> None:
         reference = np.stack([self.run(inputs) for inputs in examples])

@@ -317,7 +317,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, … (auto)')
     parser.add_argument(
-        '--dtype', default='auto', choices=('auto', 'float32', 'bfloat16', 'int8'),
+        '--dtype', default='auto', choices=('auto', 'float32', 'bfloat16', 'float16', 'int8'),
         help='precision (%(default)s)',
     )
     parser.add_argument('--threads', type=int, default=0, help='CPU threads; 0: all cores but one')

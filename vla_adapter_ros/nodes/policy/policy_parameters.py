@@ -56,7 +56,9 @@ class PolicyNodeParameters:
     )
     device: str = parameter('auto', 'auto, cpu, cuda, cuda:0, …')
     dtype: str = parameter(
-        'auto', 'Precision of the model.', choices=('auto', 'float32', 'bfloat16', 'int8')
+        'auto',
+        'Precision of the model.',
+        choices=('auto', 'float32', 'bfloat16', 'float16', 'int8'),
     )
     compile: bool = parameter(False, 'Compile the model and capture CUDA graphs (GPU).')
     warm_up: bool = parameter(True, 'Run one inference while configuring.')
