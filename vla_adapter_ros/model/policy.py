@@ -142,7 +142,10 @@ class BridgePolicy(ActionPolicy):
                 f'the network predicts {tuple(predicted.shape)}'
             )
         error = (predicted.float() - actions.to(predicted.device).float()).abs()
-        return error.mean(), {'l1_first': error[:, 0].mean(), 'l1_later': error[:, 1:].mean()}
+        steps = {'l1_first': error[:, 0].mean()}
+        if error.shape[1] > 1:
+            steps['l1_later'] = error[:, 1:].mean()
+        return error.mean(), steps
 
     def initial_latent(
         self, batch: int, device: torch.device, given: Tensor | None = None

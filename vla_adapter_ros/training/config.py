@@ -197,7 +197,14 @@ class SaveConfig:
 
     every: int = option(1000, 'steps between two checkpoints')
     keep_last: int = option(3, 'number of latest checkpoints to keep; the best one is always kept')
-    validate_every: int = option(1000, 'steps between two validations; 0: never')
+    dtype: Literal['float32', 'bfloat16'] = option(
+        'float32', 'of the weights that trained or were adapted; bfloat16 halves a checkpoint '
+        '(resuming is exact all the same)',
+    )
+    validate_every: int = option(
+        1000, 'steps between two validations; 0: never. One that finds the lowest error yet saves '
+        'a checkpoint and names it best',
+    )
     validation_batches: int = option(50, 'maximum batches of one validation')
     plots: int = option(3, 'open-loop plots per validation')
     resume: bool = option(True, 'continue from the last checkpoint in output_dir if there is one')

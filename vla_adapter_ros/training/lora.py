@@ -43,31 +43,30 @@ def attach_lora(module: nn.Module, targets: Sequence[str], config: AdaptationCon
             parameter.requires_grad_(flags[name.replace('.base_layer.', '.')])
 
 
-def merged_state_dict(module: nn.Module) -> dict[str, torch.Tensor]:
-    """Return the weights under their names without LoRA, adapters added in float32.
+def merged_state_dict(
+    module: nn.Module, dtype: torch.dtype | None = None
+) -> dict[str, torch.Tensor]:
+    """Return the weights under their names without LoRA, on the CPU, adapters added in float32.
 
-    Without LoRA layers this is the module's own state dict.
+    Made and brought to the CPU one tensor at a time: the training device needs room for one layer
+    more, not for the whole network. Without LoRA layers on a CPU this is the module's own state.
+
+    Args:
+        module: the network.
+        dtype: of the weights; None: float32 for what trained, and as stored for the rest.
     """
-    deltas = _deltas(module)
+    from peft.tuners.lora import LoraLayer
+
+    layers = {n: layer for n, layer in module.named_modules() if isinstance(layer, LoraLayer)}
     merged: dict[str, torch.Tensor] = {}
     for name, value in module.state_dict().items():
         if '.lora_' in name:
             continue
         plain = name.replace('.base_layer.', '.')
-        owner = plain.removesuffix('.weight')
-        if owner in deltas and plain.endswith('.weight'):
+        layer = layers.get(plain.removesuffix('.weight')) if plain.endswith('.weight') else None
+        if layer is not None:
             # Not rounded to a frozen layer's bf16: that would lose part of what was learned.
-            merged[plain] = value.float() + deltas[owner].reshape(value.shape)
-        else:
-            merged[plain] = value
+            delta = layer.get_delta_weight(_ADAPTER).detach().float()
+            value = value.float() + delta.reshape(value.shape)
+        merged[plain] = value.to('cpu', dtype if value.is_floating_point() else None)
     return merged
-
-
-def _deltas(module: nn.Module) -> dict[str, torch.Tensor]:
-    from peft.tuners.lora import LoraLayer
-
-    return {
-        name: layer.get_delta_weight(_ADAPTER).detach().float()
-        for name, layer in module.named_modules()
-        if isinstance(layer, LoraLayer)
-    }

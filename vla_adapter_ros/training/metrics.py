@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import re
 import resource
 import secrets
 import sys
@@ -15,12 +17,13 @@ from typing import Any
 import torch
 
 from vla_adapter_ros.training.config import LogConfig
-from vla_adapter_ros.weights.files import make_folder
+from vla_adapter_ros.weights.files import make_folder, write_text
 
 # Dense bf16 peak of one device [TFLOP/s], from the vendors' data sheets.
 _PEAK_TFLOPS = {
-    'H200': 989.0, 'H100 PCIe': 756.0, 'H100': 989.0, 'A100': 312.0, 'L40S': 362.0, 'L4': 121.0,
-    'A6000': 155.0, 'RTX 5090': 209.5, 'RTX 4090': 165.2, 'RTX 3090': 71.0, 'T4': 65.0,
+    'H200': 989.0, 'H100 PCIe': 756.0, 'H100': 989.0, 'A100': 312.0, 'L40S': 362.0, 'L40': 181.0,
+    'L4': 121.0, 'A6000': 155.0, 'RTX 5090': 209.5, 'RTX 4090': 165.2, 'RTX 3090': 71.0,
+    'T4': 65.0,
 }
 
 
@@ -66,8 +69,13 @@ def peak_flops(device: torch.device, config: LogConfig) -> float | None:
         return config.peak_tflops * 1e12
     if device.type != 'cuda':
         return None
-    name = torch.cuda.get_device_name(device)
-    return next((v * 1e12 for key, v in _PEAK_TFLOPS.items() if key in name), None)
+    return known_peak(torch.cuda.get_device_name(device))
+
+
+def known_peak(name: str) -> float | None:
+    """Return the dense peak [FLOP/s] of a device by its name (`NVIDIA L4`; an L40 is another)."""
+    found = (v for key, v in _PEAK_TFLOPS.items() if re.search(rf'\b{key}\b', name))
+    return next((value * 1e12 for value in found), None)
 
 
 def peak_memory_gb(device: torch.device) -> float:
@@ -87,20 +95,24 @@ class RunLog:
         config: which of them.
         description: the run's configuration, stored with it.
         active: False on all but the first process; nothing is then written.
+        step: at which the run goes on; what was logged of later steps is removed.
     """
 
     def __init__(
-        self, folder: Path, config: LogConfig, description: dict[str, Any], active: bool
+        self, folder: Path, config: LogConfig, description: dict[str, Any], active: bool,
+        step: int = 0,
     ) -> None:
         self._file = self._board = self._wandb = None
         if not active:
             return
         make_folder(folder)
-        self._file = (folder / 'metrics.jsonl').open('a', encoding='utf-8')
+        lines = folder / 'metrics.jsonl'
+        _forget_after(step, lines)
+        self._file = lines.open('a', encoding='utf-8')
         if config.tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._board = SummaryWriter(str(folder / 'tensorboard'))
+            self._board = SummaryWriter(str(folder / 'tensorboard'), purge_step=step + 1)
         if config.wandb:
             self._wandb = _start_wandb(config.wandb, folder, description)
 
@@ -130,6 +142,18 @@ class RunLog:
                 sink.close()
         if self._wandb is not None:
             self._wandb.finish()
+
+
+def _forget_after(step: int, path: Path) -> None:
+    """Remove the lines of steps after `step`, and one that a crash cut off."""
+    if not path.is_file():
+        return
+    kept = []
+    for line in path.read_text(encoding='utf-8').splitlines():
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            if json.loads(line)['step'] <= step:
+                kept.append(line + '\n')
+    write_text(path, ''.join(kept))
 
 
 def _start_wandb(project: str, folder: Path, description: dict[str, Any]) -> Any:

@@ -86,9 +86,11 @@ def _run(config: TrainConfig) -> Path:
     )
     recipe = to_dict(config)
 
+    stored = torch.bfloat16 if config.save.dtype == 'bfloat16' else None
+
     def write(folder: Path, step: int) -> None:
         results = {'config': recipe, 'step': step, 'processes': accelerator.num_processes}
-        setup.save(folder, merged_state_dict(setup.model), results)
+        setup.save(folder, merged_state_dict(setup.model, stored), results)
 
     device = accelerator.device
     validate = validation_hook(setup, config, device, main) if setup.validation else None
@@ -101,7 +103,9 @@ def _run(config: TrainConfig) -> Path:
         check_resumable(last, recipe)
         trainer.resume(last)
     try:
-        with RunLog(Path(config.output_dir), config.log, recipe, main) as log:
+        with RunLog(
+            Path(config.output_dir), config.log, recipe, main, trainer.step
+        ) as log:
             trainer.train(log)
     except OSError as error:  # disk full, not writable
         raise TrainingError(

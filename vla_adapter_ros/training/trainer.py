@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,10 +66,11 @@ class LossModule(nn.Module):
     def __init__(self, model: nn.Module, grounding: float = 0.0) -> None:
         super().__init__()
         self.model, self._grounding = model, grounding
+        self.metrics: dict[str, torch.Tensor] = {}  # of the last batch, detached
 
     def forward(self, batch: Batch) -> torch.Tensor:
         """Return the scalar loss of one batch."""
-        loss, _ = self.model.compute_loss(batch)
+        loss, self.metrics = self.model.compute_loss(batch)
         if (scenes := batch.get('scenes')) is not None:
             scores = scene_scores(self.model, scenes)
             loss = loss + self._grounding * grounding_loss(scores, scenes['points'])
@@ -92,9 +94,10 @@ class Hooks:
 
 @dataclass
 class _Window:
-    """Losses and norms since the last log line."""
+    """Losses, their parts and norms since the last log line."""
 
     losses: list[torch.Tensor] = field(default_factory=list)
+    parts: dict[str, list[torch.Tensor]] = field(default_factory=lambda: defaultdict(list))
     norms: list[torch.Tensor] = field(default_factory=list)
     steps: int = 0
 
@@ -121,8 +124,8 @@ class Trainer:
         self.named = trainable(model)
         groups = parameter_groups(self.named, config.optimizer, backbone_names or [])
         optimizer = make_adamw(groups, config.optimizer, config.compute.fused_optimizer)
-        loss = LossModule(model, config.grounding.weight)
-        self._loss_module, self.optimizer = accelerator.prepare(loss, optimizer)
+        self._loss = LossModule(model, config.grounding.weight)
+        self._loss_module, self.optimizer = accelerator.prepare(self._loss, optimizer)
         self.average = WeightAverage(self.named, config.ema) if config.ema else None
         self.folder = RunFolder(Path(config.output_dir), config.save.keep_last)
         self._timer = PhaseTimer(accelerator.device.type == 'cuda')
@@ -166,7 +169,10 @@ class Trainer:
         rate = rate_factor(self.step, self.config.steps, self.config.schedule)
         set_rate(self.optimizer, rate)
         for micro in range(self.config.accumulate):
-            window.losses.append(self._micro_step(stream, micro))
+            loss, metrics = self._micro_step(stream, micro)
+            window.losses.append(loss)
+            for name, value in metrics.items():
+                window.parts[name].append(value)
         clip = self.config.optimizer.clip_norm or math.inf
         norm = self.accelerator.clip_grad_norm_([p for _, p in self.named], clip)
         window.norms.append(norm.detach())
@@ -177,7 +183,9 @@ class Trainer:
         self._timer.end('optimiser')
         window.steps += 1
 
-    def _micro_step(self, stream: Iterator[Batch], micro: int) -> torch.Tensor:
+    def _micro_step(
+        self, stream: Iterator[Batch], micro: int
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         self._timer.start()
         batch = next(stream)
         # Augmentation differs between processes; the latent noise must not (it is one draw for
@@ -195,7 +203,7 @@ class Trainer:
             self._timer.end('forward')
             self.accelerator.backward(loss / self.config.accumulate)
         self._timer.end('backward')
-        return loss.detach()
+        return loss.detach(), self._loss.metrics
 
     def _seed(self, micro: int, stream: int) -> None:
         numbers = (self.config.seed, self.step, micro, stream)
@@ -221,6 +229,7 @@ class Trainer:
             raise self._diverged(f'loss is {loss}')
         values = {
             'loss': loss,
+            **{n: torch.stack(v).mean().item() for n, v in window.parts.items() if n != 'loss'},
             'gradient_norm': torch.stack(window.norms).mean().item(),
             'learning_rate': self.optimizer.param_groups[0]['lr'],
             'peak_memory_gb': peak_memory_gb(self.accelerator.device),
@@ -249,23 +258,28 @@ class Trainer:
         if window.losses and not torch.stack(window.losses).isfinite().all():
             self._report(window, log, bar)  # raises; a diverged model is never saved
         self._check_weights()
-        errors: dict[str, float] = {}
         if save:
             self.save()
         if validate and self.hooks.validate:
             with self.averaged():
                 errors = self.hooks.validate(self.step)
             log.write(self.step, errors, 'validation')
+            self._keep_best(errors['l1'])
         if simulate and self.hooks.simulate and self.is_main:
             with self.averaged():
                 log.write(self.step, self.hooks.simulate(self.step), 'simulation')
-        newest = self.folder.last()
-        if self.is_main and save and newest is not None and 'l1' in errors:
-            self.folder.mark_best(newest, errors['l1'])
         self.model.train()
         self._timer.collect()
         bar.lap()
         self.accelerator.wait_for_everyone()
+
+    def _keep_best(self, error: float) -> None:
+        """Save this step if none had a lower validation error, and mark it best."""
+        if not self.is_main or error >= self.folder.best_score():
+            return
+        if self.step not in self.folder.steps():
+            self.save()
+        self.folder.mark_best(self.folder.steps()[self.step], error)
 
     def _check_weights(self) -> None:
         """Refuse to evaluate or save weights that are not finite: a finite loss may hide them."""
