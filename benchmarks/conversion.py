@@ -20,9 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common import moving_images
+from vla_adapter_ros.data.bags.conversion import convert_bags
 from vla_adapter_ros.data.bags.file import message_types
 from vla_adapter_ros.data.bags.recorder import EpisodeRecorder, RecordedTopic
-from vla_adapter_ros.data.convert import convert
 from vla_adapter_ros.robot.contract import RobotContract, resolve_contract
 
 CAMERA_RATE, JOINT_RATE = 30, 100  # [Hz]
@@ -95,7 +95,7 @@ def conversion(bag: Path, folder: Path, seconds: float) -> list[ConversionFigure
         ('image 224x224', 'image', 224),
     ):  # fmt: skip
         output = folder / name.replace(' ', '_')
-        result = convert([bag], output, storage=storage, image_size=size)
+        result = convert_bags([bag], output, storage=storage, image_size=size)
         total = sum(file.stat().st_size for file in output.rglob('*') if file.is_file())
         speed = result.reports[0]['duration'] / result.seconds
         found.append(ConversionFigures(name, speed, total / seconds * 3600))

@@ -14,12 +14,13 @@ import pytest
 from support.bag_samples import BagSpec, commanded_at, joints_at, write_bag
 from support.data_samples import contract, frame_of, image
 from vla_adapter_ros.data.bags.contents import BagOptions
+from vla_adapter_ros.data.bags.conversion import convert_bags
 from vla_adapter_ros.data.bags.episode import BagEpisode
 from vla_adapter_ros.data.bags.file import BagFile
 from vla_adapter_ros.data.bags.recover import main as recover_main
 from vla_adapter_ros.data.bags.source import BagSource
 from vla_adapter_ros.data.bags.writer import BagWriter
-from vla_adapter_ros.data.convert import convert, main
+from vla_adapter_ros.data.convert import main
 from vla_adapter_ros.data.lerobot.reader import LeRobotSource
 from vla_adapter_ros.data.lerobot.writer import final_keys
 from vla_adapter_ros.data.training.dataset import open_dataset
@@ -140,7 +141,7 @@ def test_simulated_time_is_followed(tmp_path):
 
 def test_dataset_equals_the_bag(tmp_path):
     bags = [write_bag(tmp_path / f'bags/{n}') for n in 'ab']
-    result = convert(bags, tmp_path / 'set', storage='image')
+    result = convert_bags(bags, tmp_path / 'set', storage='image')
     assert not result.failed
     assert [report['frames'] for report in result.reports] == [30, 30]
     converted, direct = LeRobotSource(tmp_path / 'set'), BagSource(tmp_path / 'bags')
@@ -220,7 +221,7 @@ def images_of(video):
 def test_conversion_is_deterministic(tmp_path):
     bags = [write_bag(tmp_path / 'a')]
     for name in ('x', 'y'):
-        convert(bags, tmp_path / name)
+        convert_bags(bags, tmp_path / name)
     names = files_of(tmp_path / 'x')
     assert len(names) > 6
     for file in names:
@@ -229,7 +230,7 @@ def test_conversion_is_deterministic(tmp_path):
 
 def test_interrupted_conversion_carries_on(tmp_path, monkeypatch):
     bags = [write_bag(tmp_path / f'bags/{n}') for n in 'abc']
-    from vla_adapter_ros.data import convert as module
+    from vla_adapter_ros.data.bags import conversion as module
 
     original = module._convert_bag
 
@@ -241,11 +242,11 @@ def test_interrupted_conversion_carries_on(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(module, '_convert_bag', stop_at_b)
         with pytest.raises(KeyboardInterrupt):
-            convert(bags, tmp_path / 'set')
-    result = convert(bags, tmp_path / 'set')
+            convert_bags(bags, tmp_path / 'set')
+    result = convert_bags(bags, tmp_path / 'set')
     assert result.present == ['a']
     assert [report['bag'] for report in result.reports] == ['b', 'c']
-    convert(bags, tmp_path / 'straight')
+    convert_bags(bags, tmp_path / 'straight')
     for file in files_of(tmp_path / 'straight'):
         one, other = (tmp_path / name / file for name in ('set', 'straight'))
         assert_equal_files(one, other)
@@ -257,7 +258,7 @@ def test_several_processes_convert_to_the_same_files(tmp_path):
     write_bag(tmp_path / 'bags/c', BagSpec(nan_at=1.0))
     bags.append(tmp_path / 'bags/c')
     for workers in (1, 2):
-        result = convert(bags, tmp_path / f'set{workers}', workers=workers)
+        result = convert_bags(bags, tmp_path / f'set{workers}', workers=workers)
         assert [report['bag'] for report in result.reports] == ['a', 'b']
         assert set(result.failed) == {'c'}
     for file in files_of(tmp_path / 'set1'):
@@ -267,10 +268,10 @@ def test_several_processes_convert_to_the_same_files(tmp_path):
 
 def test_existing_output_is_refused_or_appended_to(tmp_path):
     first, second = (write_bag(tmp_path / f'bags/{n}') for n in 'ab')
-    convert([first], tmp_path / 'set')
+    convert_bags([first], tmp_path / 'set')
     with pytest.raises(DatasetError, match='already holds a dataset'):
-        convert([second], tmp_path / 'set')
-    result = convert([first, second], tmp_path / 'set', append=True)
+        convert_bags([second], tmp_path / 'set')
+    result = convert_bags([first, second], tmp_path / 'set', append=True)
     assert (result.present, len(result.reports)) == (['a'], 1)
     assert len(LeRobotSource(tmp_path / 'set').episodes) == 2
 
@@ -435,15 +436,15 @@ def test_a_second_day_of_recordings_is_added_though_its_names_are_the_same(tmp_p
 
 def test_two_folders_at_once(tmp_path):
     bags = [write_bag(tmp_path / f'{n}/bag') for n in 'ab']
-    convert([*bags, bags[0]], tmp_path / 'set')
+    convert_bags([*bags, bags[0]], tmp_path / 'set')
     assert final_keys(tmp_path / 'set') == ['b.bag', 'bag']
 
 
 def test_a_number_that_was_recorded_again_is_not_taken_for_the_old_recording(tmp_path):
-    convert([write_bag(tmp_path / 'bags/a')], tmp_path / 'set')
+    convert_bags([write_bag(tmp_path / 'bags/a')], tmp_path / 'set')
     shutil.rmtree(tmp_path / 'bags/a')
     again = write_bag(tmp_path / 'bags/a', BagSpec(duration=2.0))
-    result = convert([again], tmp_path / 'set', append=True)
+    result = convert_bags([again], tmp_path / 'set', append=True)
     assert 'another recording of this name from this folder' in result.failed['a']
 
 
@@ -457,9 +458,9 @@ def test_a_number_that_was_recorded_again_is_not_taken_for_the_old_recording(tmp
     ],
 )
 def test_episodes_made_with_other_settings_are_not_mixed(tmp_path, option, message):
-    convert([write_bag(tmp_path / 'bags/a')], tmp_path / 'set')
+    convert_bags([write_bag(tmp_path / 'bags/a')], tmp_path / 'set')
     with pytest.raises(DatasetError, match=message):
-        convert([write_bag(tmp_path / 'bags/b')], tmp_path / 'set', append=True, **option)
+        convert_bags([write_bag(tmp_path / 'bags/b')], tmp_path / 'set', append=True, **option)
 
 
 def test_no_bag_there(tmp_path, capsys):

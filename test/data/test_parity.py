@@ -14,8 +14,8 @@ from support.bag_samples import CAMERAS, BagSpec, time_of, write_bag
 from support.data_samples import contract
 from vla_adapter_ros.control.clock import Arrival
 from vla_adapter_ros.control.observation_inputs import Inputs
+from vla_adapter_ros.data.bags.conversion import convert_bags
 from vla_adapter_ros.data.bags.file import BagFile
-from vla_adapter_ros.data.convert import convert
 from vla_adapter_ros.data.sources import open_source
 from vla_adapter_ros.data.training.dataset import open_dataset
 from vla_adapter_ros.processing.images import OWN_IMAGES, ImageConfig
@@ -79,7 +79,7 @@ def both(tmp_path, storage, spec, image_size=None, rotate=0, images=OWN_IMAGES, 
     robot = contract(WIDTH, HEIGHT, rotate, **camera)
     spec = spec.but(contract=robot)
     bag = write_bag(tmp_path / 'bag', spec, size=(WIDTH, HEIGHT))
-    convert([bag], tmp_path / 'set', storage=storage, image_size=image_size)
+    convert_bags([bag], tmp_path / 'set', storage=storage, image_size=image_size)
     dataset = open_dataset(tmp_path / 'set', images=images)
     config = ProcessingConfig(
         images=images,

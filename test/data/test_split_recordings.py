@@ -9,10 +9,11 @@ import pytest
 from support.bag_samples import BagSpec, commanded_at, joints_at, write_bag
 from support.data_samples import frame_of
 from vla_adapter_ros.data.bags.contents import BagContents, BagOptions
+from vla_adapter_ros.data.bags.conversion import convert_bags
 from vla_adapter_ros.data.bags.episode import BagEpisode
 from vla_adapter_ros.data.bags.parts import split_recording
 from vla_adapter_ros.data.bags.source import BagSource
-from vla_adapter_ros.data.convert import convert, main
+from vla_adapter_ros.data.convert import main
 from vla_adapter_ros.data.lerobot.reader import LeRobotSource
 from vla_adapter_ros.data.lerobot.writer import DatasetWriter, final_keys, final_metadata
 from vla_adapter_ros.errors import DatasetError
@@ -129,7 +130,7 @@ def test_a_part_that_fails_costs_itself(tmp_path):
     # Within the second part the wrist camera's image has another size.
     spec = BagSpec(duration=4.0, wrist_gap=(1.5, 2.0), wrist_size={3.0: (80, 48)})
     bags = [write_bag(tmp_path / 'a', spec)]
-    result = convert(bags, tmp_path / 'set', options=BY_GAPS, storage='image')
+    result = convert_bags(bags, tmp_path / 'set', options=BY_GAPS, storage='image')
     assert list(result.failed) == ['a part 2 of 2']
     assert 'image is 80×48 pixels' in result.failed['a part 2 of 2']
     assert final_keys(tmp_path / 'set') == ['a.part_001']
@@ -138,7 +139,7 @@ def test_a_part_that_fails_costs_itself(tmp_path):
 def test_the_mark_of_success_belongs_to_the_last_part(tmp_path):
     spec = BagSpec(duration=4.0, wrist_gap=(1.5, 2.0), success=True)
     bags = [write_bag(tmp_path / 'a', spec)]
-    result = convert(bags, tmp_path / 'set', options=BY_GAPS, storage='image')
+    result = convert_bags(bags, tmp_path / 'set', options=BY_GAPS, storage='image')
     assert result.parts == {'a': 2}
     marks = [data['success'] for data in final_metadata(tmp_path / 'set').values()]
     assert marks == [None, True]

@@ -26,11 +26,11 @@ from support.bag_samples import TOPICS, BagSpec, feed, write_bag
 from support.data_samples import contract
 from vla_adapter_ros.data.attach import attach
 from vla_adapter_ros.data.bags import recorder as recorder_module
+from vla_adapter_ros.data.bags.conversion import convert_bags
 from vla_adapter_ros.data.bags.file import BagFile
 from vla_adapter_ros.data.bags.recorder import EpisodeRecorder
 from vla_adapter_ros.data.bags.unfinished import DAMAGED, recover_abandoned
 from vla_adapter_ros.data.bags.writer import BagWriter
-from vla_adapter_ros.data.convert import convert
 from vla_adapter_ros.data.lerobot import layout
 from vla_adapter_ros.data.lerobot.columns import Columns
 from vla_adapter_ros.data.lerobot.reader import LeRobotSource
@@ -132,18 +132,18 @@ def _bags(folder: Path) -> list[Path]:
 
 
 def _start_conversion(folder: Path) -> None:
-    convert(_bags(folder), folder / 'reference', storage='video')
+    convert_bags(_bags(folder), folder / 'reference', storage='video')
 
 
 def _start_append(folder: Path) -> None:
     bags = _bags(folder)
-    convert(bags[:1], folder / 'set', storage='video')
+    convert_bags(bags[:1], folder / 'set', storage='video')
     shutil.copytree(folder / 'set', folder / 'reference')
-    convert(bags, folder / 'reference', storage='video', append=True)
+    convert_bags(bags, folder / 'reference', storage='video', append=True)
 
 
 def _convert(folder: Path, tell: Tell) -> None:
-    result = convert(
+    result = convert_bags(
         sorted((folder / 'bags').iterdir()), folder / 'set', storage='video', append=True
     )
     assert not result.failed, result.failed
