@@ -67,10 +67,17 @@ def _hidden(folder: Path) -> Path:
     return folder.with_name(f'.{folder.name}.{os.getpid()}.partial')
 
 
-def remove_abandoned(folder: Path) -> None:
-    """Remove hidden folders of `new_folder` and `remove_folder` whose process is gone."""
+def remove_abandoned(folder: Path, name: str = '') -> None:
+    """Remove hidden folders of `new_folder` and `remove_folder` whose process is gone.
+
+    Args:
+        folder: where to look.
+        name: of the folder that they were to become; default: any.
+    """
     for path in folder.glob('.*.partial'):
         process = path.name.split('.')[-2]
+        if name and path.name != f'.{name}.{process}.partial':
+            continue
         if process.isdigit() and not is_running(int(process)):
             shutil.rmtree(path, ignore_errors=True)
 

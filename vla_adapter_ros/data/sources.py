@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vla_adapter_ros.data.bags.source import BagSource
+from vla_adapter_ros.data.edit.place import interrupted
 from vla_adapter_ros.data.episodes import EpisodeSource
 from vla_adapter_ros.data.hub import dataset_folder
 from vla_adapter_ros.data.lerobot.columns import DEFAULT, Columns
@@ -73,7 +74,7 @@ def open_source(path: str | Path, columns: Columns = DEFAULT) -> EpisodeSource:
     """
     path = dataset_folder(path)
     if not path.exists():
-        raise DatasetError(f'{path}: no such file or folder')
+        raise DatasetError(f'{path}: no such file or folder{interrupted(path)}')
     if is_dataset(path):
         return LeRobotSource(path, columns)
     if columns != DEFAULT:

@@ -7,7 +7,7 @@ computed from all values. Quantiles averaged over episodes, as some tools store,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,30 @@ def summarise_histogram(histogram: np.ndarray) -> Statistics:
     return summary | {'count': [int(total[0])]}
 
 
+def pool_statistics(parts: Sequence[Mapping[str, Any]]) -> Statistics:
+    """Return the statistics of several parts together, of their own statistics.
+
+    Quantiles are the means of the parts' (weighted by count), as lerobot combines them; the others
+    are those of all values.
+
+    Args:
+        parts: min, max, mean, std, count and any quantiles, nested lists of one shape.
+    """
+    names = [name for name in parts[0] if all(name in part for part in parts)]
+    values = {name: np.array([part[name] for part in parts], np.float64) for name in names}
+    counts = values['count'].reshape(len(parts), -1)[:, 0]
+    weights = counts / counts.sum()
+
+    def mean(rows: np.ndarray) -> np.ndarray:
+        return np.tensordot(weights, rows, 1)
+
+    pooled = {name: mean(values[name]) for name in names if name in ('mean', *QUANTILES)}
+    variance = mean(values['std'] ** 2 + (values['mean'] - pooled['mean']) ** 2)
+    pooled |= {'min': values['min'].min(0), 'max': values['max'].max(0), 'std': np.sqrt(variance)}
+    statistics: Statistics = {name: pooled[name].tolist() for name in names if name != 'count'}
+    return statistics | {'count': [int(counts.sum())]}
+
+
 def flatten_statistics(statistics: Mapping[str, Statistics]) -> dict[str, Any]:
     """Return {'stats/<feature>/<name>': value}, the columns of LeRobot's episode table."""
     return {
@@ -66,3 +90,10 @@ def flatten_statistics(statistics: Mapping[str, Statistics]) -> dict[str, Any]:
         for feature, values in statistics.items()
         for name, value in values.items()
     }
+
+
+def nested_statistics(row: Mapping[str, Any], feature: str) -> Statistics:
+    """Return a feature's statistics from a row of LeRobot's episode table; {} if it has none."""
+    prefix = f'stats/{feature}/'
+    found = {name: value for name, value in row.items() if name.startswith(prefix)}
+    return {name.removeprefix(prefix): v for name, v in found.items() if v is not None}

@@ -25,6 +25,7 @@ from vla_adapter_ros.data.lerobot.tables import (
     column_matrix,
     read_tasks,
     replace_table,
+    rows_table,
     write_tasks,
 )
 from vla_adapter_ros.data.lerobot.video import (
@@ -38,6 +39,8 @@ from vla_adapter_ros.data.lerobot.video import (
 from vla_adapter_ros.data.statistics import (
     Statistics,
     flatten_statistics,
+    nested_statistics,
+    pool_statistics,
     summarise,
     summarise_histogram,
 )
@@ -47,6 +50,8 @@ from vla_adapter_ros.weights.metadata import software_versions
 
 FORMAT_VERSION = 1
 MEGABYTE = 1_000_000
+# What edits tell about themselves; see `data.edit`.
+HISTORY = ('edits', 'taken_out')
 ACTION_MEANING = 'absolute joint targets, to be reached one frame period after the frame'
 
 
@@ -71,7 +76,7 @@ class _Existing:
         self.rows: list[dict[str, Any]] = []
         self.tasks: list[str] = []
         self.lines: list[str] = []
-        self.histograms: dict[str, np.ndarray] = {}
+        self.extra: dict[str, Any] = {}
         self.features: layout.Features | None = None
         self.frames = 0
         if not layout.is_dataset(path):
@@ -86,12 +91,7 @@ class _Existing:
         self.frames = info['total_frames']
         self.tasks = read_tasks(path / layout.TASKS)[: info['total_tasks']]
         self.lines = (path / layout.EXTRA_EPISODES).read_text().splitlines()[: len(self.rows)]
-        extra = read_json(path / layout.EXTRA)
-        histograms = extra['image_histograms']
-        # An interrupted run counted episodes that info.json does not.
-        if extra.get('counted_episodes', len(self.rows)) != len(self.rows):
-            histograms = extra['image_histograms_before']
-        self.histograms = {name: np.array(rows) for name, rows in histograms.items()}
+        self.extra = read_json(path / layout.EXTRA)
 
     def next_file(self, prefix: str) -> int:
         """Return the number of the first unused file of `data` or `videos/<key>`."""
@@ -216,30 +216,26 @@ class _Assembly:
         return [(f'videos/{k}', layout.VIDEO_PATH.replace('{video_key}', k)) for k in keys]
 
     def write_meta(self) -> None:
-        histograms = dict(self.existing.histograms)
         for i, episode in enumerate(self.staged):
-            statistics = _episode_statistics(episode)
-            self.rows[i] |= flatten_statistics(statistics)
-            for camera, counts in episode.description['histograms'].items():
-                histograms[camera] = histograms.get(camera, 0) + np.array(counts)
+            self.rows[i] |= flatten_statistics(_episode_statistics(episode))
         rows = [*self.existing.rows, *self.rows]
         place = self.path / layout.EPISODES_PATH.format(chunk_index=0, file_index=0)
         make_folder(place.parent)
-        replace_table(place, pa.Table.from_pylist(rows))
+        replace_table(place, rows_table(rows))
         write_tasks(self.path / layout.TASKS, self.tasks)
-        write_json(self.path / layout.STATS, self._statistics(histograms))
+        write_json(self.path / layout.STATS, self._statistics(rows))
         lines = [
             json.dumps({'key': e.key, 'metadata': e.description['metadata']}) for e in self.staged
         ]
         text = '\n'.join([*self.existing.lines, *lines]) + '\n'
         write_text(self.path / layout.EXTRA_EPISODES, text)
-        write_json(self.path / layout.EXTRA, self._extra(histograms))
+        write_json(self.path / layout.EXTRA, self._extra())
         frames = rows[-1]['dataset_to_index']
         robot, tasks = self.contract.name, len(self.tasks)
         info = layout.make_info(self.features, self.fps, robot, len(rows), frames, tasks)
         write_json(self.path / layout.INFO, info)
 
-    def _statistics(self, histograms: Mapping[str, np.ndarray]) -> dict[str, Statistics]:
+    def _statistics(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Statistics]:
         values: dict[str, list[np.ndarray]] = {}
         names = [layout.STATE, layout.ACTION, *layout.INDEX_COLUMNS]
         for file in sorted((self.path / 'data').rglob('*.parquet')):
@@ -247,22 +243,18 @@ class _Assembly:
             for name in names:
                 values.setdefault(name, []).append(column_matrix(table.column(name)))
         statistics = {name: summarise(np.concatenate(parts)) for name, parts in values.items()}
-        for camera, counts in histograms.items():
-            statistics[layout.image_key(camera)] = summarise_histogram(counts)
+        for key in map(layout.image_key, self.contract.cameras):
+            statistics[key] = pool_statistics([nested_statistics(row, key) for row in rows])
         return statistics
 
-    def _extra(self, histograms: Mapping[str, np.ndarray]) -> dict[str, Any]:
-        return {
+    def _extra(self) -> dict[str, Any]:
+        kept = {name: self.existing.extra[name] for name in HISTORY if name in self.existing.extra}
+        return kept | {
             'format_version': FORMAT_VERSION,
             **self.settings.to_dict(),
             'images': 'upright: the rotation of the contract is applied',
             'action': ACTION_MEANING,
             'versions': software_versions(*LIBRARIES),
-            'counted_episodes': len(self.existing.rows) + len(self.rows),
-            'image_histograms': {name: counts.tolist() for name, counts in histograms.items()},
-            'image_histograms_before': {
-                name: counts.tolist() for name, counts in self.existing.histograms.items()
-            },
         }
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -131,6 +131,12 @@ def write_tasks(path: Path, tasks: Sequence[str]) -> None:
     index = pd.Index(list(tasks), name='task')
     frame = pd.DataFrame({'task_index': np.arange(len(tasks))}, index=index)
     replace_table(path, pa.Table.from_pandas(frame))
+
+
+def rows_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Return rows as a table with the columns of all of them."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return pa.table({name: [row.get(name) for row in rows] for name in names})
 
 
 def replace_table(path: Path, table: pa.Table) -> None:
