@@ -9,7 +9,9 @@ import shutil
 import numpy as np
 import pytest
 
+from support.bag_samples import BagSpec, write_bag
 from support.data_samples import contract, frame_of, observations, states, targets
+from vla_adapter_ros.data.convert import main as convert
 from vla_adapter_ros.data.edit import place
 from vla_adapter_ros.data.edit.__main__ import main
 from vla_adapter_ros.data.edit.opened import OpenedSet
@@ -137,6 +139,24 @@ def test_a_git_clone_is_not_edited(dataset, capsys):
     (dataset / '.git').mkdir()
     assert edit(dataset, 'delete', '0') == 1
     assert 'is a Git clone' in capsys.readouterr().out
+
+
+def test_deleted_recordings_are_not_converted_again(tmp_path, capsys):
+    for number in range(3):
+        write_bag(tmp_path / f'bags/episode_{number}', BagSpec(duration=0.6, offset=0.01 * number))
+    bags, path, more = tmp_path / 'bags', tmp_path / 'set', ('--quiet', '--storage', 'image')
+    assert convert([str(bags), str(path), *more]) == 0
+    assert edit(path, 'delete', '1') == 0
+    capsys.readouterr()
+    assert convert([str(bags), str(path), '--append', *more]) == 0
+    assert 'left out, data.edit took them out: episode_1\n' in capsys.readouterr().out
+    write_bag(bags / 'episode_3', BagSpec(duration=0.6, offset=0.03))
+    assert convert([str(bags), str(path), '--append', *more]) == 0
+    assert list(final_metadata(path)) == ['episode_0', 'episode_2', 'episode_3']
+    assert edit(path, 'delete', '0') == 0
+    assert set(json.loads((path / layout.EXTRA).read_text())['taken_out']) == {
+        'episode_0', 'episode_1'
+    }  # fmt: skip
 
 
 def test_documents_and_metadata_of_others_survive(dataset):

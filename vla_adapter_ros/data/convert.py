@@ -83,6 +83,8 @@ def _print_result(result: Conversion, output: Path) -> None:
         print(f'marks: {marks}')
     if result.left_out:
         print(f'left out, not marked as success: {", ".join(result.left_out)}')
+    if result.taken_out:
+        print(f'left out, data.edit took them out: {", ".join(result.taken_out)}')
     recorded = sum(report['duration'] for report in result.reports)
     speed = recorded / result.seconds if result.seconds else 0.0
     print(

@@ -26,6 +26,7 @@ class Conversion:
         dropped: bag → what of it no part was made of, and why.
         failed: bag, part of one, or episode → why it was skipped.
         left_out: bags or episodes that are not marked as success, if only those were wanted.
+        taken_out: bags that were in the dataset until an edit took them out.
         seconds: it took.
     """
 
@@ -35,6 +36,7 @@ class Conversion:
     dropped: dict[str, list[str]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     left_out: list[str] = field(default_factory=list)
+    taken_out: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
 

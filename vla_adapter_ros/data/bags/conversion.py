@@ -71,8 +71,10 @@ def convert_bags(
         'conversion': _meaning(options),
     }
     writer = DatasetWriter(output, contract, append=append, **settings)
-    chosen = choose_recordings(bags, writer.metadata())
+    there, taken_out = writer.metadata(), writer.taken_out()
+    chosen = choose_recordings(bags, taken_out | there)
     result.present, result.failed = chosen.present, chosen.refused
+    result.taken_out = sorted(set(chosen.present) & set(taken_out) - set(there))
     jobs = [
         _Job(recording, output, contract, options, settings, progress and workers == 1)
         for recording in chosen.new

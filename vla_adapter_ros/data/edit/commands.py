@@ -9,12 +9,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from vla_adapter_ros.data.bags.parts import PART
 from vla_adapter_ros.data.bags.recordings import IDENTITY
 from vla_adapter_ros.data.edit import place
 from vla_adapter_ros.data.edit.check import check
-from vla_adapter_ros.data.edit.opened import OpenedSet, Piece, whole_pieces
+from vla_adapter_ros.data.edit.opened import OpenedSet, Piece, Row, whole_pieces
 from vla_adapter_ros.data.edit.rebuild import Progress, rebuild
 from vla_adapter_ros.data.files import new_folder, storage_errors
+from vla_adapter_ros.data.lerobot.layout import EDITS, TAKEN_OUT
 from vla_adapter_ros.errors import DatasetError
 
 
@@ -61,21 +63,22 @@ def _extra(base: OpenedSet, pieces: Sequence[Piece], note: str) -> dict[str, Any
         return None
     # `convert --append` leaves these recordings out: they are not to come back unasked.
     kept = [_recording(piece.source, piece.number) for piece in pieces]
-    sources = {id(piece.source): piece.source for piece in pieces} | {id(base): base}
-    taken: dict[str, None] = {}
-    for source in sources.values():
-        taken |= dict.fromkeys((source.extra or {}).get('taken_out', []))
-        taken |= dict.fromkeys(_recording(source, n) for n in range(len(source.rows)))
-    left = [name for name in taken if name and name not in kept]
-    edits = [*base.extra.get('edits', []), note]
-    # Totals of older versions of this package.
-    old = ('counted_episodes', 'image_histograms', 'image_histograms_before', 'taken_out')
+    taken: dict[str, Any] = {}
+    for source in {id(piece.source): piece.source for piece in pieces}.values():
+        taken |= (source.extra or {}).get(TAKEN_OUT, {})
+        taken |= {source.key(n): _recording(source, n) for n in range(len(source.rows))}
+    left = {key: facts for key, facts in taken.items() if facts and facts not in kept}
+    # The last three are totals that older versions of this package kept.
+    old = (TAKEN_OUT, 'counted_episodes', 'image_histograms', 'image_histograms_before')
     extra = {name: value for name, value in base.extra.items() if name not in old}
-    return extra | {'edits': edits} | ({'taken_out': left} if left else {})
+    edits = [*base.extra.get(EDITS, []), note]
+    return extra | {EDITS: edits} | ({TAKEN_OUT: left} if left else {})
 
 
-def _recording(source: OpenedSet, number: int) -> str:
-    return str(source.lines[number]['metadata'].get(IDENTITY, '')) if source.lines else ''
+def _recording(source: OpenedSet, number: int) -> Row:
+    """Return what identifies the recording (and its part) that an episode is of; {} if unknown."""
+    metadata = source.lines[number].get('metadata') or {} if source.lines else {}
+    return {name: metadata[name] for name in (IDENTITY, PART) if name in metadata}
 
 
 def delete(source: OpenedSet, numbers: Sequence[int]) -> list[Piece]:

@@ -50,8 +50,6 @@ from vla_adapter_ros.weights.metadata import software_versions
 
 FORMAT_VERSION = 1
 MEGABYTE = 1_000_000
-# What edits tell about themselves; see `data.edit`.
-HISTORY = ('edits', 'taken_out')
 ACTION_MEANING = 'absolute joint targets, to be reached one frame period after the frame'
 
 
@@ -248,7 +246,8 @@ class _Assembly:
         return statistics
 
     def _extra(self) -> dict[str, Any]:
-        kept = {name: self.existing.extra[name] for name in HISTORY if name in self.existing.extra}
+        extra = self.existing.extra
+        kept = {name: extra[name] for name in layout.HISTORY if name in extra}
         return kept | {
             'format_version': FORMAT_VERSION,
             **self.settings.to_dict(),

@@ -24,6 +24,9 @@ EPISODES_PATH = 'meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.par
 INFO, STATS, TASKS = 'meta/info.json', 'meta/stats.json', 'meta/tasks.parquet'
 # Ours: contract, meaning of the actions, versions; and one line per episode.
 EXTRA, EXTRA_EPISODES = 'meta/vla_adapter.json', 'meta/vla_adapter_episodes.jsonl'
+# What `data.edit` tells in EXTRA: its edits in words, and the recordings it took out, by the key
+# that they had.
+HISTORY = EDITS, TAKEN_OUT = 'edits', 'taken_out'
 STATE, ACTION, IMAGES = 'observation.state', 'action', 'observation.images.'
 INDEX_COLUMNS = {
     'timestamp': 'float32',

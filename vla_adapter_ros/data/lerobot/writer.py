@@ -105,6 +105,11 @@ class DatasetWriter:
                 found[folder.name] = read_json(folder / EPISODE)['metadata']
         return found
 
+    def taken_out(self) -> dict[str, dict[str, Any]]:
+        """Return what identifies the recordings that edits took out, by the key they had."""
+        extra = self.path / layout.EXTRA
+        return read_json(extra).get(layout.TAKEN_OUT, {}) if extra.is_file() else {}
+
     def add_episode(
         self,
         observations: Iterable[Observation],
