@@ -99,10 +99,11 @@ PROJECTOR = {'fc1': '0', 'fc2': '2', 'fc3': '4'}
 PRISMATIC_TOWERS = {'featurizer': 'dino_featurizer', 'fused_featurizer': 'siglip_featurizer'}
 
 
-def base_vlm(with_vision: bool = True) -> dict:
-    """The tiny VLM in the nested layout and names of a base Prismatic checkpoint."""
-    nested: dict = {'projector': {}, 'llm_backbone': {}, 'vision_backbone': {}}
-    for name, value in official_tensors('pro')[0].items():
+def prismatic_state(tensors: dict[str, torch.Tensor]) -> tuple[dict, dict]:
+    """A VLM without towers in the nested layout of a base VLM, and its towers in timm's names."""
+    nested: dict = {'projector': {}, 'llm_backbone': {}}
+    towers: dict = {key: {} for key in PRISMATIC_TOWERS}
+    for name, value in tensors.items():
         part, _, rest = name.partition('.')
         if part == 'projector':
             layer, kind = rest.split('.')
@@ -111,12 +112,21 @@ def base_vlm(with_vision: bool = True) -> dict:
             nested['llm_backbone'][f'llm.{rest}'] = value
         elif part == 'vision_backbone':
             tower, _, inner = rest.partition('.')
-            inner = inner.replace('.scale_factor', '.gamma')
-            nested[part][f'{PRISMATIC_TOWERS[tower]}.{inner}'] = value
+            towers[tower][inner.replace('.scale_factor', '.gamma')] = value
     head = nested['llm_backbone']['llm.model.embed_tokens.weight']
     nested['llm_backbone']['llm.lm_head.weight'] = head
-    if not with_vision:
-        del nested['vision_backbone']
+    return nested, towers
+
+
+def base_vlm(with_vision: bool = True) -> dict:
+    """The tiny VLM in the nested layout and names of a base Prismatic checkpoint."""
+    nested, towers = prismatic_state(official_tensors('pro')[0])
+    if with_vision:
+        nested['vision_backbone'] = {
+            f'{PRISMATIC_TOWERS[key]}.{name}': value
+            for key, tower in towers.items()
+            for name, value in tower.items()
+        }
     return {'model': nested}
 
 

@@ -140,3 +140,12 @@ def test_a_wrong_checkpoint_lists_what_does_not_fit(dataset, tmp_path, tokenizer
     assert 'does not fit the network' in error
     assert 'stored [64], the network has [128]' in error
     assert not (tmp_path / 'run/checkpoints').exists()
+
+
+def test_a_tokenizer_with_more_tokens_than_the_network_is_refused(dataset, tmp_path):
+    write_base(tmp_path / 'source')
+    folder = tmp_path / 'words'
+    folder.mkdir()
+    Tokenizer.from_texts([' '.join(f'w{n}' for n in range(600))]).save(folder)
+    with pytest.raises(ConfigError, match=r'words has \d+ tokens, the language model has 512'):
+        run(dataset, tmp_path / 'run', tmp_path / 'source', folder)

@@ -134,6 +134,7 @@ def build_setup(config: TrainConfig, progress: bool) -> TrainingSetup:
         network = _with_action_limit(network, by_dataset.values(), processing.normalisation)
     model = _model(config, network)
     _check_sizes(model.config, sizes, config)
+    _check_vocabulary(model.config, tokenizer, config)
     pipeline = InputPipeline(processing, tokenizer, statistics)
     changes = AugmentConfig(
         crop_area=processing.images.crop_area, **asdict(config.augmentation)
@@ -366,6 +367,16 @@ def _check_images(network: VLAAdapterConfig, processing: ProcessingConfig) -> No
         raise ConfigError(
             f'processing.images: size {images.size} for {len(images.normalisations)} towers, '
             f'the network has size {network.image_size} and {len(network.vision)} towers'
+        )
+
+
+def _check_vocabulary(
+    network: VLAAdapterConfig, tokenizer: Tokenizer, config: TrainConfig
+) -> None:
+    if tokenizer.vocab_size > network.language.vocab_size:
+        raise ConfigError(
+            f'tokenizer: {config.tokenizer or config.start.source} has {tokenizer.vocab_size} '
+            f'tokens, the language model has {network.language.vocab_size}'
         )
 
 
