@@ -1,11 +1,12 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Converts bags to a LeRobot v3.0 dataset: a bag is an episode, or several (`--split-on-…`).
+"""Converts bags to a LeRobot v3.0 dataset, or datasets to one of another storage, size or rate.
 
     python -m vla_adapter_ros.data.convert recordings/ datasets/pick
+    python -m vla_adapter_ros.data.convert datasets/pick datasets/small --image-size 224 --fps 10
 
 Run again, it continues where it stopped: converted recordings are skipped, whatever they are
-called now. A bag that cannot be converted is reported and skipped; the others are converted, and
-the exit status is 1.
+called now. A bag or episode that cannot be converted is reported and skipped; the others are
+converted, and the exit status is 1.
 """
 
 from __future__ import annotations
@@ -24,29 +25,35 @@ from vla_adapter_ros.data.bags.parts import PART, SHORTEST_PART, Part
 from vla_adapter_ros.data.episodes import count_marks
 from vla_adapter_ros.data.hub import dataset_folder
 from vla_adapter_ros.data.jobs import Conversion
-from vla_adapter_ros.data.lerobot.layout import STORAGES
+from vla_adapter_ros.data.lerobot.columns import MEANINGS, add_column_options, columns_of
+from vla_adapter_ros.data.lerobot.layout import STORAGES, is_dataset
+from vla_adapter_ros.data.lerobot.reencode import Encoding, reencode
 from vla_adapter_ros.data.lerobot.video import QUALITY
-from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.errors import DatasetError, VLAAdapterError
 from vla_adapter_ros.robot.contract import resolve_contract
+
+# Options that only bags have, and only datasets.
+_OF_BAGS = (
+    'topic', 'no_op_filter', 'no_op_tolerance', 'gripper', 'gripper_closed_below',
+    'split_on_instruction', 'split_on_gaps', 'max_image_age', 'max_joint_age', 'max_skew',
+)  # fmt: skip
+_OF_DATASETS = ('state', 'action', 'camera')
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
     try:
-        result = convert_bags(
-            [bag for path in options.bags for bag in find_bags(dataset_folder(path))],
-            options.output,
-            resolve_contract(options.contract) if options.contract else None,
-            _bag_options(options),
-            storage=options.storage,
-            image_size=options.image_size or None,
-            quality=options.quality,
-            append=options.append,
-            only_successes=options.only_successes,
-            workers=options.workers,
-            progress=not options.quiet,
-        )
+        paths = [dataset_folder(path) for path in options.sources]
+        if datasets := [path for path in paths if is_dataset(path)]:
+            if len(datasets) < len(paths):
+                raise DatasetError(f'{datasets[0]} is a dataset, others not: one kind at a time')
+            _refuse(options, parser, _OF_BAGS, f'is for bags; {datasets[0]} is a dataset')
+            result = _convert_datasets(options, paths)
+        else:
+            _refuse(options, parser, _OF_DATASETS, f'is for datasets; {paths[0]} holds bags')
+            result = _convert_bags(options, paths)
     except VLAAdapterError as error:
         print(f'error: {error}')
         return 1
@@ -54,24 +61,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if result.failed else 0
 
 
+def _refuse(
+    options: argparse.Namespace, parser: argparse.ArgumentParser, names: Sequence[str], why: str
+) -> None:
+    for name in names:
+        if getattr(options, name) != parser.get_default(name):
+            raise DatasetError(f'--{name.replace("_", "-")} {why}')
+
+
+def _convert_bags(options: argparse.Namespace, paths: Sequence[Path]) -> Conversion:
+    if options.actions not in (None, *ACTIONS):
+        raise DatasetError(f'--actions {options.actions} is for datasets; {paths[0]} holds bags')
+    return convert_bags(
+        [bag for path in paths for bag in find_bags(path)],
+        options.output,
+        resolve_contract(options.contract) if options.contract else None,
+        _bag_options(options),
+        storage=options.storage or STORAGES[0],
+        image_size=options.image_size,
+        quality=QUALITY if options.quality is None else options.quality,
+        append=options.append,
+        only_successes=options.only_successes,
+        workers=options.workers,
+        progress=not options.quiet,
+    )
+
+
+def _convert_datasets(options: argparse.Namespace, paths: Sequence[Path]) -> Conversion:
+    if options.actions in ACTIONS:
+        raise DatasetError(f'--actions {options.actions} is for bags; {paths[0]} is a dataset')
+    return reencode(
+        paths,
+        options.output,
+        resolve_contract(options.contract) if options.contract else None,
+        Encoding(options.fps, options.storage, options.image_size, options.quality),
+        columns=columns_of(options),
+        instruction=options.instruction,
+        append=options.append,
+        only_successes=options.only_successes,
+        workers=options.workers,
+        progress=not options.quiet,
+    )
+
+
 def _print_result(result: Conversion, output: Path) -> None:
-    if result.reports:
-        print(
-            f'{"bag":32} frames seconds  arm        gripper    label speed (true)   missing  '
-            'max age  max skew'
-        )
-    for report in result.reports:
-        name = _name(report)
-        streams, sources = report['streams'].values(), report['action_sources']
-        print(
-            f'{name[:32]:32} {report["frames"]:6} {report["duration"]:7.1f}  '
-            f'{sources["arm"]:10} {sources["gripper"]:10} {report["label_speed"]:5.2f} '
-            f'({report["true_speed"]:4.2f}) rad/s {sum(s["missing"] for s in streams):8} '
-            f'{max(s["max_age"] for s in streams):7.3f}s {report["max_skew"]:8.3f}s'
-        )
-    for report in result.reports:
-        for warning in report['warnings']:
-            print(f'warning: {_name(report)}: {warning}')
+    if any('bag' in report for report in result.reports):
+        _print_table(result.reports)
     for bag, count in result.parts.items():
         dropped = result.dropped.get(bag, [])
         left_out = f'; left out: {"; ".join(dropped)}' if dropped else ''
@@ -94,6 +129,25 @@ def _print_result(result: Conversion, output: Path) -> None:
     )
 
 
+def _print_table(reports: Sequence[dict[str, Any]]) -> None:
+    print(
+        f'{"bag":32} frames seconds  arm        gripper    label speed (true)   missing  '
+        'max age  max skew'
+    )
+    for report in reports:
+        name = _name(report)
+        streams, sources = report['streams'].values(), report['action_sources']
+        print(
+            f'{name[:32]:32} {report["frames"]:6} {report["duration"]:7.1f}  '
+            f'{sources["arm"]:10} {sources["gripper"]:10} {report["label_speed"]:5.2f} '
+            f'({report["true_speed"]:4.2f}) rad/s {sum(s["missing"] for s in streams):8} '
+            f'{max(s["max_age"] for s in streams):7.3f}s {report["max_skew"]:8.3f}s'
+        )
+    for report in reports:
+        for warning in report['warnings']:
+            print(f'warning: {_name(report)}: {warning}')
+
+
 def _name(report: dict[str, Any]) -> str:
     number, count = report.get(PART, (1, 1))
     return Part(number, count).named(report['bag'])
@@ -103,7 +157,7 @@ def _bag_options(options: argparse.Namespace) -> BagOptions:
     return BagOptions(
         topics=dict(options.topic),
         instruction=options.instruction,
-        actions=options.actions,
+        actions=options.actions or ACTIONS[0],
         no_op_filter=options.no_op_filter,
         no_op_tolerance=options.no_op_tolerance,
         gripper=options.gripper,
@@ -128,20 +182,23 @@ def _parser() -> argparse.ArgumentParser:
         prog='python -m vla_adapter_ros.data.convert',
         description='Convert recorded bags to a LeRobot v3.0 dataset, one episode per bag. Every '
         'frame sees what the policy node would have seen: the newest message of each stream, '
-        'refused if it is too old. Run again to continue after an interruption.',
+        'refused if it is too old. Or convert datasets to one with another storage, quality, '
+        'image size or rate. Run again to continue after an interruption.',
     )
     add = parser.add_argument
     # fmt: off
-    add('bags', nargs='+', type=Path, help='bags, folders of bags, or hub:org/name@revision')
-    add('output', type=Path, help='folder of the dataset')
+    add('sources', nargs='+', type=Path,
+        help='bags and folders of bags, or LeRobot datasets; hub:org/name@revision')
+    add('output', type=Path, help='folder of the new dataset')
     add('--contract', help='robot contract, name or path (default: as recorded)')
-    add('--instruction', help='task of all bags (default: as recorded)')
+    add('--instruction', help='task of all episodes (default: as recorded)')
     add('--topic', action='append', default=[], type=_role, metavar='ROLE=TOPIC',
         help='topic of a camera, joint_states, arm, gripper or instruction (default: as recorded, '
         'else found by name and type)')
-    add('--actions', default='auto', choices=ACTIONS,
-        help='commands: the position commanded one frame period later; next_state: the measured '
-        'one (drag teaching); auto: commands if there are any (default)')
+    add('--actions', choices=[*ACTIONS, *MEANINGS],
+        help='of bags: commands: the position commanded one frame period later; next_state: the '
+        'measured one (drag teaching); auto: commands if there are any (default). Of datasets of '
+        'other tools: what their actions are: joint_target or joint_delta')
     add('--no-op-filter', default='off', choices=NO_OP_FILTERS,
         help='drop idle frames (the action does not change): at the ends, or all (default: off)')
     add('--no-op-tolerance', type=float,
@@ -158,16 +215,14 @@ def _parser() -> argparse.ArgumentParser:
     add('--split-on-gaps', type=float, metavar='SECONDS',
         help='likewise where a camera or the joint states pause for longer (0.2: what '
         '--max-image-age and --max-joint-age refuse)')
-    add('--fps', type=int, help="frames per second (default: the contract's rate)")
-    add(
-        '--storage',
-        default='video',
-        choices=STORAGES,
-        help='H.264 video, or PNG images (lossless)',
-    )
-    add('--image-size', type=int, default=0,
+    add('--fps', type=int,
+        help="frames per second (default: the contract's rate; of a dataset as it is)")
+    add('--storage', choices=STORAGES,
+        help='H.264 video (default), or PNG images (lossless); of a dataset as it is')
+    add('--image-size', type=int,
         help='side of the stored images [px], resized as for the model (default: as recorded)')
-    add('--quality', type=int, default=QUALITY, help=f'rate factor of the videos ({QUALITY})')
+    add('--quality', type=int,
+        help=f'rate factor of the videos ({QUALITY}; of a dataset as it is)')
     add('--max-image-age', type=float, default=limits.max_image_age,
         help=f'oldest image a frame may see [s] ({limits.max_image_age})')
     add('--max-joint-age', type=float, default=limits.max_joint_state_age,
@@ -175,12 +230,13 @@ def _parser() -> argparse.ArgumentParser:
     add('--max-skew', type=float, default=limits.max_skew,
         help=f'largest difference between a frame\'s stamps [s] ({limits.max_skew})')
     add('--workers', type=int, default=os.cpu_count() or 1,
-        help='processes, each with one bag at a time (default: all cores)')
+        help='processes, each with one bag or episode at a time (default: all cores)')
     add('--append', action='store_true', help='add to a finished dataset')
     add('--only-successes', action='store_true',
-        help='leave out bags that are not marked as success (stop_success)')
+        help='leave out what is not marked as success (stop_success)')
     add('--quiet', action='store_true', help='no progress bars')
     # fmt: on
+    add_column_options(parser, actions=False)
     return parser
 
 

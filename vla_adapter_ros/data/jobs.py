@@ -49,8 +49,8 @@ def run_jobs(
     """Yield the outcome of each job, in order.
 
     Args:
-        work: a module's function; it and the jobs are sent to other processes.
-        jobs: what to do.
+        work: sent to each process once, so it may carry what all jobs need.
+        jobs: what to do; plain data.
         workers: processes.
         killed: makes the outcome of a job whose process was killed (`KILLED`).
     """
@@ -59,9 +59,22 @@ def run_jobs(
         return
     # A forked process would share the encoders and locks of this one.
     context = multiprocessing.get_context('spawn')
-    with ProcessPoolExecutor(min(workers, len(jobs)), context) as pool:
-        for job, future in [(job, pool.submit(work, job)) for job in jobs]:
+    count = min(workers, len(jobs))
+    with ProcessPoolExecutor(count, context, _set_work, (work,)) as pool:
+        for job, future in [(job, pool.submit(_run, job)) for job in jobs]:
             try:
                 yield future.result()
             except BrokenProcessPool:
                 yield killed(job)
+
+
+_WORK: Callable[[Any], Any]
+
+
+def _set_work(work: Callable[[Any], Any]) -> None:
+    global _WORK
+    _WORK = work
+
+
+def _run(job: Any) -> Any:
+    return _WORK(job)

@@ -48,8 +48,8 @@ class Columns:
 DEFAULT = Columns()
 
 
-def add_column_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that `columns_of` reads."""
+def add_column_options(parser: argparse.ArgumentParser, *, actions: bool = True) -> None:
+    """Add the options that `columns_of` reads; `--actions` only if `actions`."""
     group = parser.add_argument_group('LeRobot datasets of other tools')
     group.add_argument('--state', default=layout.STATE, help=f'feature ({layout.STATE})')
     group.add_argument('--action', default=layout.ACTION, help=f'feature ({layout.ACTION})')
@@ -57,7 +57,8 @@ def add_column_options(parser: argparse.ArgumentParser) -> None:
         '--camera', action='append', default=[], metavar='NAME=FEATURE',
         help='camera to use, e.g. wrist=observation.images.hand; repeatable (default: all)',
     )  # fmt: skip
-    group.add_argument('--actions', choices=list(MEANINGS), help='meaning of the actions')
+    if actions:
+        group.add_argument('--actions', choices=list(MEANINGS), help='meaning of the actions')
 
 
 def columns_of(options: argparse.Namespace) -> Columns:

@@ -83,7 +83,8 @@ class LeRobotSource:
         self.action_kind = self._kind()
         self.names = feature_names(self._features[columns.action])
         self._rows = self._read_rows()
-        self._marks = [entry.get('success') for entry in final_metadata(self.path).values()]
+        # Key and metadata of each episode, if we wrote it.
+        self._written = list(final_metadata(self.path).items())
         self._parts = [part for number in range(len(self._rows)) for part in self._split(number)]
         self.episodes = [self._episode(part) for part in self._parts]
         if not self.episodes:
@@ -192,8 +193,29 @@ class LeRobotSource:
         key = f'episode_{number:06d}' + ('' if whole else f'_from_{part.first:06d}')
         # The last part ends as the episode does; of the others nobody said how they ended.
         ends = part.first + part.length == length
-        mark = self._marks[number] if ends and number < len(self._marks) else None
+        mark = self._written_as(number)[1].get('success') if ends else None
         return Episode(key, part.length, part.text, mark if isinstance(mark, bool) else None)
+
+    def _written_as(self, number: int) -> tuple[str, dict[str, Any]]:
+        known = number < len(self._written)
+        return self._written[number] if known else (f'episode_{number:06d}', {})
+
+    def number(self, episode: int) -> int:
+        """Return an episode's `episode_index` in the tables."""
+        return int(self._rows[self._parts[episode].row]['episode_index'])
+
+    def described(self, episode: int) -> tuple[str, dict[str, Any]]:
+        """Return the key that an episode was written under, and its metadata.
+
+        Of a part of an episode with several tasks the key says where it begins; of what another
+        tool wrote there is no metadata.
+        """
+        part, found = self._parts[episode], self.episodes[episode]
+        row = self._rows[part.row]
+        key, metadata = self._written_as(self.number(episode))
+        if part.length == int(row['length']):
+            return key, dict(metadata)
+        return f'{key}_from_{part.first:06d}', {**metadata, 'success': found.success}
 
     # States and actions --------------------------------------------------------------------------
 

@@ -232,7 +232,10 @@ class VideoReader:
 
     def _seek(self, index: int) -> None:
         place = round(index * self._ticks) + self._start
-        self._container.seek(place, stream=self._stream, backward=True)
+        try:
+            self._container.seek(place, stream=self._stream, backward=True)
+        except (OSError, ValueError) as error:
+            raise DatasetError(f'video {self._path}: frame {index}: {error}') from error
         self._decoder = self._container.decode(self._stream)
         self._next = -1
 

@@ -32,7 +32,7 @@ from vla_adapter_ros.weights.files import make_folder, write_json
 
 STAGING, SETTINGS = '.staging', 'settings.json'
 # Rates this close are the same: 29.97 and 30 Hz, and step periods of few digits.
-_RATE_TOLERANCE = 1.5e-3
+RATE_TOLERANCE = 1.5e-3
 _KEY = re.compile(r'[A-Za-z0-9][A-Za-z0-9_.+-]{0,199}')
 
 
@@ -189,8 +189,8 @@ def frame_rate(contract: RobotContract, fps: int | None) -> int:
     rate = 1.0 / contract.step_period
     chosen = rate if fps is None else float(fps)
     steps = chosen * contract.step_period
-    whole = abs(chosen - round(chosen)) <= _RATE_TOLERANCE * chosen
-    if not whole or abs(steps - round(steps)) > _RATE_TOLERANCE * steps or steps < 0.5:
+    whole = abs(chosen - round(chosen)) <= RATE_TOLERANCE * chosen
+    if not whole or abs(steps - round(steps)) > RATE_TOLERANCE * steps or steps < 0.5:
         raise DatasetError(
             f'fps: got {chosen:g}, expected an integer multiple of the contract rate {rate:g} Hz '
             f'(step_period {contract.step_period:g} s)'
