@@ -12,6 +12,7 @@ import pytest
 from support.data_samples import HEIGHT, WIDTH, contract, frame_of, observations, states, targets
 from support.lerobot_sets import write_v21
 from vla_adapter_ros.data.convert import main
+from vla_adapter_ros.data.edit.__main__ import main as edit
 from vla_adapter_ros.data.episodes import StatesActions
 from vla_adapter_ros.data.lerobot import layout, reencode
 from vla_adapter_ros.data.lerobot.reader import LeRobotSource
@@ -143,6 +144,11 @@ def test_conversion_of_a_dataset_is_resumed_and_appended_to(tmp_path, capsys, mo
     assert run(other, output, '--append') == 1
     assert 'image_size is 32 there, None here' in capsys.readouterr().out
     assert [e.length for e in LeRobotSource(output).episodes] == [12, 8, 5]
+    # What was taken out on purpose does not come back.
+    assert edit([str(output), 'delete', '0']) == 0
+    assert run(*again) == 0
+    assert 'data.edit took them out: seed_0003' in capsys.readouterr().out
+    assert final_keys(output) == ['seed_0007', 'other.seed_0003']
 
 
 def test_an_episode_that_was_changed_is_not_taken_for_the_old_one(tmp_path, capsys):

@@ -26,7 +26,7 @@ class Conversion:
         dropped: bag → what of it no part was made of, and why.
         failed: bag, part of one, or episode → why it was skipped.
         left_out: bags or episodes that are not marked as success, if only those were wanted.
-        taken_out: bags that were in the dataset until an edit took them out.
+        taken_out: bags or episodes that were in the dataset until an edit took them out.
         seconds: it took.
     """
 

@@ -17,6 +17,7 @@ from vla_adapter_ros.data.edit.opened import OpenedSet, Piece, Row, whole_pieces
 from vla_adapter_ros.data.edit.rebuild import Progress, rebuild
 from vla_adapter_ros.data.files import new_folder, storage_errors
 from vla_adapter_ros.data.lerobot.layout import EDITS, TAKEN_OUT
+from vla_adapter_ros.data.lerobot.reencode import SOURCE
 from vla_adapter_ros.errors import DatasetError
 
 
@@ -76,9 +77,9 @@ def _extra(base: OpenedSet, pieces: Sequence[Piece], note: str) -> dict[str, Any
 
 
 def _recording(source: OpenedSet, number: int) -> Row:
-    """Return what identifies the recording (and its part) that an episode is of; {} if unknown."""
+    """Return what tells `convert` which recording or episode one was made of; {} if unknown."""
     metadata = source.lines[number].get('metadata') or {} if source.lines else {}
-    return {name: metadata[name] for name in (IDENTITY, PART) if name in metadata}
+    return {name: metadata[name] for name in (IDENTITY, PART, SOURCE) if name in metadata}
 
 
 def delete(source: OpenedSet, numbers: Sequence[int]) -> list[Piece]:
