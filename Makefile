@@ -10,7 +10,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # What a command needs (requirements/*.txt). Set-up adds missing groups, never removes.
 RUN_GROUPS := core sim
 DEMO_GROUPS := $(RUN_GROUPS) $(if $(filter rerun,$(VIEWER)),viz)
-ALL_GROUPS := core sim train camera test
+ALL_GROUPS := core sim train camera server test
 ENTER := . scripts/env.sh
 SHIPPED := vla_adapter_ros/checkpoints/tiny_sim/vla_adapter.json
 EVALUATE_ARGS ?= $(if $(wildcard $(SHIPPED)),shipped expert,expert random) --episodes 20

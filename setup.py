@@ -13,7 +13,7 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 PACKAGE = 'vla_adapter_ros'
-EXTRAS = ('sim', 'train', 'camera', 'viz')
+EXTRAS = ('sim', 'train', 'camera', 'server', 'viz')
 DATA_SUFFIXES = (
     '.json', '.jsonl', '.md', '.npz', '.png', '.rules', '.rviz', '.safetensors', '.txt', '.urdf',
     '.xml', '.yaml',

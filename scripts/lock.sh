@@ -30,10 +30,10 @@ lock() {
 }
 
 lock constraints.txt 'Exact versions beside ROS 2 from PyPI.' '' \
-  core.txt sim.txt train.txt camera.txt viz.txt test.txt ros.txt colcon.txt
+  core.txt sim.txt train.txt camera.txt server.txt viz.txt test.txt ros.txt colcon.txt
 
 # A ROS 2 installation brings Python modules compiled against numpy 1 (Humble, Jazzy).
 lock constraints-ros.txt 'Exact versions beside an installed ROS 2 (its modules need numpy 1).' \
-  'numpy<2' core.txt sim.txt train.txt camera.txt viz.txt test.txt
+  'numpy<2' core.txt sim.txt train.txt camera.txt server.txt viz.txt test.txt
 # These come from the ROS installation itself.
 sed -i -E '/^(setuptools|empy|catkin-pkg|lark-parser|packaging|pyparsing)==/d' constraints-ros.txt

@@ -38,3 +38,11 @@ class InstructionError(ObservationError):
 
 class CameraError(VLAAdapterError):
     """A camera is missing, refuses what is asked of it, or stopped giving frames."""
+
+
+class MessageError(VLAAdapterError):
+    """A message to or from a policy server is malformed, or not what the protocol allows."""
+
+
+class ServerError(VLAAdapterError):
+    """A policy server cannot be started, reached or trusted, or did not answer in time."""

@@ -33,7 +33,8 @@ GROUPS = {
     'simulation': {'core', 'sim'},
     'evaluation': {'core', 'sim', 'train'},
     'cameras': {'core', 'camera'},
-    'nodes': {'core', 'sim', 'train', 'camera', 'viz'},
+    'server': {'core', 'server'},
+    'nodes': {'core', 'sim', 'train', 'camera', 'server', 'viz'},
 }
 # Used only if the user has installed them for something else.
 OPTIONAL = {'wandb', 'openvino', 'triton'}
@@ -163,7 +164,7 @@ def pins(path: Path) -> dict[str, list[str]]:
 def test_every_requirement_has_an_exact_version_for_every_python():
     packaging = pytest.importorskip('packaging.requirements')
     locked = pins(ROOT / 'requirements' / 'constraints.txt')
-    groups = ('core', 'sim', 'train', 'camera', 'viz', 'test', 'ros', 'colcon')
+    groups = ('core', 'sim', 'train', 'camera', 'server', 'viz', 'test', 'ros', 'colcon')
     for name in set().union(*map(requirement_names, groups)):
         for version in ('3.10', '3.11', '3.12', '3.13'):
             environment = {
@@ -182,7 +183,7 @@ def test_every_requirement_has_an_exact_version_for_every_python():
 
 def test_pinned_versions_satisfy_the_ranges():
     packaging = pytest.importorskip('packaging.requirements')
-    for group in ('core', 'sim', 'train', 'test'):
+    for group in ('core', 'sim', 'train', 'server', 'test'):
         for line in requirement_lines(group):
             wanted = packaging.Requirement(line)
             for name in ('constraints.txt', 'constraints-ros.txt'):
