@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -69,8 +70,17 @@ def test_cameras_come_in_the_checkpoints_order_and_rotation(pipeline):
 
 def test_cached_images_give_the_same_pixels(pipeline):
     seen = observation()
-    stored = pipeline.resized_views(seen.images)
+    stored = pipeline.config.resized_views(seen.images)
     np.testing.assert_array_equal(pipeline.model_pixels(stored), pipeline(seen).pixel_values)
+
+
+def test_views_that_are_already_resized_are_not_turned_again(pipeline):
+    seen = observation()
+    views = dict(zip(pipeline.config.cameras, pipeline.config.resized_views(seen.images)))
+    sent = replace(seen, images=views, resized=True)
+    np.testing.assert_array_equal(pipeline(sent).pixel_values, pipeline(seen).pixel_values)
+    with pytest.raises(ObservationError, match=r'wrist image: .* \(48, 48, 3\).*already resized'):
+        pipeline(replace(sent, images=views | {'wrist': seen.images['wrist']}))
 
 
 def test_prompt_is_tokenised_once_and_cannot_be_changed(pipeline):

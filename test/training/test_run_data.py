@@ -119,7 +119,7 @@ def test_a_turned_camera_is_turned_on_the_robot_too(tmp_path):
     policy = Policy.from_pretrained(last, device='cpu')
     raw = next(data_samples.observations(1, 0))
     stored = open_dataset(data, images=policy.pipeline.config.images).batch([0]).images[0]
-    seen = policy.pipeline.resized_views(raw.images)
+    seen = policy.pipeline.config.resized_views(raw.images)
     np.testing.assert_array_equal(seen[0], stored[0])
     np.testing.assert_array_equal(seen[1], stored[1])
 

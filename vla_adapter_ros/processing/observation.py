@@ -20,9 +20,12 @@ class Observation:
             open fraction (0 closed, 1 open).
         instruction: the user's text, trimmed.
         stamp: time of the observation [s] on the clock of the caller (the oldest input's stamp).
+        resized: the images are what `ProcessingConfig.resized_views` returns: already rotated, and
+            of the network's size. They must not be rotated a second time.
     """
 
     images: Mapping[str, np.ndarray]
     proprioception: np.ndarray
     instruction: str
     stamp: float
+    resized: bool = False

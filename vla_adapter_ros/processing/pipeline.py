@@ -52,6 +52,44 @@ class ProcessingConfig:
             if value not in allowed:
                 raise CheckpointError(f'preprocessing.{key}: got {value!r}, expected {allowed}')
 
+    def resized_views(self, images: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        """Return (S, S, 3) uint8 images in the network's order, as a cache stores them.
+
+        Raises:
+            ObservationError: an image is missing or malformed.
+        """
+        return [self.resized_view(name, images[name]) for name in self._present(images)]
+
+    def resized_view(self, camera: str, image: np.ndarray) -> np.ndarray:
+        """Return one camera's (S, S, 3) uint8 image: rotated and resized."""
+        rotate = self.rotations.get(camera)
+        try:
+            return resize_for_model(image, self.images, rotate=rotate)
+        except ObservationError as error:
+            raise ObservationError(f'{camera} {error}') from None
+
+    def views(self, observation: Observation) -> list[np.ndarray]:
+        """Return the resized views of an observation, which may have them already."""
+        if not observation.resized:
+            return self.resized_views(observation.images)
+        size = self.images.size
+        views = [observation.images[name] for name in self._present(observation.images)]
+        for name, view in zip(self.cameras, views, strict=True):
+            if view.shape != (size, size, 3) or view.dtype != np.uint8:
+                raise ObservationError(
+                    f'{name} image: got {view.dtype} {view.shape}, expected uint8 '
+                    f'({size}, {size}, 3): a view that is already resized'
+                )
+        return views
+
+    def _present(self, images: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+        if missing := [name for name in self.cameras if name not in images]:
+            raise ObservationError(
+                f'images: no {missing}; the policy needs {list(self.cameras)}, '
+                f'got {sorted(images)}'
+            )
+        return self.cameras
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON data; `from_dict` reads it back."""
         return {
@@ -118,27 +156,10 @@ class InputPipeline:
                 or is not finite, or the instruction cannot be used.
         """
         return ModelInputs(
-            self.model_pixels(self.resized_views(observation.images)),
+            self.model_pixels(self.config.views(observation)),
             self.prompt_ids(observation.instruction),
             self.normalised_proprio(observation.proprioception),
         )
-
-    def resized_views(self, images: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        """Return (S, S, 3) uint8 images in the network's order, as a cache stores them."""
-        if missing := [name for name in self.config.cameras if name not in images]:
-            raise ObservationError(
-                f'images: no {missing}; the policy needs {list(self.config.cameras)}, '
-                f'got {sorted(images)}'
-            )
-        return [self.resized_view(name, images[name]) for name in self.config.cameras]
-
-    def resized_view(self, camera: str, image: np.ndarray) -> np.ndarray:
-        """Return one camera's (S, S, 3) uint8 image: rotated and resized."""
-        rotate = self.config.rotations.get(camera)
-        try:
-            return resize_for_model(image, self.config.images, rotate=rotate)
-        except ObservationError as error:
-            raise ObservationError(f'{camera} {error}') from None
 
     def model_pixels(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """Return (3·T·n, S, S) float32 pixels of resized views in the network's order."""

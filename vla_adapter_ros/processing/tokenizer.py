@@ -117,6 +117,13 @@ class Tokenizer:
         unknown = [text[a:b] for token, (a, b) in pairs if token == self._unknown_id]
         return list(dict.fromkeys(unknown))
 
+    @property
+    def words(self) -> frozenset[str]:
+        """The words that it knows; empty for byte-level tokenizers, which encode every text."""
+        if self._unknown_id is None:
+            return frozenset()
+        return frozenset(self._implementation.get_vocab())
+
     def save(self, directory: str | Path) -> Path:
         """Write `tokenizer.json`; returns its path."""
         path = Path(directory) / TOKENIZER_FILE

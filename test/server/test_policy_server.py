@@ -1,0 +1,339 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The policy server: what it answers, whom it refuses, and that nothing a client sends ends it."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import socket
+import subprocess
+import threading
+from dataclasses import replace
+
+import msgpack
+import numpy as np
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
+
+from support.policy_cases import ONE_THREAD, alicia, observation
+from support.policy_servers import RunningServer, Scripted
+from vla_adapter_ros.errors import ServerError
+from vla_adapter_ros.inference.policy import Policy
+from vla_adapter_ros.server.access import Access
+from vla_adapter_ros.server.codec import decode, encode
+from vla_adapter_ros.server.protocol import MAX_REQUEST_BYTES
+from vla_adapter_ros.server.remote_policy import RemotePolicy
+
+TOKEN = 'a-secret-of-sixteen-or-more'
+
+
+@pytest.fixture(scope='module')
+def policy():
+    policy = Policy.random(alicia(), settings=ONE_THREAD)
+    # Turned twice, an image would be upright again: the client must send it once turned.
+    config = replace(policy.pipeline.config, rotations={'wrist': 180, 'third_person': 90})
+    policy.pipeline.config = config
+    return policy
+
+
+@pytest.fixture(scope='module')
+def server(policy):
+    with RunningServer(lambda: policy) as server:
+        yield server
+
+
+def raw(**changes) -> dict:
+    """A message as a client of our own kind that leaves the resizing to the server."""
+    seen = observation()
+    values = {'images': seen.images, 'state': seen.proprioception, 'prompt': seen.instruction}
+    return {k: v for k, v in (values | changes).items() if v is not Ellipsis}
+
+
+def ask(url: str, *messages, **options):
+    """Answers to messages (maps, or bytes as they are), after what the server says first."""
+    with connect(url, compression=None, **options) as client:
+        first = decode(client.recv(timeout=10))
+        answers = []
+        for message in messages:
+            client.send(message if isinstance(message, (bytes, str)) else encode(message))
+            answer = client.recv(timeout=10)
+            answers.append(answer if isinstance(answer, str) else decode(answer))
+        return first, answers
+
+
+def health(port: int) -> tuple[int, str]:
+    connection = http.client.HTTPConnection('127.0.0.1', port, timeout=10)
+    connection.request('GET', '/healthz')
+    response = connection.getresponse()
+    return response.status, response.read().decode()
+
+
+def test_the_network_sees_and_the_robot_gets_bit_for_bit_what_a_local_policy_would(policy):
+    seen_there = []
+
+    def predict(observation):
+        chunk = policy.predict(observation)
+        seen_there.append((policy.pipeline(observation), chunk))
+        return chunk
+
+    with RunningServer(lambda: Scripted(policy, predict)) as server:
+        remote = RemotePolicy(server.url, timeout=20.0)
+        for seed in range(3):
+            seen = observation(seed)
+            got, (inputs, chunk) = remote.predict(seen), seen_there.pop()
+            for name, here in vars(policy.pipeline(seen)).items():
+                assert getattr(inputs, name).tobytes() == here.tobytes(), name
+            assert got.actions.tobytes() == chunk.actions.tobytes()
+        remote.close()
+    assert got.observation_stamp == 12.5 and got.instruction == seen.instruction
+    assert got.step_period == chunk.step_period
+    assert remote.contract.differences(policy.contract) == []
+    assert got.provenance['policy_server'] == server.url
+    stages = got.latencies
+    assert stages['total'] > stages['model'] > 0 < stages['resize'] and stages['network'] >= 0
+
+
+def test_words_that_the_servers_policy_does_not_know_are_named(server, policy):
+    remote = RemotePolicy(server.url)
+    text = 'pick up the Xylophone'
+    assert remote.unknown_words(text) == ['xylophone']
+    assert [w.lower() for w in policy.unknown_words(text)] == ['xylophone']
+    remote.close()
+
+
+def test_a_client_of_openpi_gets_actions_and_timing(server, policy):
+    def packed(array):
+        data, dtype = array.tobytes(), array.dtype.str
+        return {b'__ndarray__': True, b'data': data, b'dtype': dtype, b'shape': array.shape}
+
+    seen = observation()
+    message = msgpack.packb({
+        'observation/image': packed(seen.images['third_person']),
+        'observation/wrist_image': packed(seen.images['wrist']),
+        'observation/state': packed(seen.proprioception),
+        'prompt': seen.instruction,
+        'of another client': None,
+    })  # fmt: skip
+    first, (answer,) = ask(server.url, message, additional_headers={'Authorization': 'Api-Key x'})
+    assert first['contract']['name'] == 'alicia_d'
+    np.testing.assert_array_equal(answer['actions'], policy.predict(seen).actions)
+    assert answer['server_timing']['infer_ms'] > 0 and answer['sequence'] is None
+
+
+@pytest.mark.parametrize(
+    ('changes', 'part'),
+    [
+        ({'images': ...}, 'images: expected a map of'),
+        ({'images': {'wrist': np.zeros((9, 9, 3), np.uint8)}}, "no ['third_person']"),
+        ({'images': {'wrist': [1], 'third_person': 2}}, 'wrist is not an array'),
+        ({'images': {c: np.zeros((3, 9, 9), np.uint8) for c in ('wrist', 'third_person')}},
+         'third_person image: got shape (3, 9, 9)'),
+        ({'images': {c: np.zeros((9, 9, 3)) for c in ('wrist', 'third_person')}}, 'float64'),
+        ({'resized': True}, 'already resized'),
+        ({'resized': 1}, 'resized: expected true or false'),
+        ({'state': ...}, 'state: expected an array'),
+        ({'state': np.zeros(8)}, 'got shape (8,), expected (7,)'),
+        ({'state': np.full(7, np.nan)}, 'must be finite'),
+        ({'prompt': ...}, 'prompt: got NoneType'),
+        ({'prompt': ''}, 'instruction: empty'),
+        ({'prompt': 'naïve'}, 'only printable ASCII'),
+        ({'deadline': -1}, 'deadline'),
+        ({'deadline': float('nan')}, 'deadline'),
+        ({'sequence': 'x'}, 'sequence'),
+    ],
+)  # fmt: skip
+def test_a_request_that_cannot_be_answered_gets_a_sentence_and_the_next_one_actions(
+    server, changes, part
+):
+    _, (refusal, answer) = ask(server.url, raw(**changes), raw(sequence=7))
+    assert part in refusal and '\n' not in refusal and 'Traceback' not in refusal
+    assert answer['actions'].shape == (8, 7) and answer['sequence'] == 7
+
+
+def test_a_refusal_of_a_numbered_request_carries_its_number(server):
+    _, (refusal,) = ask(server.url, raw(sequence=3, prompt=''))
+    assert refusal['sequence'] == 3 and refusal['error'].startswith('instruction: empty')
+
+
+@pytest.mark.parametrize('data', [b'\x93\x01', 'text', b'', b'\xc1' * 100])
+def test_nonsense_is_refused_in_a_sentence_and_ends_that_conversation_only(server, data):
+    with connect(server.url) as client, connect(server.url) as other:
+        client.recv(timeout=10), other.recv(timeout=10)
+        client.send(data)
+        assert 'message' in client.recv(timeout=10)
+        with pytest.raises(ConnectionClosed):
+            client.recv(timeout=10)
+        other.send(encode(raw()))
+        assert 'actions' in decode(other.recv(timeout=10))
+
+
+def test_a_message_of_gigabytes_is_cut_off_at_its_announcement(server):
+    with connect(server.url, compression=None) as client:
+        client.recv(timeout=10)
+        header = b'\x82\xff' + (2 * 2**30).to_bytes(8, 'big') + b'mask'
+        client.socket.sendall(header)
+        with pytest.raises(ConnectionClosed) as caught:
+            client.recv(timeout=10)
+    assert caught.value.rcvd.code == 1009 and MAX_REQUEST_BYTES < 2**25
+    assert health(server.port) == (200, 'OK\n')
+
+
+def test_strangers_on_the_port_do_not_disturb(server, caplog):
+    for data in (b'GET / HTTP/1.1\r\n\r\n', b'\x16\x03\x01' * 50, b''):
+        with socket.create_connection(('127.0.0.1', server.port)) as stranger:
+            stranger.sendall(data)
+    assert health(server.port) == (200, 'OK\n')
+    assert 'Traceback' not in caplog.text
+
+
+def test_a_web_page_cannot_ask_it(server):
+    with pytest.raises(InvalidStatus, match='403'):
+        connect(server.url, additional_headers={'Origin': 'https://example.com'})
+
+
+def test_a_fault_in_code_is_a_sentence_to_the_client_and_a_trace_in_the_log(policy, caplog):
+    def fail(observation):
+        raise RuntimeError('CUDA error: an illegal memory access\n in kernel')
+
+    with caplog.at_level(logging.ERROR), RunningServer(lambda: Scripted(policy, fail)) as server:
+        _, (refusal,) = ask(server.url, raw())
+    assert refusal == 'inference failed on the server (RuntimeError); its log says more'
+    assert 'illegal memory access' in caplog.text and 'Traceback' in caplog.text
+
+
+def test_clients_wait_for_each_other_and_what_is_past_its_deadline_is_not_computed(policy):
+    entered, gate, computed = threading.Event(), threading.Event(), []
+
+    def wait(observation):
+        computed.append(observation.instruction)
+        entered.set()
+        assert gate.wait(10)
+        return policy.predict(observation)
+
+    with RunningServer(lambda: Scripted(policy, wait)) as server, connect(server.url) as late:
+        late.recv(timeout=10)
+        with connect(server.url) as first, connect(server.url) as patient:
+            first.recv(timeout=10), patient.recv(timeout=10)
+            first.send(encode(raw(prompt='first')))
+            assert entered.wait(10)
+            late.send(encode(raw(prompt='late', sequence=1, deadline=0.02)))
+            patient.send(encode(raw(prompt='patient', deadline=20)))
+            with pytest.raises(TimeoutError):
+                late.recv(timeout=0.1)
+            gate.set()
+            assert 'actions' in decode(first.recv(timeout=10))
+            assert 'not computed' in decode(late.recv(timeout=10))['error']
+            answer = decode(patient.recv(timeout=10))
+    assert answer['server_timing']['wait_ms'] > 20
+    assert computed == ['first', 'patient']
+
+
+def test_a_server_that_loads_says_so_and_the_client_waits_for_it(policy):
+    gate = threading.Event()
+
+    def load():
+        gate.wait(10)
+        return policy
+
+    with RunningServer(load, wait=False) as server:
+        assert health(server.port) == (503, 'loading\n')
+        with pytest.raises(ServerError, match='the policy is being loaded'):
+            RemotePolicy(server.url, cancelled=lambda: True)
+        threading.Timer(0.1, gate.set).start()
+        assert RemotePolicy(server.url).served.action_shape == (8, 7)
+        assert health(server.port) == (200, 'OK\n')
+
+
+def test_it_ends_while_a_model_hangs(policy):
+    entered, gate = threading.Event(), threading.Event()
+
+    def hang(observation):
+        entered.set()
+        gate.wait(20)
+
+    with RunningServer(lambda: Scripted(policy, hang)) as server:
+        client = RemotePolicy(server.url, timeout=0.2)
+        with pytest.raises(ServerError, match='no answer in time'):
+            client.predict(observation())
+        assert entered.is_set()
+    gate.set()
+
+
+def test_a_policy_that_cannot_be_loaded_ends_it_with_the_reason():
+    def load():
+        raise ServerError('no such checkpoint')
+
+    with RunningServer(load) as server:
+        pass
+    assert str(server.error) == 'no such checkpoint'
+
+
+def test_a_port_that_is_taken_is_one_sentence(server, policy):
+    with RunningServer(lambda: policy, port=server.port) as second:
+        assert isinstance(second.error, ServerError)
+    assert f'cannot listen on 127.0.0.1:{server.port}: ' in str(second.error)
+
+
+def test_only_who_knows_the_token_is_answered(policy):
+    with RunningServer(lambda: policy, token=TOKEN) as server:
+        for wrong in ('', f'Bearer {TOKEN}x', f'Basic {TOKEN}', TOKEN):
+            with pytest.raises(InvalidStatus, match='401'):
+                connect(server.url, additional_headers={'Authorization': wrong})
+        with pytest.raises(ServerError, match='wrong or no token: VLA_POLICY_TOKEN'):
+            RemotePolicy(server.url, 'wrong')
+        RemotePolicy(server.url, TOKEN).close()
+        headers = {'Authorization': f'Api-Key {TOKEN}'}
+        assert ask(server.url, additional_headers=headers)[0]['protocol'] == 1
+        assert health(server.port) == (200, 'OK\n')
+
+
+@pytest.mark.parametrize('host', ['127.0.0.1', '127.3.2.1', '::1', 'localhost'])
+def test_this_machine_alone_needs_no_token(host):
+    assert Access(host).warning == ''
+
+
+@pytest.mark.parametrize('host', ['0.0.0.0', '192.168.1.5', '::', 'gpu', ''])
+def test_other_machines_need_a_token_and_are_warned_of_without_encryption(host):
+    with pytest.raises(ServerError, match='set the environment variable VLA_POLICY_TOKEN'):
+        Access(host)
+    assert 'unencrypted' in Access(host, token=TOKEN).warning
+    assert Access(host, token=TOKEN, certificate='a', key='b').warning == ''
+
+
+@pytest.mark.parametrize(
+    ('settings', 'part'),
+    [
+        ({'token': 'short'}, 'at least 16 ASCII characters'),
+        ({'token': 'ä' * 20}, 'at least 16 ASCII characters'),
+        ({'certificate': 'a.pem'}, 'expected both files or none'),
+    ],
+)
+def test_settings_that_protect_nothing_are_refused(settings, part):
+    with pytest.raises(ServerError, match=part):
+        Access(**settings)
+    with pytest.raises(ServerError, match='cannot be used'):
+        Access(certificate='/nowhere/a', key='/nowhere/b').tls()
+
+
+def test_wss_is_spoken_with_who_trusts_the_certificate(policy, tmp_path, monkeypatch):
+    certificate, key = str(tmp_path / 'server.pem'), str(tmp_path / 'server.key')
+    command = [
+        'openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1',
+        '-nodes', '-keyout', key, '-out', certificate, '-days', '2', '-subj', '/CN=localhost',
+        '-addext', 'subjectAltName=IP:127.0.0.1',
+    ]  # fmt: skip
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except FileNotFoundError:
+        pytest.skip('openssl is not installed')
+    with RunningServer(lambda: policy, token=TOKEN, certificate=certificate, key=key) as server:
+        assert server.url.startswith('wss://')
+        with pytest.raises(ServerError, match='certificate: self'):
+            RemotePolicy(server.url, TOKEN)
+        monkeypatch.setenv('SSL_CERT_FILE', certificate)
+        remote = RemotePolicy(server.url, TOKEN, timeout=20.0)
+        seen = observation()
+        there = remote.predict(seen).actions
+        remote.close()
+    np.testing.assert_array_equal(there, policy.predict(seen).actions)
