@@ -26,6 +26,7 @@ from support.bag_samples import TOPICS, BagSpec, feed, write_bag
 from support.data_samples import contract
 from vla_adapter_ros.data.attach import attach
 from vla_adapter_ros.data.bags import recorder as recorder_module
+from vla_adapter_ros.data.bags.contents import BagOptions
 from vla_adapter_ros.data.bags.conversion import convert_bags
 from vla_adapter_ros.data.bags.file import BagFile
 from vla_adapter_ros.data.bags.recorder import EpisodeRecorder
@@ -34,6 +35,7 @@ from vla_adapter_ros.data.bags.writer import BagWriter
 from vla_adapter_ros.data.lerobot import layout
 from vla_adapter_ros.data.lerobot.columns import Columns
 from vla_adapter_ros.data.lerobot.reader import LeRobotSource
+from vla_adapter_ros.data.lerobot.reencode import Encoding, reencode
 from vla_adapter_ros.data.prepare import CachedFrames, prepare
 from vla_adapter_ros.processing.images import ImageConfig
 from vla_adapter_ros.training import train
@@ -150,16 +152,52 @@ def _convert(folder: Path, tell: Tell) -> None:
     tell('finished')
 
 
-def _check_dataset(folder: Path, told: Sequence[str], before: int = 0) -> None:
+def _check_dataset(
+    folder: Path, told: Sequence[str], before: int = 0, make: Callable[..., None] = _convert
+) -> None:
     least = BAGS if told else before
     if least or layout.is_dataset(folder / 'set'):
         assert _compare(folder) >= least
-    _convert(folder, lambda text: None)
+    make(folder, lambda text: None)
     assert _compare(folder) == BAGS
 
 
 def _check_append(folder: Path, told: Sequence[str]) -> None:
     _check_dataset(folder, told, before=1)
+
+
+def _start_split(folder: Path) -> None:
+    texts = {1.1 * number: f'task {number}' for number in range(1, BAGS)}
+    spec = BagSpec(duration=1.1 * BAGS + 0.1, instruction='task 0', later_instructions=texts)
+    write_bag(folder / 'bags/all', spec)
+    _split(folder, lambda text: None, 'reference')
+
+
+def _split(folder: Path, tell: Tell, output: str = 'set') -> None:
+    options = BagOptions(split_on_instruction=True)
+    result = convert_bags([folder / 'bags/all'], folder / output, options=options, append=True)
+    assert not result.failed, result.failed
+    tell('finished')
+
+
+def _check_split(folder: Path, told: Sequence[str]) -> None:
+    _check_dataset(folder, told, make=_split)
+
+
+def _start_reencoding(folder: Path) -> None:
+    training_samples.make_dataset(folder / 'source', episodes=BAGS, length=5)
+    _reencode(folder, lambda text: None, 'reference')
+
+
+def _reencode(folder: Path, tell: Tell, output: str = 'set') -> None:
+    encoding = Encoding(storage='video', image_size=32)
+    result = reencode([folder / 'source'], folder / output, encoding=encoding, append=True)
+    assert not result.failed, result.failed
+    tell('finished')
+
+
+def _check_reencoded(folder: Path, told: Sequence[str]) -> None:
+    _check_dataset(folder, told, make=_reencode)
 
 
 def _compare(folder: Path) -> int:
@@ -253,6 +291,8 @@ PRODUCERS = {
     'discard': Producer(lambda folder: None, _discard, _check_discarded),
     'convert': Producer(_start_conversion, _convert, _check_dataset),
     'append': Producer(_start_append, _convert, _check_append),
+    'split': Producer(_start_split, _split, _check_split),
+    'reencode': Producer(_start_reencoding, _reencode, _check_reencoded),
     'attach': Producer(_start_attach, _attach, _check_attached),
     'prepare': Producer(_start_cache, _prepare, _check_cache),
     'training': Producer(_start_training, _run_training, _check_training),
