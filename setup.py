@@ -13,7 +13,7 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 PACKAGE = 'vla_adapter_ros'
-EXTRAS = ('sim', 'train', 'camera', 'server', 'viz')
+EXTRAS = ('sim', 'train', 'camera', 'server', 'viz', 'export')
 DATA_SUFFIXES = (
     '.json', '.jsonl', '.md', '.npz', '.png', '.rules', '.rviz', '.safetensors', '.txt', '.urdf',
     '.xml', '.yaml',
@@ -43,7 +43,7 @@ def data_files(folder: Path) -> list[str]:
 
 
 extras = {name: read_requirements(name) for name in EXTRAS}
-extras['all'] = sorted({line for lines in extras.values() for line in lines})
+extras['all'] = sorted({line for name in EXTRAS if name != 'export' for line in extras[name]})
 modules = find_packages(include=[PACKAGE, f'{PACKAGE}.*'], exclude=[f'{PACKAGE}.nodes*'])
 
 setup(

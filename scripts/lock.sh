@@ -37,3 +37,14 @@ lock constraints-ros.txt 'Exact versions beside an installed ROS 2 (its modules 
   'numpy<2' core.txt sim.txt train.txt camera.txt server.txt viz.txt test.txt
 # These come from the ROS installation itself.
 sed -i -E '/^(setuptools|empy|catkin-pkg|lark-parser|packaging|pyparsing)==/d' constraints-ros.txt
+
+# Jetson: torch is NVIDIA's and installed first; everything else has a wheel for 64-bit ARM.
+{
+  echo '# Exact versions for a Jetson with JetPack 6 (Python 3.10), beside the torch of NVIDIA.'
+  echo '# Written by scripts/lock.sh; do not edit.'
+  uv pip compile --quiet --python-version 3.10 --python-platform aarch64-manylinux_2_31 \
+    --only-binary :all: --no-header --no-annotate --constraint constraints-ros.txt core.txt \
+    | grep -vE '^(nvidia-|cuda-|triton|torch|setuptools|packaging)'
+} > constraints-jetson.txt.new
+mv constraints-jetson.txt.new constraints-jetson.txt
+echo "lock: constraints-jetson.txt: $(grep -c == constraints-jetson.txt) pins"

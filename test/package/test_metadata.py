@@ -181,12 +181,20 @@ def test_every_requirement_has_an_exact_version_for_every_python():
             assert len(fitting) == 1, f'{name}, Python {version}: {fitting}'
 
 
+def test_a_jetson_gets_the_versions_of_python_3_10_and_keeps_its_torch():
+    jetson = pins(ROOT / 'requirements' / 'constraints-jetson.txt')
+    assert requirement_names('core') - set(jetson) == {'torch'}
+    beside_ros = (ROOT / 'requirements' / 'constraints-ros.txt').read_text()
+    for (line,) in jetson.values():
+        assert f'\n{line}' in beside_ros, line
+
+
 def test_pinned_versions_satisfy_the_ranges():
     packaging = pytest.importorskip('packaging.requirements')
     for group in ('core', 'sim', 'train', 'server', 'test'):
         for line in requirement_lines(group):
             wanted = packaging.Requirement(line)
-            for name in ('constraints.txt', 'constraints-ros.txt'):
+            for name in ('constraints.txt', 'constraints-ros.txt', 'constraints-jetson.txt'):
                 for pin in pins(ROOT / 'requirements' / name).get(normal(wanted.name), []):
                     version = pin.split('==')[1].split(' ')[0].split(';')[0].strip()
                     assert wanted.specifier.contains(version), f'{name}: {pin} against {line}'

@@ -39,7 +39,8 @@ def prompt_lengths(input_ids: Tensor, attention_mask: Tensor | None) -> Tensor |
             f'{tuple(input_ids.shape)}'
         )
     mask = attention_mask.to(torch.long)
-    if mask.device.type == 'cpu':  # elsewhere reading the values would stall the device
+    # Elsewhere reading the values would stall the device, and a traced network has none.
+    if mask.device.type == 'cpu' and not torch.compiler.is_compiling():
         if bool((mask[:, 1:] > mask[:, :-1]).any()):
             raise ObservationError('attention_mask: padding must be on the right of each prompt')
         if bool((mask[:, 0] == 0).any()):

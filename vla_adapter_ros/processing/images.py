@@ -199,8 +199,8 @@ def centre_crop(image: np.ndarray, area: float) -> np.ndarray:
     if area >= 1.0:
         return image
     height, width, _ = image.shape
-    y_low, y_high, y_part = _crop_positions(height, area)
-    x_low, x_high, x_part = _crop_positions(width, area)
+    y_low, y_high, y_part = crop_positions(height, area)
+    x_low, x_high, x_part = crop_positions(width, area)
     values = _unit_table().take(image)
     left, right = values.take(x_low, axis=1), values.take(x_high, axis=1)
     right -= left
@@ -216,7 +216,8 @@ def centre_crop(image: np.ndarray, area: float) -> np.ndarray:
 
 
 @lru_cache(maxsize=16)
-def _crop_positions(size: int, area: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def crop_positions(size: int, area: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return of each place (size,) in a centre crop the pixels below and above, and the part."""
     side = np.sqrt(np.float32(area))
     low = np.clip((np.float32(1) - side) / np.float32(2), np.float32(0), np.float32(1))
     high = low + side

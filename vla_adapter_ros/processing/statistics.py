@@ -197,6 +197,17 @@ class Normaliser:
             physical = 0.5 * (values + 1.0) * self._scale + self._low
         return np.where(self._mask, physical, values)
 
+    def affine(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return factor and offset (D,) with physical = normalised · factor + offset."""
+        low, high = self.denormalise(np.stack([np.zeros(self.size), np.ones(self.size)]))
+        return high - low, low
+
+    def limits(self) -> np.ndarray:
+        """Return the least and the largest normalised value (2, D) that `normalise` gives."""
+        unlimited = ~self._mask | (self.mode == 'normal')
+        high = np.where(self._zero, 0.0, np.where(unlimited, np.inf, 1.0))
+        return np.stack([-high, high])
+
     def _checked(self, values: np.ndarray) -> np.ndarray:
         values = np.asarray(values, np.float64)
         if values.shape[-1:] != (self.size,):

@@ -1,0 +1,206 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Exported policies act as the network does, for every prompt length that fits."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from importlib.util import find_spec
+
+import numpy as np
+import pytest
+import torch
+
+from support.model_cases import small_config
+from support.policy_cases import ONE_THREAD, alicia
+from vla_adapter_ros.inference import export as exporting
+from vla_adapter_ros.inference.export import (
+    METADATA_FILE,
+    difference,
+    export,
+    fitting,
+    main,
+    network_inputs,
+    tensors,
+)
+from vla_adapter_ros.inference.exportable import ExportablePolicy, ExportError
+from vla_adapter_ros.inference.packed_linear import unpack
+from vla_adapter_ros.inference.policy import Policy
+from vla_adapter_ros.inference.simple_policies import shipped_checkpoint
+from vla_adapter_ros.model import VLAAdapter
+from vla_adapter_ros.processing.statistics import Normaliser
+from vla_adapter_ros.processing.tokenizer import Tokenizer
+
+TOKENS = 24
+ENGINES = {
+    'onnx': ('onnx', 'onnxscript', 'onnxruntime'),
+    'openvino': ('onnx', 'onnxscript', 'openvino'),
+    'aoti': (),
+}
+
+
+@pytest.fixture(scope='module')
+def policy():
+    """An untrained policy whose images are cropped."""
+    config = small_config(num_images=2, action_dim=7, proprio_dim=7)
+    config = config.replace(language=replace(config.language, vocab_size=512))
+    policy = Policy.random(alicia(), config=config, settings=ONE_THREAD)
+    assert policy.pipeline.config.images.crop_area < 1
+    return policy
+
+
+@pytest.fixture(scope='module')
+def cases(policy):
+    """Inputs of exported files with prompts of several lengths, and the network's actions."""
+    observations = [
+        policy.example_observation(text, seed)
+        for seed, text in enumerate(fitting(policy, TOKENS))
+    ]
+    assert len({len(policy.pipeline.prompt_ids(o.instruction)) for o in observations}) == 3
+    expected = [policy.engine.run(policy.pipeline(o)) for o in observations]
+    return [network_inputs(policy, o, TOKENS) for o in observations], expected, observations
+
+
+@pytest.fixture(scope='module')
+def module(policy, cases):
+    unpack(policy.engine.model)
+    return ExportablePolicy(policy.engine.model, policy.pipeline, actions_of(policy))
+
+
+def actions_of(policy):
+    return Normaliser(policy.statistics.action, policy.pipeline.config.normalisation)
+
+
+@torch.no_grad()
+def test_the_module_takes_raw_inputs_and_gives_the_networks_actions(policy, cases, module):
+    inputs, expected, observations = cases
+    for case, seen in zip(inputs, observations, strict=True):
+        pixels = module.pixels(tensors(case)['images'])
+        np.testing.assert_array_equal(pixels[0], policy.pipeline(seen).pixel_values)
+    error = difference(lambda case: module(**tensors(case)).numpy(), inputs, expected,
+                       actions_of(policy))  # fmt: skip
+    assert error.cosine > 0.99999
+    assert error.largest < 1e-3
+
+
+@torch.no_grad()
+def test_one_traced_program_serves_every_prompt_length(policy, cases, module):
+    inputs, expected, _ = cases
+    program = torch.export.export(module, (), kwargs=tensors(inputs[0]), strict=False).module()
+    error = difference(lambda case: program(**tensors(case)).numpy(), inputs, expected,
+                       actions_of(policy))  # fmt: skip
+    assert error.cosine > 0.99999
+
+
+@pytest.mark.parametrize('mode', ('bounds_q99', 'bounds', 'normal'))
+@pytest.mark.parametrize('zero_constant', (True, False))
+def test_affine_and_limits_are_what_the_normaliser_does(policy, mode, zero_constant):
+    statistics = policy.statistics.proprio
+    constant = np.arange(statistics.size) == 2
+    statistics = replace(
+        statistics,
+        mask=np.arange(statistics.size) != 1,
+        max=np.where(constant, statistics.min, statistics.max),
+        q99=np.where(constant, statistics.q01, statistics.q99),
+    )
+    normaliser = Normaliser(statistics, mode, zero_constant)
+    values = np.random.default_rng(0).uniform(-9, 9, (20, statistics.size))
+    factor, offset = normaliser.affine()
+    low, high = normaliser.limits()
+    np.testing.assert_allclose(
+        np.clip((values - offset) / factor, low, high), normaliser.normalise(values), atol=1e-6
+    )
+    np.testing.assert_allclose(values * factor + offset, normaliser.denormalise(values))
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    """A format that needs no engine; `fake.wrong` is added to the actions."""
+
+    class Fake:
+        wrong = 0.0
+
+    def write(module, example, file, dtype):
+        file.write_text(dtype)
+        with torch.no_grad():
+            return lambda inputs: module(**tensors(inputs)).detach().numpy() + Fake.wrong
+
+    monkeypatch.setitem(exporting.FORMATS, 'onnx', write)
+    return Fake
+
+
+@pytest.mark.parametrize('dtype', ('float32', 'float16'))
+def test_an_export_says_what_goes_in_and_comes_out(fake, tmp_path, capsys, dtype):
+    folder = tmp_path / 'made/reach'
+    checkpoint = str(shipped_checkpoint())
+    options = ['--format', 'onnx', '--output', str(folder), '--dtype', dtype]
+    assert main([checkpoint, *options, '--prompt-tokens', '32']) == 0
+    assert f'onnx {dtype}, action cosine 1.00000' in capsys.readouterr().out
+    about = json.loads((folder / METADATA_FILE).read_text())
+    assert about['file'] == 'policy.onnx'
+    assert (folder / 'policy.onnx').read_text() == dtype
+    assert about['checkpoint'] == checkpoint
+    assert about['inputs']['images'] == {'dtype': 'uint8', 'shape': [1, 2, 96, 96, 3]}
+    assert about['inputs']['input_ids'] == {'dtype': 'int64', 'shape': [1, 32]}
+    assert about['output']['actions']['shape'] == [1, 8, 7]
+    assert about['cameras'] == ['third_person', 'wrist']
+    assert about['difference']['cosine'] > 0.9999
+    assert Tokenizer.from_directory(folder).pad_id == about['pad_id']
+    assert main([checkpoint, *options]) == 1
+    assert 'exists already' in capsys.readouterr().err
+
+
+def test_an_export_that_acts_differently_leaves_nothing(fake, tmp_path):
+    fake.wrong = 1.0
+    with pytest.raises(ExportError, match=r'onnx float32: action cosine .* 0\.995 is required'):
+        export(shipped_checkpoint(), tmp_path / 'made', 'onnx', prompt_tokens=32)
+    fake.wrong = np.nan
+    with pytest.raises(ExportError, match='action cosine nan'):
+        export(shipped_checkpoint(), tmp_path / 'made', 'onnx', prompt_tokens=32)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ('changes', 'complaint'),
+    (
+        ({'form': 'tflite'}, "format: got 'tflite', expected one of"),
+        ({'dtype': 'bfloat16'}, r"dtype: got 'bfloat16', expected for onnx one of \['float32'"),
+        ({'prompt_tokens': 2}, "the prompt of 'pick' has . already"),
+    ),
+)
+def test_what_cannot_be_exported_is_refused(tmp_path, changes, complaint):
+    with pytest.raises(ExportError, match=complaint):
+        export(shipped_checkpoint(), tmp_path / 'made', **{'form': 'onnx', **changes})
+    assert not (tmp_path / 'made').exists()
+
+
+def test_a_missing_engine_is_named_with_the_command(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'onnxruntime', None)
+    monkeypatch.setitem(sys.modules, 'onnx', None)
+    with pytest.raises(ExportError, match='pip install onnx onnxscript onnxruntime'):
+        export(shipped_checkpoint(), tmp_path / 'made', 'onnx', prompt_tokens=32)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_policy_that_draws_noise_is_refused(policy):
+    config = small_config()
+    config = config.replace(policy=replace(config.policy, kind='dit'))
+    model = VLAAdapter.from_config(config, device='meta')
+    with pytest.raises(ExportError, match='diffusion policy'):
+        ExportablePolicy(model, policy.pipeline, actions_of(policy))
+
+
+@pytest.mark.slow(reason='compiles a network: half a minute to two minutes an engine')
+@pytest.mark.parametrize(
+    ('form', 'dtype'),
+    [('aoti', 'float32'), *((f, d) for f in ('onnx', 'openvino') for d in ('float32', 'float16'))],
+)
+def test_every_engine_gives_the_networks_actions(tmp_path, form, dtype):
+    for name in ENGINES[form]:
+        if find_spec(name) is None:
+            pytest.skip(f'{name} is not installed')
+    error = export(
+        shipped_checkpoint(), tmp_path / 'made', form, dtype=dtype, prompt_tokens=32
+    )
+    assert error.cosine > (0.999999 if dtype == 'float32' else 0.999)

@@ -1,0 +1,113 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""A policy as one module of tensors in and tensors out, for torch.export.
+
+Everything but resizing and tokenising is in it: the centre crop, normalisation of images and
+proprioception, the network, and the actions' physical units. All shapes are fixed. Prompts are
+padded on the right, and their length is an input: positions follow from it, so that one file
+serves every instruction up to the padded length.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.model import VLAAdapter
+from vla_adapter_ros.processing.images import ImageConfig, crop_positions
+from vla_adapter_ros.processing.pipeline import InputPipeline
+from vla_adapter_ros.processing.statistics import Normaliser
+
+
+class ExportError(VLAAdapterError):
+    """A policy cannot be exported, or what came out is not the policy."""
+
+
+class ExportablePolicy(nn.Module):
+    """The network with its preprocessing and statistics.
+
+    Args:
+        model: the network, without packed layers; its dtype is that of the computation.
+        pipeline: the preprocessing around it.
+        actions: brings its actions to physical units.
+
+    Raises:
+        ExportError: its actions are not a function of these inputs.
+    """
+
+    def __init__(self, model: VLAAdapter, pipeline: InputPipeline, actions: Normaliser) -> None:
+        super().__init__()
+        if model.config.policy.kind == 'dit':
+            raise ExportError('a diffusion policy draws noise in every call: not exported')
+        self.model = model.eval()
+        self.pixels = _Pixels(pipeline.config.images)
+        factor, offset = pipeline.proprio.affine()
+        low, high = pipeline.proprio.limits()
+        for name, values in (
+            ('proprio_factor', factor),
+            ('proprio_offset', offset),
+            ('proprio_low', low),
+            ('proprio_high', high),
+            ('action_factor', actions.affine()[0]),
+            ('action_offset', actions.affine()[1]),
+        ):
+            widest = np.finfo(np.float32).max
+            self.register_buffer(name, _float32(np.clip(values, -widest, widest)))
+
+    def forward(
+        self, images: Tensor, input_ids: Tensor, prompt_length: Tensor, proprioception: Tensor
+    ) -> Tensor:
+        """Compute one chunk.
+
+        Args:
+            images: (1, n, S, S, 3) uint8 RGB, as `InputPipeline.resized_views` returns them.
+            input_ids: (1, L) int64, the prompt and any ids behind it.
+            prompt_length: (1,) int64, how many of them are the prompt.
+            proprioception: (1, P) float32 in the units of the statistics.
+
+        Returns:
+            Actions (1, K, A) float32 in the units of the statistics.
+        """
+        places = torch.arange(input_ids.shape[1], device=input_ids.device)[None]
+        mask = (places < prompt_length[:, None]).to(torch.long)
+        proprio = (proprioception - self.proprio_offset) / self.proprio_factor
+        proprio = torch.minimum(torch.maximum(proprio, self.proprio_low), self.proprio_high)
+        pixels = self.pixels(images).to(self.model.dtype)
+        actions = self.model(pixels, input_ids, proprio, attention_mask=mask)
+        return actions.float() * self.action_factor + self.action_offset
+
+
+class _Pixels(nn.Module):
+    """The centre crop and normalisation of `processing.images.crop_and_normalise`."""
+
+    def __init__(self, config: ImageConfig) -> None:
+        super().__init__()
+        self.cropped = config.crop_area < 1.0
+        low, high, part = crop_positions(config.size, config.crop_area)
+        self.register_buffer('low', torch.from_numpy(low))
+        self.register_buffer('high', torch.from_numpy(high))
+        self.register_buffer('part', torch.from_numpy(part))
+        mean, std = np.array(config.normalisations, np.float32).swapaxes(0, 1)
+        self.register_buffer('mean', torch.from_numpy(mean.copy())[:, :, None, None])
+        self.register_buffer('std', torch.from_numpy(std.copy())[:, :, None, None])
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(1, n, S, S, 3) uint8 -> (1, 3·T·n, S, S) float32; cameras one after the other."""
+        levels = images.permute(0, 1, 4, 2, 3).float()
+        if self.cropped:
+            levels = self._crop(levels)
+        pixels = (levels[:, :, None] / 255 - self.mean) / self.std
+        return pixels.flatten(1, 3)
+
+    def _crop(self, levels: Tensor) -> Tensor:
+        """Interpolate between the levels around each place, along rows and then along columns."""
+        values = levels * (1 / 255)
+        for axis, part in ((4, self.part), (3, self.part[:, None])):
+            below = values.index_select(axis, self.low)
+            values = (values.index_select(axis, self.high) - below) * part + below
+        return (values * 255.5).floor().clamp(max=255)
+
+
+def _float32(values: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.asarray(values, np.float32))
