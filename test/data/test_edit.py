@@ -6,11 +6,15 @@ from __future__ import annotations
 import json
 import shutil
 
+import av
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from support.bag_samples import BagSpec, write_bag
 from support.data_samples import contract, frame_of, observations, states, targets
+from support.lerobot_sets import write_v21
 from vla_adapter_ros.data.convert import main as convert
 from vla_adapter_ros.data.edit import place
 from vla_adapter_ros.data.edit.__main__ import main
@@ -18,6 +22,8 @@ from vla_adapter_ros.data.edit.opened import OpenedSet
 from vla_adapter_ros.data.edit.videos import VideoFiles
 from vla_adapter_ros.data.lerobot import layout
 from vla_adapter_ros.data.lerobot.reader import LeRobotSource
+from vla_adapter_ros.data.lerobot.tables import read_tasks, rows_table
+from vla_adapter_ros.data.lerobot.video import VideoReader
 from vla_adapter_ros.data.lerobot.writer import DatasetWriter, final_metadata
 from vla_adapter_ros.data.sources import open_source
 from vla_adapter_ros.errors import DatasetError
@@ -141,22 +147,29 @@ def test_a_git_clone_is_not_edited(dataset, capsys):
     assert 'is a Git clone' in capsys.readouterr().out
 
 
+@pytest.mark.slow(reason='converts three times')
 def test_deleted_recordings_are_not_converted_again(tmp_path, capsys):
-    for number in range(3):
-        write_bag(tmp_path / f'bags/episode_{number}', BagSpec(duration=0.6, offset=0.01 * number))
-    bags, path, more = tmp_path / 'bags', tmp_path / 'set', ('--quiet', '--storage', 'image')
-    assert convert([str(bags), str(path), *more]) == 0
+    bags, path = tmp_path / 'bags', tmp_path / 'set'
+    words = [str(bags), str(path), '--quiet', '--storage', 'image']
+    for number in range(2):
+        write_bag(bags / f'episode_{number}', BagSpec(duration=0.6, offset=0.01 * number))
+    assert convert(words) == 0
     assert edit(path, 'delete', '1') == 0
+    write_bag(bags / 'episode_2', BagSpec(duration=0.6, offset=0.02))
     capsys.readouterr()
-    assert convert([str(bags), str(path), '--append', *more]) == 0
+    assert convert([*words, '--append']) == 0
     assert 'left out, data.edit took them out: episode_1\n' in capsys.readouterr().out
-    write_bag(bags / 'episode_3', BagSpec(duration=0.6, offset=0.03))
-    assert convert([str(bags), str(path), '--append', *more]) == 0
-    assert list(final_metadata(path)) == ['episode_0', 'episode_2', 'episode_3']
+    assert list(final_metadata(path)) == ['episode_0', 'episode_2']
     assert edit(path, 'delete', '0') == 0
-    assert set(json.loads((path / layout.EXTRA).read_text())['taken_out']) == {
-        'episode_0', 'episode_1'
-    }  # fmt: skip
+    assert convert([*words, '--append']) == 0
+    assert 'took them out: episode_0, episode_1\n' in capsys.readouterr().out
+
+
+def test_recordings_that_were_taken_out_are_named_for_conversion(dataset):
+    edit(dataset, 'delete', '1')
+    edit(dataset, 'delete', '0')
+    taken = DatasetWriter(dataset, contract(), append=True).taken_out()
+    assert taken == {f'episode_{n}': {'recording': f'recording {n}'} for n in (0, 1)}
 
 
 def test_documents_and_metadata_of_others_survive(dataset):
@@ -305,3 +318,80 @@ def test_a_version_that_is_read_back_differently_does_not_take_the_place(
     assert 'differs from that of episode_1' in capsys.readouterr().out
     expect(dataset, *whole(0, 1, 2))
     assert [path.name for path in dataset.parent.iterdir()] == ['pick']
+
+
+def _encode(path, codec, frames, **options):
+    """Frames with the picture of their number, as other tools encode them."""
+    with av.open(str(path), 'w') as container:
+        stream = container.add_stream(codec, rate=10, options=options)
+        stream.width, stream.height, stream.pix_fmt = 64, 64, 'yuv420p'
+        for number in range(frames):
+            picture = np.full((64, 64, 3), 20 + 5 * number, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format='rgb24')))
+        container.mux(stream.encode(None))
+
+
+CODECS = {
+    'libx264': {'g': '10', 'bf': '2', 'x264-params': 'open-gop=0:scenecut=0:log-level=none'},
+    'libx265': {'x265-params': 'keyint=10:bframes=3:open-gop=0:scenecut=0:log-level=none'},
+    'libsvtav1': {'g': '10', 'preset': '12'},
+}
+
+
+@pytest.mark.parametrize('codec', CODECS)
+def test_videos_of_other_codecs_are_copied_where_key_frames_allow_it(tmp_path, codec, capfd):
+    video = tmp_path / 'theirs.mp4'
+    _encode(video, codec, 40, **CODECS[codec])
+    files = VideoFiles(tmp_path, 'camera', 10.0, 20)
+    assert files.copy(video, 20, 10) == (0, 0)
+    assert files.copy(video, 0, 10) == (0, 10)
+    assert files.copy(video, 3, 5) is None
+    files.encode(video, 3, 5)
+    assert files.copy(video, 30, 10) is not None
+    files.close()
+    order = [*range(20, 30), *range(10), *range(3, 8), *range(30, 40)]
+    shown = []
+    for file in sorted(tmp_path.glob('videos/camera/*/*.mp4')):
+        reader = VideoReader(file, 10.0)
+        shown += [round((reader.frame(i).mean() - 20) / 5) for i in range(reader.length)]
+        reader.close()
+    assert shown == order
+
+
+def test_episodes_with_several_tasks_keep_them(dataset):
+    """Other tools write the task of each frame."""
+    tasks = ['task 0', 'task 1', 'task 2']
+    opened = OpenedSet(dataset)
+    index = np.array([0] * 12 + [1] * 4 + [2] * 5 + [2] * 15)
+    file = opened.data_file(0)
+    table = pq.read_table(file)
+    place = table.schema.get_field_index('task_index')
+    pq.write_table(table.set_column(place, table.schema.field(place), pa.array(index)), file)
+    rows = [row | {'unknown': number} for number, row in enumerate(opened.rows)]
+    rows[1]['tasks'] = tasks[1:]
+    pq.write_table(rows_table(rows), next(dataset.glob('meta/episodes/*/*')))
+    assert edit(dataset, 'crop', '1', '--from', '2f') == 0
+    assert edit(dataset, 'relabel', 'new', '--old', 'task 1') == 0
+    assert edit(dataset, 'delete', '0') == 0
+    found = LeRobotSource(dataset)
+    assert [(e.length, e.instruction) for e in found.episodes] == [
+        (2, 'new'), (5, 'task 2'), (15, 'task 2')
+    ]  # fmt: skip
+    assert [row['unknown'] for row in OpenedSet(dataset).rows] == [1, 2]
+    assert read_tasks(dataset / layout.TASKS) == ['task 2', 'new']
+
+
+def test_tables_that_contradict_each_other_are_named_and_can_be_relabelled(dataset, capsys):
+    rows = OpenedSet(dataset).rows
+    rows[1]['tasks'] = ['something else']
+    pq.write_table(rows_table(rows), next(dataset.glob('meta/episodes/*/*')))
+    assert edit(dataset, 'delete', '0') == 1
+    printed = capsys.readouterr().out
+    assert "says ['something else'], task_index of its frames ['task 1']" in printed
+    assert edit(dataset, 'relabel', 'task 1', '--episodes', '1') == 0
+    assert edit(dataset, 'delete', '0') == 0
+
+
+def test_an_old_dataset_is_refused_with_the_way_out(tmp_path, capsys):
+    assert edit(write_v21(tmp_path / 'old'), 'list') == 1
+    assert 'LeRobot version v2.1; edits need v3.0' in capsys.readouterr().out

@@ -128,7 +128,8 @@ class VideoFiles:
 
         self.close()
         self._output = av.open(str(self._next_file()), 'w', format='mp4')
-        self._stream = self._output.add_stream_from_template(video)
+        # Opaque: without an encoder of the codec's name; AV1 is decoded by one of another name.
+        self._stream = self._output.add_stream_from_template(video, opaque=True)
         self._stream.time_base = video.time_base
         self._kind, self._bytes, self._frames = kind, 0, 0
 
