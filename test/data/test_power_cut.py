@@ -25,7 +25,7 @@ from vla_adapter_ros.data.lerobot.reader import LeRobotSource
 from vla_adapter_ros.data.lerobot.writer import DatasetWriter
 from vla_adapter_ros.data.prepare import CachedFrames, prepare
 from vla_adapter_ros.processing.images import ImageConfig
-from vla_adapter_ros.training.run_folder import RunFolder
+from vla_adapter_ros.training.checkpoints.run_folder import RunFolder
 from vla_adapter_ros.weights import files
 
 LENGTH = 5
@@ -284,7 +284,7 @@ def test_a_checkpoint_that_is_not_synced_or_removed_in_parts_is_found_out(
     tmp_path, monkeypatch, name
 ):
     wrong = {'sync_folder': lambda folder: None, 'remove_folder': shutil.rmtree}
-    monkeypatch.setattr(f'vla_adapter_ros.training.run_folder.{name}', wrong[name])
+    monkeypatch.setattr(f'vla_adapter_ros.training.checkpoints.run_folder.{name}', wrong[name])
     with pytest.raises(AssertionError, match='tree'):
         _checkpoints(tmp_path)
 

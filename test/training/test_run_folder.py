@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 from vla_adapter_ros.errors import CheckpointError
-from vla_adapter_ros.training.run_folder import RunFolder
+from vla_adapter_ros.training.checkpoints.run_folder import RunFolder
 
 
 def _writer(text='weights'):

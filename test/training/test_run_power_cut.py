@@ -12,7 +12,7 @@ import torch
 from support.power_cut import Disk
 from support.training_samples import config, make_dataset, weights
 from vla_adapter_ros.training import train
-from vla_adapter_ros.training.run_folder import STATE_FILE, RunFolder
+from vla_adapter_ros.training.checkpoints.run_folder import STATE_FILE, RunFolder
 from vla_adapter_ros.weights.own import open_checkpoint
 
 RESUME_EVERY = 40  # of the states; a resumed run takes seconds

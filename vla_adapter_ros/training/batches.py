@@ -163,10 +163,15 @@ class TrainingBatches:
 
 
 def validation_inputs(
-    collate: Collator, datasets: list[Dataset], config: TrainConfig, device: torch.device
+    collate: Collator, datasets: list[Dataset], config: TrainConfig, device: torch.device,
+    rank: int = 0, world: int = 1,
 ) -> Iterator[tuple[str, Samples, Batch]]:
-    """Yield the same held-out samples every time, with their dataset's name and their inputs."""
+    """Yield the same held-out samples every time, with their dataset's name and their inputs.
+
+    Of `world` processes each gets its part of the batches.
+    """
     most = max(1, config.save.validation_batches // len(datasets))
-    for dataset in datasets:
-        for samples in validation_batches(dataset, config.batch_size, most):
+    for number, dataset in enumerate(datasets):
+        first = (rank - number) % world
+        for samples in validation_batches(dataset, config.batch_size, most, first, world):
             yield dataset.name, samples, collate(samples, device, False, dataset.name)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -44,7 +45,7 @@ def run(config: TrainConfig) -> Path:
 
 
 def _last(config: TrainConfig) -> Path | None:
-    from vla_adapter_ros.training.run_folder import RunFolder
+    from vla_adapter_ros.training.checkpoints.run_folder import RunFolder
 
     return RunFolder(Path(config.output_dir), config.save.keep_last).last()
 
@@ -58,13 +59,15 @@ def _run(config: TrainConfig) -> Path:
     from vla_adapter_ros.training.batches import TrainingBatches
     from vla_adapter_ros.training.lora import merged_state_dict
     from vla_adapter_ros.training.metrics import RunLog
+    from vla_adapter_ros.training.processes import Processes
     from vla_adapter_ros.training.trainer import Hooks, Trainer, TrainingError
     from vla_adapter_ros.training.validation import validation_hook
     from vla_adapter_ros.weights.released import pinned_model
 
     accelerator = make_accelerator(config)
-    main = accelerator.is_main_process
-    with accelerator.main_process_first():  # the first process downloads, and builds the cache
+    processes = Processes(accelerator)
+    main = processes.is_first
+    with processes.first_alone():  # the first process downloads, and builds the cache
         # The checkpoints name the commit that the run was trained on.
         datasets = [pinned(path) for path in config.data.datasets]
         config = replace(
@@ -79,25 +82,26 @@ def _run(config: TrainConfig) -> Path:
     if config.compute.feature_cache:
         from vla_adapter_ros.training.feature_cache import use_feature_cache
 
-        with accelerator.main_process_first():
+        with processes.first_alone():
             use_feature_cache(setup, config, accelerator.device, main)
     batches = TrainingBatches(
-        config, setup.mixture, setup.collate, accelerator.process_index, accelerator.num_processes
+        config, setup.mixture, setup.collate, processes.rank, processes.count
     )
     recipe = to_dict(config)
 
     stored = torch.bfloat16 if config.save.dtype == 'bfloat16' else None
 
     def write(folder: Path, step: int) -> None:
-        results = {'config': recipe, 'step': step, 'processes': accelerator.num_processes}
+        results = {'config': recipe, 'step': step, 'processes': processes.count}
         setup.save(folder, merged_state_dict(setup.model, stored), results)
 
     device = accelerator.device
-    validate = validation_hook(setup, config, device, main) if setup.validation else None
+    validate = validation_hook(setup, config, device, processes) if setup.validation else None
     if not config.save.validate_every:
         validate = None
     hooks = Hooks(write, validate, simulation_hook(config, write, device.type))
-    trainer = Trainer(config, setup.model, batches, hooks, accelerator, backbone)
+    processes.wait()  # one may have loaded its weights from a slower disk
+    trainer = Trainer(config, setup.model, batches, hooks, accelerator, backbone, processes)
     last = trainer.folder.last() if config.save.resume else None
     if last is not None:
         check_resumable(last, recipe)
@@ -124,7 +128,7 @@ def make_accelerator(config: TrainConfig) -> Any:
         ConfigError: the device does not exist here.
     """
     import torch
-    from accelerate import Accelerator
+    from accelerate import Accelerator, DistributedDataParallelKwargs
     from accelerate.state import AcceleratorState
 
     from vla_adapter_ros.errors import ConfigError
@@ -143,6 +147,8 @@ def make_accelerator(config: TrainConfig) -> Any:
     return Accelerator(
         cpu=compute.device == 'cpu' or not torch.cuda.is_available(),
         mixed_precision='bf16' if compute.precision == 'bf16' else 'no',
+        # Gradients live in the buffers that are sent: no second copy of them.
+        kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
     )
 
 
@@ -270,7 +276,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(last)
     except VLAAdapterError as error:
         print(f'error: {error}', file=sys.stderr)
-        return 1
+        from vla_adapter_ros.training.trainer import TrainingStopped
+
+        return 128 + signal.SIGTERM if isinstance(error, TrainingStopped) else 1
     return 0
 
 

@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.training.checkpoints.run_folder import STATE_FILE, RunFolder
 from vla_adapter_ros.training.config import TrainConfig
 from vla_adapter_ros.training.experiments.grounding.loss import grounding_loss, scene_scores
 from vla_adapter_ros.training.metrics import PhaseTimer, RunLog, peak_flops, peak_memory_gb
@@ -32,15 +33,21 @@ from vla_adapter_ros.training.optimizer import (
     set_rate,
     trainable,
 )
+from vla_adapter_ros.training.processes import Processes
 from vla_adapter_ros.training.progress import ProgressBar
-from vla_adapter_ros.training.run_folder import STATE_FILE, RunFolder
 from vla_adapter_ros.training.schedule import rate_factor
+from vla_adapter_ros.training.stop_signals import StopSignals
 
 Batch = dict[str, Any]
+SIGNAL_STEPS = 10  # several processes agree on signals so often
 
 
 class TrainingError(VLAAdapterError):
     """A run cannot continue: diverged, out of memory, or not resumable as requested."""
+
+
+class TrainingStopped(TrainingError):
+    """A run was asked to end, and has saved its last step."""
 
 
 class Batches(Protocol):
@@ -112,14 +119,17 @@ class Trainer:
         hooks: checkpoint writing, validation, simulation.
         accelerator: an `accelerate.Accelerator`.
         backbone_names: trainable parameters that get `optimizer.backbone_lr`.
+        processes: of the run; None: those of the accelerator.
     """
 
     def __init__(
         self, config: TrainConfig, model: nn.Module, batches: Batches, hooks: Hooks,
         accelerator: Any, backbone_names: list[str] | None = None,
+        processes: Processes | None = None,
     ) -> None:
         self.config, self.model, self.batches, self.hooks = config, model, batches, hooks
         self.accelerator = accelerator
+        self.processes = processes or Processes(accelerator)
         self.step = 0
         self.named = trainable(model)
         groups = parameter_groups(self.named, config.optimizer, backbone_names or [])
@@ -146,10 +156,12 @@ class Trainer:
 
         Raises:
             TrainingError: the loss is not finite, or the memory does not suffice.
+            TrainingStopped: SIGTERM came; the step is saved.
             CheckpointError: a checkpoint cannot be written.
         """
         self.model.train()
-        with ProgressBar(self.config.steps, self.step, self.is_main) as bar:
+        signals = StopSignals()
+        with signals, ProgressBar(self.config.steps, self.step, self.is_main) as bar:
             stream = self.batches.training(self.step)
             window = _Window()
             while self.step < self.config.steps:
@@ -160,6 +172,7 @@ class Trainer:
                     self._report(window, log, bar)
                     window = _Window()
                 self._periodic(log, window, bar)
+                self._obey(signals, log, window, bar)
 
     def _due(self, every: int) -> bool:
         last = self.step == self.config.steps
@@ -255,11 +268,10 @@ class Trainer:
         simulate = self.hooks.simulate is not None and self._due(self.config.simulation.every)
         if not (save or validate or simulate):
             return
-        if window.losses and not torch.stack(window.losses).isfinite().all():
-            self._report(window, log, bar)  # raises; a diverged model is never saved
-        self._check_weights()
+        self._check_finite(window, log, bar)
         if save:
             self.save()
+            self.processes.wait()
         if validate and self.hooks.validate:
             with self.averaged():
                 errors = self.hooks.validate(self.step)
@@ -271,7 +283,27 @@ class Trainer:
         self.model.train()
         self._timer.collect()
         bar.lap()
-        self.accelerator.wait_for_everyone()
+        self.processes.wait()
+
+    def _obey(
+        self, signals: StopSignals, log: RunLog, window: _Window, bar: ProgressBar
+    ) -> None:
+        """Save or end the run if any process was asked to; all come to the same answer."""
+        if self.processes.count > 1 and self.step % SIGNAL_STEPS:
+            return
+        save, stop = self.processes.sum(np.array([signals.save, signals.stop])) > 0
+        if not save:
+            return
+        signals.save = False
+        self._check_finite(window, log, bar)
+        if self.step not in self.folder.steps():
+            self.save()
+        self.processes.wait()
+        if stop:
+            raise TrainingStopped(
+                f'stopped by SIGTERM; step {self.step} is saved, and the same command goes on '
+                'from there'
+            )
 
     def _keep_best(self, error: float) -> None:
         """Save this step if none had a lower validation error, and mark it best."""
@@ -281,8 +313,11 @@ class Trainer:
             self.save()
         self.folder.mark_best(self.folder.steps()[self.step], error)
 
-    def _check_weights(self) -> None:
-        """Refuse to evaluate or save weights that are not finite: a finite loss may hide them."""
+    def _check_finite(self, window: _Window, log: RunLog, bar: ProgressBar) -> None:
+        """Refuse to evaluate or save a diverged model: a finite loss may hide such weights."""
+        bad = bool(window.losses) and not torch.stack(window.losses).isfinite().all()
+        if self.processes.sum(np.array([bad])).any():  # in one process, so in all of them
+            self._report(window, log, bar)  # raises
         bad = next((name for name, p in self.named if not bool(p.isfinite().all())), None)
         if bad is not None:
             raise self._diverged(f'{bad} is not finite')

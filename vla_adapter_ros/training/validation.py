@@ -13,28 +13,38 @@ from vla_adapter_ros.evaluation.open_loop import action_names
 from vla_adapter_ros.training.assembly import TrainingSetup
 from vla_adapter_ros.training.batches import validation_inputs
 from vla_adapter_ros.training.config import TrainConfig
+from vla_adapter_ros.training.processes import Processes
 from vla_adapter_ros.training.trainer import Batch
 
 
 @torch.no_grad()
-def validate(setup: TrainingSetup, config: TrainConfig, device: torch.device) -> dict[str, float]:
+def validate(
+    setup: TrainingSetup, config: TrainConfig, device: torch.device, processes: Processes
+) -> dict[str, float]:
     """Return mean absolute errors: `l1` (normalised), and per joint in physical units.
 
-    Chunk steps after the end of an episode are left out of the physical figures.
+    Each process computes its part of the batches; all return the same. Chunk steps after the end
+    of an episode are left out of the physical figures.
     """
     setup.model.eval()
-    normalised: list[float] = []
-    physical: list[np.ndarray] = []
-    for name, samples, batch in validation_inputs(setup.collate, setup.validation, config, device):
+    size = setup.model.config.action_dim
+    normalised, physical = np.zeros(2), np.zeros((2, size))  # sums and counts
+    inputs = validation_inputs(
+        setup.collate, setup.validation, config, device, processes.rank, processes.count
+    )
+    for name, samples, batch in inputs:
         predicted = _predict(setup, config, batch)
-        normalised.append((predicted - batch['actions'].float()).abs().mean().item())
+        error = (predicted - batch['actions'].float()).abs()
+        normalised += error.double().sum().item(), error.numel()
         actions = setup.collate.actions[name]
-        error = np.abs(actions.denormalise(predicted.cpu().numpy()) - samples.actions)
-        physical.append(error[~samples.is_pad])
-    joint = np.concatenate(physical).mean(axis=0)
-    names = action_names(setup.contract, setup.model.config.action_dim)
-    errors = {'l1': float(np.mean(normalised))}
-    return errors | {f'l1_{n}': float(e) for n, e in zip(names, joint, strict=True)}
+        offset = np.abs(actions.denormalise(predicted.cpu().numpy()) - samples.actions)
+        real = offset[~samples.is_pad]
+        physical += real.sum(axis=0, dtype=np.float64), np.full(size, len(real))
+    total, count = processes.sum(normalised)
+    sums, counts = processes.sum(physical)
+    names = action_names(setup.contract, size)
+    errors = {f'l1_{n}': float(e) for n, e in zip(names, sums / counts, strict=True)}
+    return {'l1': float(total / count)} | errors
 
 
 def _predict(setup: TrainingSetup, config: TrainConfig, batch: Batch) -> torch.Tensor:
@@ -48,13 +58,13 @@ def _predict(setup: TrainingSetup, config: TrainConfig, batch: Batch) -> torch.T
 
 
 def validation_hook(
-    setup: TrainingSetup, config: TrainConfig, device: torch.device, plot: bool
+    setup: TrainingSetup, config: TrainConfig, device: torch.device, processes: Processes
 ) -> Callable[[int], dict[str, float]]:
     """Return the trainer's validation: errors, and on the first process plots as PNG."""
 
     def run(step: int) -> dict[str, float]:
-        errors = validate(setup, config, device)
-        if plot and config.save.plots:
+        errors = validate(setup, config, device, processes)
+        if processes.is_first and config.save.plots:
             _plot_episodes(setup, config, device, step)
         return errors
 

@@ -58,9 +58,14 @@ def load_batches(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def validation_batches(dataset: Dataset, batch_size: int, max_batches: int) -> Iterator[Batch]:
-    """Yield the same batches every time: of all observations, or of evenly spaced ones."""
+def validation_batches(
+    dataset: Dataset, batch_size: int, max_batches: int, start: int = 0, every: int = 1
+) -> Iterator[Batch]:
+    """Yield the same batches every time: of all observations, or of evenly spaced ones.
+
+    Only batch `start` and each `every`-th one after it: the part of one process.
+    """
     wanted = min(len(dataset), max_batches * batch_size)
     indices = np.unique(np.linspace(0, len(dataset) - 1, wanted).round().astype(np.int64))
-    for first in range(0, len(indices), batch_size):
+    for first in range(start * batch_size, len(indices), every * batch_size):
         yield dataset.batch(indices[first : first + batch_size])

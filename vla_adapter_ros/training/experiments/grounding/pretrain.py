@@ -29,6 +29,7 @@ from vla_adapter_ros.errors import ConfigError, VLAAdapterError
 from vla_adapter_ros.model import VLAAdapter
 from vla_adapter_ros.processing.tokenizer import Tokenizer
 from vla_adapter_ros.training.assembly import processing_config
+from vla_adapter_ros.training.checkpoints.run_folder import RunFolder
 from vla_adapter_ros.training.config import ScheduleConfig, TrainConfig, load_config
 from vla_adapter_ros.training.experiments.grounding.batches import SceneBatches
 from vla_adapter_ros.training.experiments.grounding.loss import (
@@ -41,7 +42,6 @@ from vla_adapter_ros.training.experiments.grounding.loss import (
 from vla_adapter_ros.training.experiments.grounding.scenes import GroundingScenes, load_scenes
 from vla_adapter_ros.training.model_setup import network_config
 from vla_adapter_ros.training.progress import ProgressBar
-from vla_adapter_ros.training.run_folder import RunFolder
 from vla_adapter_ros.training.schedule import rate_factor
 from vla_adapter_ros.weights.files import write_text
 
