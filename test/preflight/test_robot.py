@@ -222,7 +222,7 @@ def test_a_second_node_of_the_same_name_may_be_one_that_was_killed():
 
 def test_a_workspace_that_cannot_be_watched_fails(tmp_path):
     assert check_workspace(CONTRACT, contract_path('alicia_d').parent).verdict == PASS
-    kinematics = replace(CONTRACT.kinematics, urdf='missing.urdf')
+    kinematics = replace(CONTRACT.kinematics, urdf='missing.urdf', urdf_text='')
     missing = check_workspace(replace(CONTRACT, kinematics=kinematics), tmp_path)
     assert missing.verdict == FAIL
     assert 'workspace of the contract cannot be watched' in missing.detail

@@ -1,11 +1,14 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 import builtins
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import yaml
 
 from support.motion_helpers import ROBOTS, changed_robot, robot
+from vla_adapter_ros.robot.contract import RobotContract, load_contract
 from vla_adapter_ros.robot.kinematics import Kinematics, KinematicsError
 
 
@@ -89,7 +92,7 @@ def test_model_matches_joints_by_name_whatever_their_order(arm):
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'kinematics__urdf': 'nowhere.urdf'}, 'no such file'),
+        ({'kinematics__urdf': 'nowhere.urdf', 'kinematics__urdf_text': ''}, 'no such file'),
         ({'kinematics__tip': 'hand'}, "no frame 'hand'; it has"),
         ({'kinematics__urdf': 'alicia_d.yaml'}, 'alicia_d.yaml'),
     ],
@@ -137,3 +140,44 @@ def test_missing_library_is_said_with_the_remedy(monkeypatch):
     monkeypatch.setattr(builtins, '__import__', refuse)
     with pytest.raises(KinematicsError, match='pip install pin'):
         Kinematics.of(robot(), ROBOTS)
+
+
+def test_a_contract_takes_its_urdf_along(arm, tmp_path):
+    """Recordings, datasets and checkpoints carry it to machines that do not have the file."""
+    file = tmp_path / 'lab arm.urdf'
+    file.write_text((ROBOTS / 'alicia_d.urdf').read_text())
+    extended = {'extends': 'alicia_d', 'kinematics': {'urdf': str(file)}}
+    (tmp_path / 'lab.yaml').write_text(yaml.safe_dump(extended))
+    loaded = load_contract(tmp_path / 'lab.yaml')
+    file.unlink()
+    travelled = RobotContract.from_dict(json.loads(json.dumps(loaded.to_dict())))
+    assert travelled == loaded
+    pose = np.full((1, 6), 0.3)
+    for folder in (None, tmp_path):
+        other = Kinematics.of(travelled, folder)
+        assert other.tool_positions(pose) == pytest.approx(arm.tool_positions(pose))
+    # The URDF is no reason to refuse a policy or dataset.
+    assert not robot().differences(loaded)
+
+
+def test_a_contract_of_an_older_release_uses_the_urdf_that_ships(arm):
+    data = robot().to_dict()
+    del data['kinematics']['urdf_text']
+    older = RobotContract.from_dict(data)
+    assert 'urdf_text' not in older.to_dict()['kinematics']
+    pose = np.full((1, 6), 0.3)
+    other = Kinematics.of(older, None)
+    assert other.tool_positions(pose) == pytest.approx(arm.tool_positions(pose))
+
+
+def test_the_urdf_inside_a_contract_counts_before_one_that_ships():
+    """Another robot's file may have the same name."""
+    text = robot().kinematics.urdf_text.replace('tool0', 'flange')
+    other = changed_robot(kinematics__urdf_text=text)
+    with pytest.raises(KinematicsError, match=r"alicia_d.urdf: no frame 'tool0'; it has .*flange"):
+        Kinematics.of(other, None)
+
+
+def test_a_damaged_urdf_inside_a_contract_is_named():
+    with pytest.raises(KinematicsError, match='URDF alicia_d.urdf: '):
+        Kinematics.of(changed_robot(kinematics__urdf_text='<robot'), None)

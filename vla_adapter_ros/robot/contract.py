@@ -92,11 +92,19 @@ class FrontEndSpec:
 
 @dataclass(frozen=True)
 class KinematicsSpec:
-    """The robot's URDF (path relative to the contract file) and the chain used."""
+    """The robot's URDF and the chain used.
+
+    Attributes:
+        urdf: path, relative to the contract file.
+        base, tip: frames at the ends of the chain.
+        urdf_text: content of the file when the contract was loaded, so that recordings, datasets
+            and checkpoints can be used where the file is not; '' if it could not be read.
+    """
 
     urdf: str
     base: str
     tip: str
+    urdf_text: str = ''
 
 
 @dataclass(frozen=True)
@@ -202,6 +210,8 @@ class RobotContract:
                 'lower': list(self.workspace[0]),
                 'upper': list(self.workspace[1]),
             }
+        if self.kinematics is not None:
+            data['kinematics'] = _without_defaults(self.kinematics)
         for key in ('kinematics', 'home', 'simulated'):
             if not data[key]:
                 del data[key]
@@ -229,7 +239,7 @@ class RobotContract:
 
 
 def _without_defaults(
-    section: JointSpec | GripperSpec | FrontEndSpec | Supervision,
+    section: JointSpec | GripperSpec | FrontEndSpec | KinematicsSpec | Supervision,
 ) -> dict[str, Any]:
     """Return plain data; newer keys with default values are omitted, as in older contracts."""
     data = asdict(section)
@@ -291,7 +301,10 @@ def _parse_kinematics(section: Section | None) -> KinematicsSpec | None:
     if section is None:
         return None
     kinematics = KinematicsSpec(
-        urdf=section.text('urdf'), base=section.text('base'), tip=section.text('tip')
+        urdf=section.text('urdf'),
+        base=section.text('base'),
+        tip=section.text('tip'),
+        urdf_text=section.text('urdf_text', ''),
     )
     section.finish()
     return kinematics
@@ -356,7 +369,40 @@ def load_contract(path: str | Path) -> RobotContract:
     path = Path(path)
     data, files = _read_resolved(path, ())
     bases = f' (extends {", ".join(files[1:])})' if len(files) > 1 else ''
-    return RobotContract.from_dict(data, source=f'{files[0]}{bases}')
+    contract = RobotContract.from_dict(data, source=f'{files[0]}{bases}')
+    return _with_urdf(contract, path.parent)
+
+
+def _with_urdf(contract: RobotContract, folder: Path) -> RobotContract:
+    """Return the contract with the text of its URDF, if the file is there."""
+    path = urdf_path(contract, folder)
+    if contract.kinematics is None or path is None:
+        return contract
+    try:
+        text = path.read_text(encoding='utf-8')
+    except (OSError, UnicodeDecodeError):
+        # Said by what needs it; all else works without.
+        return contract
+    return replace(contract, kinematics=replace(contract.kinematics, urdf_text=text))
+
+
+def urdf_path(contract: RobotContract, folder: Path | None) -> Path | None:
+    """Return the file of a contract's URDF, or None if it names none.
+
+    It lies beside the contract file, or is one that ships: a contract in a user's folder that
+    extends a shipped one keeps its URDF.
+
+    Args:
+        contract: of a robot.
+        folder: of the contract file; None: it came out of a recording, dataset or checkpoint.
+    """
+    if contract.kinematics is None:
+        return None
+    name = contract.kinematics.urdf
+    places = [folder or Path(), *(place / 'robots' for place in config_folders())]
+    first, *shipped = (place / name for place in places)
+    candidates = shipped if folder is None else [first, *shipped]
+    return next(filter(Path.is_file, candidates), first)
 
 
 def _read_resolved(path: Path, extending: tuple[Path, ...]) -> tuple[Any, list[str]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.robot.contract import RobotContract, config_folders
+from vla_adapter_ros.robot.contract import RobotContract, urdf_path
 
 _MAX_ITERATIONS = 60
 # Accuracy at which the iteration stops [m, rad].
@@ -28,32 +28,18 @@ class KinematicsError(VLAAdapterError):
     """Kinematics are missing, do not fit the contract, or a pose cannot be reached."""
 
 
-def urdf_path(contract: RobotContract, contract_folder: Path) -> Path | None:
-    """Return the file of a contract's URDF, or None if it names none.
-
-    It lies beside the contract file, or is one that ships: a contract in a user's folder that
-    extends a shipped one keeps its URDF.
-    """
-    if contract.kinematics is None:
-        return None
-    name = contract.kinematics.urdf
-    shipped = (folder / 'robots' / name for folder in config_folders())
-    beside = contract_folder / name
-    return next(filter(Path.is_file, (beside, *shipped)), beside)
-
-
 class Kinematics:
     """Kinematics of the arm joints, in contract order.
 
     Args:
         contract: names the joints, base and tip.
-        urdf: path of the URDF.
+        urdf: path of the URDF; None: its text in the contract.
 
     Raises:
         KinematicsError: pinocchio or the file is missing, or a joint or frame is not in it.
     """
 
-    def __init__(self, contract: RobotContract, urdf: str | Path) -> None:
+    def __init__(self, contract: RobotContract, urdf: str | Path | None) -> None:
         if contract.kinematics is None:
             raise KinematicsError(f'contract {contract.name}: key kinematics is missing')
         try:
@@ -61,11 +47,14 @@ class Kinematics:
         except ImportError as error:
             raise KinematicsError('pinocchio cannot be imported: pip install pin') from error
         self._pin = pinocchio
-        path = Path(urdf)
-        if not path.is_file():
+        path = Path(contract.kinematics.urdf if urdf is None else urdf)
+        if urdf is not None and not path.is_file():
             raise KinematicsError(f'URDF {path}: no such file')
         try:
-            full = pinocchio.buildModelFromUrdf(str(path))
+            if urdf is None:
+                full = pinocchio.buildModelFromXML(contract.kinematics.urdf_text)
+            else:
+                full = pinocchio.buildModelFromUrdf(str(path))
         except (ValueError, RuntimeError) as error:
             raise KinematicsError(f'URDF {path}: {str(error).splitlines()[0]}') from error
         self._model = self._reduced(full, contract, path)
@@ -76,10 +65,18 @@ class Kinematics:
         self._upper = contract.upper[:-1]
 
     @staticmethod
-    def of(contract: RobotContract, contract_folder: Path) -> Kinematics | None:
-        """Return the kinematics of a contract, or None if it names no URDF; see `urdf_path`."""
+    def of(contract: RobotContract, contract_folder: Path | None) -> Kinematics | None:
+        """Return the kinematics of a contract, or None if it names no URDF.
+
+        A contract without a folder, out of a recording, dataset or checkpoint, has its URDF
+        inside; of older ones, and of contract files, see `urdf_path`.
+        """
         path = urdf_path(contract, contract_folder)
-        return None if path is None else Kinematics(contract, path)
+        if path is None or contract.kinematics is None:
+            return None
+        if contract.kinematics.urdf_text and (contract_folder is None or not path.is_file()):
+            return Kinematics(contract, None)
+        return Kinematics(contract, path)
 
     def tool_positions(self, joints: np.ndarray) -> np.ndarray:
         """Return the tool's positions (N, 3) [m] in the base frame for joints (N, J) [rad]."""

@@ -125,18 +125,15 @@ def summed_tool_deltas(steps: np.ndarray, state: np.ndarray) -> np.ndarray:
 
 
 def contract_kinematics(contract: RobotContract) -> ForwardKinematics:
-    """Return the kinematics of a contract whose URDF lies in the package's config folder.
+    """Return the kinematics of a dataset's contract: of the URDF in it, or of one that ships.
 
     Raises:
-        DatasetError: it names none, or the file is not there.
+        DatasetError: it names none.
+        KinematicsError: the URDF is missing or does not fit.
     """
-    from vla_adapter_ros.robot.contract import config_folders
     from vla_adapter_ros.robot.kinematics import Kinematics
 
-    if contract.kinematics is None:
+    kinematics = Kinematics.of(contract, None)
+    if kinematics is None:
         raise DatasetError(f'contract {contract.name}: key kinematics is missing')
-    for folder in config_folders():
-        urdf = folder / 'robots' / contract.kinematics.urdf
-        if urdf.is_file():
-            return Kinematics(contract, urdf)
-    raise DatasetError(f'contract {contract.name}: no {contract.kinematics.urdf} in config/robots')
+    return kinematics

@@ -19,8 +19,7 @@ from ament_index_python.packages import PackageNotFoundError, get_package_prefix
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.bringup.launch_model import BOOLEANS, PACKAGE, Argument, NodeProcess
 from vla_adapter_ros.nodes.common.dds_profile import shipped_config
-from vla_adapter_ros.robot.contract import RobotContract
-from vla_adapter_ros.robot.kinematics import urdf_path
+from vla_adapter_ros.robot.contract import RobotContract, urdf_path
 
 VIEW_ARGUMENTS = (
     Argument('rviz', 'false', 'Start RViz, and a robot_state_publisher for it.', BOOLEANS),
