@@ -9,7 +9,7 @@ episodes; running again overwrites the files nothing refers to.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -148,24 +148,30 @@ class _Assembly:
             with replacement(file) as temporary:
                 with pq.ParquetWriter(temporary, schema, compression='snappy') as writer:
                     for i in group:
-                        writer.write_table(self._episode_table(i, schema))
+                        for table in self._episode_tables(i, schema):
+                            writer.write_table(table)
                         self.rows[i] |= {f'data/{name}': value for name, value in place.items()}
             number += 1
 
-    def _episode_table(self, i: int, schema: pa.Schema) -> pa.Table:
+    def _episode_tables(self, i: int, schema: pa.Schema) -> Iterator[pa.Table]:
+        """Yield an episode group by group, as it was staged."""
         episode, row = self.staged[i], self.rows[i]
-        table = pq.read_table(episode.folder / FRAMES)
-        frames = np.arange(episode.length)
-        constant = np.ones(episode.length, np.int64)
         task = self.tasks.index(episode.description['instruction'])
-        columns = {name: table.column(name) for name in table.column_names} | {
-            'timestamp': pa.array((frames / self.fps).astype(np.float32)),
-            'frame_index': pa.array(frames),
-            'episode_index': pa.array(constant * row['episode_index']),
-            'index': pa.array(frames + row['dataset_from_index']),
-            'task_index': pa.array(constant * task),
-        }
-        return pa.table([columns[name] for name in schema.names], schema=schema)
+        with pq.ParquetFile(episode.folder / FRAMES) as file:
+            first = 0
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group)
+                frames = np.arange(first, first + len(table))
+                constant = np.ones(len(table), np.int64)
+                columns = {name: table.column(name) for name in table.column_names} | {
+                    'timestamp': pa.array((frames / self.fps).astype(np.float32)),
+                    'frame_index': pa.array(frames),
+                    'episode_index': pa.array(constant * row['episode_index']),
+                    'index': pa.array(frames + row['dataset_from_index']),
+                    'task_index': pa.array(constant * task),
+                }
+                yield pa.table([columns[name] for name in schema.names], schema=schema)
+                first += len(table)
 
     def write_videos(self, camera: str) -> None:
         key = layout.image_key(camera)

@@ -25,6 +25,7 @@ from vla_adapter_ros.data.lerobot.columns import (
     feature_names,
 )
 from vla_adapter_ros.data.lerobot.metadata import episode_rows, read_info, read_lines
+from vla_adapter_ros.data.lerobot.stored_images import StoredImages
 from vla_adapter_ros.data.lerobot.tables import (
     column_matrix,
     parquet_files,
@@ -37,7 +38,6 @@ from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.robot.contract import RobotContract
 
 OPEN_VIDEOS = 16
-OPEN_EPISODES = 8
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class LeRobotSource:
         if not self.episodes:
             raise DatasetError(f'{self.path}: has no episodes')
         self._videos: dict[Path, VideoReader] = {}
-        self._encoded: dict[tuple[int, str], Any] = {}
+        self._stored = StoredImages()
         self._process = os.getpid()
 
     def describe_features(self) -> str:
@@ -281,9 +281,10 @@ class LeRobotSource:
             for frame in frames:
                 yield reader.frame(first + part.first + frame)
         else:
-            encoded = self._encoded_images(part.row, key)
+            file, row = self._data_file(part.row), self._rows[part.row]
+            number, length = int(row['episode_index']), int(row['length'])
             for frame in frames:
-                data = (encoded[part.first + frame] or {}).get('bytes')
+                data = self._stored.read(file, key, number, part.first + frame, length)
                 if not data:
                     raise DatasetError(
                         f'{self.path}: {self.episodes[episode].key}: frame {frame}: no image in '
@@ -328,26 +329,12 @@ class LeRobotSource:
             self._videos[file] = VideoReader(file, self.fps)
         return self._videos[file]
 
-    def _encoded_images(self, episode: int, key: str) -> Any:
+    def _data_file(self, episode: int) -> Path:
         if self.version == 'v2.1':
             place = self._old_place(episode)
         else:
             place = self._place(episode, 'data')
-        file = self.path / str(self.info['data_path']).format(**place)
-        row = self._rows[episode]
-        number = int(row['episode_index'])
-        # Frames are often read one by one: the images of the last episodes are kept.
-        if (episode, key) not in self._encoded:
-            while len(self._encoded) >= OPEN_EPISODES:
-                self._encoded.pop(next(iter(self._encoded)))
-            found = read_table(file, [key], number).column(key).to_pylist()
-            if len(found) != int(row['length']):
-                raise DatasetError(
-                    f'{file}: {len(found)} images of {key} in episode {number}, the table says '
-                    f'{row["length"]}'
-                )
-            self._encoded[episode, key] = found
-        return self._encoded[episode, key]
+        return self.path / str(self.info['data_path']).format(**place)
 
     def fingerprint(self) -> str:
         """Return a hash of the metadata's bytes and of all files' names and sizes."""
@@ -363,4 +350,4 @@ class LeRobotSource:
         return hashlib.sha256(f'{found} {self.columns}'.encode()).hexdigest()[:16]
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {'_videos': {}, '_encoded': {}}
+        return self.__dict__ | {'_videos': {}, '_stored': StoredImages()}

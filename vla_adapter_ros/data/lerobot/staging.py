@@ -28,6 +28,8 @@ from vla_adapter_ros.robot.contract import RobotContract
 FRAMES, EPISODE = 'frames.parquet', 'episode.json'
 # One image in this many goes into the images' statistics.
 STATISTICS_STRIDE = 8
+# Encoded images of one group of rows: what is in memory at once, and what a reader reads at once.
+GROUP_BYTES = 16_000_000
 
 
 @dataclass
@@ -40,29 +42,94 @@ class StagedEpisode:
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
+class _Table:
+    """frames.parquet, written group by group: memory does not grow with the episode."""
+
+    def __init__(self, path: Path, actions: np.ndarray, cameras: Iterable[str]) -> None:
+        self._path, self._actions = path, actions
+        self._writer: pq.ParquetWriter | None = None
+        self._written = 0
+        self._bytes = 0
+        self._states: list[np.ndarray] = []
+        self._images: dict[str, list[bytes]] = {camera: [] for camera in cameras}
+
+    def __len__(self) -> int:
+        return self._written + len(self._states)
+
+    def add(self, state: np.ndarray, images: Mapping[str, bytes]) -> None:
+        self._states.append(state)
+        for camera, data in images.items():
+            self._images[camera].append(data)
+            self._bytes += len(data)
+        if self._bytes >= GROUP_BYTES:
+            self.write()
+
+    def write(self) -> None:
+        """Write what was added since the last group."""
+        actions = self._actions[self._written : len(self)]
+        # Of too many observations the episode is refused, when it is known how many they are.
+        if len(self._states) and len(actions) == len(self._states):
+            columns: dict[str, pa.Array] = {
+                layout.STATE: vector_column(np.stack(self._states)),
+                layout.ACTION: vector_column(actions),
+            }
+            for camera, encoded in self._images.items():
+                names = pa.nulls(len(encoded), pa.string())
+                columns[layout.image_key(camera)] = pa.StructArray.from_arrays(
+                    [pa.array(encoded, pa.binary()), names], names=['bytes', 'path']
+                )
+            table = pa.table(columns)
+            if self._writer is None:
+                # PNG does not compress further.
+                self._writer = pq.ParquetWriter(
+                    self._path, table.schema, compression='snappy', use_dictionary=False
+                )
+            self._writer.write_table(table)
+        self._written, self._bytes = len(self), 0
+        self._states.clear()
+        for encoded in self._images.values():
+            encoded.clear()
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+
 class _Frames:
     """Takes observations one by one; images are written immediately."""
 
-    def __init__(self, folder: Path, settings: layout.DatasetSettings) -> None:
+    def __init__(
+        self, folder: Path, settings: layout.DatasetSettings, actions: np.ndarray
+    ) -> None:
         self._folder, self._settings = folder, settings
         self._contract = settings.contract
         self._stack = ExitStack()
         self._videos: dict[str, VideoWriter] = {}
-        self.states: list[np.ndarray] = []
-        self.encoded: dict[str, list[bytes]] = {camera: [] for camera in self._contract.cameras}
+        stored = self._contract.cameras if settings.storage == 'image' else ()
+        self._table = _Table(folder / FRAMES, actions, stored)
+        self._stack.callback(self._table.close)
         self.histograms: dict[str, np.ndarray] = {}
         self.sizes: dict[str, tuple[int, int]] = {}
 
+    def __len__(self) -> int:
+        return len(self._table)
+
     def add(self, observation: Observation) -> None:
-        index = len(self.states)
-        self.states.append(self._state(observation, index))
+        index = len(self)
+        state = self._state(observation, index)
+        encoded: dict[str, bytes] = {}
         for camera, spec in self._contract.cameras.items():
             if camera not in observation.images:
                 raise DatasetError(
                     f'observation {index}: no image of camera {camera!r}; '
                     f'it has {sorted(observation.images)}'
                 )
-            self._add_image(camera, observation.images[camera], spec.rotate, index)
+            image = self._stored(camera, observation.images[camera], spec.rotate, index)
+            if self._settings.storage == 'image':
+                encoded[camera] = encode_png(image)
+            else:
+                self._write_video(camera, image)
+        self._table.add(state, encoded)
 
     def _state(self, observation: Observation, index: int) -> np.ndarray:
         state = np.asarray(observation.proprioception, np.float64)
@@ -74,7 +141,8 @@ class _Frames:
         _check_finite(state[None], self._contract, f'observation {index}: proprioception')
         return state
 
-    def _add_image(self, camera: str, image: np.ndarray, rotate: int, index: int) -> None:
+    def _stored(self, camera: str, image: np.ndarray, rotate: int, index: int) -> np.ndarray:
+        """Return the image as it is stored; count it in the statistics."""
         try:
             check_image(image)
         except ObservationError as error:
@@ -93,17 +161,18 @@ class _Frames:
         if index % STATISTICS_STRIDE == 0:
             total = self.histograms.setdefault(camera, np.zeros((3, 256), np.int64))
             total += image_histogram(image)
-        self._store(camera, image)
+        return image
 
-    def _store(self, camera: str, image: np.ndarray) -> None:
-        if self._settings.storage == 'image':
-            self.encoded[camera].append(encode_png(image))
-            return
+    def _write_video(self, camera: str, image: np.ndarray) -> None:
         if camera not in self._videos:
             file = self._folder / f'{camera}.mp4'
             writer = VideoWriter(file, self._settings.fps, self._settings.quality)
             self._videos[camera] = self._stack.enter_context(writer)
         self._videos[camera].write(image)
+
+    def finish(self) -> None:
+        """Write what is left; all observations were added."""
+        self._table.write()
 
     def close(self) -> None:
         self._stack.close()
@@ -122,23 +191,23 @@ def stage_episode(
     """
     check_actions(episode.actions, settings.contract)
     with new_folder(target) as folder:
-        frames = _Frames(folder, settings)
+        frames = _Frames(folder, settings, episode.actions)
         try:
             for index, observation in enumerate(observations):
                 if index == 0 and episode.instruction is None:
                     episode.instruction = observation.instruction
                 frames.add(observation)
+            frames.finish()
         finally:
             frames.close()
-        if len(frames.states) != len(episode.actions):
+        if len(frames) != len(episode.actions):
             raise DatasetError(
-                f'episode {episode.key!r}: {len(frames.states)} observations, '
+                f'episode {episode.key!r}: {len(frames)} observations, '
                 f'{len(episode.actions)} actions'
             )
         instruction = (episode.instruction or '').strip()
         if not instruction:
             raise DatasetError(f'episode {episode.key!r}: the instruction is empty')
-        _write_frames(folder / FRAMES, frames, episode.actions, settings.storage)
         _write_description(folder / EPISODE, episode, instruction, frames)
 
 
@@ -160,28 +229,13 @@ def _check_finite(values: np.ndarray, contract: RobotContract, what: str) -> Non
         )
 
 
-def _write_frames(path: Path, frames: _Frames, actions: np.ndarray, storage: str) -> None:
-    columns: dict[str, pa.Array] = {
-        layout.STATE: vector_column(np.stack(frames.states)),
-        layout.ACTION: vector_column(actions),
-    }
-    if storage == 'image':
-        for camera, encoded in frames.encoded.items():
-            names = pa.nulls(len(encoded), pa.string())
-            columns[layout.image_key(camera)] = pa.StructArray.from_arrays(
-                [pa.array(encoded, pa.binary()), names], names=['bytes', 'path']
-            )
-    # PNG does not compress further.
-    pq.write_table(pa.table(columns), path, compression='snappy', use_dictionary=False)
-
-
 def _write_description(
     path: Path, episode: StagedEpisode, instruction: str, frames: _Frames
 ) -> None:
     description: Mapping[str, Any] = {
         'key': episode.key,
         'instruction': instruction,
-        'length': len(frames.states),
+        'length': len(frames),
         'sizes': frames.sizes,
         'histograms': {name: rows.tolist() for name, rows in frames.histograms.items()},
         'metadata': episode.metadata,
