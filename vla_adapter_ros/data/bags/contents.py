@@ -16,7 +16,7 @@ import numpy as np
 
 from vla_adapter_ros.control.observation_inputs import InputSettings
 from vla_adapter_ros.data.bags.alignment import NANOSECONDS, ascending, check_one_clock
-from vla_adapter_ros.data.bags.file import INSTRUCTION, BagFile, header_stamp
+from vla_adapter_ros.data.bags.file import HEADER_BYTES, INSTRUCTION, BagFile, header_stamp
 from vla_adapter_ros.data.bags.measured import trim_unmeasured
 from vla_adapter_ros.data.bags.streams import ImageStamps, JointTrack
 from vla_adapter_ros.data.bags.topics import JOINTS, choose_topics, topic_roles
@@ -112,20 +112,42 @@ class BagContents:
         self.place = f'bag {self.path.name}'
         if options.actions not in ACTIONS:
             raise DatasetError(f'actions: got {options.actions!r}, expected one of {ACTIONS}')
-        with BagFile(self.path) as bag:
-            self.contract = _agreed_contract(bag, contract)
-            roles = topic_roles(self.contract)
-            recorded = {r: t for r, t in bag.recorded_topics.items() if r in roles}
-            named = recorded | dict(options.topics)
-            self.topics = choose_topics(bag.types, self.contract, named, self.path.name)
-            self.damaged: Counter[str] = Counter()
-            self.joints, self.trimmed = self._read_joints(bag)
-            self.cameras = {c: self._read_stamps(bag, t) for c, t in self.topics.cameras.items()}
-            self._check_clocks()
-            self.first_text = bag.custom.get(INSTRUCTION, '').strip() or None
-            self.texts = self._read_texts(bag)
-            self.commands = self._read_commands(bag)
-            self.success = bag.success
+        self._file: BagFile | None = None
+        try:
+            self._read(self.opened(), contract)
+        except BaseException:
+            self.close()
+            raise
+
+    def _read(self, bag: BagFile, contract: RobotContract | None) -> None:
+        self.contract = _agreed_contract(bag, contract)
+        roles = topic_roles(self.contract)
+        recorded = {r: t for r, t in bag.recorded_topics.items() if r in roles}
+        named = recorded | dict(self.options.topics)
+        self.topics = choose_topics(bag.types, self.contract, named, self.path.name)
+        self.damaged: Counter[str] = Counter()
+        self.joints, self.trimmed = self._read_joints(bag)
+        self.cameras = {c: self._read_stamps(bag, t) for c, t in self.topics.cameras.items()}
+        self._check_clocks()
+        self.first_text = bag.custom.get(INSTRUCTION, '').strip() or None
+        self.texts = self._read_texts(bag)
+        self.commands = self._read_commands(bag)
+        self.success = bag.success
+
+    def opened(self) -> BagFile:
+        """Return the bag; it stays open until `close`."""
+        if self._file is None:
+            self._file = BagFile(self.path)
+        return self._file
+
+    def close(self) -> None:
+        """Close the bag; reading images opens it again."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {'_file': None}
 
     @property
     def stamps(self) -> dict[str, np.ndarray]:
@@ -166,7 +188,7 @@ class BagContents:
     def _read_stamps(self, bag: BagFile, topic: str) -> ImageStamps:
         """Read the stamps of a topic's messages; without stamps, when they were recorded."""
         stamps, times, numbers, recorded = [], [], [], []
-        for number, message in enumerate(bag.messages(topic)):
+        for number, message in enumerate(bag.messages(topic, HEADER_BYTES)):
             recorded.append(message.time)
             try:
                 stamps.append(header_stamp(message.data) or message.time)

@@ -167,6 +167,7 @@ def _convert_bag(job: _Job) -> _Outcome:
             outcome.reports.append(_convert_part(job, contents, part))
         except Exception as error:  # likewise
             outcome.failed[part.named(key)] = _reason(job, error)
+    contents.close()
     return outcome
 
 

@@ -10,7 +10,7 @@ Policy per stream, the same as on the robot:
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
@@ -43,7 +43,7 @@ NO_OP_COMMANDED = 1e-3
 NO_OP_MEASURED = 3.1e-3
 # An arm this far from its commands does not follow them [rad]: it is moved by hand.
 IGNORED_COMMAND = 0.35  # [rad]
-# Images kept in case the next one is damaged.
+# Images looked at in place of a damaged one.
 _SPARE_IMAGES = 4
 
 
@@ -96,6 +96,10 @@ class BagEpisode:
         self.actions = actions[self._kept]
         # (T, J + 1) proprioception in contract order.
         self.state = states[self._kept]
+
+    def close(self) -> None:
+        """Close the bag; reading images opens it again."""
+        self._bag.close()
 
     def __len__(self) -> int:
         return len(self._kept)
@@ -253,26 +257,14 @@ class BagEpisode:
                 del held[number]
 
     def _decoded(self, camera: str, numbers: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
-        topic = self._topics.cameras[camera]
-        wanted = iter(numbers)
-        number = next(wanted, None)
-        if number is None:
-            return
-        before: deque[tuple[int, Message]] = deque(maxlen=_SPARE_IMAGES)
-        start, first = self._cameras[camera].read_from(max(number - _SPARE_IMAGES, 0))
-        with BagFile(self.path) as bag:
-            for place, message in enumerate(bag.messages(topic, start), first):
-                if number is None:
-                    return
-                if place == number:
-                    yield place, self._pixels(bag, camera, place, message, before)
-                    number = next(wanted, None)
-                before.append((place, message))
+        topic, times = self._topics.cameras[camera], self._cameras[camera].recorded
+        bag = self._bag.opened()
+        for number, message in bag.numbered(topic, numbers, times):
+            yield number, self._pixels(bag, camera, number, message)
 
     def _pixels(
-        self, bag: BagFile, camera: str, number: int, message: Message,
-        before: Iterable[tuple[int, Message]],
-    ) -> np.ndarray:  # fmt: skip
+        self, bag: BagFile, camera: str, number: int, message: Message
+    ) -> np.ndarray:
         """Return an image; of a damaged one the newest before it, as the node would see."""
         try:
             return self._image(bag, camera, message)
@@ -281,7 +273,9 @@ class BagEpisode:
             seen = self._alignment.indices[camera]
             age = float(self._alignment.ages[camera][stream.numbers[seen] == number].max())
             stamp = stream.stamp(number)
-            for earlier, spare in reversed([*before]):
+            before = range(max(0, number - _SPARE_IMAGES), number)
+            topic = self._topics.cameras[camera]
+            for earlier, spare in reversed([*bag.numbered(topic, before, stream.recorded)]):
                 if age + (stamp - stream.stamp(earlier)) / NANOSECONDS > limit:
                     break
                 with suppress(DamagedImageError):

@@ -6,13 +6,15 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import yaml
 
+from vla_adapter_ros.data.bags.mcap_index import IndexedMcap
 from vla_adapter_ros.errors import ContractError, DatasetError
 from vla_adapter_ros.robot.contract import RobotContract
 from vla_adapter_ros.robot.sections import YAML_LOADER
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 METADATA = 'metadata.yaml'
 # Keys of our recorder in the bag's custom data; values are JSON, or text for the instruction.
 CONTRACT, TOPICS, INSTRUCTION, SUCCESS = 'contract', 'topics', 'instruction', 'success'
+# What the stamp of a message needs of it [bytes].
+HEADER_BYTES = 16
 RECOVERY = 'python -m vla_adapter_ros.data.bags.recover'
 _STAMP = {True: struct.Struct('<iI'), False: struct.Struct('>iI')}
 
@@ -90,10 +94,30 @@ class BagFile:
         return {c.topic: c.msgtype for c in self._reader.connections if c.msgcount}
 
     @cached_property
+    def _information(self) -> dict[str, Any]:
+        content = yaml.load((self.path / METADATA).read_text(), YAML_LOADER)
+        found: dict[str, Any] = content.get('rosbag2_bagfile_information', {})
+        return found
+
+    @cached_property
+    def _index(self) -> IndexedMcap | None:
+        """Direct access to the messages, where the files allow it."""
+        found = self._information
+        compressed = found.get('compression_mode', '').lower() not in ('', 'none')
+        if found.get('storage_identifier') != 'mcap' or compressed:
+            return None
+        paths = [self.path / Path(name).name for name in found['relative_file_paths']]
+        try:
+            return IndexedMcap(paths)
+        except LookupError:
+            return None
+        except Exception as error:  # a foreign file may hold anything
+            raise self._damaged(error) from error
+
+    @cached_property
     def custom(self) -> dict[str, str]:
         """The recorder's metadata."""
-        information = yaml.load((self.path / METADATA).read_text(), YAML_LOADER)
-        data = information.get('rosbag2_bagfile_information', {}).get('custom_data')
+        data = self._information.get('custom_data')
         return {str(key): str(value) for key, value in (data or {}).items()}
 
     @property
@@ -130,15 +154,67 @@ class BagFile:
         found = json.loads(self.custom.get(TOPICS, '{}'))
         return {str(role): str(topic) for role, topic in found.items()}
 
-    def messages(self, topic: str, start: int = 0) -> Iterator[Message]:
-        """Yield a topic's messages in the order they were recorded, from a time [ns] on.
+    def messages(self, topic: str, most: int | None = None) -> Iterator[Message]:
+        """Yield a topic's messages in the order they were recorded.
+
+        Args:
+            topic: name.
+            most: bytes of each message that are needed; there may be more.
 
         Raises:
             DatasetError: the bag is damaged there.
         """
+        if self._index is None:
+            yield from self._read_on(topic)
+        elif topic in self._index.topics:
+            for number, time in enumerate(self._index.topics[topic].times.tolist()):
+                yield Message(time, self._read(topic, number, most))
+
+    def numbered(
+        self, topic: str, numbers: Sequence[int], times: np.ndarray
+    ) -> Iterator[tuple[int, Message]]:
+        """Yield some of a topic's messages with their numbers.
+
+        Args:
+            topic: name.
+            numbers: in the order of `messages`, ascending.
+            times: (N,) of all messages of the topic [ns].
+
+        Raises:
+            DatasetError: the bag is damaged there.
+        """
+        if not len(numbers):
+            return
+        if self._index is not None:
+            for number in numbers:
+                yield number, Message(int(times[number]), self._read(topic, number))
+            return
+        first, start, stop = 0, None, None
+        if (np.diff(times) >= 0).all():
+            start, stop = int(times[numbers[0]]), int(times[numbers[-1]]) + 1
+            first = int(np.searchsorted(times, start))
+        wanted = iter(numbers)
+        number = next(wanted, None)
+        # Some of the library's readers have one place in the file.
+        with BagFile(self.path) as own:
+            for place, message in enumerate(own._read_on(topic, start, stop), first):
+                if place == number:
+                    yield place, message
+                    number = next(wanted, None)
+
+    def _read(self, topic: str, number: int, most: int | None = None) -> bytes:
+        assert self._index is not None
+        try:
+            return self._index.read(topic, number, most)
+        except (DatasetError, OSError) as error:
+            raise self._damaged(error) from error
+
+    def _read_on(
+        self, topic: str, start: int | None = None, stop: int | None = None
+    ) -> Iterator[Message]:
         connections = [c for c in self._reader.connections if c.topic == topic]
         try:
-            for _, time, data in self._reader.messages(connections, start or None):
+            for _, time, data in self._reader.messages(connections, start, stop):
                 yield Message(time, data)
         except Exception as error:  # each storage and compression has errors of its own
             raise self._damaged(error) from error
@@ -173,6 +249,8 @@ class BagFile:
 
     def close(self) -> None:
         """Close the bag."""
+        if self.__dict__.get('_index') is not None:
+            self.__dict__['_index'].close()
         self._reader.close()
 
     def __enter__(self) -> BagFile:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from vla_adapter_ros.data.bags.file import find_bags
 from vla_adapter_ros.data.bags.parts import split_recording
 from vla_adapter_ros.data.episodes import ActionKind, Episode, StatesActions, files_fingerprint
 from vla_adapter_ros.robot.contract import RobotContract
+
+OPEN_BAGS = 16
 
 
 class BagSource:
@@ -39,12 +42,14 @@ class BagSource:
     ) -> None:
         self.path = Path(path)
         self._bags: list[BagEpisode] = []
+        self._open: OrderedDict[Path, BagEpisode] = OrderedDict()
         for bag in find_bags(self.path):
             contents = BagContents(bag, contract, options)
             self._bags += [
                 BagEpisode(bag, part=part, contents=contents)
                 for part in split_recording(contents).parts
             ]
+            contents.close()
             contract = self._bags[0].contract
         self._topics = str(sorted(options.topics.items())) if options else '[]'
         self.contract: RobotContract | None = self._bags[0].contract
@@ -63,7 +68,12 @@ class BagSource:
 
     def images(self, episode: int, camera: str, frames: Iterable[int]) -> Iterator[np.ndarray]:
         """Yield (H, W, 3) uint8 RGB upright images of the given frames."""
-        for image in self._bags[episode].images(camera, frames):
+        bag = self._bags[episode]
+        self._open[bag.path] = bag
+        self._open.move_to_end(bag.path)
+        if len(self._open) > OPEN_BAGS:
+            self._open.popitem(last=False)[1].close()
+        for image in bag.images(camera, frames):
             yield np.ascontiguousarray(np.rot90(image, -self._rotations[camera] // 90))
 
     def fingerprint(self) -> str:

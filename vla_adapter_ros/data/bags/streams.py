@@ -73,14 +73,6 @@ class ImageStamps:
         found = self.stamps[self.numbers == number]
         return int(found[0]) if len(found) else 0
 
-    def read_from(self, number: int) -> tuple[int, int]:
-        """Return when to begin to read [ns] so that a message comes, and the number read first."""
-        time = int(self.recorded[number])
-        # Files of a split bag may overlap a little: their messages are then not in order.
-        if np.any(np.diff(self.recorded) < 0):
-            return 0, 0
-        return time, int(np.searchsorted(self.recorded, time))
-
 
 def _between(stamps: np.ndarray, start: int, end: int) -> slice:
     return slice(
