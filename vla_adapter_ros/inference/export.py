@@ -131,7 +131,7 @@ def network_inputs(policy: Policy, observation: Observation, prompt_tokens: int)
     padded = np.full((1, prompt_tokens), pipeline.tokenizer.pad_id, np.int64)
     padded[0, : len(ids)] = ids
     return {
-        'images': np.stack(pipeline.resized_views(observation.images))[None],
+        'images': np.stack(pipeline.config.views(observation))[None],
         'input_ids': padded,
         'prompt_length': np.array([len(ids)], np.int64),
         'proprioception': np.asarray(observation.proprioception, np.float32)[None],

@@ -61,7 +61,7 @@ class ExportablePolicy(nn.Module):
         """Compute one chunk.
 
         Args:
-            images: (1, n, S, S, 3) uint8 RGB, as `InputPipeline.resized_views` returns them.
+            images: (1, n, S, S, 3) uint8 RGB, as `ProcessingConfig.views` returns them.
             input_ids: (1, L) int64, the prompt and any ids behind it.
             prompt_length: (1,) int64, how many of them are the prompt.
             proprioception: (1, P) float32 in the units of the statistics.
