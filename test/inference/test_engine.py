@@ -268,9 +268,9 @@ def test_blocks_compile_as_whole_graphs_and_give_the_same_actions(exact):
     model, case = network(), inputs()
     engine = Engine(model, ONE_THREAD)
     # The backend 'eager' compiles nothing but traces everything: a break in a graph is an error.
-    assert compile_blocks(model, backend='eager') == len(model.decoder.layers) + sum(
-        len(tower.blocks) for tower in model.vision_backbone.towers
-    )
+    towers = model.vision_backbone.towers
+    blocks = [model.decoder.layers, model.policy.network.blocks, *(t.blocks for t in towers)]
+    assert compile_blocks(model, backend='eager') == sum(map(len, blocks))
     expected, bound = exact()
     assert relative_error(engine.run(case), expected) < bound
 

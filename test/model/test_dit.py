@@ -6,7 +6,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from support.model_cases import formula_input, relative_error, small_batch, small_config
+from support.model_cases import (
+    block_features,
+    formula_input,
+    relative_error,
+    small_batch,
+    small_config,
+)
 from vla_adapter_ros.architecture.config import PolicyConfig
 from vla_adapter_ros.inference.session import InferenceSession
 from vla_adapter_ros.model.dit import DiffusionPolicy, ddim_step, noise_levels
@@ -70,12 +76,13 @@ def test_conditions_reach_the_noise_prediction():
     hidden = formula_input('hidden', (1, 5, tokens, 32))
     proprio, start = torch.zeros(1, 7), formula_input('start', (8, 7))
     with torch.no_grad():
-        base = policy(hidden, proprio, start)
-        for change in (
+        base = policy(block_features(config, hidden), proprio, start)
+        for states, other in (
             (hidden * (1 + torch.eye(5)[1])[None, :, None, None], proprio),
             (hidden, proprio + 1),
         ):
-            assert float((policy(*change, start) - base).abs().max()) > 1e-4
+            changed = policy(block_features(config, states), other, start)
+            assert float((changed - base).abs().max()) > 1e-4
 
 
 @pytest.mark.slow(reason='250 steps of training')
@@ -85,16 +92,17 @@ def test_it_learns_two_modes_where_a_regression_gives_their_mean():
     config = policy.config
     tokens = config.num_task_tokens + config.num_queries
     hidden = formula_input('hidden', (1, 5, tokens, 32)).expand(32, -1, -1, -1)
+    features = block_features(config, hidden)
     proprio = torch.zeros(32, 7)
     optimizer = torch.optim.AdamW(policy.parameters(), lr=2e-3)
     for _ in range(250):
         sign = torch.randint(2, (32, 1, 1)) * 2.0 - 1.0
-        loss, _ = policy.loss(hidden, proprio, 0.6 * sign.expand(32, 8, 7))
+        loss, _ = policy.loss(features, proprio, 0.6 * sign.expand(32, 8, 7))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
     with torch.no_grad():
-        samples = policy.eval()(hidden, proprio)
+        samples = policy.eval()(features, proprio)
     means = samples.mean(dim=(1, 2))
     # A regression would give chunks near zero, the mean of the two modes.
     assert 0.4 < float(means.abs().median()) < 0.8

@@ -11,6 +11,7 @@ from support.float32_rounding import float64_stages, in_float64, tiny_stages
 from support.model_cases import (
     GOLDEN,
     SEQUENCE_STEP,
+    block_features,
     fill_by_formula,
     relative_error,
     tiny_inputs,
@@ -108,13 +109,18 @@ def head_inputs() -> list[torch.Tensor]:
 @pytest.fixture(scope='module')
 def head_exact():
     policy = in_float64(head_policy())
-    return float64_stages(policy, lambda *x: policy(*x, return_stages=True)[1], *head_inputs())
+    return float64_stages(policy, lambda *x: run_head(policy, *x), *head_inputs())
+
+
+def run_head(policy: BridgePolicy, states, proprio) -> dict[str, torch.Tensor]:
+    features = block_features(policy.config, states)
+    return policy(features, proprio, return_stages=True)[1]
 
 
 def head_stages(policy: BridgePolicy) -> dict[str, torch.Tensor]:
     inputs = [x.to(policy.dtype) for x in head_inputs()]
     with torch.inference_mode():
-        return policy(*inputs, return_stages=True)[1]
+        return run_head(policy, *inputs)
 
 
 def test_pro_policy_alone_matches_every_recorded_stage(head_exact):

@@ -55,7 +55,10 @@ aten = torch.ops.aten
 PRODUCTS = (aten.mm, aten.addmm, aten.bmm, aten.baddbmm, aten.convolution, aten.linear)
 ROWS = (aten.native_layer_norm, aten._softmax, aten.sum, aten.mean)
 TABLES = (aten.pow, aten.cos, aten.sin)
-COPIES = (aten._to_copy, aten.clone, aten.cat, aten.stack, aten.index, aten.embedding, aten.where)
+COPIES = (
+    aten._to_copy, aten.clone, aten.cat, aten.stack, aten.index, aten.embedding, aten.where,
+    aten.flip, aten.roll,
+)  # fmt: skip
 
 Stages = dict[str, Tensor]
 

@@ -20,6 +20,7 @@ from vla_adapter_ros.architecture.config import (
     VisionTowerConfig,
     VLAAdapterConfig,
 )
+from vla_adapter_ros.model.policy import Features
 from vla_adapter_ros.model.vla import VLAAdapter
 
 # Drawing numbers that the formula replaces takes most of the time of building a network.
@@ -166,6 +167,13 @@ def tiny_inputs() -> dict[str, torch.Tensor]:
         'input_ids': torch.from_numpy(recorded['input_ids']),
         'proprio': torch.from_numpy(recorded['proprio_normalized'])[None].float(),
     }
+
+
+def block_features(config: VLAAdapterConfig, states: torch.Tensor) -> Features:
+    """Recorded states (B, layers + 1, T + Q, D), raw features first, as the policy takes them."""
+    count = config.num_task_tokens
+    chosen = [states[:, layer] for layer in config.layer_of_block]
+    return [(state[:, count:], state[:, :count]) for state in chosen]
 
 
 def relative_error(got: torch.Tensor | np.ndarray, wanted: torch.Tensor | np.ndarray) -> float:

@@ -15,14 +15,14 @@ from vla_adapter_ros.weights.prismatic import film_layers, resample_positions
 
 
 @pytest.mark.parametrize('as_directory', [True, False])
-def test_base_vlm_gives_the_same_hidden_states(tmp_path, as_directory):
+def test_base_vlm_gives_the_same_features(tmp_path, as_directory):
     path = write_base(tmp_path)
     model = VLAAdapter.from_vlm(tmp_path if as_directory else path, tiny_config())
     reference = tiny_model()
     with torch.no_grad():
         model.action_queries.weight.copy_(reference.action_queries.weight)
         inputs = {key: tiny_inputs()[key] for key in ('pixel_values', 'input_ids')}
-        got, wanted = model.hidden_states(**inputs), reference.hidden_states(**inputs)
+        got, wanted = model.features(**inputs), reference.features(**inputs)
     torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-5)
     assert not any(parameter.is_meta for parameter in model.parameters())
 

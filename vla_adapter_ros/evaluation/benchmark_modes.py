@@ -194,7 +194,6 @@ def _watch_upstream(timer: StageTimer, form: ReferenceForward) -> None:
 
 def _watch_session(timer: StageTimer, engine: Engine) -> None:
     _watch_towers(timer, engine.model)
-    # Policy blocks run as soon as their layer is done, inside the language model's loop.
-    timer.watch('policy', engine.session.policy, 'step')
+    timer.watch('policy', engine.session.policy, 'run')
 
 

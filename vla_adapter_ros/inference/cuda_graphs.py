@@ -114,7 +114,7 @@ class CapturedForward:
 
 
 def compile_blocks(model: VLAAdapter, backend: str = 'inductor') -> int:
-    """Compile the repeated blocks of towers and language model, in place; return how many.
+    """Compile the repeated blocks of the network, in place; return how many.
 
     Blocks of one kind share one compilation, which saves minutes over compiling the network.
     """

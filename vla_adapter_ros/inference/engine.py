@@ -26,6 +26,7 @@ import torch
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.inference.cuda_graphs import CapturedForward, bucket_of, compile_blocks
 from vla_adapter_ros.inference.int8 import ActionError, check_actions, quantise
+from vla_adapter_ros.inference.joined import join_language_layers
 from vla_adapter_ros.inference.packed_linear import pack_if_possible
 from vla_adapter_ros.inference.session import InferenceSession, Prompt
 from vla_adapter_ros.model import VLAAdapter
@@ -125,8 +126,10 @@ class Engine:
         self._quantised = False
         self._captured: dict[int, CapturedForward] = {}
         self.use_graphs = self.device.type == 'cuda'
-        if self.use_graphs and self.settings.compile:
-            compile_blocks(self.model)
+        if self.use_graphs:
+            join_language_layers(self.model.decoder)
+            if self.settings.compile:
+                compile_blocks(self.model)
         if self.device.type == 'cpu' and self.dtype != 'int8':
             pack_if_possible(self.model)
         self._prepare_session()

@@ -6,9 +6,8 @@ A session
     rotary tables, the conditioning vector for FiLM;
   * computes once per checkpoint: the policy's first tokens and tables;
   * leaves out the last ActionQuery where nothing reads it, and layers above the highest one read;
-  * absorbs the policy's projections (`fast_bridge.py`);
-  * on a GPU runs the two towers in parallel, and each policy block in parallel with the language
-    layers that follow the one it reads.
+  * projects the features of all policy blocks in two batched products (`fast_bridge.py`);
+  * on a GPU runs the two towers in parallel.
 All of it is exact up to rounding. Shapes depend only on batch and prompt length and no tensor
 value is read on the host, so that a CUDA graph can capture a call.
 """
@@ -16,7 +15,6 @@ value is read on the host, so that a CUDA graph can capture a call.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -60,7 +58,7 @@ class InferenceSession:
 
         Args:
             model: the network, on its device and in its dtype.
-            streams: use side streams; default: on a GPU.
+            streams: run the second tower on a side stream; default: on a GPU.
         """
         config = model.config
         self.model = model.eval()
@@ -72,11 +70,10 @@ class InferenceSession:
         self.policy = None
         if config.policy.kind == 'dit':
             return  # sampled by the policy itself, which keeps the features' keys and values
-        with torch.inference_mode():
-            visual = 0 if config.policy.features == 'query' else config.visual_tokens
-            raw = min(config.num_task_tokens, visual + queries)
-            query = visual + queries - raw + (1 if config.use_proprio else 0)
-            self.policy = FastBridge(model.policy.network, query, raw)
+        visual = 0 if config.policy.features == 'query' else config.visual_tokens
+        raw = min(config.num_task_tokens, visual + queries)
+        query = visual + queries - raw + (1 if config.use_proprio else 0)
+        self.policy = FastBridge(model.policy.network, query, raw)
 
     @torch.inference_mode()
     def prompt(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Prompt:
@@ -114,15 +111,18 @@ class InferenceSession:
         """Visual tokens (B, V, hidden) -> normalised actions (B, K, A)."""
         model, batch = self.model, visual.shape[0]
         sequence = splice_visual(prompt.text.expand(batch, -1, -1), visual)
+        states = model.decoder(sequence, prompt.tables, last_layer=max(self.layers))
         if self.policy is None:
-            states = model.decoder(sequence, prompt.tables, last_layer=max(self.layers))
-            return model.policy(model.stack_states(states, prompt.positions), proprio)
+            read = [model.read(states[layer], prompt.positions) for layer in self.layers]
+            return model.policy(read, proprio)
+        # All states together, as if they were one batch: (blocks·B, N, D).
+        stacked = torch.stack([states[layer] for layer in self.layers]).flatten(0, 1)
+        read = [x.unflatten(0, (-1, batch)) for x in model.read(stacked, prompt.positions)]
+        query, raw = (x.to(model.policy.dtype) for x in read)
         token = model.policy.proprio_token(proprio, batch)
-        run = _PolicyRun(self, prompt, token, batch)
-        model.decoder(
-            sequence, prompt.tables, last_layer=max(self.layers), visit=run.visit, keep=False
-        )
-        return run.finish()
+        if token is not None:
+            query = torch.cat((query, token.expand(len(query), -1, -1, -1)), dim=2)
+        return self.policy.run(query, raw)
 
     def _fork_towers(self, calls: list[Callable[[], Tensor]]) -> list[Tensor]:
         """Run two towers in parallel on two streams."""
@@ -136,60 +136,3 @@ class InferenceSession:
         main.wait_stream(self._side)
         first.record_stream(main)
         return [first, second]
-
-
-class _PolicyRun:
-    """One call's policy, advanced block by block as hidden states become known."""
-
-    def __init__(
-        self, session: InferenceSession, prompt: Prompt, token: Tensor | None, batch: int
-    ) -> None:
-        self.session, self.prompt, self.token = session, prompt, token
-        self.config = session.model.config
-        self.x = session.policy.start(batch)
-        self.next = 0
-        # The side stream may still read states that the main stream has finished with.
-        self.held: list[Tensor] = []
-        self.states: dict[int, Tensor] = {}
-        self.wanted = set(session.layers)
-
-    def visit(self, index: int, state: Tensor) -> None:
-        """Take state `index` and run every block whose features are known."""
-        if index in self.wanted:
-            self.states[index] = state
-        layers = self.session.layers
-        ready = self.next
-        while ready < len(layers) and layers[ready] in self.states:
-            ready += 1
-        if ready == self.next:
-            return
-        side = self.session._side
-        if side is not None:
-            side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side) if side is not None else nullcontext():
-            for block in range(self.next, ready):
-                self.held.append(self.states[layers[block]])
-                query, raw = self._features(self.states[layers[block]])
-                self.x = self.session.policy.step(block, self.x, query, raw)
-        self.next = ready
-        if side is None:
-            self.held.clear()
-        for layer in set(self.states) - set(layers[ready:]):
-            del self.states[layer]
-
-    def _features(self, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Query features with the proprioception token, and raw features."""
-        raw, query = self.session.model.features(state.to(self.x.dtype), self.prompt.positions)
-        if self.config.policy.num_task_tokens:  # pinned: they need not part at the first query
-            both, count = torch.cat((raw, query), dim=1), self.config.num_task_tokens
-            raw, query = both[:, :count], both[:, count:]
-        if self.token is not None:
-            query = torch.cat((query, self.token), dim=1)
-        return query, raw
-
-    def finish(self) -> Tensor:
-        """Wait for the last block and return the actions."""
-        if self.session._side is not None:
-            torch.cuda.current_stream().wait_stream(self.session._side)
-            self.x.record_stream(torch.cuda.current_stream())
-        return self.session.policy.finish(self.x)

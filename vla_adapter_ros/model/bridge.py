@@ -7,6 +7,8 @@ scores of the raw features and takes one joint softmax.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,7 +16,7 @@ from torch.nn import functional as F
 from vla_adapter_ros.architecture.config import VLAAdapterConfig
 
 Pair = tuple[Tensor, Tensor]  # keys and values
-Tables = tuple[Tensor, Tensor]  # cosine and sine
+Tables = tuple[Tensor, Tensor]  # cosines, and sines negated on even channels
 
 
 def policy_tables(
@@ -39,31 +41,50 @@ def rotate_interleaved(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
     Quirk: channels 2i and 2i+1 are paired, but their table entries belong to different frequencies
     (half-concatenated tables), so this is not a rotation. The weights expect it as it is.
+
+    Args:
+        x: queries or keys.
+        cos: table of the cosines (length, head_dim).
+        sin: table of the sines, negated on even channels.
     """
-    turned = torch.stack((-x[..., 1::2], x[..., 0::2]), dim=-1).flatten(-2)
-    return x * cos + turned * sin
+    swapped = x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+    return torch.addcmul(x * cos, swapped, sin)
 
 
 def group_tables(
     config: VLAAdapterConfig, query: int, raw: int, like: Tensor, precision: str
-) -> tuple[Tables, ...]:
-    """Rotary tables of chunk, query and raw tokens, in the dtype of `like`.
+) -> tuple[Tables, Tables]:
+    """Rotary tables of the chunk tokens and of the features, in the dtype of `like`.
 
-    `precision` is the dtype they are computed in: `float32`, `bfloat16`, or `run`, that of `like`.
+    Quirk: positions restart at zero for chunk, query and raw tokens.
+
+    Args:
+        config: the network.
+        query: number of query tokens, the proprioception token included.
+        raw: number of raw tokens.
+        like: a tensor on the device and in the dtype that the tables are for.
+        precision: dtype they are computed in: `float32`, `bfloat16`, or `run`, that of `like`.
+
+    Returns:
+        Cosines and signed sines (see `rotate_interleaved`): of the chunk (K, head_dim) each, and
+        of query and raw tokens, one behind the other (query + raw, head_dim) each.
     """
     pinned = {'float32': torch.float32, 'bfloat16': torch.bfloat16}
     dtype = pinned.get(precision, like.dtype)
     head_dim = config.policy_width // config.policy.heads
-    return tuple(
-        tuple(
-            table.to(like.dtype) for table in policy_tables(length, head_dim, dtype, like.device)
-        )
-        for length in (config.chunk_size, query, raw)
-    )
+    signs = torch.ones(head_dim, dtype=dtype, device=like.device)
+    signs[0::2] = -1
+
+    def tables(*lengths: int) -> Tables:
+        groups = [policy_tables(length, head_dim, dtype, like.device) for length in lengths]
+        cos, sin = (torch.cat(tables) for tables in zip(*groups))
+        return cos.to(like.dtype), (sin * signs).to(like.dtype)
+
+    return tables(config.chunk_size), tables(query, raw)
 
 
 class BridgeBlock(nn.Module):
-    """Common part of the original and the Pro block; subclasses project keys and values."""
+    """Common part of the original and the Pro block; subclasses name their projections."""
 
     rotary = False
 
@@ -71,7 +92,6 @@ class BridgeBlock(nn.Module):
         super().__init__()
         width, policy = config.policy_width, config.policy
         self.heads = policy.heads
-        self.head_dim = width // policy.heads
         has_raw = policy.features != 'query'
         self.gating_factor = (
             nn.Parameter(torch.zeros(1)) if has_raw and policy.raw_gate == 'tanh' else None
@@ -84,55 +104,70 @@ class BridgeBlock(nn.Module):
         self.q_proj = nn.Linear(width, width)
         self.o_proj = nn.Linear(width, width)
 
-    def own_pair(self, x: Tensor) -> Pair:
-        """Keys and values of the chunk tokens, not yet split into heads."""
+    def forward(
+        self, x: Tensor, features: Pair, tables: Tables | None, own: Tensor | None = None
+    ) -> Tensor:
+        """Chunk tokens (B, K, D) -> (B, K, D); the other arguments are those of `attend`."""
+        return self.feed_forward(self.attend(x, features, tables, own), x)
+
+    def own_layers(self) -> tuple[nn.Linear, nn.Linear, nn.Linear]:
+        """Projections of the chunk tokens: queries, keys, values."""
         raise NotImplementedError
 
-    def feature_pairs(self, query: Tensor, raw: Tensor) -> list[Pair]:
-        """Keys and values of query and raw features; they do not depend on the chunk."""
+    def feature_layers(self) -> list[tuple[nn.Linear, nn.Linear]]:
+        """Projections to keys and values of the query features and, if there are, the raw ones."""
         raise NotImplementedError
+
+    def gates(self) -> tuple[nn.Parameter | None, nn.Parameter | None]:
+        """Gating factors of the query and of the raw features."""
+        return self.query_gating_factor, self.gating_factor
+
+    def features(self, query: Tensor, raw: Tensor, tables: Tables | None) -> Pair:
+        """Keys and values of the features; they do not depend on the chunk.
+
+        Quirk: a gate scales the scores of its features, before one joint softmax: a closed gate
+        (g = 0) gives their keys a logit of zero, not a weight of zero. Scaling the keys is the
+        same.
+
+        Args:
+            query: query features followed by the proprioception token (B, Q + 1, D).
+            raw: raw features (B, T, D).
+            tables: rotary tables of both (Pro only).
+
+        Returns:
+            Keys and values, (B, heads, Q + 1 + T, head_dim) each.
+        """
+        keys, values = [], []
+        for tokens, layers, gate in zip((query, raw), self.feature_layers(), self.gates()):
+            key = layers[0](tokens)
+            keys.append(key if gate is None else key * gate.tanh().to(key.dtype))
+            values.append(layers[1](tokens))
+        key, value = self.split(torch.cat(keys, dim=1)), self.split(torch.cat(values, dim=1))
+        return key if tables is None else rotate_interleaved(key, *tables), value
 
     def attend(
-        self,
-        x: Tensor,
-        query: Tensor,
-        raw: Tensor,
-        tables: tuple[Tables, ...] | None = None,
-        pairs: list[Pair] | None = None,
+        self, x: Tensor, features: Pair, tables: Tables | None, own: Tensor | None = None
     ) -> Tensor:
         """Joint attention of the chunk tokens, projected.
 
         Args:
             x: chunk tokens (B, K, D).
-            query: query features followed by the proprioception token (B, Q + 1, D).
-            raw: raw features (B, T, D).
-            tables: rotary tables of the three groups (Pro only).
-            pairs: `feature_pairs(query, raw)` if known already.
+            features: keys and values of the features, from `features`.
+            tables: rotary tables of the chunk tokens (Pro only).
+            own: queries, keys and values of the chunk tokens (B, K, 3·D) if known already.
 
         Returns:
             (B, K, D), before the skip connection.
         """
-        q = self.split(self.q_proj(x))
-        features = self.feature_pairs(query, raw) if pairs is None else pairs
-        groups = [self.own_pair(x), *features]
-        keys = [self.split(key) for key, _ in groups]
-        if tables is not None:
-            q = rotate_interleaved(q, *tables[0])
-            # Quirk: positions restart at zero for each of the three groups.
-            keys = [rotate_interleaved(key, *table) for key, table in zip(keys, tables)]
-        weights = self.joint_weights([q @ key.mT for key in keys])
-        values = torch.cat([self.split(value) for _, value in groups], dim=2)
-        return self.o_proj(self.merge(weights @ values))
-
-    def joint_weights(self, scores: list[Tensor]) -> Tensor:
-        """Gate the groups' scores (…, N_g) and take one softmax over all of them (…, N)."""
-        if self.query_gating_factor is not None:
-            scores[1] = scores[1] * self.query_gating_factor.tanh()
-        if self.gating_factor is not None:
-            # Quirk: the gate scales the raw features' scores, before one joint softmax: a closed
-            # gate (g = 0) gives their keys a logit of zero, not a weight of zero.
-            scores[2] = scores[2] * self.gating_factor.tanh()
-        return (torch.cat(scores, dim=-1) / self.head_dim**0.5).softmax(dim=-1)
+        if own is None:
+            own = torch.cat([layer(x) for layer in self.own_layers()], dim=-1)
+        # (3, B, heads, K, head_dim)
+        own = own.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        turned = own[:2] if tables is None else rotate_interleaved(own[:2], *tables)
+        keys = torch.cat((turned[1], features[0]), dim=2)
+        values = torch.cat((own[2], features[1]), dim=2)
+        mixed = F.scaled_dot_product_attention(turned[0], keys, values)
+        return self.o_proj(mixed.transpose(1, 2).flatten(2))
 
     def feed_forward(self, attended: Tensor, x: Tensor) -> Tensor:
         """Skip connection around the attention, then the FFN.
@@ -143,12 +178,7 @@ class BridgeBlock(nn.Module):
 
     def split(self, x: Tensor) -> Tensor:
         """(B, N, D) -> (B, heads, N, head_dim)."""
-        return x.unflatten(-1, (self.heads, self.head_dim)).transpose(1, 2)
-
-    @staticmethod
-    def merge(x: Tensor) -> Tensor:
-        """(B, heads, N, head_dim) -> (B, N, D)."""
-        return x.transpose(1, 2).flatten(2)
+        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
 class OriginalBlock(BridgeBlock):
@@ -163,13 +193,13 @@ class OriginalBlock(BridgeBlock):
         self.k_proj = nn.Linear(width, width)
         self.v_proj = nn.Linear(width, width)
 
-    def own_pair(self, x: Tensor) -> Pair:
-        """Project the chunk tokens."""
-        return self.k_proj(x), self.v_proj(x)
+    def own_layers(self) -> tuple[nn.Linear, nn.Linear, nn.Linear]:
+        """Projections of the chunk tokens."""
+        return self.q_proj, self.k_proj, self.v_proj
 
-    def feature_pairs(self, query: Tensor, raw: Tensor) -> list[Pair]:
-        """Project both groups with the layers of the chunk tokens."""
-        return [self.own_pair(query), self.own_pair(raw)]
+    def feature_layers(self) -> list[tuple[nn.Linear, nn.Linear]]:
+        """Both groups have the layers of the chunk tokens."""
+        return [(self.k_proj, self.v_proj)] * 2
 
 
 class ProBlock(BridgeBlock):
@@ -184,24 +214,23 @@ class ProBlock(BridgeBlock):
     def __init__(self, config: VLAAdapterConfig) -> None:
         super().__init__(config)
         source, width = config.language.hidden, config.policy_width
+        self.has_raw = config.policy.features != 'query'
         self.k_self = nn.Linear(width, width)
         self.v_self = nn.Linear(width, width)
         self.k_adapter = nn.Linear(source, width)
         self.v_adapter = nn.Linear(source, width)
-        if config.policy.features != 'query':
+        if self.has_raw:
             self.k_task = nn.Linear(source, width)
             self.v_task = nn.Linear(source, width)
 
-    def own_pair(self, x: Tensor) -> Pair:
-        """Project the chunk tokens."""
-        return self.k_self(x), self.v_self(x)
+    def own_layers(self) -> tuple[nn.Linear, nn.Linear, nn.Linear]:
+        """Projections of the chunk tokens."""
+        return self.q_proj, self.k_self, self.v_self
 
-    def feature_pairs(self, query: Tensor, raw: Tensor) -> list[Pair]:
-        """Project each group with its own layers."""
-        pair = self.k_adapter(query), self.v_adapter(query)
-        if not raw.shape[1]:  # a policy on query features alone has no layers for raw ones
-            return [pair, (pair[0][:, :0], pair[1][:, :0])]
-        return [pair, (self.k_task(raw), self.v_task(raw))]
+    def feature_layers(self) -> list[tuple[nn.Linear, nn.Linear]]:
+        """Each group has its own layers; a policy on query features alone has none for raw."""
+        query = (self.k_adapter, self.v_adapter)
+        return [query, (self.k_task, self.v_task)] if self.has_raw else [query]
 
 
 class BridgeNetwork(nn.Module):
@@ -219,46 +248,58 @@ class BridgeNetwork(nn.Module):
         self.fc2 = nn.Linear(width, config.action_dim)
         self.rope_precision = config.policy.rope_precision
 
-    def finish(self, x: Tensor) -> Tensor:
-        """Chunk tokens (B, K, D) -> normalised actions (B, K, A); no squashing at the end."""
-        return self.fc2(self.layer_norm2(x))
+    @property
+    def blocks(self) -> nn.ModuleList:
+        """The blocks, in order."""
+        return self.mlp_resnet_blocks
 
-    def tables(self, query: int, raw: int, like: Tensor) -> tuple[Tables, ...] | None:
-        """Rotary tables of the three groups, or None for the original policy."""
+    def finish(self, x: Tensor) -> Tensor:
+        """Chunk tokens (B, K, D) -> normalised actions (B, K, A); no squashing at the end.
+
+        In float32 at least: in bfloat16 actions would come in steps of 2⁻⁸ of the range, and the
+        controller differentiates them.
+        """
+        wide = torch.promote_types(x.dtype, torch.float32)
+        norm, weight, bias = self.layer_norm2, self.fc2.weight.to(wide), self.fc2.bias.to(wide)
+        scale, shift = norm.weight.to(wide), norm.bias.to(wide)
+        return F.linear(F.layer_norm(x.to(wide), scale.shape, scale, shift, norm.eps), weight, bias)
+
+    def tables(
+        self, query: int, raw: int, like: Tensor
+    ) -> tuple[Tables, Tables] | tuple[None, None]:
+        """Rotary tables of chunk and features, or none for the original policy."""
         if not self.mlp_resnet_blocks[0].rotary:
-            return None
+            return None, None
         return group_tables(self.config, query, raw, like, self.rope_precision)
 
     def forward(
         self,
         latent: Tensor,
-        query: Tensor,
-        raw: Tensor,
+        features: Sequence[tuple[Tensor, Tensor]],
         stages: dict[str, Tensor] | None = None,
     ) -> Tensor:
         """Plain path, block by block.
 
         Args:
             latent: (B, K, D·A), zeros at inference.
-            query: query features per block, (B, blocks, Q + 1, D), proprioception last.
-            raw: raw features per block, (B, blocks, T, D).
+            features: per block, query features (B, Q + 1, D), proprioception last, and raw
+                features (B, T, D).
             stages: filled with the intermediate results if given.
 
         Returns:
             Normalised actions (B, K, A).
         """
         x = self.fc1(self.layer_norm1(latent))
-        _record(stages, 'fc1_out', x)
+        if stages is not None:
+            stages['fc1_out'] = x
         x = F.relu(x)
-        tables = self.tables(query.shape[2], raw.shape[2], x)
-        for index, block in enumerate(self.mlp_resnet_blocks):
-            attended = block.attend(x, query[:, index], raw[:, index], tables)
-            _record(stages, f'block{index:02d}_attn_out', attended)
+        own_tables, tables = self.tables(*(group.shape[1] for group in features[0]), x)
+        for index, (block, (query, raw)) in enumerate(zip(self.mlp_resnet_blocks, features)):
+            pair = block.features(query, raw, tables)
+            if stages is None:
+                x = block(x, pair, own_tables)
+                continue
+            attended = block.attend(x, pair, own_tables)
             x = block.feed_forward(attended, x)
-            _record(stages, f'block{index:02d}_out', x)
+            stages |= {f'block{index:02d}_attn_out': attended, f'block{index:02d}_out': x}
         return self.finish(x)
-
-
-def _record(stages: dict[str, Tensor] | None, name: str, value: Tensor) -> None:
-    if stages is not None:
-        stages[name] = value

@@ -19,7 +19,9 @@ from torch.nn import functional as F
 from vla_adapter_ros.architecture.config import VLAAdapterConfig
 from vla_adapter_ros.errors import ObservationError
 from vla_adapter_ros.model.bridge import Pair, ProBlock, Tables, group_tables
-from vla_adapter_ros.model.policy import ActionPolicy
+from vla_adapter_ros.model.policy import ActionPolicy, Features
+
+Prepared = tuple[list[Pair], Tables]
 
 
 def noise_levels(steps: int) -> Tensor:
@@ -55,12 +57,12 @@ class DiTBlock(ProBlock):
         nn.init.zeros_(self.modulation[1].bias)
 
     def forward(
-        self, x: Tensor, time: Tensor, pairs: list[Pair], tables: tuple[Tables, ...]
+        self, x: Tensor, time: Tensor, features: Pair, tables: Tables
     ) -> Tensor:
         """Chunk tokens (B, K, D), time embedding (B, D), the features' keys and values."""
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(time)[:, None].chunk(6, -1)
         inner = self.norm1(x) * (1 + scale1) + shift1
-        x = x + gate1 * self.attend(inner, inner, inner, tables, pairs)
+        x = x + gate1 * self.attend(inner, features, tables)
         return x + gate2 * self.ffn(self.norm2(x) * (1 + scale2) + shift2)
 
 
@@ -82,29 +84,23 @@ class DiTNetwork(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def prepare(
-        self, query: Tensor, raw: Tensor
-    ) -> tuple[list[list[Pair]], tuple[Tables, ...]]:
-        """Keys and values of the features for every block, and rotary tables: once per chunk."""
+    def prepare(self, features: Features) -> Prepared:
+        """Keys and values of the features for every block, and the chunk's tables: once a chunk."""
+        rope, (query, raw) = self.config.policy.rope_precision, features[0]
+        own, tables = group_tables(self.config, query.shape[1], raw.shape[1], query, rope)
         pairs = [
-            block.feature_pairs(query[:, index], raw[:, index])
-            for index, block in enumerate(self.blocks)
+            block.features(query, raw, tables)
+            for block, (query, raw) in zip(self.blocks, features)
         ]
-        rope = self.config.policy.rope_precision
-        return pairs, group_tables(self.config, query.shape[2], raw.shape[2], query, rope)
+        return pairs, own
 
-    def forward(
-        self,
-        noisy: Tensor,
-        steps: Tensor,
-        prepared: tuple[list[list[Pair]], tuple[Tables, ...]],
-    ) -> Tensor:
+    def forward(self, noisy: Tensor, steps: Tensor, prepared: Prepared) -> Tensor:
         """Predict the noise in chunks (B, K, A) at time steps (B,)."""
-        pairs, tables = prepared
+        features, tables = prepared
         dtype = self.action_in.weight.dtype
         time = self.time_in(step_features(steps, self.positions.shape[-1]).to(dtype))
         x = self.action_in(noisy.to(dtype)) + self.positions
-        for block, known in zip(self.blocks, pairs):
+        for block, known in zip(self.blocks, features):
             x = block(x, time, known, tables)
         shift, scale = self.modulation(time)[:, None].chunk(2, dim=-1)
         return self.action_out(self.norm(x) * (1 + scale) + shift)
@@ -118,7 +114,7 @@ class DiffusionPolicy(ActionPolicy):
 
     def forward(
         self,
-        hidden_states: Tensor,
+        features: Features,
         proprio: Tensor | None = None,
         initial_latent: Tensor | None = None,
         return_stages: bool = False,
@@ -126,7 +122,7 @@ class DiffusionPolicy(ActionPolicy):
         """Sample one chunk per row.
 
         Args:
-            hidden_states: stacked language-model states (B, layers + 1, T + Q, D).
+            features: of each block: query features (B, Q, D) and raw features (B, T, D).
             proprio: normalised proprioception (B, P).
             initial_latent: the noise to start from, (K, A) or (B, K, A); default: drawn.
             return_stages: also return the chunk after every step, as `sample_NN`.
@@ -134,8 +130,8 @@ class DiffusionPolicy(ActionPolicy):
         Returns:
             Normalised actions (B, K, A) within ±`action_limit`, and the stages if requested.
         """
-        prepared = self._prepare(hidden_states, proprio)
-        batch, device = hidden_states.shape[0], hidden_states.device
+        prepared = self._prepare(features, proprio)
+        batch, device = features[0][0].shape[0], features[0][0].device
         x = self._noise(batch, device) if initial_latent is None else initial_latent
         if x.shape[-2:] != (self.config.chunk_size, self.config.action_dim):
             raise ObservationError(
@@ -152,24 +148,23 @@ class DiffusionPolicy(ActionPolicy):
             later = signals[schedule[index + 1]] if index + 1 < len(schedule) else 1.0
             x = ddim_step(x, noise, signals[step], later, self.config.policy.action_limit)
             stages[f'sample_{index:02d}'] = x
-        actions = x.to(self.dtype)
-        return (actions, stages | {'actions': actions}) if return_stages else actions
+        return (x, stages | {'actions': x}) if return_stages else x
 
     def loss(
         self,
-        hidden_states: Tensor,
+        features: Features,
         proprio: Tensor | None,
         actions: Tensor,
         initial_latent: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean squared error of the predicted noise at one random time step per row."""
-        batch, device = hidden_states.shape[0], hidden_states.device
+        batch, device = features[0][0].shape[0], features[0][0].device
         actions = actions.to(device, torch.float32)
         steps = torch.randint(self.config.policy.diffusion_steps, (batch,), device=device)
         noise = self._noise(batch, device) if initial_latent is None else initial_latent
         signal = noise_levels(self.config.policy.diffusion_steps).to(device)[steps][:, None, None]
         noisy = signal.sqrt() * actions + (1 - signal).sqrt() * noise
-        predicted = self.network(noisy, steps, self._prepare(hidden_states, proprio)).float()
+        predicted = self.network(noisy, steps, self._prepare(features, proprio)).float()
         return F.mse_loss(predicted, noise.expand_as(predicted).float()), {}
 
     def schedule(self) -> list[int]:
@@ -178,11 +173,8 @@ class DiffusionPolicy(ActionPolicy):
         count = min(policy.sampling_steps, policy.diffusion_steps)
         return torch.linspace(policy.diffusion_steps - 1, 0, count).round().int().tolist()
 
-    def _prepare(
-        self, hidden_states: Tensor, proprio: Tensor | None
-    ) -> tuple[list[list[Pair]], tuple[Tables, ...]]:
-        token = self.proprio_token(proprio, hidden_states.shape[0])
-        return self.network.prepare(*self.split_features(hidden_states, token))
+    def _prepare(self, features: Features, proprio: Tensor | None) -> Prepared:
+        return self.network.prepare(self.inputs(features, proprio)[0])
 
     def _noise(self, batch: int, device: torch.device) -> Tensor:
         shape = (batch, self.config.chunk_size, self.config.action_dim)

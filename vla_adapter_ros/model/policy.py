@@ -11,6 +11,8 @@ from vla_adapter_ros.architecture.config import VLAAdapterConfig
 from vla_adapter_ros.errors import ObservationError
 from vla_adapter_ros.model.bridge import BridgeNetwork
 
+Features = list[tuple[Tensor, Tensor]]  # of each block: query and raw features (B, N, D)
+
 LATENT_STD = 0.02  # of the random initial latent in training
 
 
@@ -50,27 +52,23 @@ class ActionPolicy(nn.Module):
         """Parameter dtype."""
         return next(self.network.parameters()).dtype
 
-    def split_features(self, hidden_states: Tensor, token: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Split stacked states into the features that each block reads.
-
-        Args:
-            hidden_states: (B, layers + 1, T + Q, D).
-            token: projected proprioception (B, 1, D), or None.
+    def inputs(self, features: Features, proprio: Tensor | None) -> tuple[Features, Tensor | None]:
+        """Append the projected proprioception to the query features of every block.
 
         Returns:
-            Query features, the proprioception token last, (B, blocks, Q + 1, D), and raw
-            features (B, blocks, T, D).
+            Query features (B, Q + 1, D) and raw features (B, T, D) of each block in the
+            parameters' dtype, and the token (B, 1, D) or None.
+
+        Raises:
+            ObservationError: proprioception is missing or has the wrong shape.
         """
-        config = self.config
-        states = hidden_states.to(self.dtype)[:, list(config.layer_of_block)]
-        # The queries come last; all before them is raw features, unless their number is pinned.
-        count = config.policy.num_task_tokens or states.shape[2] - config.queries_in_sequence
-        count = 0 if config.policy.features == 'query' else count
-        query, raw = states[:, :, count:], states[:, :, :count]
-        if token is not None:
-            repeated = token[:, None].expand(-1, query.shape[1], -1, -1)
-            query = torch.cat((query, repeated.to(query.dtype)), dim=2)
-        return query, raw
+        query = features[0][0]
+        if query.dtype != self.dtype and not torch.is_autocast_enabled(query.device.type):
+            features = [(q.to(self.dtype), raw.to(self.dtype)) for q, raw in features]
+        token = self.proprio_token(proprio, query.shape[0])
+        if token is None:
+            return features, None
+        return [(torch.cat((q, token.to(q.dtype)), dim=1), raw) for q, raw in features], token
 
     def proprio_token(self, proprio: Tensor | None, batch: int) -> Tensor | None:
         """Project proprioception to (B, 1, D), or None for a policy without it.
@@ -98,7 +96,7 @@ class BridgePolicy(ActionPolicy):
 
     def forward(
         self,
-        hidden_states: Tensor,
+        features: Features,
         proprio: Tensor | None = None,
         initial_latent: Tensor | None = None,
         return_stages: bool = False,
@@ -106,8 +104,7 @@ class BridgePolicy(ActionPolicy):
         """Compute one chunk.
 
         Args:
-            hidden_states: stacked language-model states (B, layers + 1, T + Q, D): raw features,
-                then query features. State 0, the embeddings, is not read.
+            features: of each block: query features (B, Q, D) and raw features (B, T, D).
             proprio: normalised proprioception (B, P).
             initial_latent: (K, D·A) or (B, K, D·A). Default: zeros, and in training mode noise.
             return_stages: also return the intermediate results by the released names.
@@ -115,13 +112,13 @@ class BridgePolicy(ActionPolicy):
         Returns:
             Normalised actions (B, K, A), and the stages if requested.
         """
-        token = self.proprio_token(proprio, hidden_states.shape[0])
-        query, raw = self.split_features(hidden_states, token)
+        features, token = self.inputs(features, proprio)
         stages: dict[str, Tensor] | None = {} if return_stages else None
         if stages is not None and token is not None:
             stages['proprio_feat'] = token[:, 0]
-        latent = self.initial_latent(hidden_states.shape[0], hidden_states.device, initial_latent)
-        actions = self.network(latent, query, raw, stages)
+        query = features[0][0]
+        latent = self.initial_latent(query.shape[0], query.device, initial_latent)
+        actions = self.network(latent, features, stages)
         if stages is None:
             return actions
         stages['actions'] = actions
@@ -129,13 +126,13 @@ class BridgePolicy(ActionPolicy):
 
     def loss(
         self,
-        hidden_states: Tensor,
+        features: Features,
         proprio: Tensor | None,
         actions: Tensor,
         initial_latent: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean absolute error of the normalised actions (B, K, A), unweighted, with gripper."""
-        predicted = self(hidden_states, proprio, initial_latent)
+        predicted = self(features, proprio, initial_latent)
         if actions.shape != predicted.shape:  # a chunk of one step would be broadcast
             raise ObservationError(
                 f'actions: got shape {tuple(actions.shape)}, '

@@ -32,7 +32,9 @@ class PatchEmbed(nn.Module):
         self, pixels: Tensor, language: Tensor | None = None
     ) -> tuple[Tensor, list[Tensor]]:
         """(B, 3, H, W) -> (B, patches, width), rows first, and no feature maps."""
-        return self.proj(pixels).flatten(2).mT, []
+        # Contiguous: additions keep the layout of their first operand, so that all blocks would
+        # work on transposed tokens, and each layer norm copy them first.
+        return self.proj(pixels).flatten(2).transpose(1, 2).contiguous(), []
 
 
 class Attention(nn.Module):
@@ -73,9 +75,9 @@ class LayerScale(nn.Module):
         super().__init__()
         self.scale_factor = nn.Parameter(torch.ones(width))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Scale the channels."""
-        return x * self.scale_factor
+    def forward(self, x: Tensor, branch: Tensor) -> Tensor:
+        """Return x + scale · branch."""
+        return torch.addcmul(x, branch, self.scale_factor)
 
 
 class Block(nn.Module):
@@ -88,18 +90,22 @@ class Block(nn.Module):
         self.attn = Attention(width, config.heads)
         self.norm2 = nn.LayerNorm(width, eps=config.norm_eps)
         self.mlp = Mlp(width, config.mlp_hidden)
-        self.ls1 = LayerScale(width) if config.layer_scale else nn.Identity()
-        self.ls2 = LayerScale(width) if config.layer_scale else nn.Identity()
+        self.ls1 = LayerScale(width) if config.layer_scale else None
+        self.ls2 = LayerScale(width) if config.layer_scale else None
         # FiLM as in OpenVLA-OFT: the mean prompt embedding scales and shifts the tokens.
         self.scale = nn.Linear(film_width, width) if film_width else None
         self.shift = nn.Linear(film_width, width) if film_width else None
 
     def forward(self, x: Tensor, language: Tensor | None = None) -> Tensor:
         """(B, N, width), and with FiLM its conditioning vector (B, film_width)."""
-        x = x + self.ls1(self.attn(self.norm1(x)))
+        x = _add(x, self.attn(self.norm1(x)), self.ls1)
         if self.scale is not None:
             x = x * (1 + self.scale(language)[:, None]) + self.shift(language)[:, None]
-        return x + self.ls2(self.mlp(self.norm2(x)))
+        return _add(x, self.mlp(self.norm2(x)), self.ls2)
+
+
+def _add(x: Tensor, branch: Tensor, scale: LayerScale | None) -> Tensor:
+    return x + branch if scale is None else scale(x, branch)
 
 
 class VisionTower(nn.Module):
@@ -145,14 +151,15 @@ class VisionTower(nn.Module):
         """Pool the patch grid and append the keypoint token, where configured."""
         tokens = patches
         if self.config.pool > 1:
-            tokens = F.avg_pool2d(self._as_map(patches), self.config.pool).flatten(2).mT
+            pooled = F.avg_pool2d(self._as_map(patches), self.config.pool)
+            tokens = pooled.flatten(2).transpose(1, 2)
         if self.keypoint is None:
             return tokens
         token = self.keypoint(feature_maps or [self._as_map(patches)])
         return torch.cat((tokens, token), dim=1)
 
     def _as_map(self, patches: Tensor) -> Tensor:
-        return patches.mT.unflatten(-1, (self.config.grid, self.config.grid))
+        return patches.transpose(1, 2).unflatten(-1, (self.config.grid, self.config.grid))
 
 
 class VisionBackbone(nn.Module):

@@ -17,7 +17,7 @@ from vla_adapter_ros.architecture.config import VisionTowerConfig, VLAAdapterCon
 from vla_adapter_ros.errors import ObservationError
 from vla_adapter_ros.model.dit import DiffusionPolicy
 from vla_adapter_ros.model.language import Decoder
-from vla_adapter_ros.model.policy import BridgePolicy
+from vla_adapter_ros.model.policy import BridgePolicy, Features
 from vla_adapter_ros.model.sequence import (
     STOP_TOKEN,
     prompt_lengths,
@@ -162,9 +162,9 @@ class VLAAdapter(nn.Module):
 
     @property
     def repeated_blocks(self) -> list[nn.Module]:
-        """Blocks of towers and language model, e.g. to compile each kind once."""
-        towers = self.vision_backbone.towers
-        return [*(block for tower in towers for block in tower.blocks), *self.decoder.layers]
+        """Blocks of towers, language model and policy, e.g. to compile each kind once."""
+        towers = (block for tower in self.vision_backbone.towers for block in tower.blocks)
+        return [*towers, *self.decoder.layers, *self.policy.network.blocks]
 
     def forward(
         self,
@@ -194,15 +194,15 @@ class VLAAdapter(nn.Module):
             ObservationError: a shape does not fit the configuration.
         """
         stages: dict[str, Tensor] | None = {} if return_stages else None
-        hidden = self.hidden_states(pixel_values, input_ids, attention_mask, stages)
-        result = self.policy(hidden, proprio, initial_latent, return_stages=return_stages)
+        features = self.features(pixel_values, input_ids, attention_mask, stages)
+        result = self.policy(features, proprio, initial_latent, return_stages=return_stages)
         if stages is None:
             return result
         actions, policy_stages = result
         policy_stages['normalized_actions'] = policy_stages.pop('actions')
         return actions, stages | policy_stages
 
-    def hidden_states(
+    def features(
         self,
         pixel_values: Tensor | None,
         input_ids: Tensor,
@@ -210,10 +210,10 @@ class VLAAdapter(nn.Module):
         stages: dict[str, Tensor] | None = None,
         *,
         visual: Tensor | None = None,
-    ) -> Tensor:
-        """Run the VLM and stack the features that the policy reads: (B, layers + 1, T + Q, D).
+    ) -> Features:
+        """Run the VLM: query features (B, Q, D) and raw features (B, T, D) of each policy block.
 
-        States above the highest one that a policy block reads are left out, unless `stages` is
+        Layers above the highest one that a policy block reads do not run, unless `stages` is
         given. `visual`: an earlier result of `visual_tokens`, instead of the pixels.
         """
         self._check(pixel_values, input_ids, visual)
@@ -226,15 +226,13 @@ class VLAAdapter(nn.Module):
             stop = torch.full_like(input_ids[:, :1], STOP_TOKEN)
             text = torch.cat((text, self.decoder.embed_tokens(stop)), dim=1)
         sequence = splice_visual(text, visual.to(text.dtype))
-        # Layers above the highest one that the policy reads do not run.
-        top = None if stages is not None else max(self.config.layer_of_block)
-        states = self.decoder(sequence, last_layer=top)
-        stacked = self.stack_states(states, self.query_positions(input_ids, lengths))
+        layers = self.config.layer_of_block
+        states = self.decoder(sequence, last_layer=None if stages is not None else max(layers))
+        positions = self.query_positions(input_ids, lengths)
         if stages is not None:
-            self._record(stages, sequence, states, stacked, input_ids, attention_mask)
-            task = stacked.shape[2] - queries.shape[0]
-            stages['actions_hidden_states_last'] = stacked[:, -1:, task:]
-        return stacked
+            self._record(stages, sequence, states, positions, input_ids, attention_mask)
+        read = {layer: self.read(states[layer], positions) for layer in set(layers)}
+        return [read[layer] for layer in layers]
 
     def embed_prompt(
         self, input_ids: Tensor, attention_mask: Tensor | None
@@ -254,14 +252,17 @@ class VLAAdapter(nn.Module):
             return None
         return read_positions(visual, input_ids, lengths, count, config.aligned_slices)
 
-    def stack_states(self, states: list[Tensor], positions: Tensor | None) -> Tensor:
-        """Stack raw and query features of each state: (B, states, T + Q, D)."""
-        return torch.stack([torch.cat(self.features(s, positions), dim=1) for s in states], dim=1)
-
-    def features(self, state: Tensor, positions: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return raw features (B, T, D) and query features (B, Q, D) of one state (B, N, D)."""
-        raw = 0 if self.config.policy.features == 'query' else self.config.visual_tokens
-        return read_features(state, raw, positions, self.config.aligned_slices)
+    def read(self, state: Tensor, positions: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return query features (B, Q, D) and raw features (B, T, D) of one state (B, N, D)."""
+        policy, visual = self.config.policy, self.config.visual_tokens
+        raw = 0 if policy.features == 'query' else visual
+        raw, query = read_features(state, raw, positions, self.config.aligned_slices)
+        count = policy.num_task_tokens or raw.shape[1]
+        if policy.features != 'query' and count != raw.shape[1]:
+            # Pinned: raw features need not end where the query features begin.
+            both = torch.cat((raw, query), dim=1)
+            raw, query = both[:, :count], both[:, count:]
+        return query, raw
 
     def visual_tokens(
         self,
@@ -298,14 +299,14 @@ class VLAAdapter(nn.Module):
         Returns:
             The loss and detached metrics to log.
         """
-        hidden = self.hidden_states(
+        features = self.features(
             batch.get('pixel_values'),
             batch['input_ids'],
             batch.get('attention_mask'),
             visual=batch.get('visual_tokens'),
         )
         loss, metrics = self.policy.loss(
-            hidden, batch.get('proprio'), batch['actions'], batch.get('initial_latent')
+            features, batch.get('proprio'), batch['actions'], batch.get('initial_latent')
         )
         return loss, {name: value.detach() for name, value in {'loss': loss, **metrics}.items()}
 
@@ -384,12 +385,12 @@ class VLAAdapter(nn.Module):
         if input_ids.shape[1] == 0:
             raise ObservationError('input_ids: the prompt is empty, at least one token is needed')
 
-    @staticmethod
     def _record(
+        self,
         stages: dict[str, Tensor],
         sequence: Tensor,
         states: list[Tensor],
-        stacked: Tensor,
+        positions: Tensor | None,
         input_ids: Tensor,
         attention_mask: Tensor | None,
     ) -> None:
@@ -401,4 +402,8 @@ class VLAAdapter(nn.Module):
         stages['attention_mask'] = mask
         for index, state in enumerate(states):
             stages[f'lm_hidden_{index:02d}'] = state
-        stages['multi_layer_hidden_states'] = stacked
+        read = [self.read(state, positions) for state in states]
+        stages['multi_layer_hidden_states'] = torch.stack(
+            [torch.cat((raw, query), dim=1) for query, raw in read], dim=1
+        )
+        stages['actions_hidden_states_last'] = read[-1][0][:, None]

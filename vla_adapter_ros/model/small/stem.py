@@ -46,7 +46,7 @@ class ConvStem(nn.Module):
             x = F.gelu(x)
             if 2**step >= KEYPOINT_STRIDE:
                 maps.append(x)
-        return self.proj(x).flatten(2).mT, maps
+        return self.proj(x).flatten(2).transpose(1, 2).contiguous(), maps
 
     @staticmethod
     def widths(config: VisionTowerConfig) -> list[int]:
