@@ -1,24 +1,19 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""How many kernels one call launches, with the released numbers of layers."""
+"""How many kernels one call of the released network launches."""
 
 from __future__ import annotations
 
 import torch
 
 from support.kernels import KernelCount
-from support.model_cases import tiny_config
 from vla_adapter_ros.architecture.config import VLAAdapterConfig
 from vla_adapter_ros.inference.joined import join_language_layers
 from vla_adapter_ros.inference.session import InferenceSession
 from vla_adapter_ros.model.vla import VLAAdapter
 
 
-def as_deep_as_released() -> VLAAdapterConfig:
-    return VLAAdapterConfig.full()
-
-
 def test_a_call_of_the_pro_network_launches_at_most_1200_kernels():
-    model = VLAAdapter.from_config(as_deep_as_released(), device='meta')
+    model = VLAAdapter.from_config(VLAAdapterConfig.full(), device='meta')
     join_language_layers(model.decoder)
     session = InferenceSession(model, streams=False)
     prompt = session.prompt(torch.zeros(1, 48, dtype=torch.long, device='meta'))

@@ -90,6 +90,8 @@ def test_session_equals_the_plain_path_for_every_variant(changes):
     prompt = session.prompt(batch['input_ids'])
     actions = session(batch['pixel_values'], prompt, batch['proprio'])
     assert relative_error(actions, plain) < IN_FLOAT64
+    released = ReferenceForward(model)(batch['pixel_values'], batch['input_ids'], batch['proprio'])
+    assert relative_error(plain, released) < IN_FLOAT64
     assert float(plain.abs().max()) > 0.01
 
 

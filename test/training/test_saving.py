@@ -8,7 +8,6 @@ import weakref
 
 import pytest
 import torch
-from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file
 
 from support.training_samples import config, make_dataset
@@ -17,7 +16,7 @@ from vla_adapter_ros.model import VLAAdapter, VLAAdapterConfig
 from vla_adapter_ros.training import train, validation
 from vla_adapter_ros.training.adaptation import adapt
 from vla_adapter_ros.training.config import AdaptationConfig
-from vla_adapter_ros.training.lora import merged_state_dict
+from vla_adapter_ros.training.lora import LoraLinear, merged_state_dict
 from vla_adapter_ros.training.metrics import known_peak
 from vla_adapter_ros.training.trainer import Trainer
 
@@ -37,15 +36,14 @@ def test_merging_holds_one_layer_at_a_time(monkeypatch):
     model = VLAAdapter.from_config(VLAAdapterConfig.tiny())
     adapt(model, AdaptationConfig(mode='lora', rank=2), torch.bfloat16)
     products, alive = [], []
-    original = next(m for m in model.modules() if isinstance(m, LoraLayer)).__class__
 
-    def watched(self, name, get=original.get_delta_weight):
+    def watched(self, get=LoraLinear.delta):
         alive.append(sum(product() is not None for product in products))
-        product = get(self, name)
+        product = get(self)
         products.append(weakref.ref(product))
         return product
 
-    monkeypatch.setattr(original, 'get_delta_weight', watched)
+    monkeypatch.setattr(LoraLinear, 'delta', watched)
     merged = merged_state_dict(model, torch.bfloat16)
     assert len(products) > 10
     assert max(alive) == 0

@@ -195,5 +195,3 @@ def _watch_upstream(timer: StageTimer, form: ReferenceForward) -> None:
 def _watch_session(timer: StageTimer, engine: Engine) -> None:
     _watch_towers(timer, engine.model)
     timer.watch('policy', engine.session.policy, 'run')
-
-

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Reference for tests and benchmarks: computes what the released code computes, dead work included.
+"""Reference of tests and benchmarks: what the released code computes, dead work included.
 
 Each camera goes through the towers on its own, both towers compute their unused last block, the
 language model is that of transformers and reads the stop token, an LM head turns every token into

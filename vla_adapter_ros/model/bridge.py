@@ -260,9 +260,11 @@ class BridgeNetwork(nn.Module):
         controller differentiates them.
         """
         wide = torch.promote_types(x.dtype, torch.float32)
-        norm, weight, bias = self.layer_norm2, self.fc2.weight.to(wide), self.fc2.bias.to(wide)
-        scale, shift = norm.weight.to(wide), norm.bias.to(wide)
-        return F.linear(F.layer_norm(x.to(wide), scale.shape, scale, shift, norm.eps), weight, bias)
+        norm = self.layer_norm2
+        parameters = norm.weight, norm.bias, self.fc2.weight, self.fc2.bias
+        scale, shift, weight, bias = (parameter.to(wide) for parameter in parameters)
+        x = F.layer_norm(x.to(wide), scale.shape, scale, shift, norm.eps)
+        return F.linear(x, weight, bias)
 
     def tables(
         self, query: int, raw: int, like: Tensor

@@ -56,9 +56,7 @@ class DiTBlock(ProBlock):
         nn.init.zeros_(self.modulation[1].weight)
         nn.init.zeros_(self.modulation[1].bias)
 
-    def forward(
-        self, x: Tensor, time: Tensor, features: Pair, tables: Tables
-    ) -> Tensor:
+    def forward(self, x: Tensor, time: Tensor, features: Pair, tables: Tables) -> Tensor:
         """Chunk tokens (B, K, D), time embedding (B, D), the features' keys and values."""
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(time)[:, None].chunk(6, -1)
         inner = self.norm1(x) * (1 + scale1) + shift1
@@ -85,7 +83,7 @@ class DiTNetwork(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def prepare(self, features: Features) -> Prepared:
-        """Keys and values of the features for every block, and the chunk's tables: once a chunk."""
+        """Features' keys and values for every block, and the chunk's tables: once a chunk."""
         rope, (query, raw) = self.config.policy.rope_precision, features[0]
         own, tables = group_tables(self.config, query.shape[1], raw.shape[1], query, rope)
         pairs = [

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from vla_adapter_ros.architecture.config import LanguageConfig
+from vla_adapter_ros.model.precision import in_weights_dtype
 
 Tables = tuple[Tensor, Tensor]  # cosines, and sines negated on the first half of the channels
 
@@ -159,11 +160,12 @@ class Decoder(nn.Module):
         last_layer = count if last_layer is None else last_layer
         tables = self.tables(embeddings.shape[1], embeddings) if tables is None else tables
         states = [embeddings]
-        for layer in self.layers[:last_layer]:
-            states.append(self._run(layer, states[-1], tables))
-        if last_layer == count:
-            # Quirk: only the last of the states is normalised, and the policy reads it so.
-            states[-1] = self.norm(states[-1])
+        with in_weights_dtype(self.norm.weight):
+            for layer in self.layers[:last_layer]:
+                states.append(self._run(layer, states[-1], tables))
+            if last_layer == count:
+                # Quirk: only the last of the states is normalised, and the policy reads it so.
+                states[-1] = self.norm(states[-1])
         return states
 
     def _run(self, layer: nn.Module, hidden: Tensor, tables: Tables) -> Tensor:

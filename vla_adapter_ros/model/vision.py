@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from vla_adapter_ros.architecture.config import VisionTowerConfig, VLAAdapterConfig
+from vla_adapter_ros.model.precision import in_weights_dtype
 from vla_adapter_ros.model.small.stem import ConvStem, KeypointToken
 
 
@@ -100,7 +101,9 @@ class Block(nn.Module):
         """(B, N, width), and with FiLM its conditioning vector (B, film_width)."""
         x = _add(x, self.attn(self.norm1(x)), self.ls1)
         if self.scale is not None:
-            x = x * (1 + self.scale(language)[:, None]) + self.shift(language)[:, None]
+            language = language.to(self.scale.weight.dtype)  # FiLM may train while all else rests
+            scale, shift = self.scale(language).to(x.dtype), self.shift(language).to(x.dtype)
+            x = x * (1 + scale[:, None]) + shift[:, None]
         return _add(x, self.mlp(self.norm2(x)), self.ls2)
 
 
@@ -137,11 +140,12 @@ class VisionTower(nn.Module):
         prefix = [token.expand(x.shape[0], -1, -1) for token in self._prefix()]
         count = sum(token.shape[1] for token in prefix)
         x = torch.cat((*prefix, x), dim=1) if prefix else x
-        for block in self.blocks:
-            if self.gradient_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(block, x, language, use_reentrant=False)
-            else:
-                x = block(x, language)
+        with in_weights_dtype(self.pos_embed):
+            for block in self.blocks:
+                if self.gradient_checkpointing and torch.is_grad_enabled():
+                    x = checkpoint(block, x, language, use_reentrant=False)
+                else:
+                    x = block(x, language)
         return self._tokens(x[:, count:], feature_maps)
 
     def _prefix(self) -> list[Tensor]:
