@@ -182,16 +182,17 @@ def _watch_towers(timer: StageTimer, model: VLAAdapter) -> None:
     for name, tower in zip(('vision 1', 'vision 2'), model.vision_backbone.towers):
         timer.watch(name, tower, 'forward')
     timer.watch('projector', model.projector, 'forward')
-    timer.watch('language', model.decoder, 'forward')
 
 
 def _watch_upstream(timer: StageTimer, form: ReferenceForward) -> None:
     _watch_towers(timer, form.model)
+    timer.watch('language', form, 'decode')
     # What `language` does beside the decoder: the head over every token, and gathering states.
     timer.watch('head, states', form, 'language')
-    timer.watch('policy', form.model.policy, 'forward')
+    timer.watch('policy', form, 'policy')
 
 
 def _watch_session(timer: StageTimer, engine: Engine) -> None:
     _watch_towers(timer, engine.model)
+    timer.watch('language', engine.model.decoder, 'forward')
     timer.watch('policy', engine.session.policy, 'run')

@@ -15,8 +15,6 @@ from torch import Tensor, nn
 from vla_adapter_ros.model.language import Decoder
 
 
-@torch.inference_mode(False)
-@torch.no_grad()
 def joined(rows: Sequence[Sequence[nn.Linear]]) -> tuple[Tensor, Tensor | None]:
     """Join the weights of each row's layers one below the other, and stack the rows.
 
@@ -33,10 +31,12 @@ def joined(rows: Sequence[Sequence[nn.Linear]]) -> tuple[Tensor, Tensor | None]:
 
 
 def _views(rows: Sequence[Sequence[nn.Parameter]]) -> Tensor:
-    whole = torch.stack([torch.cat([parameter.data for parameter in row]) for row in rows])
-    for row, joint in zip(rows, whole):
-        for parameter, part in zip(row, joint.split([len(parameter) for parameter in row])):
-            parameter.data = part
+    # A parameter made in inference mode takes no other kind of tensor, and the other way round.
+    with torch.inference_mode(rows[0][0].is_inference()), torch.no_grad():
+        whole = torch.stack([torch.cat([parameter.data for parameter in row]) for row in rows])
+        for row, joint in zip(rows, whole):
+            for parameter, part in zip(row, joint.split([len(parameter) for parameter in row])):
+                parameter.data = part
     return whole
 
 

@@ -71,15 +71,20 @@ class ReferenceForward:
         embedded = model.decoder.embed_tokens(input_ids)
         text = text_and_queries(embedded, model.queries(embedded), None)
         stop = model.decoder.embed_tokens(torch.full_like(input_ids[:, :1], STOP_TOKEN))
-        states = [splice_visual(torch.cat((text, stop), dim=1), visual)]
-        cos, sin = model.decoder.tables(states[0].shape[1], states[0])
-        half = sin.shape[-1] // 2  # transformers negates the channels, not the sines
-        tables = cos[None], torch.cat((-sin[:, :half], sin[:, half:]), dim=-1)[None]
-        for layer in self.decoder:
-            states.append(layer(states[-1], attention_mask=None, position_embeddings=tables))
-        states[-1] = model.decoder.norm(states[-1])
+        states = self.decode(splice_visual(torch.cat((text, stop), dim=1), visual))
         F.linear(states[-1], model.decoder.embed_tokens.weight).float()  # logits, read by nothing
         return torch.stack(states, dim=1)
+
+    def decode(self, embeddings: Tensor) -> list[Tensor]:
+        """Embeddings (B, N, D) -> the hidden states of all layers."""
+        decoder = self.model.decoder
+        cos, sin = decoder.tables(embeddings.shape[1], embeddings)
+        half = sin.shape[-1] // 2  # transformers negates the channels, not the sines
+        tables = cos[None], torch.cat((-sin[:, :half], sin[:, half:]), dim=-1)[None]
+        states = [embeddings]
+        for layer in self.decoder:
+            states.append(layer(states[-1], attention_mask=None, position_embeddings=tables))
+        return [*states[:-1], decoder.norm(states[-1])]
 
     @torch.inference_mode()
     def policy(self, states: Tensor, input_ids: Tensor, proprio: Tensor | None) -> Tensor:
