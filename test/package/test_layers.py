@@ -20,7 +20,6 @@ HEAVY = {
     'matplotlib': set(),
     'pandas': set(),
     'av': {'data'},
-    'peft': set(),
 }
 # Imported by `--help`, by the launch file, or on machines without torch.
 CHEAP = (
