@@ -8,10 +8,12 @@ where that one was; after its last point it holds. `joint_commands`: the newest 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
+from vla_adapter_ros.data.bags.streams import JointTrack
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.motion.plan import JointPlan
 from vla_adapter_ros.robot.contract import RobotContract
@@ -112,6 +114,60 @@ class StreamTrack:
         """Return the commanded positions (J,) at a time [s]; None before the first command."""
         number = int(np.searchsorted(self._times, time, 'right')) - 1
         return None if number < 0 else self._values[number]
+
+
+@dataclass(frozen=True)
+class Commands:
+    """The commands of a recording: (time [s], message) of the arm's topic and the gripper's.
+
+    `gripper` is empty where the arm's commands move the gripper too, and without its topic.
+    """
+
+    arm: list[tuple[float, Any]] = field(default_factory=list)
+    gripper: list[tuple[float, Any]] = field(default_factory=list)
+
+    def between(self, start: float, end: float) -> Commands:
+        """Return those from `start` to `end` [s]."""
+        arm, gripper = (
+            [found for found in each if start <= found[0] <= end]
+            for each in (self.arm, self.gripper)
+        )
+        return Commands(arm, gripper)
+
+
+def command_tracks(
+    commands: Commands, contract: RobotContract, joints: JointTrack, places: tuple[str, str]
+) -> tuple[CommandTrack, CommandTrack]:
+    """Return what arm and gripper were commanded over time.
+
+    Args:
+        commands: of the recording.
+        contract: says what they are.
+        joints: where the arm was.
+        places: bag and topic of the arm's commands and of the gripper's, for messages.
+    """
+    names = contract.driver_names[-1:]
+    if contract.front_end.kind == 'joint_commands':
+        arm, gripper = (
+            StreamTrack(contract.driver_joint_names, places[0]), StreamTrack(names, places[0])
+        )  # fmt: skip
+        for time, message in commands.arm:
+            arm.add(message.name, message.position, time)
+            # Without it the driver keeps the gripper where it is.
+            if names[0] in message.name:
+                gripper.add(message.name, message.position, time)
+        return arm, gripper
+    followed = TrajectoryTrack(
+        contract.driver_joint_names, lambda t: joints.at(t)[:-1], places[0]
+    )
+    # A controller's trajectory starts from where the gripper is, in the driver's unit.
+    fingers = TrajectoryTrack(
+        names, lambda t: contract.front_end.gripper_command(joints.at(t)[-1:]), places[1]
+    )  # fmt: skip
+    for track, found in ((followed, commands.arm), (fingers, commands.gripper)):
+        for time, message in found:
+            track.add(message, time)
+    return followed, fingers
 
 
 def _ordered(

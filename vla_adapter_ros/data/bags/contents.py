@@ -16,6 +16,7 @@ import numpy as np
 
 from vla_adapter_ros.control.observation_inputs import InputSettings
 from vla_adapter_ros.data.bags.alignment import NANOSECONDS, ascending, check_one_clock
+from vla_adapter_ros.data.bags.commands import Commands, CommandTrack, command_tracks
 from vla_adapter_ros.data.bags.file import HEADER_BYTES, INSTRUCTION, BagFile, header_stamp
 from vla_adapter_ros.data.bags.measured import trim_unmeasured
 from vla_adapter_ros.data.bags.streams import ImageStamps, JointTrack
@@ -90,7 +91,6 @@ class BagContents:
         place: the bag, for messages.
         joints: joint states as measured; `trimmed` says what was left out before them.
         cameras: camera → when its images were taken.
-        commands: topic → (time [s], message) of each command; empty where actions are measured.
         texts: (time [ns], text) of each instruction that was published, on the stamps' clock.
         first_text: the instruction that was set before the recording, or None.
         success: as marked at its end.
@@ -131,7 +131,8 @@ class BagContents:
         self._check_clocks()
         self.first_text = bag.custom.get(INSTRUCTION, '').strip() or None
         self.texts = self._read_texts(bag)
-        self.commands = self._read_commands(bag)
+        self._commands = self._read_commands(bag)
+        self._tracks: dict[tuple[int, int], tuple[CommandTrack, CommandTrack]] = {}
         self.success = bag.success
 
     def opened(self) -> BagFile:
@@ -145,9 +146,6 @@ class BagContents:
         if self._file is not None:
             self._file.close()
             self._file = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {'_file': None}
 
     @property
     def stamps(self) -> dict[str, np.ndarray]:
@@ -224,26 +222,43 @@ class BagContents:
             for message in bag.messages(topic)
         ]
 
-    def _read_commands(self, bag: BagFile) -> dict[str, list[tuple[float, Any]]]:
+    def _read_commands(self, bag: BagFile) -> Commands:
         topics = self.topics
         if self.options.actions == 'next_state' or topics.arm is None:
-            return {}
-        trajectories = self.contract.front_end.kind == 'joint_trajectory'
-        found: dict[str, list[tuple[float, Any]]] = {}
-        # A command of all joints moves the gripper too.
-        for topic in (topics.arm, topics.gripper if trajectories else None):
-            if topic is None:
-                continue
-            found[topic] = [
-                (
-                    # A command without a stamp begins when it arrives.
-                    (header_stamp(message.data) / NANOSECONDS if trajectories else 0.0)
-                    or self.joints.stamped(message.time),
-                    bag.decode(topic, message.data),
-                )
-                for message in bag.messages(topic)
-            ]
-        return found
+            return Commands()
+        if self.contract.front_end.kind == 'joint_commands':
+            return Commands(self._read_topic(bag, topics.arm, stamped=False))
+        return Commands(*(
+            self._read_topic(bag, topic, stamped=True) if topic else []
+            for topic in (topics.arm, topics.gripper)
+        ))  # fmt: skip
+
+    def _read_topic(
+        self, bag: BagFile, topic: str, *, stamped: bool
+    ) -> list[tuple[float, Any]]:
+        """Return when each command began [s]: by its stamp, or without one when it arrived."""
+        return [
+            (
+                (header_stamp(message.data) / NANOSECONDS if stamped else 0.0)
+                or self.joints.stamped(message.time),
+                bag.decode(topic, message.data),
+            )
+            for message in bag.messages(topic)
+        ]
+
+    def tracks(self, known: tuple[int, int]) -> tuple[CommandTrack, CommandTrack]:
+        """Return what arm and gripper were commanded, by what is known between two stamps [ns]."""
+        if known not in self._tracks:
+            commands = self._commands.between(*(stamp / NANOSECONDS for stamp in known))
+            joints = self.joints.between(*known)
+            arm, gripper = (f'{self.place}: {t}' for t in (self.topics.arm, self.topics.gripper))
+            self._tracks[known] = command_tracks(
+                commands, self.contract, joints, (arm, gripper)
+            )
+        return self._tracks[known]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {'_file': None, '_tracks': {}}
 
 
 def _agreed_contract(bag: BagFile, wanted: RobotContract | None) -> RobotContract:

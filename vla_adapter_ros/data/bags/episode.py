@@ -20,12 +20,7 @@ from typing import Any
 import numpy as np
 
 from vla_adapter_ros.data.bags.alignment import NANOSECONDS, Alignment, align, drop_idle_frames
-from vla_adapter_ros.data.bags.commands import (
-    CommandTrack,
-    StreamTrack,
-    TrajectoryTrack,
-    gripper_fraction,
-)
+from vla_adapter_ros.data.bags.commands import gripper_fraction
 from vla_adapter_ros.data.bags.contents import GRIPPERS, BagContents, BagOptions
 from vla_adapter_ros.data.bags.file import BagFile, Message
 from vla_adapter_ros.data.bags.labels import label_speeds, label_times
@@ -133,11 +128,11 @@ class BagEpisode:
         if wanted == 'next_state' or self._topics.arm is None:
             return 'next_state', actions
         measured = actions.copy()
-        arm, gripper = self._tracks(self._topics.arm)
+        arm, gripper = self._bag.tracks(self.part.known)
         for row, time in zip(actions, due, strict=True):
             if (joints := arm.at(float(time))) is not None:
                 row[:-1] = joints
-            if gripper is not None and (command := gripper.at(float(time))) is not None:
+            if (command := gripper.at(float(time))) is not None:
                 row[-1] = gripper_fraction(self.contract, float(command[0]))
                 self.gripper_source = 'commands'
         apart = np.abs(actions - measured)[:, :-1].max(axis=1)
@@ -162,47 +157,6 @@ class BagEpisode:
             raise DatasetError(f'gripper: got {options.gripper!r}, expected one of {GRIPPERS}')
         if options.gripper == 'threshold':
             openings[openings < options.gripper_closed_below] = 0.0
-
-    def _tracks(self, topic: str) -> tuple[CommandTrack, CommandTrack | None]:
-        if self.contract.front_end.kind == 'joint_commands':
-            return self._streams(topic)
-        gripper = None
-        if self._topics.gripper is not None:
-            # A controller's trajectory starts from where the gripper is, in the driver's unit.
-            gripper = self._trajectories(
-                self._topics.gripper, self.contract.driver_names[-1:],
-                lambda t: self.contract.front_end.gripper_command(self._joints.at(t)[-1:]),
-            )  # fmt: skip
-        arm = self._trajectories(
-            topic, self.contract.driver_joint_names, lambda t: self._joints.at(t)[:-1]
-        )
-        return arm, gripper
-
-    def _commands(self, topic: str) -> Iterator[tuple[float, Any]]:
-        start, end = (moment / NANOSECONDS for moment in self.part.known)
-        for time, command in self._bag.commands[topic]:
-            if start <= time <= end:
-                yield time, command
-
-    def _trajectories(self, topic: str, names: Sequence[str], measured: Any) -> TrajectoryTrack:
-        track = TrajectoryTrack(names, measured, f'{self.place}: {topic}')
-        for time, command in self._commands(topic):
-            track.add(command, time)
-        return track
-
-    def _streams(self, topic: str) -> tuple[StreamTrack, StreamTrack]:
-        place = f'{self.place}: {topic}'
-        gripper_name = self.contract.driver_names[-1]
-        arm, gripper = (
-            StreamTrack(self.contract.driver_joint_names, place),
-            StreamTrack([gripper_name], place),
-        )
-        for time, command in self._commands(topic):
-            arm.add(command.name, command.position, time)
-            # Without it the driver keeps the gripper where it is.
-            if gripper_name in command.name:
-                gripper.add(command.name, command.position, time)
-        return arm, gripper
 
     # Instruction -------------------------------------------------------------------------------
 
