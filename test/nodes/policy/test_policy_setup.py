@@ -10,7 +10,9 @@ import pytest
 
 pytest.importorskip('rclpy', reason='ROS 2 is not in this environment')
 
+from support.hub_server import hub_server
 from vla_adapter_ros.errors import CheckpointError, VLAAdapterError
+from vla_adapter_ros.inference.simple_policies import shipped_checkpoint
 from vla_adapter_ros.nodes.policy import policy_setup
 from vla_adapter_ros.nodes.policy.policy_parameters import PolicyNodeParameters
 from vla_adapter_ros.nodes.policy.policy_setup import PolicySetup
@@ -40,6 +42,31 @@ def test_without_a_checkpoint_nothing_is_configured_and_random_weights_only_by_n
     monkeypatch.setattr(policy_setup, 'shipped_checkpoint', lambda: None)
     with pytest.raises(CheckpointError, match='parameter checkpoint is empty'):
         make(policy='checkpoint', robot='alicia_d').make_loop()
+
+
+def test_a_checkpoint_of_the_hub_is_downloaded_only_after_the_log_says_so(
+    make, monkeypatch, tmp_path
+):
+    constants = pytest.importorskip('huggingface_hub.constants')
+    for name in ('HF_HUB_CACHE', 'HUGGINGFACE_HUB_CACHE'):
+        monkeypatch.setattr(constants, name, str(tmp_path))
+    monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', False)
+    monkeypatch.setenv('NO_PROXY', '127.0.0.1')
+    setup = make(checkpoint='lab/pick', robot='alicia_d_sim', device='cpu', threads=1)
+    seen = []
+
+    def warning(text):
+        seen.append((text, list(tmp_path.rglob('*.safetensors'))))
+
+    setup._log.warning = warning
+    with hub_server() as (address, repository):
+        monkeypatch.setenv('HF_ENDPOINT', address)
+        repository.files = {f.name: f.read_bytes() for f in shipped_checkpoint().iterdir()}
+        setup.make_loop()
+    assert setup.policy_name == f'hub:lab/pick@{repository.commit}'
+    text, downloaded = seen[0]
+    assert 'downloading' in text and 'weights.fetch lab/pick' in text
+    assert not downloaded and list(tmp_path.rglob('*.safetensors'))
 
 
 @pytest.mark.parametrize(
