@@ -96,6 +96,28 @@ def test_bad_instruction_is_refused_with_the_reason(text, complaint):
         clean_instruction(text)
 
 
+@pytest.mark.parametrize('text', ['拿起红色方块', 'nimm den roten würfel', 'поднять куб'])
+def test_other_languages_are_for_tokenizers_that_have_them(qwen, text):
+    assert clean_instruction(text, qwen) == text
+    words = Tokenizer.from_texts(['pick up the cube'])
+    with pytest.raises(InstructionError, match='only printable ASCII characters and words of the'):
+        clean_instruction(text, words)
+    assert clean_instruction(text, Tokenizer.from_texts([text])) == text
+
+
+def test_composed_and_decomposed_letters_are_the_same_instruction(qwen):
+    composed = 'w\u00fcrfel'
+    assert clean_instruction('Wu\u0308rfel', qwen) == composed
+    assert clean_instruction(composed, qwen) == composed
+
+
+@pytest.mark.parametrize('mark', ['\u200b', '\u202e', '\u00a0', '\ue000', '\ud800', '\x7f'])
+def test_characters_that_nobody_sees_are_refused_for_every_tokenizer(qwen, words, mark):
+    for tokenizer in (qwen, words, None):
+        with pytest.raises(InstructionError, match=rf'U\+{ord(mark):04X}'):
+            clean_instruction(f'pick{mark}up', tokenizer)
+
+
 def test_longest_allowed_instruction_passes():
     assert len(clean_instruction('x' * 500)) == 500
 

@@ -67,7 +67,7 @@ class OfficialReference:
     def language(self, batch: dict) -> tuple[tuple, torch.Tensor]:
         """Hidden states of all layers, and which ids are action tokens."""
         w = self.weights
-        action_tokens = batch['labels'] != -100
+        action_tokens = batch['labels'] > ACTION_TOKEN_BEGIN
         table = w['vla.language_model.model.embed_tokens.weight']
         embedded = F.embedding(batch['input_ids'].clamp(max=len(table) - 1), table)
         queries = w['vla.action_queries.weight'].repeat(len(embedded), 1)
@@ -143,7 +143,9 @@ def rotated(x: torch.Tensor) -> torch.Tensor:
     return x * angles.cos().to(x.dtype) + turned * angles.sin().to(x.dtype)
 
 
-IGNORED = -100  # label of a token that is no action token
+# The official code knows action tokens by their ids, 151387 to 151642. Labels other than -100
+# begin one token earlier: the loader keeps that of the prompt's last token, a line break, as well.
+ACTION_TOKEN_BEGIN = 151386
 OFFICIAL_PADDING = 151643  # the official collator's padding id
 
 
@@ -152,8 +154,9 @@ def from_official_batch(batch: Mapping[str, Any]) -> Batch:
 
     Args:
         batch: `pixel_values`, `input_ids` (B, N): prompt, action tokens, padding on the right;
-            `labels` (B, N), -100 except on the action tokens; `actions` (B, K, A) normalised;
-            `proprio`, whose shape may be (B, P) or, as the loader gives it, (B, 1, P); and
+            `labels` (B, N), -100 except on the prompt's last token and the action tokens;
+            `actions` (B, K, A) normalised; `proprio`, (B, P) or, as the official collator gives it
+            for one sample, (P,); and
             optionally `attention_mask` (default: tokens other than the official padding) and
             `initial_latent`, (K, D·A) or (B, K, D·A), the noise of the forward to be repeated.
 
@@ -180,12 +183,14 @@ def from_official_batch(batch: Mapping[str, Any]) -> Batch:
 
 def _prompt_lengths(real: Tensor, labels: Tensor) -> Tensor:
     """Return tokens in front of the first action token (B,)."""
-    action = real & (labels != IGNORED)
+    action = real & (labels > ACTION_TOKEN_BEGIN)
     found = action.any(dim=1)
     lengths = action.long().argmax(dim=1)
     good = found & (lengths > 0)
     if not bool(good.all()):
         row = int(good.long().argmin())
         what = 'no action token' if not found[row] else 'no prompt in front of its action tokens'
-        raise ObservationError(f'official batch, row {row}: {what} (labels other than {IGNORED})')
+        raise ObservationError(
+            f'official batch, row {row}: {what} (labels above {ACTION_TOKEN_BEGIN})'
+        )
     return lengths

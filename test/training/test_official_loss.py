@@ -31,15 +31,23 @@ from vla_adapter_ros.training.trainer import Hooks, Trainer
 PROMPTS = (9, 14, 6, 14)
 
 
+def official_sample(length: int, row: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and labels of a prompt of so many tokens, as the official dataset makes them."""
+    prompt = (torch.arange(length) * 37 + 11 * row) % 512
+    prompt[-1] = 198  # the line break that ends Qwen's chat form
+    ids = torch.cat((prompt, 151387 + (torch.arange(QUERIES) * 5 + row) % 256))
+    labels = ids.clone()
+    labels[: -(QUERIES + 1)] = -100  # one less than the prompt: its last token keeps its label
+    return ids, labels
+
+
 def official_batch() -> dict:
     """Four samples as the official loader gives them, and the noise of the forward."""
-    rows, longest = len(PROMPTS), max(PROMPTS) + QUERIES
-    ids = torch.full((rows, longest), OFFICIAL_PADDING)
-    labels = torch.full((rows, longest), -100)
-    for row, length in enumerate(PROMPTS):
-        ids[row, :length] = (torch.arange(length) * 37 + 11 * row) % 512
-        ids[row, length : length + QUERIES] = 151387 + (torch.arange(QUERIES) * 5 + row) % 256
-        labels[row, length : length + QUERIES] = ids[row, length : length + QUERIES]
+    rows = len(PROMPTS)
+    samples = [official_sample(length, row) for row, length in enumerate(PROMPTS)]
+    pad = torch.nn.utils.rnn.pad_sequence
+    ids = pad([s[0] for s in samples], batch_first=True, padding_value=OFFICIAL_PADDING)
+    labels = pad([s[1] for s in samples], batch_first=True, padding_value=-100)
     return {
         'pixel_values': formula_input('official pixels', (rows, 12, 224, 224)),
         'input_ids': ids,
@@ -112,8 +120,14 @@ def test_trainer_has_the_official_loss_and_gradients(official, size, tmp_path):
     loss, gradients = trained_gradients(model, parts(batch, size), tmp_path)
     assert loss == pytest.approx(wanted_loss, rel=1e-5)
     for name, gradient in gradients.items():
-        # Measured: 2e-6 in the median, 1.6e-4 at worst, on a gate (one number, much cancels).
-        assert relative_error(gradient, wanted[released_name(name)]) < 1e-3, name
+        right = wanted[released_name(name)]
+        if name.endswith('gating_factor'):
+            # One number in which much cancels (block 3: 5e-10): measured against its block.
+            norm = name.replace('gating_factor', 'ffn.0.weight')
+            scale = max(right.abs().max(), wanted[released_name(norm)].abs().max())
+            assert float((gradient - right).abs().max()) < 1e-4 * scale, name
+        else:  # measured: 2.5e-5 at worst
+            assert relative_error(gradient, right) < 1e-3, name
 
 
 def test_the_official_reference_repeats_the_recorded_actions():
@@ -165,13 +179,16 @@ def test_an_official_batch_becomes_prompts_alone():
     assert made['input_ids'].shape == (4, 14)
     assert made['input_ids'][1].tolist() == batch['input_ids'][1, :14].tolist()
     assert 'labels' not in made
-    given = batch | {'proprio': batch['proprio'][:, None]}
-    assert from_official_batch(given)['proprio'].shape == (4, 8)
+    # The official collator squeezes: one sample has its proprioception as a vector.
+    one = {k: v[:1] for k, v in batch.items() if k != 'latent'}
+    given = one | {'proprio': one['proprio'].squeeze()}
+    assert from_official_batch(given)['proprio'].shape == (1, 8)
 
 
 @pytest.mark.parametrize(('labels', 'reason'), [
     (torch.full((4, 78), -100), 'row 0: no action token'),
-    (torch.ones(4, 78), 'row 0: no prompt in front'),
+    (torch.full((4, 78), 198), 'row 0: no action token'),
+    (torch.full((4, 78), 151387), 'row 0: no prompt in front'),
 ])
 def test_an_official_batch_without_prompt_or_actions_is_refused(labels, reason):
     with pytest.raises(ObservationError, match=reason):

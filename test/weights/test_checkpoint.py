@@ -38,7 +38,7 @@ def wide_actions(model):
 @pytest.mark.parametrize('shards', [1, 3])
 def test_official_directory_gives_the_same_actions(tmp_path, kind, shards):
     write_official(tmp_path, kind, shards=shards)
-    model = VLAAdapter.from_pretrained(tmp_path, vision_towers=TOWERS)
+    model = VLAAdapter.from_pretrained(tmp_path, vision_towers=TOWERS, rope_precision='run')
     assert model.config.policy.kind == kind
     assert model.metadata.statistics == STATISTICS
     wanted = wide_actions(tiny_model(kind))
@@ -193,7 +193,12 @@ def test_metadata_needs_no_torch(tmp_path):
 def test_sizes_that_official_files_do_not_record_can_be_given(tmp_path):
     write_official(tmp_path, 'pro')
     model = VLAAdapter.from_pretrained(tmp_path, vision_towers=TOWERS, chunk_size=5, num_images=1)
-    assert (model.config.chunk_size, model.config.num_task_tokens) == (5, 256)
+    # The released head reads 512 raw features whatever the number of cameras.
+    assert (model.config.chunk_size, model.config.num_task_tokens) == (5, 512)
+    model = VLAAdapter.from_pretrained(
+        tmp_path, vision_towers=TOWERS, num_images=1, num_task_tokens=None
+    )
+    assert model.config.num_task_tokens == 256
 
 
 def test_fields_of_sections_can_be_overridden_in_either_format(tmp_path):
@@ -232,6 +237,8 @@ def test_conversion_round_trip_gives_back_every_tensor(tmp_path):
     there = [str(tmp_path / 'src'), str(tmp_path / 'own'), '--vision-towers', towers]
     assert convert.main(there) == 0
     own = VLAAdapter.from_pretrained(tmp_path / 'own')
+    assert own.config.policy.rope_precision == 'bfloat16'
+    own = VLAAdapter.from_pretrained(tmp_path / 'own', rope_precision='run')
     wanted = wide_actions(tiny_model('pro'))
     assert relative_error(wide_actions(own), wanted) < IN_FLOAT64
     assert (tmp_path / 'own/vocab.json').is_file()
@@ -255,7 +262,7 @@ def test_official_film_towers_replace_the_plain_ones(tmp_path):
             parts.insert(3, 'block')  # the official wrapper nests the block it conditions
         film['module.vision_backbone.' + '.'.join(parts)] = value
     torch.save(film, tmp_path / 'vision_backbone--checkpoint.pt')
-    loaded = VLAAdapter.from_pretrained(tmp_path, vision_towers=TOWERS)
+    loaded = VLAAdapter.from_pretrained(tmp_path, vision_towers=TOWERS, rope_precision='run')
     assert loaded.config.use_film
     assert relative_error(wide_actions(loaded), wide_actions(model)) < IN_FLOAT64
 
@@ -274,7 +281,9 @@ def test_of_dropped_unused_tensors_the_policys_come_back_as_zeros(tmp_path):
     stored = torch.load(tmp_path / 'back/action_head--checkpoint.pt')
     zero = {n: torch.zeros_like(v) if 'film_gen' in n else v for n, v in head.items()}
     assert _equal(stored, zero)
-    again = VLAAdapter.from_pretrained(tmp_path / 'back', vision_towers=TOWERS)
+    again = VLAAdapter.from_pretrained(
+        tmp_path / 'back', vision_towers=TOWERS, rope_precision='run'
+    )
     wanted = wide_actions(tiny_model('pro'))
     assert relative_error(wide_actions(again), wanted) < IN_FLOAT64
 

@@ -156,7 +156,9 @@ class PolicyConfig:
 
     `rope_precision` (Pro only): the released weights were trained with rotary tables computed in
     bfloat16, where positions above 256 are rounded. `run` follows the dtype that the network runs
-    in, as the released code does; the others pin them: a policy runs as it was trained.
+    in, as the released code does; the others pin them: a policy runs as it was trained. Training
+    and the loader of released checkpoints pin them; files of before the name changed have
+    `rope_tables`.
 
     `action_limit` (dit only): bound on the normalised actions of the data, to which sampling
     clamps. It is 1 for the bounds normalisations, more for mean and standard deviation (training
@@ -197,7 +199,8 @@ class VLAAdapterConfig:
 
     `aligned_slices` corrects two off-by-one reads of the released code (see `sequence.py`); the
     released checkpoints need it False, a policy trained from scratch is better off with True.
-    `use_film` conditions the towers on the instruction's mean embedding (FiLM).
+    `use_film` conditions the towers on the instruction's mean embedding (FiLM), which in the
+    released form, without `aligned_slices`, covers the stop token too.
     """
 
     vision: tuple[VisionTowerConfig, ...] = (DINOV2_LARGE, SIGLIP_SO400M)
@@ -392,6 +395,10 @@ class VLAAdapterConfig:
         data = dict(data)
         if 'vision' in data:
             data['vision'] = tuple(_build(VisionTowerConfig, tower) for tower in data['vision'])
+        policy = data.get('policy')
+        if isinstance(policy, dict) and (old := policy.get('rope_tables')) is not None:
+            renamed = {'rope_precision': 'run' if old == 'dtype' else old}
+            data['policy'] = renamed | {k: v for k, v in policy.items() if k != 'rope_tables'}
         for key, kind in (('language', LanguageConfig), ('policy', PolicyConfig)):
             if key in data:
                 data[key] = _build(kind, data[key])

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from vla_adapter_ros.control.loop import ControlLoop
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.processing.prompt import clean_instruction
 
 TIME_LIMIT, CANCELLED, TRIPPED = 'TIME_LIMIT', 'CANCELLED', 'TRIPPED'
 STOPPED, REFUSED = 'STOPPED', 'REFUSED'
@@ -50,7 +49,7 @@ class InstructionRun:
             got = f'time_limit: got {self._time_limit:g}'
             return RunEnd(REFUSED, f'{got}, expected a finite number of seconds above 0')
         try:
-            self.instruction = clean_instruction(self.instruction)
+            self.instruction = self._loop.clean_instruction(self.instruction)
         except VLAAdapterError as error:
             return RunEnd(REFUSED, str(error))
         enabled = self._loop.set_enabled(True, now)

@@ -133,10 +133,18 @@ class ControlLoop:
         finally:
             self.gate.finish(now)
 
+    def clean_instruction(self, text: str) -> str:
+        """Return an instruction as the policy reads it.
+
+        Raises:
+            InstructionError: the policy cannot read it.
+        """
+        return getattr(self._worker.policy, 'clean_instruction', clean_instruction)(text)
+
     def set_instruction(self, text: str, now: float) -> Outcome:
         """Set the instruction of the next inference, or return why it is not accepted."""
         try:
-            instruction = clean_instruction(text)
+            instruction = self.clean_instruction(text)
         except VLAAdapterError as error:
             return Outcome(False, str(error))
         self.instruction = instruction
@@ -146,6 +154,8 @@ class ControlLoop:
         unknown = getattr(self._worker.policy, 'unknown_words', None)
         if unknown is not None and (words := unknown(instruction)):
             note = f' (words that are unknown to the policy: {", ".join(words)})'
+        elif not instruction.isascii():
+            note = ' (not ASCII: right only for a policy that was trained on such text)'
         when = 'at the next inference'
         if not self.enabled:
             when += ', once motion is enabled'

@@ -211,6 +211,14 @@ class Policy:
             provenance=self.provenance,
         )
 
+    def clean_instruction(self, text: str) -> str:
+        """Return an instruction as the policy reads it; see `processing.prompt`.
+
+        Raises:
+            InstructionError: it cannot be used.
+        """
+        return clean_instruction(text, self.pipeline.tokenizer)
+
     def unknown_words(self, instruction: str) -> list[str]:
         """Return the words of an instruction that the policy's vocabulary does not have.
 
@@ -219,7 +227,8 @@ class Policy:
         Raises:
             InstructionError: the instruction cannot be used at all.
         """
-        prompt = build_prompt(clean_instruction(instruction), self.pipeline.config.prompt_format)
+        cleaned = self.clean_instruction(instruction)
+        prompt = build_prompt(cleaned, self.pipeline.config.prompt_format)
         return self.pipeline.tokenizer.unknown_words(prompt)
 
     def example_observation(self, instruction: str, seed: int = 0) -> Observation:

@@ -19,7 +19,8 @@ from vla_adapter_ros.model.vla import VLAAdapter
 from vla_adapter_ros.weights.files import write_json
 from vla_adapter_ros.weights.metadata import METADATA_FILE, TOKENIZER_FILES, WEIGHTS_FILE
 from vla_adapter_ros.weights.official import LANGUAGE_KEYS
-from vla_adapter_ros.weights.own import OpenCheckpoint, open_checkpoint, save
+from vla_adapter_ros.weights.official_weights import OpenCheckpoint
+from vla_adapter_ros.weights.own import open_checkpoint, save
 from vla_adapter_ros.weights.tensors import (
     load_parameters,
     open_safetensors,
@@ -45,13 +46,14 @@ def to_own(
     towers: dict[str, VisionTowerConfig] | None = None,
     keep_unused: bool = True,
     overrides: dict[str, Any] | None = None,
+    base: Path | None = None,
 ) -> list[str]:
     """Convert an official directory to our format; return a log, one line per file.
 
     Weights keep their dtype. Official tensors that nothing reads go to `official/` beside our
     files (about 160 MB at the released size), unless `keep_unused` is False.
     """
-    opened = open_checkpoint(source, towers, overrides)
+    opened = open_checkpoint(source, towers, overrides, base)
     if opened.metadata.source.get('format') != 'official':
         raise CheckpointError(f'{source}: is in our own format already; --reverse goes back')
     model = VLAAdapter.from_config(opened.metadata.config, device='meta')
@@ -141,7 +143,7 @@ def inexpressible(config: VLAAdapterConfig) -> list[str]:
         (config.num_task_tokens == 512, f'{config.num_task_tokens} raw-feature tokens'),
         (not config.aligned_slices, 'aligned_slices'),
         (not config.use_film, 'FiLM towers'),
-        (policy.rope_precision == 'run', f'rope_precision {policy.rope_precision}'),
+        (policy.rope_precision != 'float32', 'rotary tables in float32'),
         (
             all(t.stem == 'patch' and not t.keypoints and t.pool == 1 for t in config.vision),
             'stem',
@@ -230,6 +232,13 @@ def parser() -> argparse.ArgumentParser:
         help='actions per chunk (not in official files; default by action size)',
     )
     result.add_argument(
+        '--base',
+        type=Path,
+        metavar='DIR',
+        help='directory that training started from, if the LoRA adapter in SRC is not merged '
+        '(default: the one that the adapter names)',
+    )
+    result.add_argument(
         '--vision-towers',
         type=json.loads,
         default={},
@@ -263,6 +272,7 @@ def main(arguments: list[str] | None = None) -> int:
                 towers={n: VisionTowerConfig(**t) for n, t in options.vision_towers.items()},
                 keep_unused=not options.drop_unused,
                 overrides=overrides,
+                base=options.base,
             )
     except (VLAAdapterError, OSError, TypeError) as error:
         print(f'convert: {error}', file=sys.stderr)

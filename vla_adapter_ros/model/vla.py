@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from vla_adapter_ros.architecture.config import VisionTowerConfig, VLAAdapterConfig
 from vla_adapter_ros.errors import ObservationError
@@ -86,6 +87,7 @@ class VLAAdapter(nn.Module):
         dtype: torch.dtype | None = torch.float32,
         device: str | torch.device = 'cpu',
         vision_towers: Mapping[str, VisionTowerConfig] | None = None,
+        base: str | Path | None = None,
         **overrides: Any,
     ) -> VLAAdapter:
         """Load a checkpoint: our own format or an official directory.
@@ -96,6 +98,8 @@ class VLAAdapter(nn.Module):
             device: of the parameters.
             vision_towers: shapes of an official checkpoint's vision towers by their
                 `timm_model_ids` entry, where that is not a released one.
+            base: the directory that an official run started from, if its LoRA adapter is not
+                merged; default: the one that the adapter names.
             overrides: fields of `VLAAdapterConfig` or its sections, by name, in place of the
                 checkpoint's; e.g. `num_images` and `chunk_size`, which official files do not
                 record, or `rope_precision`.
@@ -109,7 +113,7 @@ class VLAAdapter(nn.Module):
             ConfigError: an override names no field, or has an impossible value.
         """
         options = {'dtype': dtype, 'device': device, 'vision_towers': vision_towers}
-        return load(cls, directory, overrides=overrides, **options)
+        return load(cls, directory, overrides=overrides, base=base, **options)
 
     @classmethod
     def from_vlm(
@@ -286,6 +290,12 @@ class VLAAdapter(nn.Module):
             return None
         if self.config.film_segment_tokens:
             return segment_means(embedded, attention_mask, self.config.film_segment_tokens)
+        if not self.config.aligned_slices:
+            # Quirk: all but the action tokens count, and one of them is the stop token.
+            stop = torch.full((len(embedded), 1), STOP_TOKEN, device=embedded.device)
+            embedded = torch.cat((self.decoder.embed_tokens(stop), embedded), dim=1)
+            if attention_mask is not None:
+                attention_mask = F.pad(attention_mask, (1, 0), value=1)
         return mean_embedding(embedded, attention_mask)
 
     def compute_loss(self, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tensor]]:

@@ -144,7 +144,6 @@ class InputPipeline:
     ) -> None:
         self.config = config
         self.tokenizer = tokenizer
-        # The official evaluation ignores masks of proprioception; its files have none.
         self.proprio = Normaliser(statistics.proprio, config.normalisation, config.zero_constant)
         self._prompts: OrderedDict[str, np.ndarray] = OrderedDict()
 
@@ -169,7 +168,8 @@ class InputPipeline:
         """Return the (L,) int64 prompt ids of an instruction; remembers the last ones."""
         ids = self._prompts.get(instruction)
         if ids is None:
-            prompt = build_prompt(clean_instruction(instruction), self.config.prompt_format)
+            cleaned = clean_instruction(instruction, self.tokenizer)
+            prompt = build_prompt(cleaned, self.config.prompt_format)
             ids = np.array(self.tokenizer.encode(prompt), np.int64)
             ids.setflags(write=False)
             self._prompts[instruction] = ids

@@ -9,7 +9,13 @@ the form is part of the checkpoint.
 
 from __future__ import annotations
 
+import unicodedata
+from typing import TYPE_CHECKING
+
 from vla_adapter_ros.errors import CheckpointError, InstructionError
+
+if TYPE_CHECKING:
+    from vla_adapter_ros.processing.tokenizer import Tokenizer
 
 MAX_INSTRUCTION_LENGTH = 500
 _SHOWN_CHARACTERS = 5
@@ -29,11 +35,13 @@ PROMPT_FORMATS = {
 }
 
 
-def clean_instruction(text: str) -> str:
-    """Return the instruction as models read it: trimmed and lower case.
+def clean_instruction(text: str, tokenizer: Tokenizer | None = None) -> str:
+    """Return the instruction as models read it: trimmed, lower case and in Unicode's form NFC.
 
-    Released checkpoints were trained on lower-case English; only ASCII is accepted, because a
-    look-alike letter or a typographic quote results in other tokens and thus another behaviour.
+    Args:
+        text: what the user wrote.
+        tokenizer: of the policy. Byte-level ones have every printable character, a word list
+            those of its words; None: ASCII alone is accepted.
 
     Raises:
         InstructionError: empty, longer than 500 characters, or with a character or mark that the
@@ -41,7 +49,7 @@ def clean_instruction(text: str) -> str:
     """
     if not isinstance(text, str):
         raise InstructionError(f'instruction: got {type(text).__name__}, expected text')
-    cleaned = text.strip().lower()
+    cleaned = unicodedata.normalize('NFC', text.strip().lower())
     if not cleaned:
         raise InstructionError('instruction: empty; expected what the robot is to do')
     if len(cleaned) > MAX_INSTRUCTION_LENGTH:
@@ -49,11 +57,16 @@ def clean_instruction(text: str) -> str:
             f'instruction: got {len(cleaned)} characters, '
             f'at most {MAX_INSTRUCTION_LENGTH} are allowed'
         )
-    if bad := sorted({c for c in cleaned if not (c.isascii() and c.isprintable())}):
+    bad = sorted({c for c in cleaned if not c.isprintable()})
+    if not bad and not cleaned.isascii():
+        unknown = cleaned if tokenizer is None else ''.join(tokenizer.unknown_words(cleaned))
+        bad = sorted({c for c in unknown if not c.isascii()})
+    if bad:
         shown = ', '.join(f'{c!r} (U+{ord(c):04X})' for c in bad[:_SHOWN_CHARACTERS])
         more = f' and {len(bad) - _SHOWN_CHARACTERS} more' if len(bad) > _SHOWN_CHARACTERS else ''
         raise InstructionError(
-            f'instruction: got {shown}{more}; only printable ASCII characters are allowed'
+            f'instruction: got {shown}{more}; only printable ASCII characters'
+            f'{" and words of the training data" if tokenizer else ""} are allowed'
         )
     if '<|' in cleaned:
         # Tokenizers read '<|im_end|>' as the mark itself: the user would end the prompt.

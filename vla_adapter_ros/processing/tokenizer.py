@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.errors import CheckpointError
+from vla_adapter_ros.weights.files import pointer_hint
 
 TOKENIZER_FILE = 'tokenizer.json'
 UNKNOWN = '<unk>'
@@ -64,7 +65,8 @@ class Tokenizer:
             if (directory / 'vocab.json').is_file() and (directory / 'merges.txt').is_file():
                 return Tokenizer(_qwen(directory))
         except Exception as error:  # the library raises plain Exception
-            raise CheckpointError(f'{directory}: unreadable tokenizer: {error}') from error
+            hint = pointer_hint(file) or f': {error}'
+            raise CheckpointError(f'{file}: unreadable tokenizer{hint}') from error
         raise CheckpointError(
             f'{directory}: no tokenizer; expected {TOKENIZER_FILE}, or vocab.json and merges.txt'
         )

@@ -132,10 +132,13 @@ def build_setup(config: TrainConfig, progress: bool) -> TrainingSetup:
         network = network.replace(**sizes)
     if config.start.kind in ('random', 'base'):
         network = _with_action_limit(network, by_dataset.values(), processing.normalisation)
+    network = _with_rope_precision(network, config)
     model = _model(config, network)
     _check_sizes(model.config, sizes, config)
     _check_vocabulary(model.config, tokenizer, config)
     pipeline = InputPipeline(processing, tokenizer, statistics)
+    for text in _instructions(datasets):  # refused here, not in the batch that holds it
+        pipeline.prompt_ids(text)
     changes = AugmentConfig(
         crop_area=processing.images.crop_area, **asdict(config.augmentation)
     )
@@ -200,6 +203,18 @@ def _with_action_limit(
     ]
     limit = max(1.0, round(float(np.abs(ends).max()), 3))
     return network.replace(policy=replace(policy, action_limit=limit))
+
+
+def _with_rope_precision(network: VLAAdapterConfig, config: TrainConfig) -> VLAAdapterConfig:
+    """Record the precision in which this run computes its rotary tables, for wherever it runs.
+
+    Under autocast a bridge policy's tokens are bfloat16, a diffusion policy's are not.
+    """
+    policy = network.policy
+    if policy.rope_precision != 'run':
+        return network
+    half = config.compute.precision == 'bf16' and policy.kind != 'dit'
+    return network.override(rope_precision='bfloat16' if half else 'float32')
 
 
 def _zero_latent(model: VLAAdapter) -> torch.Tensor | None:
@@ -357,7 +372,10 @@ def _model(config: TrainConfig, network: VLAAdapterConfig) -> VLAAdapter:
             str(config.start.source), network, vision_weights=config.start.vision_weights
         )
     return VLAAdapter.from_pretrained(
-        str(config.start.source), dtype=torch.float32, **_changed_chunk(config)
+        str(config.start.source),
+        dtype=torch.float32,
+        rope_precision=network.policy.rope_precision,
+        **_changed_chunk(config),
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.weights.files import read_json_object
 from vla_adapter_ros.weights.metadata import METADATA_FILE, CheckpointMetadata
-from vla_adapter_ros.weights.official import read_official_metadata
+from vla_adapter_ros.weights.official import is_official, read_official_metadata
 from vla_adapter_ros.weights.released import model_folder
 
 FINGERPRINT_SUFFIXES = ('.safetensors', '.pt', '.json')
@@ -31,7 +31,7 @@ def read_checkpoint_metadata(directory: str | Path) -> CheckpointMetadata:
         return CheckpointMetadata.from_dict(
             read_json_object(directory / METADATA_FILE), str(directory / METADATA_FILE)
         )
-    if (directory / 'config.json').is_file():
+    if is_official(directory):
         return read_official_metadata(directory)
     raise CheckpointError(
         f'checkpoint {directory}: neither {METADATA_FILE} (own format) nor config.json (official)'

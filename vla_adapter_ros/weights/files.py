@@ -59,6 +59,16 @@ def write_json(path: Path, data: Any) -> None:
     write_text(path, json.dumps(data, indent=2, ensure_ascii=False) + '\n')
 
 
+def pointer_hint(file: Path) -> str:
+    """Return the way out if the file is a Git LFS pointer, else nothing."""
+    try:
+        with file.open('rb') as opened:
+            is_pointer = opened.read(23) == b'version https://git-lfs'
+    except OSError:
+        return ''
+    return ': it is a Git LFS pointer, not the data; run `git lfs pull` there' * is_pointer
+
+
 def read_json(path: Path, error: type[VLAAdapterError] = CheckpointError) -> Any:
     """Return a JSON file's data. Raises `error`, naming the file, if missing or malformed."""
     try:
@@ -66,7 +76,8 @@ def read_json(path: Path, error: type[VLAAdapterError] = CheckpointError) -> Any
     except OSError as problem:
         raise error(f'{path}: cannot be read: {problem.strerror}') from problem
     except ValueError as problem:
-        raise error(f'{path}: cannot be read as JSON: {problem}') from problem
+        hint = pointer_hint(path) or f': {problem}'
+        raise error(f'{path}: cannot be read as JSON{hint}') from problem
 
 
 def read_json_object(path: Path) -> dict[str, Any]:

@@ -25,15 +25,22 @@ from vla_adapter_ros.architecture.config import (
     VLAAdapterConfig,
 )
 from vla_adapter_ros.errors import CheckpointError
-from vla_adapter_ros.weights.files import read_json_object
+from vla_adapter_ros.weights.files import pointer_hint, read_json_object
 from vla_adapter_ros.weights.hub import address_of
 from vla_adapter_ros.weights.metadata import CheckpointMetadata
+from vla_adapter_ros.weights.released import model_folder
 
 KNOWN_TOWERS = {tower.name: tower for tower in (DINOV2_LARGE, SIGLIP_SO400M)}
 
 # (action, proprioception) sizes of the released platforms -> chunk length: LIBERO and CALVIN,
 # ALOHA, BRIDGE. The files do not record it.
 CHUNK_LENGTHS = {(7, 8): 8, (14, 14): 25, (7, 7): 5}
+
+# The official head reads so many raw features whatever the number of cameras; right for two.
+TASK_TOKENS = 512
+HEAD, PROPRIO, FILM = 'action_head', 'proprio_projector', 'vision_backbone'
+ADAPTER = 'lora_adapter'
+UNREAD_LAYERS = ('language_model.lm_head',)  # adapted by the official trainer, tied and not stored
 
 # Entries of `text_config` -> fields of `LanguageConfig`.
 LANGUAGE_KEYS = {
@@ -70,6 +77,7 @@ def read_official_metadata(
     directory: Path,
     vision_towers: Mapping[str, VisionTowerConfig] | None = None,
     overrides: Mapping[str, Any] | None = None,
+    base: str | Path | None = None,
 ) -> CheckpointMetadata:
     """Read the metadata of an official directory.
 
@@ -78,12 +86,17 @@ def read_official_metadata(
         vision_towers: shapes of towers whose `timm_model_ids` entry is not a released one.
         overrides: fields of `VLAAdapterConfig` and its sections that the files do not record, e.g.
             `num_images`.
+        base: directory that training started from, or its repository, if the LoRA adapter is not
+            merged: it has the `config.json`.
 
     Raises:
         CheckpointError: a file is missing or damaged, or a tower is unknown.
         ConfigError: an override names no field, or has an impossible value.
     """
-    config_file = read_json_object(directory / 'config.json')
+    if (directory / 'config.json').is_file() or not is_unmerged(directory):
+        config_file = read_json_object(directory / 'config.json')
+    else:
+        config_file = read_json_object(base_directory(directory, base) / 'config.json')
     statistics = _optional_json(directory / 'dataset_statistics.json')
     statistics = statistics or config_file.get('norm_stats') or {}
     return CheckpointMetadata(
@@ -92,6 +105,39 @@ def read_official_metadata(
         source={'format': 'official', 'path': str(address_of(directory) or directory.name)},
         dtype=str(config_file.get('torch_dtype') or 'bfloat16'),
         preprocessor=_optional_json(directory / 'preprocessor_config.json'),
+    )
+
+
+def is_official(directory: Path) -> bool:
+    """Return whether a directory looks like one of the official trainer's."""
+    return (directory / 'config.json').is_file() or is_unmerged(directory)
+
+
+def is_unmerged(directory: Path) -> bool:
+    """Return whether a directory has a LoRA adapter and no weights that it is merged into."""
+    return (directory / ADAPTER).is_dir() and not any(directory.glob('model*.safetensors*'))
+
+
+def base_directory(directory: Path, base: str | Path | None) -> Path:
+    """Return the directory whose weights a LoRA adapter was trained on.
+
+    Raises:
+        CheckpointError: it is not given and the adapter names no directory, or it has no weights.
+    """
+    stated = base
+    if base is None:
+        file = directory / ADAPTER / 'adapter_config.json'
+        stated = read_json_object(file).get('base_model_name_or_path')
+    # Nothing is downloaded because a file says so.
+    found = Path(str(stated)).expanduser() if base is None else model_folder(base)
+    if stated and any(found.glob('model*.safetensors*')):
+        return found
+    what = f'{found} has no model.safetensors' if stated else 'the adapter names none'
+    raise CheckpointError(
+        f'checkpoint {directory}: its LoRA adapter is not merged and needs the directory that '
+        f'training started from; {what}. Give it with base=FOLDER (convert: --base FOLDER). If '
+        'training started from the base VLM (--use_minivlm True), the ActionQueries it trained '
+        'were not saved; train with --merge_lora_during_training True'
     )
 
 
@@ -109,16 +155,22 @@ def official_config(
     """Derive our configuration from an official `config.json` and the files beside it."""
     towers = _towers(directory, config_file, vision_towers or {})
     action, proprio = _dimensions(statistics)
-    has_proprio = bool(list(directory.glob('proprio_projector*.pt')))
+    use_proprio = bool((overrides or {}).get('use_proprio', True))
+    files = component_files(directory, use_proprio)
     fields: dict[str, Any] = {
         'vision': towers,
         'language': _language(directory, config_file),
-        'policy': PolicyConfig(kind=policy_kind(head_file(directory))),
+        # What the released code fixes and no file records: the weights were trained in bfloat16.
+        'policy': PolicyConfig(
+            kind=policy_kind(files[HEAD]),
+            rope_precision='bfloat16',
+            num_task_tokens=TASK_TOKENS,
+        ),
         'action_dim': action,
         'proprio_dim': proprio,
         'chunk_size': CHUNK_LENGTHS.get((action, proprio), 8),
-        'use_proprio': has_proprio,
-        'use_film': bool(list(directory.glob('vision_backbone--*.pt'))),
+        'use_proprio': use_proprio,
+        'use_film': FILM in files,
     }
     return VLAAdapterConfig(**fields).override(**(overrides or {}))
 
@@ -168,8 +220,35 @@ def _dimensions(statistics: dict[str, Any]) -> tuple[int, int]:
     return next(((action, proprio or 8) for action, proprio in sizes if action), (7, 8))
 
 
-def optional_file(directory: Path, kind: str) -> Path | None:
-    """Find the one `kind--*checkpoint.pt` file, or None; refuse where there are several."""
+def component_files(directory: Path, use_proprio: bool) -> dict[str, Path]:
+    """Find the files beside the VLM: `action_head`, `proprio_projector`, `vision_backbone`.
+
+    Raises:
+        CheckpointError: a needed one is missing, there are several of a kind, or their names say
+            that they are of different steps.
+    """
+    kinds = (HEAD, PROPRIO, FILM) if use_proprio else (HEAD, FILM)
+    files = {kind: path for kind in kinds if (path := _component_file(directory, kind))}
+    if HEAD not in files:
+        raise CheckpointError(
+            f'checkpoint {directory}: expected exactly one {HEAD}--*checkpoint.pt, found none'
+        )
+    if use_proprio and PROPRIO not in files:
+        raise CheckpointError(
+            f'checkpoint {directory}: {PROPRIO}--*checkpoint.pt is missing, without which the '
+            'policy knows no state; fetch or copy it, or, if training had none '
+            '(--use_proprio False), give use_proprio=False'
+        )
+    steps = {path.name.partition(kind)[2] for kind, path in files.items()}
+    if len(steps) > 1:
+        raise CheckpointError(
+            f'checkpoint {directory}: {[path.name for path in files.values()]} are of different '
+            'steps; copy the files of one step into one directory'
+        )
+    return files
+
+
+def _component_file(directory: Path, kind: str) -> Path | None:
     found = sorted(path for path in directory.glob(f'*{kind}*.pt') if 'checkpoint' in path.name)
     if len(found) > 1:
         raise CheckpointError(
@@ -179,16 +258,6 @@ def optional_file(directory: Path, kind: str) -> Path | None:
     return found[0] if found else None
 
 
-def head_file(directory: Path) -> Path:
-    """Find the policy's weights."""
-    path = optional_file(directory, 'action_head')
-    if path is None:
-        raise CheckpointError(
-            f'checkpoint {directory}: expected exactly one action_head--*checkpoint.pt, found none'
-        )
-    return path
-
-
 def policy_kind(path: Path) -> str:
     """Tell `pro` from `original` by a tensor name inside the file, without loading it."""
     try:
@@ -196,7 +265,8 @@ def policy_kind(path: Path) -> str:
             pickles = [name for name in archive.namelist() if name.endswith('data.pkl')]
             content = archive.read(pickles[0])
     except (OSError, zipfile.BadZipFile, IndexError) as error:
-        raise CheckpointError(f'{path}: damaged or not a torch file: {error}') from None
+        hint = pointer_hint(path) or f': {error}'
+        raise CheckpointError(f'{path}: damaged or not a torch file{hint}') from None
     for kind, key in (('pro', b'.k_self.weight'), ('original', b'.k_proj.weight')):
         if key in content:
             return kind

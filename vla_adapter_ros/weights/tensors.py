@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from vla_adapter_ros.errors import CheckpointError
-from vla_adapter_ros.weights.files import replacement
+from vla_adapter_ros.weights.files import pointer_hint, replacement
 
 SHOWN = 10  # names per kind of mismatch in an error message
 CHUNK_ELEMENTS = 1 << 20  # converted at a time: small enough to stay in the cache
@@ -61,7 +61,7 @@ def open_safetensors(path: Path) -> dict[str, LazyTensor]:
         handle = safe_open(path, framework='pt')
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f'{path}: damaged or not a safetensors file: {error}') from None
-    tensors = {}
+    tensors: dict[str, LazyTensor] = {}
     for name, entry in header.items():
         if name == '__metadata__':
             continue
@@ -108,11 +108,14 @@ def read_safetensors_header(path: Path) -> tuple[dict[str, Any], int]:
                 raise ValueError('header longer than the file')
             return json.loads(file.read(size)), 8 + size
     except (OSError, struct.error, ValueError) as error:
-        raise CheckpointError(f'{path}: damaged or not a safetensors file: {error}') from None
+        hint = pointer_hint(path) or f': {error}'
+        raise CheckpointError(f'{path}: damaged or not a safetensors file{hint}') from None
 
 
 def open_pt(path: Path) -> dict[str, Any]:
     """Map a `.pt` file into memory, refusing anything but plain tensors and containers."""
+    if hint := pointer_hint(path):
+        raise CheckpointError(f'{path}{hint}')
     try:
         return torch.load(path, map_location='cpu', weights_only=True, mmap=True)
     except pickle.UnpicklingError as error:

@@ -11,8 +11,9 @@ import pyarrow.parquet as pq
 
 from vla_adapter_ros.data.files import read_json
 from vla_adapter_ros.data.lerobot import layout
-from vla_adapter_ros.data.lerobot.tables import parquet_errors, pointer_hint, read_table
+from vla_adapter_ros.data.lerobot.tables import parquet_errors, read_table
 from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.weights.files import pointer_hint
 
 VERSIONS = ('v2.1', 'v3.0')
 _OLD_PATHS = {
@@ -29,10 +30,7 @@ def read_info(path: Path) -> dict[str, Any]:
         DatasetError: missing, malformed, another version, or a field that cannot be guessed.
     """
     file = path / layout.INFO
-    try:
-        info = read_json(file)
-    except DatasetError as error:
-        raise DatasetError(f'{error}{pointer_hint(file)}') from error
+    info = read_json(file)
     if not isinstance(info, dict):
         raise DatasetError(f'{file}: expected a JSON object, got {type(info).__name__}')
     version = info.get('codebase_version')

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from vla_adapter_ros.errors import DatasetError
-from vla_adapter_ros.weights.files import replacement
+from vla_adapter_ros.weights.files import pointer_hint, replacement
 
 
 def vector_column(values: np.ndarray) -> pa.FixedSizeListArray:
@@ -26,16 +26,6 @@ def vector_column(values: np.ndarray) -> pa.FixedSizeListArray:
 def parquet_files(folder: Path) -> list[Path]:
     """Return the Parquet files below a folder, without the `._` files that macOS leaves."""
     return sorted(f for f in folder.rglob('*.parquet') if not f.name.startswith('.'))
-
-
-def pointer_hint(file: Path) -> str:
-    """Return the way out if the file is a Git LFS pointer, else nothing."""
-    try:
-        with file.open('rb') as opened:
-            is_pointer = opened.read(23) == b'version https://git-lfs'
-    except OSError:
-        return ''
-    return ': it is a Git LFS pointer, not the data; run `git lfs pull` there' * is_pointer
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -43,6 +43,7 @@ class LiveParameters:
         self._node = node
         self._changed = False
         self._instruct = False
+        self._clean: Callable[[str], str] = clean_instruction  # of the policy, once it runs
 
     def check(self, changes: Sequence[Parameter], running: str) -> SetParametersResult:
         """Return whether changes are allowed now.
@@ -72,7 +73,7 @@ class LiveParameters:
         try:
             check_times(replace(read_parameters(self._node, PolicyNodeParameters), **changes))
             if instruction := changes.get('instruction'):
-                clean_instruction(instruction)
+                self._clean(instruction)
                 return running
         except VLAAdapterError as error:
             return str(error)
@@ -81,6 +82,7 @@ class LiveParameters:
     def begin(self, loop: ControlLoop, now: float) -> str:
         """Apply all to a loop that is activated now; returns the instruction."""
         self._changed = self._instruct = False
+        self._clean = loop.clean_instruction
         parameters = read_parameters(self._node, PolicyNodeParameters)
         self._apply(parameters, loop, now)
         return parameters.instruction

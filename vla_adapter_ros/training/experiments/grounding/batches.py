@@ -66,5 +66,7 @@ class SceneBatches:
         return self.make(rows, which, device)
 
     def _prompt(self, text: str) -> list[int]:
-        prompt = build_prompt(clean_instruction(text), self._processing.prompt_format)
+        prompt = build_prompt(
+            clean_instruction(text, self.tokenizer), self._processing.prompt_format
+        )
         return self.tokenizer.encode(prompt)

@@ -1,0 +1,297 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Released directories act as trained; incomplete ones are refused with the way out."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from support.checkpoint_cases import TOWERS, official_tensors, write_official
+from support.model_cases import (
+    GOLDEN,
+    formula_input,
+    relative_error,
+    tiny_inputs,
+    tiny_model,
+)
+from vla_adapter_ros.architecture.config import PolicyConfig, VLAAdapterConfig
+from vla_adapter_ros.errors import CheckpointError
+from vla_adapter_ros.model import VLAAdapter, convert
+from vla_adapter_ros.model.bridge import group_tables
+
+POINTER = 'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n'
+HEAD, PROPRIO = 'action_head--checkpoint.pt', 'proprio_projector--checkpoint.pt'
+
+
+@pytest.fixture(scope='module')
+def released(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('official') / 'pro'
+    write_official(folder, 'pro')
+    return folder
+
+
+@pytest.fixture
+def damaged(released, tmp_path):
+    """A copy by hard links, whose files may be replaced but not written into."""
+    for path in released.iterdir():
+        (tmp_path / path.name).hardlink_to(path)
+    return tmp_path
+
+
+def load(folder, **overrides):
+    return VLAAdapter.from_pretrained(folder, vision_towers=TOWERS, **overrides)
+
+
+def test_a_released_policy_in_float32_keeps_the_tables_it_was_trained_with(released):
+    model = load(released)
+    assert model.config.policy == PolicyConfig(rope_precision='bfloat16', num_task_tokens=512)
+    pinned = tiny_model('pro', policy=model.config.policy)
+    actions, wanted = (m.predict(**tiny_inputs()) for m in (model, pinned))
+    assert relative_error(actions, wanted) < 1e-5
+    # With tables in float32 the same weights act differently, by far more than rounding.
+    other = load(released, rope_precision='run').predict(**tiny_inputs())
+    assert relative_error(other, wanted) > 1e-3
+
+
+def test_pinned_tables_in_float32_are_the_recorded_ones_of_bfloat16():
+    config = VLAAdapterConfig.full().override(rope_precision='bfloat16')
+    recorded = np.load(GOLDEN / 'rope_tables_headdim112.npz')
+    groups = group_tables(config, 65, 512, torch.zeros(1), config.policy.rope_precision)
+    for length, tables in zip((8, 65, 512), groups):
+        for name, table in zip(('cos', 'sin'), tables):
+            assert table.dtype == torch.float32
+            np.testing.assert_array_equal(table.numpy(), recorded[f'{name}_bf16_{length}'])
+
+
+def test_one_camera_is_split_where_the_released_head_splits(released):
+    """256 patches and 64 query states are raw; the other group holds proprioception alone."""
+    model = load(released, num_images=1)
+    states = torch.arange(320.0)[None, None, :, None].expand(1, 25, 320, 64)
+    query, raw = model.policy.split_features(states, torch.full((1, 1, 64), -1.0))
+    assert (raw[0, 0, :, 0] == torch.arange(320.0)).all()
+    assert query[0, 0, :, 0].tolist() == [-1.0]
+
+
+def test_a_lost_proprio_projector_is_not_taken_for_a_policy_without_state(damaged):
+    (damaged / PROPRIO).unlink()
+    message = r'proprio_projector--\*checkpoint.pt is missing.*use_proprio=False'
+    with pytest.raises(CheckpointError, match=message):
+        load(damaged)
+    assert load(damaged, use_proprio=False).policy.proprio_projector is None
+
+
+def test_a_policy_without_state_ignores_a_projector_beside_it(released):
+    assert load(released, use_proprio=False).policy.proprio_projector is None
+
+
+@pytest.mark.parametrize('other', ['10000_checkpoint.pt', 'latest_checkpoint.pt', 'checkpoint.pt'])
+def test_files_of_different_steps_are_refused_by_name(damaged, other):
+    (damaged / HEAD).rename(damaged / 'action_head--5000_checkpoint.pt')
+    (damaged / PROPRIO).rename(damaged / f'proprio_projector--{other}')
+    with pytest.raises(CheckpointError) as caught:
+        load(damaged)
+    for part in ('action_head--5000_checkpoint.pt', f'projector--{other}', 'different steps'):
+        assert part in str(caught.value)
+
+
+def test_files_of_one_step_load(damaged):
+    for kind in ('action_head', 'proprio_projector'):
+        (damaged / f'{kind}--checkpoint.pt').rename(damaged / f'{kind}--5000_checkpoint.pt')
+    assert load(damaged).config.use_proprio
+
+
+@pytest.mark.parametrize(('wrap', 'message'), [
+    (lambda d: {'state_dict': d, 'epoch': 3}, r"its tensors are in \['state_dict'\]; save them"),
+    (lambda d: {'model': d, 'optimizer': {}}, r"torch.load\('action_head.*'\)\['model'\]"),
+    (lambda d: [*d.values(), '.k_self.weight'], 'it holds a list'),
+    (lambda d: d | {'step': 5000}, r"it holds other values: \['step'\]"),
+])  # fmt: skip
+def test_a_state_dict_within_something_else_is_named(damaged, wrap, message):
+    (damaged / HEAD).unlink()
+    torch.save(wrap(official_tensors('pro')[1]), damaged / HEAD)
+    with pytest.raises(CheckpointError, match=message):
+        load(damaged)
+
+
+@pytest.mark.parametrize('name', ['model.safetensors', HEAD, PROPRIO, 'dataset_statistics.json'])
+def test_files_that_were_not_fetched_are_named_as_that(damaged, name):
+    (damaged / name).unlink()
+    (damaged / name).write_text(POINTER)
+    with pytest.raises(CheckpointError, match=f'{name}.*Git LFS pointer.*git lfs pull'):
+        load(damaged)
+
+
+def test_a_tokenizer_that_was_not_fetched_is_named_as_that(tmp_path):
+    from vla_adapter_ros.processing.tokenizer import Tokenizer
+
+    (tmp_path / 'tokenizer.json').write_text(POINTER)
+    with pytest.raises(CheckpointError, match=r'tokenizer\.json.*Git LFS pointer'):
+        Tokenizer.from_directory(tmp_path)
+
+
+@pytest.mark.parametrize(('stored', 'meant'), [
+    ('dtype', 'run'), ('float32', 'float32'), ('bfloat16', 'bfloat16'),
+])  # fmt: skip
+def test_configurations_of_before_the_renaming_load(stored, meant):
+    data = json.loads(json.dumps(VLAAdapterConfig().to_dict()))
+    del data['policy']['rope_precision']
+    data['policy']['rope_tables'] = stored
+    assert VLAAdapterConfig.from_dict(data) == VLAAdapterConfig().override(rope_precision=meant)
+
+
+def test_networks_with_tables_in_float32_are_not_for_the_official_code():
+    for precision, reasons in (('run', 0), ('bfloat16', 0), ('float32', 1)):
+        config = VLAAdapterConfig.full().override(rope_precision=precision)
+        assert len(convert.inexpressible(config)) == reasons
+
+
+RANK, ALPHA = 4, 8
+CONFIGS = 'pretrained_models/configs'  # of the official code, which holds no weights
+
+
+def adapter_halves(name: str, weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """A and B of an adapter, those of a convolution in its shape."""
+    kernel = weight.shape[2:]
+    a = formula_input(f'{name} A', (RANK, weight.shape[1], *kernel), 0.2)
+    b = formula_input(f'{name} B', (weight.shape[0], RANK, *[1] * len(kernel)), 0.2)
+    return a, b
+
+
+def delta(name: str, weight: torch.Tensor) -> torch.Tensor:
+    """B A, for convolutions as peft computes it."""
+    a, b = adapter_halves(name, weight)
+    if weight.ndim == 2:
+        return b @ a
+    return torch.nn.functional.conv2d(a.permute(1, 0, 2, 3), b).permute(1, 0, 2, 3)
+
+
+def adapted(name: str, value: torch.Tensor) -> bool:
+    """All linear layers and the patch convolutions, as with target_modules='all-linear'."""
+    plain = ('embed', 'norm', 'action_queries', 'pos_embed', 'token', 'latent')
+    linear = name.endswith('.weight') and value.ndim >= 2 and not any(p in name for p in plain)
+    return linear or name.endswith('patch_embed.proj.weight')
+
+
+def write_adapter(folder, queries=None, **changes):
+    """The files that peft writes for the official trainer."""
+    tensors = {}
+    for name, value in official_tensors('pro')[0].items():
+        if adapted(name, value):
+            layer = f'base_model.model.{name.removesuffix(".weight")}'
+            halves = adapter_halves(name, value)
+            tensors |= {f'{layer}.lora_{k}.weight': v for k, v in zip('AB', halves)}
+    head = 'base_model.model.language_model.lm_head'
+    shapes = {'lora_A': (RANK, 64), 'lora_B': (512, RANK), 'base_layer': (512, 64)}
+    tensors |= {f'{head}.{part}.weight': torch.ones(shape) for part, shape in shapes.items()}
+    if queries is not None:
+        tensors['base_model.model.action_queries.weight'] = queries
+    folder.mkdir()
+    save_file(tensors, folder / 'adapter_model.safetensors')
+    config = {'r': RANK, 'lora_alpha': ALPHA, 'base_model_name_or_path': CONFIGS} | changes
+    (folder / 'adapter_config.json').write_text(json.dumps(config))
+
+
+@pytest.fixture
+def unmerged(released, tmp_path):
+    """What the official trainer writes without --merge_lora_during_training."""
+    folder = tmp_path / 'run'
+    folder.mkdir()
+    for name in (HEAD, PROPRIO, 'dataset_statistics.json'):
+        (folder / name).hardlink_to(released / name)
+    return folder
+
+
+def test_an_unmerged_adapter_is_merged_on_read(unmerged, released, caplog):
+    queries = formula_input('trained queries', (64, 64))
+    write_adapter(unmerged / 'lora_adapter', queries)
+    loaded = load(unmerged, base=released).state_dict()
+    vlm = official_tensors('pro')[0]
+    changed = 0
+    for name, value in loaded.items():
+        if name.startswith(('policy.', 'action_queries')):
+            continue
+        wanted = vlm[name]
+        if adapted(name, wanted):
+            wanted = wanted + ALPHA / RANK * delta(name, wanted)
+            changed += 1
+        torch.testing.assert_close(value, wanted, rtol=1e-5, atol=1e-5)
+    assert changed > 24 * 7 + 2 * 4 + 3
+    assert torch.equal(loaded['action_queries.weight'], queries)
+    assert not caplog.records
+
+
+def test_an_adapter_that_names_its_base_needs_no_other_hint(unmerged, released, tmp_path):
+    write_adapter(unmerged / 'lora_adapter', base_model_name_or_path=str(released))
+    out = tmp_path / 'own'
+    towers = json.dumps({n: {k: getattr(t, k) for k in SHAPE} for n, t in TOWERS.items()})
+    assert convert.main([str(unmerged), str(out), '--vision-towers', towers]) == 0
+    merged, own = (load(f).state_dict() for f in (unmerged, out))
+    assert all(torch.equal(merged[name], own[name]) for name in merged)
+
+
+SHAPE = ('width', 'depth', 'heads', 'mlp_hidden', 'class_token', 'registers', 'layer_scale')
+
+
+def test_queries_that_the_trainer_did_not_store_are_warned_about(unmerged, released, caplog):
+    write_adapter(unmerged / 'lora_adapter')
+    loaded = load(unmerged, base=released)
+    assert torch.equal(loaded.action_queries.weight, load(released).action_queries.weight)
+    assert 'does not store the ActionQueries' in caplog.text
+
+
+def test_an_unmerged_adapter_without_its_base_is_refused_with_the_way_out(unmerged):
+    write_adapter(unmerged / 'lora_adapter')
+    with pytest.raises(CheckpointError) as caught:
+        load(unmerged)
+    for part in (CONFIGS, 'base=FOLDER', 'merge_lora_during_training'):
+        assert part in str(caught.value)
+
+
+def test_an_adapter_that_is_no_plain_lora_is_refused(unmerged, released):
+    write_adapter(unmerged / 'lora_adapter', use_dora=True)
+    with pytest.raises(CheckpointError, match=r'adapter_config\.json: use_dora is not supported'):
+        load(unmerged, base=released)
+
+
+@pytest.mark.parametrize('alpha', [None, ALPHA])
+def test_film_towers_with_lora_are_merged_on_read(damaged, alpha, caplog):
+    """Without a record of training's scale by that of the official loader, 0.5."""
+    model = tiny_model('pro', use_film=True)
+    wanted, stored = {}, {}
+    for name, value in model.vision_backbone.state_dict().items():
+        nested = re.sub(r'(blocks\.\d+)\.(?!scale\.|shift\.)', r'\1.block.', name)
+        layer, _, kind = f'vision_backbone.{nested}'.rpartition('.')
+        if not adapted(name, value) or layer.endswith(('.scale', '.shift')):
+            below = '.base_layer' if layer.endswith(('.attn.qkv', '.attn.proj')) else ''
+            stored[f'{layer}{below}.{kind}'] = value
+            continue
+        stored[f'{layer}.base_layer.weight'] = value
+        stored |= {f'{layer}.lora_{k}.default.weight': v
+                   for k, v in zip('AB', adapter_halves(name, value))}  # fmt: skip
+        wanted[name] = value + (0.5 if alpha is None else alpha / RANK) * delta(name, value)
+    torch.save(stored, damaged / 'vision_backbone--checkpoint.pt')
+    if alpha:
+        write_adapter(damaged / 'lora_adapter')
+    got = load(damaged).vision_backbone.state_dict()
+    assert len(wanted) > 2 * 4
+    for name, value in wanted.items():
+        torch.testing.assert_close(got[name], value, rtol=1e-5, atol=1e-5)
+    assert ('merged by 0.5 as in the official loader' in caplog.text) == (alpha is None)
+
+
+def test_the_mean_embedding_of_released_film_covers_the_stop_token():
+    model = tiny_model('pro', use_film=True)
+    ids = torch.tensor([[5, 7, 11, 0]])
+    mask = torch.tensor([[1, 1, 1, 0]])
+    table = model.decoder.embed_tokens.weight
+    with torch.no_grad():
+        padded = model.film_vector(model.embed_prompt(ids, mask)[0], mask)
+        alone = model.film_vector(model.embed_prompt(ids[:, :3], None)[0], None)
+    wanted = table[[5, 7, 11, 2]].mean(0, keepdim=True).detach()
+    torch.testing.assert_close(padded, wanted)
+    torch.testing.assert_close(alone, wanted)
