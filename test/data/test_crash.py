@@ -33,7 +33,7 @@ def _crash(place: Path, name: str, kills: int, before: str = '') -> str:
 @pytest.mark.slow(reason='imports of training, and some kills with what follows each')
 @pytest.mark.parametrize(
     'name',
-    ['recorder', 'discard', 'convert', 'append', 'split', 'reencode', 'attach', 'prepare'],
+    ['recorder', 'discard', 'convert', 'append', 'split', 'reencode', 'attach', 'prepare', 'edit'],
 )
 def test_kills_at_random_moments_lose_nothing(tmp_path, name):
     assert 'kills=4, losses=0' in _crash(tmp_path, name, 4)

@@ -20,6 +20,8 @@ from vla_adapter_ros.data.bags.recorder import EpisodeRecorder
 from vla_adapter_ros.data.bags.recover import SIDECAR
 from vla_adapter_ros.data.bags.unfinished import DAMAGED, recover_abandoned
 from vla_adapter_ros.data.bags.writer import BagWriter
+from vla_adapter_ros.data.edit import place as edit_place
+from vla_adapter_ros.data.edit.__main__ import main as edit
 from vla_adapter_ros.data.lerobot import layout
 from vla_adapter_ros.data.lerobot.reader import LeRobotSource
 from vla_adapter_ros.data.lerobot.writer import DatasetWriter
@@ -93,6 +95,40 @@ def test_an_append_whose_tables_are_not_synced_is_found_out(tmp_path, monkeypatc
     )
     with pytest.raises(AssertionError, match=r'synced tree|names tree'):
         _append(tmp_path, 'image', again=False)
+
+
+@pytest.mark.slow(reason='some hundred states of an edited dataset')
+@pytest.mark.parametrize('exchange', [True, False])
+def test_an_edited_dataset_is_the_old_one_or_the_new_one(tmp_path, monkeypatch, exchange):
+    path = tmp_path / 'sets/pick'
+    _add(path, [0, 1, 2], 'video')
+    if not exchange:
+        monkeypatch.setattr(edit_place, '_exchange', lambda one, other: False)
+    disk = Disk(tmp_path / 'sets')
+
+    def operation() -> None:
+        for words in (['delete', '0'], ['crop', '1', '--from', '2f'], ['undo']):
+            assert edit([str(path), *words]) == 0
+            disk.promise(words[0])
+
+    versions = [[(0, 5), (1, 5), (2, 5)], [(1, 5), (2, 5)], [(1, 5), (2, 3)], [(1, 5), (2, 5)]]
+
+    def check(folder: Path, promised) -> None:
+        opened = folder / 'pick'
+        if not opened.exists():
+            assert not exchange
+            assert edit([str(opened), 'list']) == 0
+        source = LeRobotSource(opened)
+        found = [(int(episode.instruction[5:]), episode.length) for episode in source.episodes]
+        assert found in versions[len(promised) : len(promised) + 2]
+        for number, (seed, length) in enumerate(found):
+            state = source.states_actions(number).state
+            np.testing.assert_allclose(state, states(LENGTH, seed)[-length:], atol=1e-6)
+            views = source.images(number, 'wrist', range(length))
+            assert [frame_of(view) for view in views] == list(range(LENGTH - length, LENGTH))
+        assert edit([str(opened), 'delete', '0']) == 0
+
+    assert disk.watch(operation, check, tmp_path / 'copy') > 30
 
 
 @pytest.mark.slow(reason='a new dataset in some hundred states')

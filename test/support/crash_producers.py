@@ -23,7 +23,7 @@ import numpy as np
 
 from support import training_samples
 from support.bag_samples import TOPICS, BagSpec, feed, write_bag
-from support.data_samples import contract
+from support.data_samples import contract, frame_of, observations, states, targets
 from vla_adapter_ros.data.attach import attach
 from vla_adapter_ros.data.bags import recorder as recorder_module
 from vla_adapter_ros.data.bags.contents import BagOptions
@@ -32,10 +32,12 @@ from vla_adapter_ros.data.bags.file import BagFile
 from vla_adapter_ros.data.bags.recorder import EpisodeRecorder
 from vla_adapter_ros.data.bags.unfinished import DAMAGED, recover_abandoned
 from vla_adapter_ros.data.bags.writer import BagWriter
+from vla_adapter_ros.data.edit.__main__ import main as edit
 from vla_adapter_ros.data.lerobot import layout
 from vla_adapter_ros.data.lerobot.columns import Columns
 from vla_adapter_ros.data.lerobot.reader import LeRobotSource
 from vla_adapter_ros.data.lerobot.reencode import Encoding, reencode
+from vla_adapter_ros.data.lerobot.writer import DatasetWriter, final_metadata
 from vla_adapter_ros.data.prepare import CachedFrames, prepare
 from vla_adapter_ros.processing.images import ImageConfig
 from vla_adapter_ros.training import train
@@ -232,6 +234,71 @@ def _check_attached(folder: Path, told: Sequence[str]) -> None:
     assert found == contract() or (found is None and not told)
 
 
+# Edits -------------------------------------------------------------------------------------------
+
+EDITS = (
+    ['delete', '1'],
+    ['relabel', 'new', '--episodes', '0'],
+    ['crop', '1', '--from', '4f'],
+    ['merge', 'other'],
+    ['undo'],
+)
+_ZERO, _TWO, _THREE = (0, 0, 'task 0'), (2, 0, 'task 2'), (3, 0, 'task 3')
+# After each of them: seed, first frame and instruction of the episodes.
+VERSIONS = (
+    [_ZERO, (1, 0, 'task 1'), _TWO],
+    [_ZERO, _TWO],
+    [(0, 0, 'new'), _TWO],
+    [(0, 0, 'new'), (2, 4, 'task 2')],
+    [(0, 0, 'new'), (2, 4, 'task 2'), _THREE],
+    [(0, 0, 'new'), (2, 4, 'task 2')],
+)
+
+
+def _start_edits(folder: Path) -> None:
+    for name, seeds in (('set', (0, 1, 2)), ('other', (3,))):
+        with DatasetWriter(folder / name, contract()) as writer:
+            for seed in seeds:
+                text = f'task {seed}'
+                writer.add_episode(observations(12, seed, text), targets(12, seed), key=text[5:])
+
+
+def _edit(folder: Path, tell: Tell, done: int = 0) -> None:
+    for number, (name, *words) in enumerate(EDITS[done:], start=done + 1):
+        if name == 'merge':
+            words = [str(folder / 'other')]
+        assert edit([str(folder / 'set'), name, *words]) == 0
+        tell(str(number))
+
+
+def _check_edits(folder: Path, told: Sequence[str]) -> None:
+    done = int(told[-1]) if told else 0
+    found = _version(folder / 'set')
+    possible = [n for n in range(done, min(done + 2, len(VERSIONS))) if VERSIONS[n] == found]
+    assert possible, f'after {done} edits: {found}'
+    _edit(folder, lambda text: None, possible[0])
+    assert _version(folder / 'set') == VERSIONS[-1]
+    left = {path.name for path in folder.iterdir()}
+    assert left == {'set', 'other', '.set.undo'}, left
+
+
+def _version(path: Path) -> list[tuple[int, int, str]]:
+    """Return seed, first frame and instruction of the episodes, after every frame was compared."""
+    if not path.exists():
+        assert edit([str(path), 'list']) == 0
+    source, found = LeRobotSource(path), []
+    seeds = [int(key) for key in final_metadata(path)]
+    for number, (seed, episode) in enumerate(zip(seeds, source.episodes, strict=True)):
+        first = 12 - episode.length
+        state = source.states_actions(number).state
+        np.testing.assert_allclose(state, states(12, seed)[first:], atol=1e-6)
+        for camera in source.cameras:
+            views = source.images(number, camera, range(episode.length))
+            assert [frame_of(view) for view in views] == list(range(first, 12))
+        found.append((seed, first, episode.instruction))
+    return found
+
+
 # Caches and checkpoints --------------------------------------------------------------------------
 
 
@@ -294,6 +361,7 @@ PRODUCERS = {
     'split': Producer(_start_split, _split, _check_split),
     'reencode': Producer(_start_reencoding, _reencode, _check_reencoded),
     'attach': Producer(_start_attach, _attach, _check_attached),
+    'edit': Producer(_start_edits, _edit, _check_edits),
     'prepare': Producer(_start_cache, _prepare, _check_cache),
     'training': Producer(_start_training, _run_training, _check_training),
 }

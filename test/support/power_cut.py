@@ -130,10 +130,11 @@ class Disk:
                 self._links[names[entry.name]] = str(entry.readlink())
             elif entry.is_dir():
                 self._names.setdefault(names[entry.name], {})
-        # What was renamed into this folder is no longer where it was.
+        # What was renamed into this folder is no longer where it was; files of two names are.
+        moved = {names[e.name] for e in os.scandir(path) if e.is_dir() or e.stat().st_nlink == 1}
         for other, there in self._names.items():
             if other != number:
-                for name in [n for n, held in there.items() if held in names.values()]:
+                for name in [n for n, held in there.items() if held in moved]:
                     del there[name]
         self._names[number] = names
 
