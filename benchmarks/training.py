@@ -24,7 +24,7 @@ import torch
 
 from vla_adapter_ros.data.training.loader import load_batches
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.training.adaptation import adapt
+from vla_adapter_ros.training.adaptation import adapt, frozen_dtype
 from vla_adapter_ros.training.assembly import build_setup
 from vla_adapter_ros.training.batches import TrainingBatches
 from vla_adapter_ros.training.config import TrainConfig, load_config
@@ -37,8 +37,7 @@ from vla_adapter_ros.training.trainer import LossModule
 def _step(config: TrainConfig, accelerator: Any) -> Callable[[], None]:
     """Return a function that makes one optimiser step of a fresh network as configured."""
     setup = build_setup(config, progress=False)
-    frozen = torch.bfloat16 if config.compute.precision == 'bf16' else torch.float32
-    adapt(setup.model, config.adaptation, frozen)
+    adapt(setup.model, config.adaptation, frozen_dtype(config))
     apply_compute_settings(setup.model, config)
     if config.compute.feature_cache:
         use_feature_cache(setup, config, accelerator.device, progress=True)

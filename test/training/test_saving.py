@@ -8,17 +8,22 @@ import weakref
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import load_file
 
 from support.training_samples import config, make_dataset
+from vla_adapter_ros.errors import CheckpointError, ConfigError
 from vla_adapter_ros.inference.policy import Policy
 from vla_adapter_ros.model import VLAAdapter, VLAAdapterConfig
 from vla_adapter_ros.training import train, validation
 from vla_adapter_ros.training.adaptation import adapt
-from vla_adapter_ros.training.config import AdaptationConfig
+from vla_adapter_ros.training.checkpoints import merge
+from vla_adapter_ros.training.checkpoints.card import model_card
+from vla_adapter_ros.training.config import AdaptationConfig, load_config
 from vla_adapter_ros.training.lora import LoraLinear, merged_state_dict
 from vla_adapter_ros.training.metrics import known_peak
 from vla_adapter_ros.training.trainer import Trainer
+from vla_adapter_ros.weights.directory import read_checkpoint_metadata
 
 LORA = ('adaptation.mode=lora', 'adaptation.rank=2', 'compute.precision=bf16')
 
@@ -118,3 +123,63 @@ def test_a_device_is_not_taken_for_one_whose_name_begins_alike():
     assert known_peak('NVIDIA L40') == 181e12
     assert known_peak('NVIDIA GeForce GTX 1080') is None
     assert known_peak('NVIDIA A100-SXM4-80GB') == 312e12
+
+
+@pytest.fixture(scope='module')
+def start(dataset, tmp_path_factory):
+    return train.run(config(dataset, tmp_path_factory.mktemp('start'), 'steps=1'))
+
+
+@pytest.mark.parametrize('mode', ['lora', 'frozen'])
+def test_what_trained_alone_is_merged_to_the_checkpoint_of_the_whole(
+    dataset, start, tmp_path, capsys, mode
+):
+    same = [*LORA, f'adaptation.mode={mode}', 'start.kind=checkpoint', f'start.path={start}',
+            'save.dtype=bfloat16', 'steps=2', 'ema=0.5']  # fmt: skip
+    whole = train.run(config(dataset, tmp_path / 'a', *same))
+    part = train.run(config(dataset, tmp_path / 'b', *same, 'save.weights=adapters'))
+    assert not (part / 'model.safetensors').exists()
+    assert (part / 'adapters.safetensors').stat().st_size < (
+        whole / 'model.safetensors'
+    ).stat().st_size
+    with pytest.raises(CheckpointError, match=r'holds only what trained.*checkpoints\.merge'):
+        Policy.from_pretrained(part, device='cpu')
+    merged = tmp_path / 'merged'
+    moved = start.rename(tmp_path / 'moved')
+    assert merge.main([str(part), str(merged)]) == 1
+    assert f'{start}' in capsys.readouterr().err
+    assert merge.main([str(part), str(merged), '--start', str(moved)]) == 0
+    moved.rename(start)
+    wanted = load_file(whole / 'model.safetensors')
+    stored = load_file(merged / 'model.safetensors')
+    assert stored.keys() == wanted.keys()
+    for name, value in wanted.items():
+        # Merging in float32 what bfloat16 adapters hold differs by their rounding.
+        torch.testing.assert_close(stored[name], value, rtol=1e-2, atol=1e-3)
+    policy = Policy.from_pretrained(merged, device='cpu')
+    assert policy.contract == Policy.from_pretrained(whole, device='cpu').contract
+    assert merge.main([str(whole), str(tmp_path / 'c')]) == 1
+    assert merge.main([str(part), str(merged)]) == 1
+    first, second = capsys.readouterr().err.splitlines()[-2:]
+    assert 'has no adapters.safetensors to merge' in first
+    assert 'exists' in second
+
+
+def test_weights_that_all_train_are_not_stored_in_part():
+    with pytest.raises(ConfigError, match=r'save\.weights.*merged, because'):
+        load_config(None, ['adaptation.mode=full', 'save.weights=adapters'])
+
+
+def test_a_checkpoint_has_a_card(dataset, tmp_path):
+    last = train.run(config(dataset, tmp_path, 'steps=2'))
+    _, header, text = (last / 'README.md').read_text().split('---\n', 2)
+    assert yaml.safe_load(header)['pipeline_tag'] == 'robotics'
+    for part in ('chunks of 8 actions of 7 numbers', '| datasets | pick |', '2 of 2 steps of 4',
+                 '| actions | joint_position |', '| cameras | third_person, wrist |'):  # fmt: skip
+        assert part in text
+    assert str(tmp_path) not in text
+    about = read_checkpoint_metadata(last)
+    about.training['config']['start'] = {'kind': 'base', 'path': 'hub:lab/vlm@0123'}
+    about.training['config']['data']['datasets'] = ['hub:lab/pick@4567', 'datasets/own']
+    header = yaml.safe_load(model_card(about).split('---\n')[1])
+    assert (header['base_model'], header['datasets']) == ('lab/vlm', ['lab/pick'])

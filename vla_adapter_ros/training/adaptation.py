@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from vla_adapter_ros.architecture.config import VLM_MODULES
-from vla_adapter_ros.training.config import AdaptationConfig
+from vla_adapter_ros.training.config import AdaptationConfig, TrainConfig
 from vla_adapter_ros.training.lora import attach_lora
 from vla_adapter_ros.weights.prismatic import film_layers
 
@@ -49,6 +49,11 @@ def lora_targets(model: nn.Module) -> list[str]:
         and not f'{name}.'.startswith(unread)
         and name not in film
     ]
+
+
+def frozen_dtype(config: TrainConfig) -> torch.dtype:
+    """Return the storage of the weights that do not train (see `optimizer.py`)."""
+    return torch.bfloat16 if config.compute.precision == 'bf16' else torch.float32
 
 
 def adapt(model: nn.Module, config: AdaptationConfig, frozen_dtype: torch.dtype) -> list[str]:

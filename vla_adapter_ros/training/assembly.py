@@ -32,6 +32,8 @@ from vla_adapter_ros.training.experiments.grounding.batches import SceneBatches
 from vla_adapter_ros.training.experiments.grounding.loss import check_keypoints, load_grounded
 from vla_adapter_ros.training.experiments.grounding.scenes import GroundingScenes, load_scenes
 from vla_adapter_ros.training.model_setup import network_config
+from vla_adapter_ros.weights.metadata import WEIGHTS_FILE
+from vla_adapter_ros.weights.own import save
 from vla_adapter_ros.weights.released import (
     BASE_TOKENIZER,
     is_base_vlm,
@@ -63,11 +65,19 @@ class TrainingSetup:
     validation: list[Dataset]
     collate: Collator
 
-    def save(self, directory: Path, weights: dict[str, torch.Tensor], recipe: Any) -> None:
-        """Write a self-describing checkpoint for `inference.policy.Policy` and the node."""
-        self.model.save_pretrained(
+    def save(
+        self, directory: Path, weights: dict[str, torch.Tensor], recipe: Any,
+        file: str = WEIGHTS_FILE,
+    ) -> None:
+        """Write a self-describing checkpoint for `inference.policy.Policy` and the node.
+
+        Under another `file` than the usual one the weights may be a part of the network.
+        """
+        save(
+            self.model,
             directory,
             state_dict=weights,
+            file=file,
             robot=None if self.contract is None else self.contract.to_dict(),
             statistics={k: v for s in self.statistics.values() for k, v in s.to_dict().items()},
             preprocessing=self.pipeline.config.to_dict(),
@@ -133,7 +143,7 @@ def build_setup(config: TrainConfig, progress: bool) -> TrainingSetup:
     if config.start.kind in ('random', 'base'):
         network = _with_action_limit(network, by_dataset.values(), processing.normalisation)
     network = _with_rope_precision(network, config)
-    model = _model(config, network)
+    model = start_model(config, network)
     _check_sizes(model.config, sizes, config)
     _check_vocabulary(model.config, tokenizer, config)
     pipeline = InputPipeline(processing, tokenizer, statistics)
@@ -360,7 +370,12 @@ def known_tokenizer(config: TrainConfig) -> Tokenizer | None:
         raise CheckpointError(f'{error}; or name its folder with tokenizer=FOLDER') from error
 
 
-def _model(config: TrainConfig, network: VLAAdapterConfig) -> VLAAdapter:
+def start_model(config: TrainConfig, network: VLAAdapterConfig) -> VLAAdapter:
+    """Return the network with the weights that a run starts from, in float32.
+
+    Raises:
+        CheckpointError: the weights are missing or do not fit.
+    """
     torch.manual_seed(config.seed)
     if config.start.kind == 'random':
         model = VLAAdapter.from_config(network)

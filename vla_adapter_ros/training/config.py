@@ -197,6 +197,10 @@ class SaveConfig:
 
     every: int = option(1000, 'steps between two checkpoints')
     keep_last: int = option(3, 'number of latest checkpoints to keep; the best one is always kept')
+    weights: Literal['merged', 'adapters'] = option(
+        'merged', 'what a checkpoint holds: the whole network with the LoRA weights merged, or '
+        'only what trained, which checkpoints.merge makes whole later',
+    )
     dtype: Literal['float32', 'bfloat16'] = option(
         'float32', 'of the weights that trained or were adapted; bfloat16 halves a checkpoint '
         '(resuming is exact all the same)',
@@ -321,6 +325,10 @@ class TrainConfig:
              f'false, because {self._moving_features()}'),
             ('log.every', self.log.every > 0, 'at least 1'),
             ('save.every', self.save.every > 0, 'at least 1'),
+            ('save.weights',
+             self.save.weights == 'merged'
+             or (self.adaptation.mode != 'full' and self.start.kind != 'random'),
+             'merged, because all weights train or start at random'),
             ('save.keep_last', self.save.keep_last > 0, 'at least 1'),
             ('simulation.every', self.simulation.every == 0 or bool(self.simulation.tasks),
              '0, because simulation.tasks is empty'),

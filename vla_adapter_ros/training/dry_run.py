@@ -6,7 +6,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from vla_adapter_ros.training.adaptation import adapt, count_by_module
+from vla_adapter_ros.training.adaptation import adapt, count_by_module, frozen_dtype
 from vla_adapter_ros.training.assembly import TrainingSetup, build_setup
 from vla_adapter_ros.training.batches import TrainingBatches
 from vla_adapter_ros.training.config import TrainConfig
@@ -70,8 +70,7 @@ def dry_run(config: TrainConfig, world: int = 1) -> str:
         VLAAdapterError: whatever the run itself would refuse before its first step.
     """
     setup = build_setup(config, progress=True)
-    frozen = torch.bfloat16 if config.compute.precision == 'bf16' else torch.float32
-    adapt(setup.model, config.adaptation, frozen)
+    adapt(setup.model, config.adaptation, frozen_dtype(config))
     features: list[str] = []
     if config.compute.feature_cache:
         from vla_adapter_ros.training.feature_cache import describe_cache

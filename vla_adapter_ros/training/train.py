@@ -51,13 +51,11 @@ def _last(config: TrainConfig) -> Path | None:
 
 
 def _run(config: TrainConfig) -> Path:
-    import torch
-
     from vla_adapter_ros.data.hub import pinned
-    from vla_adapter_ros.training.adaptation import adapt
+    from vla_adapter_ros.training.adaptation import adapt, frozen_dtype
     from vla_adapter_ros.training.assembly import build_setup
     from vla_adapter_ros.training.batches import TrainingBatches
-    from vla_adapter_ros.training.lora import merged_state_dict
+    from vla_adapter_ros.training.checkpoints.content import write_checkpoint
     from vla_adapter_ros.training.metrics import RunLog
     from vla_adapter_ros.training.processes import Processes
     from vla_adapter_ros.training.trainer import Hooks, Trainer, TrainingError
@@ -76,8 +74,7 @@ def _run(config: TrainConfig) -> Path:
             start=replace(config.start, path=pinned_model(config.start.source)),
         )
         setup = build_setup(config, progress=main)
-    frozen = torch.bfloat16 if config.compute.precision == 'bf16' else torch.float32
-    backbone = adapt(setup.model, config.adaptation, frozen)
+    backbone = adapt(setup.model, config.adaptation, frozen_dtype(config))
     apply_compute_settings(setup.model, config)
     if config.compute.feature_cache:
         from vla_adapter_ros.training.feature_cache import use_feature_cache
@@ -89,11 +86,9 @@ def _run(config: TrainConfig) -> Path:
     )
     recipe = to_dict(config)
 
-    stored = torch.bfloat16 if config.save.dtype == 'bfloat16' else None
-
-    def write(folder: Path, step: int) -> None:
+    def write(folder: Path, step: int, whole: bool = False) -> None:
         results = {'config': recipe, 'step': step, 'processes': processes.count}
-        setup.save(folder, merged_state_dict(setup.model, stored), results)
+        write_checkpoint(setup, config, folder, results, whole)
 
     device = accelerator.device
     validate = validation_hook(setup, config, device, processes) if setup.validation else None
@@ -161,7 +156,7 @@ def apply_compute_settings(model: Any, config: TrainConfig) -> None:
 
 
 def simulation_hook(
-    config: TrainConfig, write: Callable[[Path, int], None], device: str
+    config: TrainConfig, write: Callable[[Path, int, bool], None], device: str
 ) -> Callable[[int], dict[str, float]] | None:
     """Return the trainer's success rate in simulation, or None if it is off."""
     if not config.simulation.every:
@@ -174,7 +169,7 @@ def simulation_hook(
 
     def evaluate(step: int) -> dict[str, float]:
         with tempfile.TemporaryDirectory() as folder:
-            write(Path(folder), step)
+            write(Path(folder), step, True)
             return success_rates(Path(folder), config.simulation, device)
 
     return evaluate

@@ -13,6 +13,7 @@ from vla_adapter_ros.errors import CheckpointError
 
 METADATA_FILE = 'vla_adapter.json'
 WEIGHTS_FILE = 'model.safetensors'
+ADAPTERS_FILE = 'adapters.safetensors'  # only what a run trained, in place of all weights
 FORMAT = 'vla_adapter_ros checkpoint'
 FORMAT_VERSION = 1
 

@@ -22,6 +22,7 @@ from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.weights.directory import read_checkpoint_metadata
 from vla_adapter_ros.weights.files import make_folder, write_json
 from vla_adapter_ros.weights.metadata import (
+    ADAPTERS_FILE,
     METADATA_FILE,
     WEIGHTS_FILE,
     CheckpointMetadata,
@@ -99,18 +100,33 @@ def open_checkpoint(
 def _open_own(directory: Path, overrides: dict[str, Any]) -> OpenCheckpoint:
     metadata = read_checkpoint_metadata(directory)
     metadata = replace(metadata, config=metadata.config.override(**overrides))
-    path = directory / WEIGHTS_FILE
+    return OpenCheckpoint(metadata, open_weights(directory, metadata), {})
+
+
+def open_weights(
+    directory: Path, metadata: CheckpointMetadata, file: str = WEIGHTS_FILE
+) -> dict[str, LazyTensor]:
+    """Open a file of weights of our own format, by our parameter names.
+
+    Raises:
+        CheckpointError: it is missing, or of another checkpoint than the metadata.
+    """
+    path = directory / file
     if not path.is_file():
-        raise CheckpointError(f'checkpoint {directory}: {WEIGHTS_FILE} is missing')
+        partial = (
+            f'; {ADAPTERS_FILE} holds only what trained. To make a whole checkpoint: python -m '
+            f'vla_adapter_ros.training.checkpoints.merge {directory} OUTPUT'
+        )
+        hint = partial if (directory / ADAPTERS_FILE).is_file() else ''
+        raise CheckpointError(f'checkpoint {directory}: {file} is missing{hint}')
     stored = (read_safetensors_header(path)[0].get('__metadata__') or {}).get('checkpoint_id')
     if stored != (metadata.checkpoint_id or None):
         raise CheckpointError(
-            f'checkpoint {directory}: {METADATA_FILE} and {WEIGHTS_FILE} are of different '
+            f'checkpoint {directory}: {METADATA_FILE} and {file} are of different '
             f'checkpoints ({metadata.checkpoint_id or "none"} and {stored or "none"}); '
             'a save was probably interrupted'
         )
-    tensors = {local_name(name): lazy for name, lazy in open_safetensors(path).items()}
-    return OpenCheckpoint(metadata, tensors, {})
+    return {local_name(name): lazy for name, lazy in open_safetensors(path).items()}
 
 
 def expected_shapes(
@@ -127,14 +143,20 @@ def save(
     *,
     state_dict: Mapping[str, Tensor] | None = None,
     dtype: torch.dtype | None = None,
+    file: str = WEIGHTS_FILE,
     **metadata: Any,
 ) -> CheckpointMetadata:
-    """Write our own format; see `VLAAdapter.save_pretrained`."""
+    """Write our own format; see `VLAAdapter.save_pretrained`.
+
+    `file` names the file of the weights; under another name they may be a part of the network.
+    """
     directory = Path(directory).expanduser()
     make_folder(directory)
     values = dict(model.state_dict() if state_dict is None else state_dict)
-    expected = expected_shapes(type(model), model.config)
-    check_names(expected, {n: tuple(v.shape) for n, v in values.items()}, f'saving to {directory}')
+    if file == WEIGHTS_FILE:
+        expected = expected_shapes(type(model), model.config)
+        got = {name: tuple(value.shape) for name, value in values.items()}
+        check_names(expected, got, f'saving to {directory}')
     if any(value.is_meta for value in values.values()):
         raise CheckpointError(f'saving to {directory}: the network has no weights (meta device)')
     tensors = {
@@ -151,6 +173,6 @@ def save(
         **{key: value for key, value in metadata.items() if value is not None},
     )
     # The weights first: until the metadata follows, its old id tells that the save is unfinished.
-    save_safetensors(directory / WEIGHTS_FILE, tensors, {'checkpoint_id': record.checkpoint_id})
+    save_safetensors(directory / file, tensors, {'checkpoint_id': record.checkpoint_id})
     write_json(directory / METADATA_FILE, record.to_dict())
     return record
