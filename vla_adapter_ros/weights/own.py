@@ -32,6 +32,7 @@ from vla_adapter_ros.weights.official import is_official, local_name
 from vla_adapter_ros.weights.official_weights import OpenCheckpoint, open_official
 from vla_adapter_ros.weights.released import model_folder
 from vla_adapter_ros.weights.tensors import (
+    LazyTensor,
     check_names,
     load_parameters,
     open_safetensors,
