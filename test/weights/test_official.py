@@ -5,24 +5,20 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from support.checkpoint_cases import TOWERS, official_tensors, write_official
-from support.model_cases import (
-    GOLDEN,
-    formula_input,
-    relative_error,
-    tiny_inputs,
-    tiny_model,
-)
+from support.model_cases import GOLDEN, formula_input, relative_error, tiny_model
 from vla_adapter_ros.architecture.config import PolicyConfig, VLAAdapterConfig
 from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.model import VLAAdapter, convert
 from vla_adapter_ros.model.bridge import group_tables
+from vla_adapter_ros.weights.own import open_checkpoint
 
 POINTER = 'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n'
 HEAD, PROPRIO = 'action_head--checkpoint.pt', 'proprio_projector--checkpoint.pt'
@@ -50,31 +46,36 @@ def load(folder, **overrides):
 def test_a_released_policy_in_float32_keeps_the_tables_it_was_trained_with(released):
     model = load(released)
     assert model.config.policy == PolicyConfig(rope_precision='bfloat16', num_task_tokens=512)
-    pinned = tiny_model('pro', policy=model.config.policy)
-    actions, wanted = (m.predict(**tiny_inputs()) for m in (model, pinned))
-    assert relative_error(actions, wanted) < 1e-5
-    # With tables in float32 the same weights act differently, by far more than rounding.
-    other = load(released, rope_precision='run').predict(**tiny_inputs())
-    assert relative_error(other, wanted) > 1e-3
+    read = [(formula_input('query', (1, 64, 64)), formula_input('raw', (1, 512, 64)))] * 24
+    proprio = formula_input('proprio', (1, 8))
+    with torch.inference_mode():
+        wanted = model.policy(read, proprio)
+        # With tables in float32 the same weights act differently, by far more than rounding.
+        model.policy.network.rope_precision = 'run'
+        assert relative_error(model.policy(read, proprio), wanted) > 1e-3
 
 
 def test_pinned_tables_in_float32_are_the_recorded_ones_of_bfloat16():
     config = VLAAdapterConfig.full().override(rope_precision='bfloat16')
     recorded = np.load(GOLDEN / 'rope_tables_headdim112.npz')
-    groups = group_tables(config, 65, 512, torch.zeros(1), config.policy.rope_precision)
-    for length, tables in zip((8, 65, 512), groups):
-        for name, table in zip(('cos', 'sin'), tables):
-            assert table.dtype == torch.float32
-            np.testing.assert_array_equal(table.numpy(), recorded[f'{name}_bf16_{length}'])
+    own, both = group_tables(config, 65, 512, torch.zeros(1), config.policy.rope_precision)
+    signs = np.tile([-1.0, 1.0], 56)  # the rotation's signs are in the sines
+    for place, (name, sign) in enumerate((('cos', 1.0), ('sin', signs))):
+        wanted = {length: sign * recorded[f'{name}_bf16_{length}'] for length in (8, 65, 512)}
+        assert own[place].dtype == both[place].dtype == torch.float32
+        np.testing.assert_array_equal(own[place].numpy(), wanted[8])
+        np.testing.assert_array_equal(both[place].numpy(), np.vstack((wanted[65], wanted[512])))
 
 
 def test_one_camera_is_split_where_the_released_head_splits(released):
     """256 patches and 64 query states are raw; the other group holds proprioception alone."""
     model = load(released, num_images=1)
-    states = torch.arange(320.0)[None, None, :, None].expand(1, 25, 320, 64)
-    query, raw = model.policy.split_features(states, torch.full((1, 1, 64), -1.0))
-    assert (raw[0, 0, :, 0] == torch.arange(320.0)).all()
-    assert query[0, 0, :, 0].tolist() == [-1.0]
+    prompt = torch.zeros(1, 9, dtype=torch.long)
+    # Position 255 is the last of the 256 that are read as visual; 264 is the last prompt token.
+    state = torch.arange(329.0)[None, :, None].expand(1, 329, 64)
+    query, raw = model.read(state, model.query_positions(prompt, None))
+    assert raw[0, :, 0].tolist() == [*range(256), *range(264, 328)]
+    assert query.shape[1] == 0
 
 
 def test_a_lost_proprio_projector_is_not_taken_for_a_policy_without_state(damaged):
@@ -82,11 +83,17 @@ def test_a_lost_proprio_projector_is_not_taken_for_a_policy_without_state(damage
     message = r'proprio_projector--\*checkpoint.pt is missing.*use_proprio=False'
     with pytest.raises(CheckpointError, match=message):
         load(damaged)
-    assert load(damaged, use_proprio=False).policy.proprio_projector is None
+    check_without_state(damaged)
+
+
+def check_without_state(folder):
+    opened = open_checkpoint(folder, TOWERS, {'use_proprio': False})
+    assert not opened.metadata.config.use_proprio
+    assert not any('proprio' in name for name in opened.tensors)
 
 
 def test_a_policy_without_state_ignores_a_projector_beside_it(released):
-    assert load(released, use_proprio=False).policy.proprio_projector is None
+    check_without_state(released)
 
 
 @pytest.mark.parametrize('other', ['10000_checkpoint.pt', 'latest_checkpoint.pt', 'checkpoint.pt'])
@@ -102,7 +109,7 @@ def test_files_of_different_steps_are_refused_by_name(damaged, other):
 def test_files_of_one_step_load(damaged):
     for kind in ('action_head', 'proprio_projector'):
         (damaged / f'{kind}--checkpoint.pt').rename(damaged / f'{kind}--5000_checkpoint.pt')
-    assert load(damaged).config.use_proprio
+    assert open_checkpoint(damaged, TOWERS).metadata.config.use_proprio
 
 
 @pytest.mark.parametrize(('wrap', 'message'), [
@@ -113,7 +120,9 @@ def test_files_of_one_step_load(damaged):
 ])  # fmt: skip
 def test_a_state_dict_within_something_else_is_named(damaged, wrap, message):
     (damaged / HEAD).unlink()
-    torch.save(wrap(official_tensors('pro')[1]), damaged / HEAD)
+    few = dict(list(official_tensors('pro')[1].items())[:20])
+    assert any('k_self' in name for name in few)
+    torch.save(wrap(few), damaged / HEAD)
     with pytest.raises(CheckpointError, match=message):
         load(damaged)
 
@@ -177,8 +186,9 @@ def adapted(name: str, value: torch.Tensor) -> bool:
     return linear or name.endswith('patch_embed.proj.weight')
 
 
-def write_adapter(folder, queries=None, **changes):
-    """The files that peft writes for the official trainer."""
+@cache
+def adapter_tensors() -> dict[str, torch.Tensor]:
+    """What the official trainer leaves in `lora_adapter`."""
     tensors = {}
     for name, value in official_tensors('pro')[0].items():
         if adapted(name, value):
@@ -187,7 +197,12 @@ def write_adapter(folder, queries=None, **changes):
             tensors |= {f'{layer}.lora_{k}.weight': v for k, v in zip('AB', halves)}
     head = 'base_model.model.language_model.lm_head'
     shapes = {'lora_A': (RANK, 64), 'lora_B': (512, RANK), 'base_layer': (512, 64)}
-    tensors |= {f'{head}.{part}.weight': torch.ones(shape) for part, shape in shapes.items()}
+    return tensors | {f'{head}.{n}.weight': torch.ones(shape) for n, shape in shapes.items()}
+
+
+def write_adapter(folder, queries=None, **changes):
+    """The files that peft writes for the official trainer."""
+    tensors = dict(adapter_tensors())
     if queries is not None:
         tensors['base_model.model.action_queries.weight'] = queries
     folder.mkdir()
@@ -230,8 +245,10 @@ def test_an_adapter_that_names_its_base_needs_no_other_hint(unmerged, released, 
     out = tmp_path / 'own'
     towers = json.dumps({n: {k: getattr(t, k) for k in SHAPE} for n, t in TOWERS.items()})
     assert convert.main([str(unmerged), str(out), '--vision-towers', towers]) == 0
-    merged, own = (load(f).state_dict() for f in (unmerged, out))
-    assert all(torch.equal(merged[name], own[name]) for name in merged)
+    name = 'projector.fc1.weight'
+    weight = official_tensors('pro')[0][name]
+    converted = load_file(out / 'model.safetensors')[name]
+    torch.testing.assert_close(converted, weight + ALPHA / RANK * delta(name, weight))
 
 
 SHAPE = ('width', 'depth', 'heads', 'mlp_hidden', 'class_token', 'registers', 'layer_scale')
@@ -239,8 +256,8 @@ SHAPE = ('width', 'depth', 'heads', 'mlp_hidden', 'class_token', 'registers', 'l
 
 def test_queries_that_the_trainer_did_not_store_are_warned_about(unmerged, released, caplog):
     write_adapter(unmerged / 'lora_adapter')
-    loaded = load(unmerged, base=released)
-    assert torch.equal(loaded.action_queries.weight, load(released).action_queries.weight)
+    queries = open_checkpoint(unmerged, TOWERS, base=released).tensors['action_queries.weight']
+    assert torch.equal(queries.read(None), official_tensors('pro')[0]['action_queries.weight'])
     assert 'does not store the ActionQueries' in caplog.text
 
 
