@@ -23,6 +23,7 @@ from vla_adapter_ros.weights.fetch import main
 from vla_adapter_ros.weights.released import (
     BASE_TOKENIZER,
     BASE_VLM,
+    is_base_vlm,
     model_folder,
     pinned_model,
     tower_file,
@@ -119,6 +120,15 @@ def test_downloads_are_announced_and_leave_code_and_training_states(hub, monkeyp
     assert said == [
         f'hub:lab/pick: downloading 6 files, 0.000 GB (commit {repository.commit})'
     ]
+
+
+def test_only_a_folder_without_a_policy_is_a_base_vlm(tmp_path):
+    write_base(tmp_path / 'vlm')
+    unmerged = tmp_path / 'unmerged'
+    (unmerged / 'lora_adapter').mkdir(parents=True)
+    (unmerged / 'action_head--5_checkpoint.pt').touch()
+    assert is_base_vlm(tmp_path / 'vlm')
+    assert not any(map(is_base_vlm, (unmerged, shipped_checkpoint(), tmp_path / 'missing')))
 
 
 def write_towers(hub, folder: Path) -> dict[str, str]:

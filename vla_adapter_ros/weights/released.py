@@ -26,9 +26,9 @@ CHECKPOINT_FILES = (
     '*.json',
     '*.safetensors',
     'merges.txt',
-    'action_head--*.pt',
-    'proprio_projector--*.pt',
-    'vision_backbone--*.pt',
+    '*action_head*checkpoint*.pt',
+    '*proprio_projector*checkpoint*.pt',
+    '*vision_backbone*checkpoint*.pt',
     'checkpoints/step-*.pt',
 )
 TOKENIZER_PATTERNS = ('tokenizer*.json', 'vocab.json', 'merges.txt', 'added_tokens.json')
@@ -87,8 +87,12 @@ def tower_file(path: str | Path, say: Callable[[str], None] = print) -> Path:
 
 
 def is_base_vlm(path: Path) -> bool:
-    """Return whether a folder is meant as a base Prismatic VLM, which has `.pt` files only."""
-    return path.is_dir() and not list(path.glob('*.safetensors'))
+    """Return whether a folder is meant as a base Prismatic VLM, which has `.pt` files only.
+
+    A released checkpoint whose LoRA is not merged has no `.safetensors` of its own either.
+    """
+    policy_too = any(path.glob('*.safetensors')) or any(path.glob('*action_head*'))
+    return path.is_dir() and not policy_too
 
 
 def pinned_model(path: str | None) -> str | None:
