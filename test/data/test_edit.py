@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 
 import av
@@ -395,3 +397,24 @@ def test_tables_that_contradict_each_other_are_named_and_can_be_relabelled(datas
 def test_an_old_dataset_is_refused_with_the_way_out(tmp_path, capsys):
     assert edit(write_v21(tmp_path / 'old'), 'list') == 1
     assert 'LeRobot version v2.1; edits need v3.0' in capsys.readouterr().out
+
+
+def test_an_edit_that_cannot_be_written_leaves_everything(dataset, monkeypatch, capsys):
+    for number, sentence in ((errno.ENOSPC, 'disk full; the dataset'), (errno.EACCES, 'denied')):
+
+        def full(*arguments, number=number, **options):
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(pq.ParquetWriter, 'write_table', full)
+        assert edit(dataset, 'delete', '0') == 1
+        assert sentence in capsys.readouterr().out
+        assert [path.name for path in dataset.parent.iterdir()] == ['pick']
+    expect(dataset, *whole(0, 1, 2))
+
+
+def test_videos_with_sound_are_refused(dataset, capsys):
+    info = json.loads((dataset / layout.INFO).read_text())
+    info['features'][CAMERA]['info']['has_audio'] = True
+    (dataset / layout.INFO).write_text(json.dumps(info))
+    assert edit(dataset, 'delete', '0') == 1
+    assert f'{CAMERA} has sound' in capsys.readouterr().out

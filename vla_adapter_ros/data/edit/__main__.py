@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise DatasetError(f'{options.dataset}: only a folder can be edited; copy it')
         with edited(Path(options.dataset)) as path:
             options.run(path, options)
-    except VLAAdapterError as error:
+    except (VLAAdapterError, OSError) as error:
         print(f'error: {error}')
         return 1
     return 0

@@ -43,8 +43,17 @@ def check(pieces: Sequence[Piece], folder: Path, encoded: Collection[tuple[int, 
                 _check_images(made, piece, key, (number, key) in encoded)
     for key in new.videos:
         _check_lengths(new, key)
-    if {layout.STATE, layout.ACTION} <= set(new.features):
+    if _is_readable(pieces[0].source):
         LeRobotSource(folder)
+
+
+def _is_readable(source: OpenedSet) -> bool:
+    """Return whether the reader of training opens a dataset; it needs more than an edit."""
+    try:
+        LeRobotSource(source.path)
+    except DatasetError:
+        return False
+    return True
 
 
 def _check_table(made: Piece, piece: Piece, first: int) -> None:

@@ -62,11 +62,13 @@ class OpenedSet:
         self.features: layout.Features = self.info['features']
         self.fps = float(self.info['fps'])
         self.rows = self._read_rows()
-        self.tasks = dict(enumerate(read_tasks(path / layout.TASKS)))
+        with parquet_errors(path / layout.TASKS):
+            self.tasks = dict(enumerate(read_tasks(path / layout.TASKS)))
         self.stats: dict[str, Any] = self._optional(layout.STATS) or {}
         self.extra: dict[str, Any] | None = self._optional(layout.EXTRA)
         self.lines = self._read_lines()
         self._loaded: tuple[Path, pa.Table] | None = None
+        self._in_file: dict[str, dict[Path, list[int]]] = {}
 
     def _optional(self, name: str) -> Any:
         return read_json(self.path / name) if (self.path / name).is_file() else None
@@ -123,6 +125,15 @@ class OpenedSet:
         place = {name: row[f'{prefix}/{name}'] for name in ('chunk_index', 'file_index')}
         return self.path / str(pattern).format(**place, **more)
 
+    def episodes_in(self, file: Path, key: str) -> list[int]:
+        """Return the episodes of which a file has a feature's video, in order."""
+        if key not in self._in_file:
+            self._in_file[key] = {}
+            for number in range(len(self.rows)):
+                there = self.video_file(number, key)
+                self._in_file[key].setdefault(there, []).append(number)
+        return self._in_file[key][file]
+
     def video_frame(self, number: int, key: str) -> int:
         """Return where an episode's first frame lies in its video file."""
         return round(float(self.rows[number][f'videos/{key}/from_timestamp']) * self.fps)
@@ -138,6 +149,9 @@ class OpenedSet:
         if self._loaded is None or self._loaded[0] != file:
             with parquet_errors(file):
                 self._loaded = file, pq.read_table(file)
+            missing = {'episode_index', 'index'} - set(self._loaded[1].column_names)
+            if missing:
+                raise DatasetError(f'{file}: no column {min(missing)!r}')
         table = self._loaded[1]
         frames = np.flatnonzero(table.column('episode_index').to_numpy() == row['episode_index'])
         if len(frames) != row['length']:

@@ -62,7 +62,7 @@ def edited(path: Path) -> Iterator[Path]:
         raise DatasetError(f'{path}: no such folder')
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(descriptor)
         if os.fstat(descriptor).st_ino != path.stat().st_ino:
             raise BlockingIOError
         for folder in (undo_folder(path), _built(path)):
@@ -74,6 +74,15 @@ def edited(path: Path) -> Iterator[Path]:
         raise DatasetError(f'{path}: another edit is at work on it') from error
     finally:
         os.close(descriptor)
+
+
+def _lock(descriptor: int) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        # Some network folders cannot be locked.
+        if error.errno not in (errno.EBADF, errno.ENOLCK, errno.ENOTSUP, errno.EINVAL):
+            raise
 
 
 def replace(path: Path, build: Callable[[Path], None]) -> None:

@@ -39,6 +39,7 @@ from vla_adapter_ros.weights.files import write_json, write_text
 
 _WRITTEN = {'info.json', 'stats.json', 'tasks.parquet', 'episodes'}
 _WRITTEN |= {Path(name).name for name in (layout.EXTRA, layout.EXTRA_EPISODES)}
+_POOLED = {'min', 'max', 'mean', 'std', 'count'}
 _KEPT_HIDDEN = ('.gitattributes', '.gitignore')
 Progress = Callable[[str], None]
 
@@ -214,7 +215,13 @@ class _Rebuild:
     # Videos --------------------------------------------------------------------------------------
 
     def write_videos(self, key: str) -> None:
-        """Write the video files of a feature."""
+        """Write the video files of a feature.
+
+        Raises:
+            DatasetError: it has sound, or a video is damaged.
+        """
+        if (self.base.features[key].get('info') or {}).get('has_audio'):
+            raise DatasetError(f'{self.base.path}: {key} has sound, which an edit would lose')
         files = VideoFiles(self.folder, key, self.base.fps, self._quality(key))
         numbers = range(len(self.pieces))
         place = [(id(p.source), p.source.video_file(p.number, key)) for p in self.pieces]
@@ -234,9 +241,8 @@ class _Rebuild:
     def _is_file(self, members: Sequence[int], key: str) -> bool:
         """Return whether these episodes are all of a file, whole and in order."""
         pieces = [self.pieces[i] for i in members]
-        source, file = pieces[0].source, pieces[0].source.video_file(pieces[0].number, key)
-        numbers = range(len(source.rows))
-        there = [number for number in numbers if source.video_file(number, key) == file]
+        source, number = pieces[0].source, pieces[0].number
+        there = source.episodes_in(source.video_file(number, key), key)
         return there == [piece.number for piece in pieces] and all(p.whole for p in pieces)
 
     def _place_video(self, members: Sequence[int], key: str, number: int) -> None:
@@ -289,7 +295,7 @@ class _Rebuild:
                 if name in cameras and not nested_statistics(row, name):
                     row |= flatten_statistics({name: self._image_statistics(i, name)})
             parts = [nested_statistics(row, name) for row in self.rows]
-            if all(parts):
+            if all(_POOLED <= set(part) for part in parts):
                 statistics[name] = pool_statistics(parts)
             elif name in self.base.stats:
                 statistics[name] = self.base.stats[name]
