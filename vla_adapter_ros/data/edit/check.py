@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from vla_adapter_ros.data.edit.opened import OpenedSet, Piece, whole_pieces
-from vla_adapter_ros.data.edit.rebuild import is_depth, read_images
+from vla_adapter_ros.data.edit.summaries import is_depth, read_images
 from vla_adapter_ros.data.lerobot import layout
 from vla_adapter_ros.data.lerobot.reader import LeRobotSource
 from vla_adapter_ros.data.lerobot.video import VideoReader

@@ -14,32 +14,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vla_adapter_ros.data.edit.opened import OpenedSet, Piece, Row, unnamed_line
+from vla_adapter_ros.data.edit.opened import Piece, Row, unnamed_line
+from vla_adapter_ros.data.edit.summaries import Summaries
 from vla_adapter_ros.data.edit.videos import MEGABYTE, VideoFiles
 from vla_adapter_ros.data.lerobot import layout
-from vla_adapter_ros.data.lerobot.staging import STATISTICS_STRIDE
-from vla_adapter_ros.data.lerobot.tables import (
-    column_matrix,
-    replace_table,
-    rows_table,
-    write_tasks,
-)
-from vla_adapter_ros.data.lerobot.video import QUALITY, VideoReader
-from vla_adapter_ros.data.statistics import (
-    Statistics,
-    flatten_statistics,
-    image_histogram,
-    nested_statistics,
-    pool_statistics,
-    summarise,
-    summarise_histogram,
-)
+from vla_adapter_ros.data.lerobot.tables import replace_table, rows_table, write_tasks
+from vla_adapter_ros.data.lerobot.video import QUALITY
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.weights.files import write_json, write_text
 
 _WRITTEN = {'info.json', 'stats.json', 'tasks.parquet', 'episodes'}
 _WRITTEN |= {Path(name).name for name in (layout.EXTRA, layout.EXTRA_EPISODES)}
-_POOLED = {'min', 'max', 'mean', 'std', 'count'}
 _KEPT_HIDDEN = ('.gitattributes', '.gitignore')
 Progress = Callable[[str], None]
 
@@ -81,8 +66,8 @@ class _Rebuild:
         self.base = pieces[0].source
         self.texts = [piece.texts() for piece in pieces]
         self.tasks = self._order_tasks()
+        self.summaries = Summaries(self.base)
         self.rows = self._new_rows()
-        self.values: dict[str, list[np.ndarray]] = {}
         self.encoded: set[tuple[int, str]] = set()
 
     def _order_tasks(self) -> list[str]:
@@ -95,9 +80,7 @@ class _Rebuild:
         for number, (piece, texts) in enumerate(zip(self.pieces, self.texts, strict=True)):
             old = piece.source.rows[piece.number]
             if not piece.whole:
-                # Made anew, but for features that nothing is computed of.
-                stale = [f'stats/{name}/' for name in (*self._vectors(), *self._cameras())]
-                old = {k: v for k, v in old.items() if not k.startswith(tuple(stale))}
+                old = self.summaries.without_stale(old)
             rows.append(
                 old
                 | {
@@ -112,27 +95,6 @@ class _Rebuild:
             )
             frames += piece.length
         return rows
-
-    def _vectors(self) -> list[str]:
-        """Return the features with numbers of which statistics are computed."""
-        kinds = ('video', 'image', 'string')
-        return [
-            name
-            for name, feature in self.base.features.items()
-            if feature.get('dtype') not in kinds and len(feature['shape']) == 1
-        ]
-
-    def _cameras(self) -> list[str]:
-        return [
-            name
-            for name, feature in self.base.features.items()
-            if feature.get('dtype') in ('video', 'image') and not is_depth(feature)
-        ]
-
-    def _described(self) -> set[str]:
-        """Return the features that have statistics."""
-        rows = {name.split('/')[1] for name in self.base.rows[0] if name.startswith('stats/')}
-        return rows | set(self.base.stats)
 
     def copy_others(self) -> None:
         """Copy files that this module does not write: documents, and other tools' metadata."""
@@ -200,17 +162,9 @@ class _Rebuild:
             for name in schema.names
         }
         result = pa.table(columns).cast(schema)
-        self._take_values(i, result)
+        old = piece.source.rows[piece.number]
+        self.summaries.take(row, old, result)
         return result
-
-    def _take_values(self, i: int, table: pa.Table) -> None:
-        described = self._described()
-        for name in self._vectors():
-            if name in described and name in table.column_names:
-                matrix = column_matrix(table.column(name), name)
-                self.values.setdefault(name, []).append(matrix)
-                if f'stats/{name}/mean' in self.pieces[i].source.rows[self.pieces[i].number]:
-                    self.rows[i] |= flatten_statistics({name: summarise(matrix)})
 
     # Videos --------------------------------------------------------------------------------------
 
@@ -271,7 +225,7 @@ class _Rebuild:
 
     def write_meta(self) -> None:
         """Write tables and files of meta/, info.json last."""
-        statistics = self._statistics()
+        statistics = self.summaries.finish(self.pieces, self.rows)
         file = self.folder / layout.EPISODES_PATH.format(chunk_index=0, file_index=0)
         file.parent.mkdir(parents=True, exist_ok=True)
         replace_table(file, rows_table(self.rows))
@@ -284,27 +238,6 @@ class _Rebuild:
             text = ''.join(json.dumps(line) + '\n' for line in self._lines())
             write_text(self.folder / layout.EXTRA_EPISODES, text)
         write_json(self.folder / layout.INFO, self._info())
-
-    def _statistics(self) -> dict[str, Statistics]:
-        statistics: dict[str, Statistics] = {
-            name: summarise(np.concatenate(parts)) for name, parts in self.values.items()
-        }
-        cameras = self._cameras()
-        for name in sorted(self._described() - set(statistics)):
-            for i, row in enumerate(self.rows):
-                if name in cameras and not nested_statistics(row, name):
-                    row |= flatten_statistics({name: self._image_statistics(i, name)})
-            parts = [nested_statistics(row, name) for row in self.rows]
-            if all(_POOLED <= set(part) for part in parts):
-                statistics[name] = pool_statistics(parts)
-            elif name in self.base.stats:
-                statistics[name] = self.base.stats[name]
-        return {name: statistics[name] for name in self.base.features if name in statistics}
-
-    def _image_statistics(self, i: int, name: str) -> Statistics:
-        frames = range(0, self.pieces[i].length, STATISTICS_STRIDE)
-        images = read_images(self.pieces[i], name, frames)
-        return summarise_histogram(np.sum([image_histogram(image) for image in images], axis=0))
 
     def _lines(self) -> list[Row]:
         """Return our lines of the episodes; keys are made different where sets have equal ones."""
@@ -330,31 +263,6 @@ class _Rebuild:
             'data_path': layout.DATA_PATH,
             'video_path': layout.VIDEO_PATH if has_video else None,
         }
-
-
-def is_depth(feature: Mapping[str, Any]) -> bool:
-    """Return whether a camera's feature holds distances."""
-    info = feature.get('info') or {}
-    return bool(info.get('video.is_depth_map') or info.get('is_depth_map'))
-
-
-def read_images(piece: Piece, name: str, frames: Sequence[int]) -> list[np.ndarray]:
-    """Return (H, W, 3) uint8 RGB images of frames of an episode.
-
-    Raises:
-        DatasetError: there is none, or it is damaged.
-    """
-    from vla_adapter_ros.data.codecs import decode_image
-
-    source: OpenedSet = piece.source
-    if source.features[name]['dtype'] == 'video':
-        reader = VideoReader(source.video_file(piece.number, name), source.fps)
-        first = source.video_frame(piece.number, name) + piece.first
-        images = [reader.frame(first + frame) for frame in frames]
-        reader.close()
-        return images
-    column = piece.table().column(name)
-    return [decode_image((column[frame].as_py() or {}).get('bytes') or b'') for frame in frames]
 
 
 def _copy(source: Path, target: Path) -> None:
