@@ -25,7 +25,7 @@ import torch
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.inference.cuda_graphs import CapturedForward, bucket_of, compile_blocks
-from vla_adapter_ros.inference.int8 import ActionError, check_actions, quantise
+from vla_adapter_ros.inference.int8 import ActionError, check_actions, int8_works, quantise
 from vla_adapter_ros.inference.joined import join_language_layers
 from vla_adapter_ros.inference.packed_linear import pack_if_possible
 from vla_adapter_ros.inference.session import InferenceSession, Prompt
@@ -52,8 +52,9 @@ class EngineSettings:
 
     Attributes:
         device: `auto` (CUDA if there is one), `cpu`, `cuda`, `cuda:1`, …
-        dtype: `auto` (bfloat16 on CUDA, float16 on a GPU that lacks it, float32 on the CPU),
-            `float32`, `bfloat16`, `float16`, `int8` (CPU).
+        dtype: `float32`, `bfloat16`, `float16`, `int8` (CPU) or `auto`: bfloat16 on CUDA, float16
+            on a GPU that lacks it, float32 on the CPU (a checkpoint's policy then looks for a
+            faster one with the same actions, `precision.py`).
         compile: compile the network's blocks on CUDA (minutes at the first start). Ignored on the
             CPU, where it took minutes to gain a tenth.
         threads: CPU threads; 0: all cores but one, for the rest of the robot's software.
@@ -85,6 +86,10 @@ class EngineSettings:
             raise DeviceError(f'dtype: got {dtype!r}, expected one of {["auto", *DTYPES]}')
         if dtype == 'int8' and device.type != 'cpu':
             raise DeviceError('dtype: int8 runs on the CPU only; use bfloat16 on a GPU')
+        if dtype == 'int8' and not int8_works():
+            raise DeviceError(
+                'dtype: int8 needs a CPU with VNNI or AMX, and a torch with oneDNN; use auto'
+            )
         return device, dtype
 
     @property

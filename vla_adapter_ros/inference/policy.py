@@ -21,9 +21,10 @@ from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.inference.chunk import ActionChunk
 from vla_adapter_ros.inference.engine import Engine, EngineSettings
 from vla_adapter_ros.inference.official_processing import official_processing
+from vla_adapter_ros.inference.precision import fastest
 from vla_adapter_ros.model import VisionTowerConfig, VLAAdapter, VLAAdapterConfig
 from vla_adapter_ros.processing.observation import Observation
-from vla_adapter_ros.processing.pipeline import InputPipeline, ProcessingConfig
+from vla_adapter_ros.processing.pipeline import InputPipeline, ModelInputs, ProcessingConfig
 from vla_adapter_ros.processing.prompt import build_prompt, clean_instruction
 from vla_adapter_ros.processing.statistics import Normaliser, Statistics
 from vla_adapter_ros.processing.tokenizer import Tokenizer
@@ -110,7 +111,27 @@ class Policy:
             DeviceError: the device or precision is not available.
         """
         directory = model_folder(directory)
-        settings = EngineSettings(device, dtype, compile, threads)
+
+        def load(dtype: str) -> Policy:
+            settings = EngineSettings(device, dtype, compile, threads)
+            return cls._load(
+                directory, settings, statistics_key, step_period, vision_towers, overrides
+            )
+
+        if dtype == 'auto' and EngineSettings(device).resolved()[0].type == 'cpu':
+            return fastest(load('float32'), load)
+        return load(dtype)
+
+    @classmethod
+    def _load(
+        cls,
+        directory: Path,
+        settings: EngineSettings,
+        statistics_key: str | None,
+        step_period: float | None,
+        vision_towers: Mapping[str, VisionTowerConfig] | None,
+        overrides: Mapping[str, Any],
+    ) -> Policy:
         model = VLAAdapter.from_pretrained(
             directory,
             dtype=settings.load_dtype,
@@ -257,16 +278,19 @@ class Policy:
         Raises:
             QuantisationError: int8 changes the actions too much.
         """
+        self.engine.prepare(self.warm_up_inputs(instruction))
+        if self.engine.int8_error is not None:
+            self.provenance['int8_error'] = str(self.engine.int8_error)
+
+    def warm_up_inputs(self, instruction: str = WARM_UP_INSTRUCTION) -> list[ModelInputs]:
+        """Return the inputs that `warm_up` runs."""
         instructions = [instruction] * WARM_UP_EXAMPLES
         if self.engine.device.type == 'cuda':
             instructions += [instruction.split()[0], f'{instruction} {instruction}']
-        examples = [
+        return [
             self.pipeline(self.example_observation(text, seed))
             for seed, text in enumerate(instructions)
         ]
-        self.engine.prepare(examples)
-        if self.engine.int8_error is not None:
-            self.provenance['int8_error'] = str(self.engine.int8_error)
 
     def save(self, directory: str | Path, **metadata: Any) -> None:
         """Write a self-describing checkpoint; `metadata` as in `VLAAdapter.save_pretrained`."""
