@@ -153,7 +153,8 @@ def check_device(settings: PreflightSettings) -> Check:
         text = f'{name}, {dtype}, {free / _GIB:.1f} of {total / _GIB:.1f} GiB free'
         return Check('device', PASS, text)
     cores = len(os.sched_getaffinity(0))
-    text = f'CPU with {cores} cores, {dtype}'
+    chosen = 'dtype chosen on loading' if settings.dtype == 'auto' else dtype
+    text = f'CPU with {cores} cores, {chosen}'
     if settings.device == 'auto' and torch.version.cuda:
         return Check(
             'device', WARN, f'{text}: torch is built for CUDA but sees no GPU; check `nvidia-smi`'
@@ -226,7 +227,9 @@ def check_latency(settings: PreflightSettings) -> Check:
         start = time.perf_counter()
         policy.predict(observation)
         times.append(time.perf_counter() - start)
-    return check_inference_times(times, policy.step_period, policy.chunk_size)
+    check = check_inference_times(times, policy.step_period, policy.chunk_size)
+    dtype = policy.provenance.get('dtype_because', policy.engine.dtype)
+    return replace(check, detail=f'{check.detail}; dtype {dtype}')
 
 
 def check_inference_times(times: Sequence[float], step_period: float, chunk_size: int) -> Check:

@@ -199,7 +199,7 @@ class PolicySetup:
             return Policy.random(self.contract, p.seed, settings=settings)
         directory = model_folder(directory, say=self._announce_download)
         self.policy_name = checkpoint_name(directory)
-        return Policy.from_pretrained(
+        policy = Policy.from_pretrained(
             directory,
             device=p.device,
             dtype=p.dtype,
@@ -207,6 +207,9 @@ class PolicySetup:
             threads=p.threads,
             statistics_key=p.statistics_key or None,
         )
+        if because := policy.provenance.get('dtype_because'):
+            self._log.info(f'dtype {because}')
+        return policy
 
     def _announce_download(self, what: str) -> None:
         self._log.warning(
