@@ -159,7 +159,11 @@ def test_a_base_vlm_takes_its_towers_from_the_hub(hub, tmp_path, monkeypatch):
         VLAAdapter.from_vlm(BASE_VLM, config)
     monkeypatch.setattr('vla_adapter_ros.weights.prismatic.HUB_TOWERS', addresses)
     model = VLAAdapter.from_vlm(BASE_VLM, config)
-    assert model.metadata.source == {'format': 'prismatic', 'path': f'{BASE_VLM}@{COMMIT}'}
+    assert model.metadata.source == {
+        'format': 'prismatic',
+        'path': f'{BASE_VLM}@{COMMIT}',
+        'towers': {key: f'{address}@{COMMIT}' for key, address in addresses.items()},
+    }
     wanted = official_tensors('pro')[0]
     for name, value in model.state_dict().items():
         if name.startswith('vision_backbone.'):

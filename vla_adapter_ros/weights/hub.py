@@ -124,13 +124,19 @@ def snapshot(
         return Path(client.snapshot_download(address.repo, **options, **patterns))
 
 
-def address_of(folder: str | Path) -> HubAddress | None:
-    """Return what a folder of the cache stands for, with its commit; None for other folders."""
-    place = Path(folder).expanduser().resolve()
-    kind, _, name = place.parent.parent.name.partition('--')
-    if place.parent.name != 'snapshots' or kind not in ('models', 'datasets') or '--' not in name:
-        return None
-    return HubAddress(name.replace('--', '/', 1), place.name)
+def address_of(path: str | Path) -> HubAddress | None:
+    """Return what a file or folder of the cache is part of, with its commit; None for others."""
+    path = Path(path).expanduser().absolute()  # not resolved: files are links to another folder
+    for place in (path, *path.parents):
+        kind, _, name = place.parent.parent.name.partition('--')
+        if place.parent.name == 'snapshots' and kind in ('models', 'datasets') and '--' in name:
+            return HubAddress(name.replace('--', '/', 1), place.name)
+    return None
+
+
+def origin(path: Path) -> str:
+    """Return what provenance says of weights: `hub:org/name@commit`, or their name."""
+    return str(address_of(path) or path.name)
 
 
 def _announce(

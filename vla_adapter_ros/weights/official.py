@@ -26,7 +26,7 @@ from vla_adapter_ros.architecture.config import (
 )
 from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.weights.files import pointer_hint, read_json_object
-from vla_adapter_ros.weights.hub import address_of
+from vla_adapter_ros.weights.hub import origin
 from vla_adapter_ros.weights.metadata import CheckpointMetadata
 from vla_adapter_ros.weights.released import model_folder
 
@@ -102,7 +102,7 @@ def read_official_metadata(
     return CheckpointMetadata(
         config=official_config(directory, config_file, statistics, vision_towers, overrides),
         statistics=statistics,
-        source={'format': 'official', 'path': str(address_of(directory) or directory.name)},
+        source={'format': 'official', 'path': origin(directory)},
         dtype=str(config_file.get('torch_dtype') or 'bfloat16'),
         preprocessor=_optional_json(directory / 'preprocessor_config.json'),
     )

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from vla_adapter_ros.architecture.config import VLM_MODULES, VLAAdapterConfig
 from vla_adapter_ros.errors import CheckpointError
-from vla_adapter_ros.weights.hub import address_of
+from vla_adapter_ros.weights.hub import origin
 from vla_adapter_ros.weights.metadata import CheckpointMetadata
 from vla_adapter_ros.weights.official import unused_pattern
 from vla_adapter_ros.weights.own import NetworkT, open_checkpoint
@@ -64,8 +64,10 @@ def load_vlm(
     source = model_folder(source)
     tensors, metadata = _vlm_tensors(source)
     config = config or metadata.config
-    for key, path in (_default_towers(tensors, config) | dict(vision_weights or {})).items():
-        tensors |= tower_tensors(tower_file(path), key, config)
+    given = _default_towers(tensors, config) | dict(vision_weights or {})
+    towers = {key: tower_file(path) for key, path in given.items()}
+    for key, file in towers.items():
+        tensors |= tower_tensors(file, key, config)
     unused = unused_pattern(config)
     tensors = {
         name: lazy
@@ -96,7 +98,8 @@ def load_vlm(
         config=config,
         source={
             'format': metadata.source.get('format'),
-            'path': str(address_of(source) or source.name),
+            'path': origin(source),
+            'towers': {key: origin(file) for key, file in towers.items()},
         },
     )
     return model.eval()
