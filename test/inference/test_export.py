@@ -84,6 +84,7 @@ def test_the_module_takes_raw_inputs_and_gives_the_networks_actions(policy, case
     assert error.largest < 1e-3
 
 
+@pytest.mark.slow(reason="loads torch's tracer: 4 s")
 @torch.no_grad()
 def test_one_traced_program_serves_every_prompt_length(policy, cases, module):
     inputs, expected, _ = cases
