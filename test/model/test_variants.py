@@ -15,6 +15,7 @@ from vla_adapter_ros.architecture.config import (
 )
 from vla_adapter_ros.errors import ConfigError
 from vla_adapter_ros.model.vla import VLAAdapter
+from vla_adapter_ros.training.model_setup import network_config
 from vla_adapter_ros.weights.official import LANGUAGE_MODELS
 
 
@@ -138,10 +139,16 @@ def test_the_released_size_and_llama_7b_build_without_weights():
     model = VLAAdapter.from_config(VLAAdapterConfig.full(), device='meta')
     count = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     assert count == pytest.approx(1389.6, abs=0.1)
-    config = VLAAdapterConfig(language=LANGUAGE_MODELS['llama'])
-    decoder = VLAAdapter.from_config(config, device='meta').decoder
-    count = sum(parameter.numel() for parameter in decoder.parameters()) / 1e9
+    assert network_config({'preset': 'openvla-7b'}).language == LANGUAGE_MODELS['llama']
+    model = VLAAdapter.from_config(network_config({'preset': 'llama2-7b'}), device='meta')
+    count = sum(parameter.numel() for parameter in model.decoder.parameters()) / 1e9
     assert count == pytest.approx(6.74 - 0.131, abs=0.01)  # without its LM head
+    inputs = {
+        'pixel_values': torch.empty(1, 12, 224, 224, device='meta'),
+        'input_ids': torch.empty(1, 20, dtype=torch.long, device='meta'),
+        'proprio': torch.empty(1, 8, device='meta'),
+    }
+    assert model(**inputs).shape == (1, 8, 7)
 
 
 def test_released_sizes_are_the_released_tensors():

@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -66,6 +67,19 @@ def test_added_tokens_get_the_ids_their_file_says(qwen_files, tmp_path):
 def test_other_language_models_get_the_in_out_form():
     expected = 'In: What action should the robot take to open the drawer?\nOut:'
     assert build_prompt('Open the drawer', 'in_out') == expected
+
+
+def test_llamas_prompt_begins_with_its_bos_token(tmp_path):
+    """The visual tokens go behind the first token: `<s>`, as in the official code."""
+    vocabulary = {token: i for i, token in enumerate(('<unk>', '<s>', '</s>', 'In', ':', 'Out'))}
+    made = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token='<unk>'))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    made.post_processor = tokenizers.processors.TemplateProcessing(
+        single='<s> $A', special_tokens=[('<s>', 1)]
+    )
+    made.save(str(tmp_path / 'tokenizer.json'))
+    ids = Tokenizer.from_directory(tmp_path).encode(build_prompt('In', 'in_out'))
+    assert ids[:3] == [1, 3, 4] and ids.count(1) == 1
 
 
 def test_unknown_prompt_format_is_refused_with_the_choices():

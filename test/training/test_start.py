@@ -72,7 +72,9 @@ def test_a_base_vlm_keeps_its_weights_and_gets_a_fresh_policy(dataset, tmp_path,
         np.testing.assert_array_equal(trained[name], base[name].numpy(), err_msg=name)
     policy = Policy.from_pretrained(last, device='cpu')
     assert policy.pipeline.config.prompt_format == 'qwen_chat'
-    assert policy.engine.model.config.proprio_dim == 7
+    network = policy.engine.model.config
+    assert network.proprio_dim == 7
+    assert network.policy.rope_precision == 'float32'  # of this run
 
 
 def test_new_film_layers_of_a_base_vlm_are_not_frozen():

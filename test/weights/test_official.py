@@ -14,11 +14,13 @@ from safetensors.torch import load_file, save_file
 
 from support.checkpoint_cases import TOWERS, official_tensors, write_official
 from support.model_cases import GOLDEN, formula_input, relative_error, tiny_model
-from vla_adapter_ros.architecture.config import PolicyConfig, VLAAdapterConfig
+from vla_adapter_ros.architecture.config import OPENVLA_7B, PolicyConfig, VLAAdapterConfig
 from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.model import VLAAdapter, convert
 from vla_adapter_ros.model.bridge import group_tables
+from vla_adapter_ros.weights.official_weights import refine
 from vla_adapter_ros.weights.own import open_checkpoint
+from vla_adapter_ros.weights.tensors import LazyTensor
 
 POINTER = 'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n'
 HEAD, PROPRIO = 'action_head--checkpoint.pt', 'proprio_projector--checkpoint.pt'
@@ -151,6 +153,15 @@ def test_configurations_of_before_the_renaming_load(stored, meant):
     del data['policy']['rope_precision']
     data['policy']['rope_tables'] = stored
     assert VLAAdapterConfig.from_dict(data) == VLAAdapterConfig().override(rope_precision=meant)
+
+
+def test_the_number_of_policy_blocks_is_that_of_the_files():
+    shapes = {f'action_head.model.mlp_resnet_blocks.{i}.q_proj.weight': (8, 8) for i in range(24)}
+    tensors = {name: LazyTensor(shape, lambda dtype: None) for name, shape in shapes.items()}
+    llama = VLAAdapterConfig(language=OPENVLA_7B)
+    found = refine(llama, tensors, {})
+    assert (llama.policy_blocks, found.policy_blocks) == (32, 24)
+    assert found.layer_of_block == tuple(range(1, 25))
 
 
 def test_networks_with_tables_in_float32_are_not_for_the_official_code():

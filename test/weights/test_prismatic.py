@@ -3,14 +3,17 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from support.checkpoint_cases import official_tensors, write_base
+from support.checkpoint_cases import TOWERS, official_tensors, write_base, write_official
 from support.model_cases import small_config, tiny_config, tiny_inputs, tiny_model
 from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.model import VLAAdapter
+from vla_adapter_ros.weights import official
 from vla_adapter_ros.weights.prismatic import film_layers, resample_positions
 
 
@@ -106,6 +109,17 @@ def test_another_checkpoints_vlm_can_be_taken_over_with_a_new_policy(tmp_path):
     assert model.policy.proprio_projector.fc1.weight.shape[1] == 9
     name = 'language_model.model.layers.0.mlp.up_proj.weight'
     assert torch.equal(model.state_dict()[name], donor.state_dict()[name])
+
+
+def test_an_official_vlm_without_a_policy_is_a_base(tmp_path):
+    """OpenVLA: one of the paper's backbones, published as a model of its own."""
+    write_official(tmp_path, 'pro', released_towers=False)
+    for name in ('action_head', 'proprio_projector'):
+        (tmp_path / f'{name}--checkpoint.pt').unlink()
+    with patch.dict(official.KNOWN_TOWERS, TOWERS):
+        model = VLAAdapter.from_vlm(tmp_path, tiny_config())
+    name = 'language_model.model.layers.3.mlp.up_proj.weight'
+    assert torch.equal(model.state_dict()[name], official_tensors('pro')[0][name])
 
 
 def test_something_else_is_not_taken_for_a_base_vlm(tmp_path):

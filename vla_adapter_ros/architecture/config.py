@@ -144,6 +144,22 @@ class LanguageConfig:
             _refuse(self, 'kv_heads', f'{self.kv_heads} does not divide the {self.heads} heads')
 
 
+LLAMA2_7B = LanguageConfig(
+    family='llama',
+    vocab_size=32064,  # 32000 and the padding token, rounded up to a multiple of 64
+    hidden=4096,
+    layers=32,
+    heads=32,
+    kv_heads=32,
+    mlp_hidden=11008,
+    rope_theta=1e4,
+    norm_eps=1e-5,
+    max_positions=2048,
+)
+# OpenVLA leaves the norm's epsilon at the library's default, that of LLaMA 1.
+OPENVLA_7B = replace(LLAMA2_7B, norm_eps=1e-6)
+
+
 @dataclass(frozen=True, kw_only=True)
 class PolicyConfig:
     """The action policy.

@@ -104,8 +104,12 @@ class Tokenizer:
         return 0
 
     def encode(self, text: str) -> list[int]:
-        """Return the ids of `text`; prompt marks in it are encoded as such, none are added."""
-        return list(self._implementation.encode(text, add_special_tokens=False).ids)
+        """Return the ids of `text`; prompt marks in it are encoded as such.
+
+        LLaMA's tokenizer begins with `<s>`, behind which the visual tokens go; the others add
+        nothing.
+        """
+        return list(self._implementation.encode(text, add_special_tokens=True).ids)
 
     def unknown_words(self, text: str) -> list[str]:
         """Return the words of `text` without an id in this tokenizer, each once, in order.

@@ -296,6 +296,8 @@ def processing_config(
         base['images']['normalisations'] = base['images']['normalisations'][-len(network.vision):]
         if config.start.kind == 'random':
             base['prompt_format'] = 'plain'
+        elif network.language.family == 'llama':
+            base['prompt_format'] = 'in_out'
     return ProcessingConfig.from_dict(merged(base, config.processing))
 
 

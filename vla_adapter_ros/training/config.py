@@ -240,7 +240,8 @@ class TrainConfig:
     ema: float = option(0.0, 'decay of the averaged weights, e.g. 0.999; 0: none')
     model: dict[str, Any] = option(
         {'preset': 'pro'},
-        'network: preset (pro, original, dit: released sizes; tiny) and changes to it, as in '
+        'network: preset (pro, original, dit: released sizes; llama2-7b, openvla-7b: backbones of '
+        'Table 1; tiny) and changes to it, as in '
         'VLAAdapterConfig; only read when start.kind is random or base',
     )
     processing: dict[str, Any] = option(

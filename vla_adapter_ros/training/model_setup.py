@@ -7,11 +7,18 @@ import copy
 from collections.abc import Mapping
 from typing import Any
 
+from vla_adapter_ros.architecture.config import LLAMA2_7B, OPENVLA_7B, VLAAdapterConfig
 from vla_adapter_ros.errors import ConfigError
-from vla_adapter_ros.model import PolicyConfig, VLAAdapterConfig
 from vla_adapter_ros.training.config_loader import merged
 
-PRESETS = ('pro', 'original', 'dit', 'tiny')
+PRESETS = {
+    'pro': VLAAdapterConfig.full('pro'),
+    'original': VLAAdapterConfig.full('original'),
+    'dit': VLAAdapterConfig.full('dit'),
+    'llama2-7b': VLAAdapterConfig(language=LLAMA2_7B),  # Prismatic VLM on LLaMA-2
+    'openvla-7b': VLAAdapterConfig(language=OPENVLA_7B),
+    'tiny': VLAAdapterConfig.tiny(),
+}
 
 
 def network_config(entry: Mapping[str, Any], **forced: Any) -> VLAAdapterConfig:
@@ -29,11 +36,7 @@ def network_config(entry: Mapping[str, Any], **forced: Any) -> VLAAdapterConfig:
     preset = changes.pop('preset', 'pro')
     if preset not in PRESETS:
         raise ConfigError(f'model.preset: got {preset!r}, expected one of {list(PRESETS)}')
-    if preset == 'tiny':
-        base = VLAAdapterConfig.tiny()
-    else:
-        base = VLAAdapterConfig(policy=PolicyConfig(kind=preset))
-    data = base.to_dict()
+    data = PRESETS[preset].to_dict()
     towers = changes.get('vision')
     if isinstance(towers, Mapping):
         changes['vision'] = [{**tower, **towers} for tower in data['vision']]

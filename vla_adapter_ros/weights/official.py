@@ -18,6 +18,7 @@ from typing import Any
 
 from vla_adapter_ros.architecture.config import (
     DINOV2_LARGE,
+    OPENVLA_7B,
     SIGLIP_SO400M,
     LanguageConfig,
     PolicyConfig,
@@ -54,23 +55,8 @@ LANGUAGE_KEYS = {
     'rms_norm_eps': 'norm_eps',
     'max_position_embeddings': 'max_positions',
 }
-# By `text_config.model_type`: Qwen2.5-0.5B, and the LLaMA-2 7B of OpenVLA, which leaves the norm's
-# epsilon at the library's default, that of LLaMA 1.
-LANGUAGE_MODELS = {
-    'qwen2': LanguageConfig(),
-    'llama': LanguageConfig(
-        family='llama',
-        vocab_size=32064,  # 32000 and the padding token, rounded up to a multiple of 64
-        hidden=4096,
-        layers=32,
-        heads=32,
-        kv_heads=32,
-        mlp_hidden=11008,
-        rope_theta=1e4,
-        norm_eps=1e-6,
-        max_positions=2048,
-    ),
-}
+# By `text_config.model_type`.
+LANGUAGE_MODELS = {'qwen2': LanguageConfig(), 'llama': OPENVLA_7B}
 
 
 def read_official_metadata(
@@ -105,6 +91,18 @@ def read_official_metadata(
         source={'format': 'official', 'path': origin(directory)},
         dtype=str(config_file.get('torch_dtype') or 'bfloat16'),
         preprocessor=_optional_json(directory / 'preprocessor_config.json'),
+    )
+
+
+def official_vlm_config(directory: Path) -> VLAAdapterConfig:
+    """Return the network with the VLM of an official directory, which may be one without policy.
+
+    Raises:
+        CheckpointError: `config.json` is missing or damaged, or a tower is unknown.
+    """
+    config_file = read_json_object(directory / 'config.json')
+    return VLAAdapterConfig(
+        vision=_towers(directory, config_file, {}), language=_language(directory, config_file)
     )
 
 

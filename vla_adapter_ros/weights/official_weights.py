@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from vla_adapter_ros.weights.tensors import LazyTensor, open_pt, open_safetensor
 
 LOGGER = logging.getLogger(__name__)
 QUERIES = 'action_queries.weight'
+_BLOCK = re.compile(r'action_head\.model\.mlp_resnet_blocks\.(\d+)\.')
 # The official loader adapts FiLM towers with rank 32 and alpha 16, whatever training did.
 FILM_LORA_SCALE = 16 / 32
 
@@ -55,7 +57,7 @@ def open_official(
     if official.is_unmerged(directory):
         tensors = _merged_vlm(directory, official.base_directory(directory, base))
     else:
-        tensors = _official_vlm(directory)
+        tensors = official_vlm(directory)
     for kind, path in official.component_files(directory, metadata.config.use_proprio).items():
         values = {name: LazyTensor.of(value) for name, value in state_dict(path).items()}
         if kind == official.FILM:
@@ -99,7 +101,7 @@ def _kinds(content: Any) -> str:
     return f'other values: {sorted(map(str, others))[:5]}'
 
 
-def _official_vlm(directory: Path) -> dict[str, LazyTensor]:
+def official_vlm(directory: Path) -> dict[str, LazyTensor]:
     """Open the VLM's tensors, from one file or from shards named by an index."""
     index = directory / 'model.safetensors.index.json'
     if index.is_file():
@@ -118,7 +120,7 @@ def _official_vlm(directory: Path) -> dict[str, LazyTensor]:
 def _merged_vlm(directory: Path, base: Path) -> dict[str, LazyTensor]:
     """Open the VLM that training started from, with the directory's LoRA adapter merged in."""
     folder = directory / official.ADAPTER
-    weights = _official_vlm(base)
+    weights = official_vlm(base)
     trained, halves = lora.read_adapter(folder)
     if QUERIES not in trained:
         LOGGER.warning(
@@ -159,6 +161,10 @@ def refine(
     ):
         if name in tensors and field not in overrides:
             found[field] = tensors[name].shape[axis]
+    blocks = len({m[1] for m in map(_BLOCK.match, tensors) if m})
+    if blocks not in (0, config.policy_blocks) and not {'policy', 'blocks'} & overrides.keys():
+        # The released head has 24, whatever the number of the language model's layers.
+        found['policy'] = replace(config.policy, blocks=blocks)
     embeddings = tensors.get('language_model.model.embed_tokens.weight')
     if embeddings is not None and not {'language', 'vocab_size'} & overrides.keys():
         # Vocabularies are padded for speed, and not every config.json records the padded size.

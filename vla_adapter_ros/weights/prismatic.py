@@ -19,8 +19,9 @@ from torch.nn import functional as F
 from vla_adapter_ros.architecture.config import VLM_MODULES, VLAAdapterConfig
 from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.weights.hub import origin
-from vla_adapter_ros.weights.metadata import CheckpointMetadata
-from vla_adapter_ros.weights.official import unused_pattern
+from vla_adapter_ros.weights.metadata import METADATA_FILE, CheckpointMetadata
+from vla_adapter_ros.weights.official import is_official, official_vlm_config, unused_pattern
+from vla_adapter_ros.weights.official_weights import official_vlm
 from vla_adapter_ros.weights.own import NetworkT, open_checkpoint
 from vla_adapter_ros.weights.released import TOWERS as HUB_TOWERS
 from vla_adapter_ros.weights.released import is_base_vlm, model_folder, tower_file
@@ -133,6 +134,9 @@ def _vlm_tensors(source: Path) -> tuple[dict[str, LazyTensor], CheckpointMetadat
                 f'{source}: expected one checkpoints/*.pt, found {names or "none"}'
             )
         source = found[0]
+    if is_official(source) and not (source / METADATA_FILE).is_file():
+        metadata = CheckpointMetadata(official_vlm_config(source), source={'format': 'official'})
+        return official_vlm(source), metadata
     if source.is_dir():
         opened = open_checkpoint(source)
         return opened.tensors, opened.metadata
