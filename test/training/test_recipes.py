@@ -111,9 +111,13 @@ def test_a_recipe_starts_saves_resumes_and_is_evaluated(
 
 
 @pytest.mark.slow(reason='whole batches and compiled blocks of every recipe')
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize('recipe', RECIPES)
 def test_a_recipe_runs_with_its_own_batches_and_compilation(
     dataset, tmp_path, cache, monkeypatch, recipe
 ):
-    check(two_steps(dataset, tmp_path, cache, recipe, monkeypatch, []), recipe)
+    # Blocks that torch gives up compiling would run without a word.
+    monkeypatch.setattr(torch._dynamo.config, 'fail_on_recompile_limit_hit', True)
+    # These compile what `paper` compiles.
+    more = ['compute.compile=false'] if recipe.startswith('small_memory') else []
+    check(two_steps(dataset, tmp_path, cache, recipe, monkeypatch, more), recipe)

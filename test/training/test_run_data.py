@@ -182,3 +182,22 @@ def test_a_diffusion_policy_can_say_the_largest_action_of_the_data(
     actions = normaliser.normalise(every.chunks(np.arange(len(every)))[0])
     assert limit >= np.abs(actions).max() - 1e-3
     assert (limit > 1.0) == above
+
+
+def test_prompts_of_a_compiled_run_have_one_length_which_changes_nothing(dataset, tmp_path):
+    made = {
+        setting: build_setup(config(dataset, tmp_path, f'compute.compile={setting}'), False)
+        for setting in ('true', 'false')
+    }
+    data, pipeline = made['true'].mixture.datasets[0], made['true'].pipeline
+    sizes = [len(pipeline.prompt_ids(e.instruction)) for e in data.store.episodes]
+    shortest = min(data.selected, key=lambda episode: sizes[episode])
+    samples = data.batch(data.indices_of(shortest)[:2])
+    losses, lengths = {}, {}
+    for setting, setup in made.items():
+        batch = setup.collate(samples, torch.device('cpu'), False)
+        lengths[setting] = batch['input_ids'].shape[1]
+        setup.model.eval()
+        losses[setting] = setup.model.compute_loss(batch)[0].item()
+    assert lengths['false'] < lengths['true'] == max(sizes)
+    assert losses['true'] == pytest.approx(losses['false'], rel=1e-5)

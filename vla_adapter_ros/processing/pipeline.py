@@ -190,12 +190,15 @@ class InputPipeline:
 
 
 def padded_prompts(
-    rows: Sequence[np.ndarray | list[int]], pad_id: int
+    rows: Sequence[np.ndarray | list[int]], pad_id: int, least: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """Return ids and mask (B, L) of prompts of different lengths, padded on the right."""
+    """Return ids and mask (B, L) of prompts of different lengths, padded on the right.
+
+    L is that of the longest one, but at least `least`.
+    """
     import torch
 
-    length = max(len(row) for row in rows)
+    length = max(least, *(len(row) for row in rows))
     ids = torch.full((len(rows), length), pad_id, dtype=torch.long)
     mask = torch.zeros(len(rows), length, dtype=torch.long)
     for i, row in enumerate(rows):

@@ -157,6 +157,8 @@ def build_setup(config: TrainConfig, progress: bool) -> TrainingSetup:
         [d.name for d in mixture.datasets], None if config.latent_noise else _zero_latent(model),
         None if scenes is None else _scene_batches(scenes, model, pipeline),
         config.grounding.batch_size,
+        # Compiled blocks are made for one length.
+        _longest_prompt(pipeline, datasets) if config.compute.compile else 0,
     )
     return TrainingSetup(model, pipeline, by_dataset, contract, mixture, validation, collate)
 
@@ -355,6 +357,10 @@ def _contract(dataset: Dataset, config: TrainConfig) -> RobotContract | None:
 
 def _instructions(datasets: list[Dataset]) -> list[str]:
     return sorted({e.instruction for d in datasets for e in d.store.episodes})
+
+
+def _longest_prompt(pipeline: InputPipeline, datasets: list[Dataset]) -> int:
+    return max(len(pipeline.prompt_ids(text)) for text in _instructions(datasets))
 
 
 def known_tokenizer(config: TrainConfig) -> Tokenizer | None:

@@ -35,13 +35,15 @@ class Collator:
         latent: (K, D·A) initial latent given to the policy; None: its own (noise in training).
         scenes: images with points that come with training batches; None: none.
         scene_count: how many of them.
+        prompt_length: prompts are padded to so many tokens; 0: to the longest of each batch.
     """
 
     def __init__(
         self, pipeline: InputPipeline, statistics: Mapping[str, Statistics],
         augmentation: AugmentConfig | None, names: list[str], latent: torch.Tensor | None = None,
-        scenes: SceneBatches | None = None, scene_count: int = 0,
+        scenes: SceneBatches | None = None, scene_count: int = 0, prompt_length: int = 0,
     ) -> None:
+        self._prompt_length = prompt_length
         self._latent, self._scenes, self._scene_count = latent, scenes, scene_count
         self.pipeline, self._augmentation, self._names = pipeline, augmentation, names
         config = pipeline.config
@@ -100,7 +102,7 @@ class Collator:
 
     def _prompts(self, instructions: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
         rows = [self.pipeline.prompt_ids(text) for text in instructions]
-        return padded_prompts(rows, self.pipeline.tokenizer.pad_id)
+        return padded_prompts(rows, self.pipeline.tokenizer.pad_id, self._prompt_length)
 
     def pixels(
         self, images: np.ndarray, device: torch.device, training: bool = False

@@ -23,6 +23,7 @@ from vla_adapter_ros.training.config_loader import build, describe, to_dict
 
 # Settings that may change when a run is resumed: they do not affect the result.
 RESUMABLE_CHANGES = ('output_dir', 'log', 'save', 'simulation', 'compute')
+RECOMPILE_LIMIT = 64
 RESUMABLE_DATA_CHANGES = ('workers', 'prefetch', 'cache')
 
 
@@ -149,8 +150,14 @@ def make_accelerator(config: TrainConfig) -> Any:
 
 def apply_compute_settings(model: Any, config: TrainConfig) -> None:
     """Switch on gradient checkpointing and the compilation of the repeated blocks."""
+    import torch._dynamo
+
     model.set_gradient_checkpointing(config.compute.gradient_checkpointing)
     if config.compute.compile:
+        # Blocks of all kinds share torch's budget of compiled forms (8), since they are compiled
+        # through one method. Towers, layers and policy, with gradients and without, need more;
+        # what lies beyond it would run uncompiled.
+        torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
         for block in model.repeated_blocks:
             block.compile()  # in place: parameter names stay
 
