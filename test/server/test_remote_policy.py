@@ -9,27 +9,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from websockets.sync.server import serve
 
 from support.policy_cases import alicia
-from support.policy_servers import Cable
+from support.policy_servers import ACTIONS, SERVED, Cable, FakeServer, good
 from vla_adapter_ros.errors import MessageError, ObservationError, ServerError
 from vla_adapter_ros.processing.images import ImageConfig
 from vla_adapter_ros.processing.observation import Observation
-from vla_adapter_ros.processing.pipeline import ProcessingConfig
 from vla_adapter_ros.server import remote_policy
 from vla_adapter_ros.server.codec import decode, encode
-from vla_adapter_ros.server.protocol import Served
 from vla_adapter_ros.server.remote_policy import RemotePolicy
 
 TIMEOUT = 0.15
 BACK_OFF = 0.02
-SERVED = Served(
-    alicia(),
-    ProcessingConfig(ImageConfig(size=8, jpeg_round_trip=False), ('third_person', 'wrist')),
-    (8, 7), 7, 0.1, {'fingerprint': 'abc', 'statistics': 'own', 'device': 'cuda'},
-)  # fmt: skip
-ACTIONS = np.linspace(-0.5, 0.5, 56).reshape(8, 7)
 
 
 def seen(**changes):
@@ -38,37 +29,6 @@ def seen(**changes):
     return Observation(**({
         'images': images, 'proprioception': np.zeros(7), 'instruction': 'reach', 'stamp': 3.0
     } | changes))  # fmt: skip
-
-
-def good(request):
-    return [encode({'actions': ACTIONS, 'sequence': request['sequence'], 'server_timing': {}})]
-
-
-class FakeServer:
-    """Says `first`, then what `answer(request)` lists; use as a context."""
-
-    def __init__(self):
-        self.first, self.answer, self.connections = SERVED.to_message(), good, 0
-        self.requests = []
-
-    def _converse(self, connection):
-        self.connections += 1
-        first = self.first
-        connection.send(first if isinstance(first, (bytes, str)) else encode(first))
-        for data in connection:
-            self.requests.append(decode(data))
-            for message in self.answer(self.requests[-1]):
-                connection.send(message)
-
-    def __enter__(self):
-        self._server = serve(self._converse, '127.0.0.1', 0, compression=None)
-        self.port = self._server.socket.getsockname()[1]
-        self.url = f'ws://127.0.0.1:{self.port}'
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        return self
-
-    def __exit__(self, *_):
-        self._server.shutdown()
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""A policy server in a thread, and a cable between it and its client that can be pulled."""
+"""Policy servers in a thread, real and made up, and a cable before them that can be pulled."""
 
 from __future__ import annotations
 
@@ -9,8 +9,24 @@ import socket
 import threading
 import time
 
+import numpy as np
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.server import serve
+
+from vla_adapter_ros.processing.images import ImageConfig
+from vla_adapter_ros.processing.pipeline import ProcessingConfig
+from vla_adapter_ros.robot.contract import resolve_contract
 from vla_adapter_ros.server.access import Access
+from vla_adapter_ros.server.codec import decode, encode
 from vla_adapter_ros.server.policy_server import PolicyServer
+from vla_adapter_ros.server.protocol import Served
+
+SERVED = Served(
+    resolve_contract('alicia_d'),
+    ProcessingConfig(ImageConfig(size=8, jpeg_round_trip=False), ('third_person', 'wrist')),
+    (8, 7), 7, 0.1, {'fingerprint': 'abc', 'statistics': 'own', 'device': 'cuda'},
+)  # fmt: skip
+ACTIONS = np.linspace(-0.5, 0.5, 56).reshape(8, 7)
 
 
 class RunningServer:
@@ -55,7 +71,10 @@ class RunningServer:
 
 
 class Cable:
-    """A relay in front of a port. `cut`: nothing passes, and nobody is told. Use as a context."""
+    """A relay in front of a port; use as a context.
+
+    `cut`: nothing passes, and nobody is told. `kill`: as if the server's process had ended.
+    """
 
     def __init__(self, port: int):
         self._target = port
@@ -64,19 +83,35 @@ class Cable:
         self.url = f'ws://127.0.0.1:{self.port}'
         self.whole = threading.Event()
         self.whole.set()
+        self.dead = False
         self._sockets = []
         threading.Thread(target=self._accept, daemon=True).start()
 
     def cut(self):
         self.whole.clear()
 
+    def kill(self):
+        self.dead = True
+        self._hang_up()
+
     def mend(self):
+        self.dead = False
         self.whole.set()
+
+    def _hang_up(self):
+        while self._sockets:
+            end = self._sockets.pop()
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
 
     def _accept(self):
         with contextlib.suppress(OSError):
             while True:
                 near = self._listener.accept()[0]
+                if self.dead:
+                    near.close()
+                    continue
                 try:
                     far = socket.create_connection(('127.0.0.1', self._target))
                 except OSError:
@@ -100,10 +135,8 @@ class Cable:
 
     def __exit__(self, *_):
         self.mend()
-        for end in (self._listener, *self._sockets):
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
+        self._sockets.append(self._listener)
+        self._hang_up()
 
 
 class Scripted:
@@ -114,3 +147,35 @@ class Scripted:
 
     def __getattr__(self, name):
         return getattr(self._policy, name)
+
+
+def good(request):
+    return [encode({'actions': ACTIONS, 'sequence': request['sequence'], 'server_timing': {}})]
+
+
+class FakeServer:
+    """Says `first`, then what `answer(request)` lists; use as a context."""
+
+    def __init__(self):
+        self.first, self.answer, self.connections = SERVED.to_message(), good, 0
+        self.requests = []
+
+    def _converse(self, connection):
+        self.connections += 1
+        first = self.first
+        connection.send(first if isinstance(first, (bytes, str)) else encode(first))
+        with contextlib.suppress(ConnectionClosed):
+            for data in connection:
+                self.requests.append(decode(data))
+                for message in self.answer(self.requests[-1]):
+                    connection.send(message)
+
+    def __enter__(self):
+        self._server = serve(self._converse, '127.0.0.1', 0, compression=None)
+        self.port = self._server.socket.getsockname()[1]
+        self.url = f'ws://127.0.0.1:{self.port}'
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self._server.shutdown()

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Sequence
 
 from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.inference.engine import DTYPES
 from vla_adapter_ros.inference.policy import Policy
 from vla_adapter_ros.inference.simple_policies import shipped_checkpoint
 from vla_adapter_ros.server.access import Access, token_of_environment
@@ -84,13 +85,14 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f'{TOKEN_VARIABLE} in the environment: the secret that clients must know.',
     )
     add = parser.add_argument
-    add('checkpoint', nargs='?', default='', help='checkpoint directory (the one that ships)')
+    named = 'directory, or org/name on the Hub (the one that ships)'
+    add('checkpoint', nargs='?', default='', help=named)
     add('--host', default='127.0.0.1', help='address to listen on (%(default)s)')
     add('--port', type=int, default=DEFAULT_PORT, help='TCP port (%(default)s)')
     add('--certificate', default='', help='certificate file (PEM): clients use wss://')
     add('--key', default='', help='key file of the certificate (PEM)')
     add('--device', default='auto', help='auto, cpu, cuda, cuda:0, ... (%(default)s)')
-    add('--dtype', default='auto', choices=('auto', 'float32', 'bfloat16', 'int8'))
+    add('--dtype', default='auto', choices=('auto', *DTYPES))
     add('--compile', action='store_true', help='compile the model (GPU)')
     add('--threads', type=int, default=0, help='CPU threads; 0: all but one')
     add('--statistics-key', default='', help='which statistics, if the checkpoint holds several')

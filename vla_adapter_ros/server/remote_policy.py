@@ -35,6 +35,8 @@ _RETRY_S = 0.25  # until the server is there for the first time
 # After a failure the next attempts to connect come at least so far apart.
 _FIRST_BACK_OFF_S, _LONGEST_BACK_OFF_S = 0.2, 2.0
 _LEAST_DEADLINE_S = 1e-3
+_WARM_UP_IMAGE_SIZE = (640, 480)  # width, height [px]
+_WARM_UP_INSTRUCTION = 'reach'
 
 
 class RemotePolicy:
@@ -88,7 +90,19 @@ class RemotePolicy:
         return [w for w in dict.fromkeys(split_words(instruction)) if known and w not in known]
 
     def warm_up(self) -> None:
-        """Do nothing: the server did it when it loaded its policy."""
+        """Ask once, so that the first real query is not slower here than the others.
+
+        Raises:
+            ServerError: no answer.
+            MessageError: an answer that cannot be used.
+        """
+        images = {}
+        for name in self.served.processing.cameras:
+            camera = self.contract.cameras.get(name) if self.contract else None
+            width, height = camera.seen_size if camera else _WARM_UP_IMAGE_SIZE
+            images[name] = np.zeros((height, width, 3), np.uint8)
+        state = np.zeros(self.served.state_size)
+        self.predict(Observation(images, state, _WARM_UP_INSTRUCTION, 0.0))
 
     def close(self) -> None:
         """Give the connection up; another thread may be inside `predict`, which then fails."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from unittest.mock import MagicMock
 
@@ -11,7 +12,8 @@ import pytest
 pytest.importorskip('rclpy', reason='ROS 2 is not in this environment')
 
 from support.hub_server import hub_server
-from vla_adapter_ros.errors import CheckpointError, VLAAdapterError
+from support.policy_servers import SERVED, FakeServer
+from vla_adapter_ros.errors import CheckpointError, ServerError, VLAAdapterError
 from vla_adapter_ros.inference.simple_policies import shipped_checkpoint
 from vla_adapter_ros.nodes.policy import policy_setup
 from vla_adapter_ros.nodes.policy.policy_parameters import PolicyNodeParameters
@@ -112,3 +114,57 @@ def test_motion_from_the_start_is_for_simulated_robots(make):
     with pytest.raises(VLAAdapterError, match='is for simulated robots'):
         make(policy='hold', robot='alicia_d', enable=True)
     assert make(policy='hold', robot='alicia_d_sim', enable=True).contract.simulated
+
+
+@pytest.mark.parametrize(
+    ('other', 'said'),
+    [
+        ({'checkpoint': 'runs/pick'}, 'ws://gpu:8000 and checkpoint: runs/pick: expected one'),
+        ({'policy': 'hold'}, 'and policy: hold'),
+        ({'statistics_key': 'bridge'}, 'and statistics_key: bridge'),
+    ],
+)
+def test_a_policy_server_beside_another_policy_is_refused(make, other, said):
+    with pytest.raises(VLAAdapterError, match=said):
+        make(robot='alicia_d', policy_server='ws://gpu:8000', **other)
+
+
+def test_a_policy_server_takes_the_place_of_a_checkpoint(make):
+    with FakeServer() as server:
+        setup = make(robot='alicia_d', policy_server=server.url, watchdog_timeout=2.0)
+        setup.make_loop()
+        assert setup.policy_name == f'policy at {server.url}'
+        # The warm-up had the size and the crop of the contract's cameras.
+        assert server.requests[0]['images']['wrist'].shape == (8, 8, 3)
+        assert server.requests[0]['deadline'] <= 1.8
+        remote = setup._remote
+        setup.release(1.0)
+        with pytest.raises(ServerError, match='closed'):
+            remote.warm_up()
+
+
+@pytest.mark.parametrize(
+    ('served', 'said'),
+    [
+        (
+            {'contract': replace(SERVED.contract, step_period=0.2)},
+            'is not what policy at ws://.* was trained for: step_period: 0.1 here, 0.2 there',
+        ),
+        ({'contract': None}, 'accept_policy_without_contract: true'),
+    ],
+)
+def test_a_server_whose_policy_is_for_another_robot_is_refused_in_words(make, served, said):
+    with FakeServer() as server:
+        server.first = replace(SERVED, **served).to_message()
+        with pytest.raises(CheckpointError, match=said):
+            make(robot='alicia_d', policy_server=server.url).make_loop()
+
+
+def test_of_a_server_without_contract_the_sizes_are_compared(make):
+    with FakeServer() as server:
+        server.first = replace(SERVED, contract=None, state_size=8).to_message()
+        setup = make(
+            robot='alicia_d', policy_server=server.url, accept_policy_without_contract=True
+        )
+        with pytest.raises(CheckpointError, match=r'proprioception values \(8\) are not those'):
+            setup.make_loop()

@@ -57,6 +57,7 @@ _ARGUMENTS = (
     Argument(
         'checkpoint', '', 'Checkpoint directory or org/name on the Hub; empty: the one that ships.'
     ),
+    Argument('policy_server', '', 'Instead of checkpoint: a policy server, ws://HOST:PORT.'),
     Argument(
         'policy', '', 'checkpoint, expert (simulation only), random, random_network or hold.'
     ),
@@ -161,8 +162,9 @@ ALICIA = LaunchFile(
 
 def _policy_overrides(arguments: Mapping[str, str]) -> dict[str, Any]:
     overrides = given_only(
-        arguments, 'robot', 'checkpoint', 'policy', 'device', 'instruction', 'seed'
-    )
+        arguments, 'robot', 'checkpoint', 'policy_server', 'policy', 'device', 'instruction',
+        'seed',
+    )  # fmt: skip
     topics = (topic for name, topic in arguments.items() if name.endswith('_topic'))
     if any(topic.endswith('/compressed') for topic in topics):
         overrides['image_transport'] = 'compressed'

@@ -27,6 +27,18 @@ def check_policy(value: str) -> None:
         )
 
 
+def check_server(parameters: PolicyNodeParameters) -> None:
+    """Refuse a policy server beside another policy. Raises VLAAdapterError."""
+    if not parameters.policy_server:
+        return
+    for name, default in (('checkpoint', ''), ('policy', 'checkpoint'), ('statistics_key', '')):
+        if (value := getattr(parameters, name)) != default:
+            raise VLAAdapterError(
+                f'parameters policy_server: {parameters.policy_server} and {name}: {value}: '
+                'expected one of them; the server has its own checkpoint'
+            )
+
+
 def check_times(parameters: PolicyNodeParameters) -> None:
     """Refuse to wait for chunks that would be rejected. Raises VLAAdapterError."""
     oldest, timeout = parameters.max_chunk_age, parameters.watchdog_timeout
@@ -48,6 +60,10 @@ class PolicyNodeParameters:
         '', 'Checkpoint directory, or org/name@revision on the Hugging Face Hub; empty: the one '
         'that ships with the package.',
     )
+    policy_server: str = parameter(
+        '', 'Policy server that computes the chunks instead, ws://HOST:PORT or wss://HOST:PORT; '
+        'with checkpoint empty. The network runs there: device, dtype and the like are its own.',
+    )  # fmt: skip
     policy: str = parameter(
         'checkpoint',
         'What computes the chunks: checkpoint, expert (simulation), random (small movements), '

@@ -32,6 +32,7 @@ from vla_adapter_ros.nodes.policy.policy_outputs import PolicyOutputs
 from vla_adapter_ros.nodes.policy.policy_parameters import (
     PolicyNodeParameters,
     check_policy,
+    check_server,
     check_times,
 )
 from vla_adapter_ros.preflight import driver_checks
@@ -45,8 +46,12 @@ from vla_adapter_ros.robot.contract import (
 from vla_adapter_ros.robot.kinematics import Kinematics
 
 if TYPE_CHECKING:
+    from vla_adapter_ros.inference.policy import Policy
+    from vla_adapter_ros.server.remote_policy import RemotePolicy
     from vla_adapter_ros.simulation.expert.chunks import ExpertChunks
 
+# Part of the time of the watchdog that a policy server gets, so that its lateness is said first.
+_SERVER_TIME_FRACTION = 0.9
 Subscribe = Callable[[type, str, Callable[[object], None]], None]
 
 
@@ -72,6 +77,7 @@ class PolicySetup:
         operator: OperatorStop,
     ) -> None:
         check_policy(parameters.policy)
+        check_server(parameters)
         check_times(parameters)
         self.parameters = parameters
         self._contract_file = contract_path(parameters.robot)
@@ -94,6 +100,7 @@ class PolicySetup:
         self._on_commander = on_commander
         self._operator = operator
         self._expert: ExpertChunks | None = None
+        self._remote: RemotePolicy | None = None
         self._worker: InferenceWorker | None = None
 
     def make_loop(self) -> ControlLoop:
@@ -137,6 +144,9 @@ class PolicySetup:
 
     def release(self, timeout: float) -> None:
         """End the worker; a model that hangs is left behind, its results go nowhere."""
+        if self._remote is not None:
+            self._remote.close()  # the worker may be waiting for an answer
+            self._remote = None
         if self._worker is not None and not self._worker.stop(timeout):
             self._log.error(f'the model did not return within {timeout:g} s; leaving it behind')
         self._worker = None
@@ -169,7 +179,7 @@ class PolicySetup:
         if ':' in kind:
             self.policy_name = kind
             return _make_own(kind, self.contract)
-        policy = self._make_model(kind)
+        policy = self._make_remote() if self.parameters.policy_server else self._make_model(kind)
         if self.parameters.warm_up:
             policy.warm_up()
         return policy
@@ -181,7 +191,18 @@ class PolicySetup:
         self.policy_name = 'scripted expert (simulation)'
         return self._expert
 
-    def _make_model(self, kind: str) -> ChunkPolicy:
+    def _make_remote(self) -> RemotePolicy:
+        from vla_adapter_ros.server.access import token_of_environment
+        from vla_adapter_ros.server.remote_policy import RemotePolicy
+
+        url, timeout = self.parameters.policy_server, self.parameters.watchdog_timeout
+        self._remote = remote = RemotePolicy(
+            url, token_of_environment(), _SERVER_TIME_FRACTION * timeout, stop_requested
+        )
+        self.policy_name = f'{remote.served.provenance.get("checkpoint", "policy")} at {url}'
+        return remote
+
+    def _make_model(self, kind: str) -> Policy:
         p = self.parameters
         directory = p.checkpoint or shipped_checkpoint()
         if directory is None and kind != 'random_network':
@@ -237,10 +258,9 @@ class PolicySetup:
                 'it a contract when it is trained or converted, or set '
                 'accept_policy_without_contract: true'
             )
-        pipeline = getattr(policy, 'pipeline', None)
         pairs = []
-        if pipeline is not None:
-            size, cameras = pipeline.proprio.size, tuple(pipeline.config.cameras)
+        if (form := _input_form(policy)) is not None:
+            size, cameras = form
             pairs = [
                 ('proprioception values', size, robot.action_dim),
                 ('cameras', sorted(cameras), sorted(robot.cameras)),
@@ -274,6 +294,15 @@ class PolicySetup:
     def watch(self) -> str:
         """Return why motion that is enabled must trip, or ''; call about once a second."""
         return '' if self._gate is None else self._gate.watch()
+
+
+def _input_form(policy: ChunkPolicy) -> tuple[int, tuple[str, ...]] | None:
+    """Return how many values and which images a policy takes, or None if it does not say."""
+    if (served := getattr(policy, 'served', None)) is not None:
+        return served.state_size, served.processing.cameras
+    if (pipeline := getattr(policy, 'pipeline', None)) is not None:
+        return pipeline.proprio.size, pipeline.config.cameras
+    return None
 
 
 def _make_own(path: str, contract: RobotContract) -> ChunkPolicy:
