@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 import ssl
 import threading
@@ -18,6 +19,7 @@ from vla_adapter_ros.server.protocol import MAX_ANSWER_BYTES, TOKEN_VARIABLE, Se
 
 _PORTS = {'ws': 80, 'wss': 443}
 _LEAST_WAIT_S = 1e-3
+_WATCH_PERIOD_S = 0.1
 _LOADING = 503
 _UNAUTHORISED = 401
 
@@ -50,7 +52,10 @@ class Connection:
 
     def __init__(self, url: str, token: str, timeout: float) -> None:
         until = time.monotonic() + timeout
+        self._write_until = math.inf
+        self._closed = threading.Event()
         self._socket = _open(url, token, timeout)
+        threading.Thread(target=self._watch_writes, name='policy server', daemon=True).start()
         try:
             self.served = Served.from_message(self.receive(until))
         except BaseException:
@@ -68,16 +73,13 @@ class Connection:
             ServerError: the connection is gone.
         """
         data = encode(message)
-        left = max(until - time.monotonic(), _LEAST_WAIT_S)
-        guard = threading.Timer(left, self._cut)
-        guard.daemon = True
-        guard.start()
+        self._write_until = until
         try:
             self._socket.send(data)
         except Exception as error:  # of websockets, ssl or the system
             raise ServerError(f'connection lost: {_describe(error)}') from None
         finally:
-            guard.cancel()
+            self._write_until = math.inf
 
     def receive(self, until: float) -> dict[str, Any]:
         """Return the next message.
@@ -102,9 +104,16 @@ class Connection:
 
     def close(self) -> None:
         """Close without a farewell, which a dead network would not carry."""
+        self._closed.set()
         self._cut()
         with contextlib.suppress(Exception):
             self._socket.close_socket()
+
+    def _watch_writes(self) -> None:
+        # A write has no time limit of its own; a timer for each would cost what a query costs.
+        while not self._closed.wait(_WATCH_PERIOD_S):
+            if time.monotonic() > self._write_until:
+                self._cut()
 
     def _cut(self) -> None:
         """Let the system end every read and write, also those that another thread is inside."""
