@@ -40,7 +40,8 @@ test-slow: build ## run the slow tests
 	@$(ENTER); python -m pytest -m slow test
 
 faults: build ## every fault that the tests inject, and what was asked of the arm after it
-	@$(ENTER); python -m pytest -q -n 0 --fault-table test/control/test_faults.py \
+	@$(ENTER); python -m pytest -q -n 0 -m 'not slow or wire' --fault-table \
+	  test/control/test_faults.py \
 	  test/control/test_fault_properties.py test/server/test_wire_faults.py \
 	  test/nodes/policy/test_fault_injection.py \
 	  test/nodes/simulation/test_emulated_faults.py

@@ -10,7 +10,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from support.policy_cases import alicia
 from support.policy_servers import ACTIONS, SERVED, Cable, FakeServer, good
 from vla_adapter_ros.errors import MessageError, ObservationError, ServerError
 from vla_adapter_ros.processing.images import ImageConfig
@@ -216,9 +215,9 @@ def test_bad_images_are_named_without_a_query(server, remote):
 
 
 def test_a_contract_of_another_robot_is_seen_with_the_usual_words(server):
-    server.first = replace(SERVED, contract=alicia(step_period=0.2)).to_message()
+    server.first = replace(SERVED, contract=replace(SERVED.contract, step_period=0.2)).to_message()
     remote = RemotePolicy(server.url)
-    assert alicia().differences(remote.contract) == ['step_period: 0.1 here, 0.2 there']
+    assert SERVED.contract.differences(remote.contract) == ['step_period: 0.1 here, 0.2 there']
     remote.close()
 
 

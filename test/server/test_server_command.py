@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from support.policy_cases import observation
 from vla_adapter_ros.server import __main__ as command
 from vla_adapter_ros.server.protocol import TOKEN_VARIABLE
 from vla_adapter_ros.server.remote_policy import RemotePolicy
@@ -62,7 +61,7 @@ def test_the_shipped_checkpoint_is_served_until_ctrl_c(tmp_path):
             assert server.process.poll() is None, server.log
         second = Command(tmp_path / 'second', '--port', found[2])
         remote = RemotePolicy(found[1], timeout=20.0)
-        assert remote.predict(observation()).actions.shape == remote.served.action_shape
+        remote.warm_up()  # asks once
         assert second.process.wait(60) == 1
         assert 'policy_server: cannot listen on' in second.log
         server.process.send_signal(signal.SIGINT)

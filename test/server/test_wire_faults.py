@@ -149,7 +149,19 @@ CASES = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize('case', CASES, ids=[case.name for case in CASES])
+pytestmark = pytest.mark.wire
+# One of each kind is enough for every day.
+DAILY = (
+    'cable to the policy server pulled', 'cable pulled for 1.5 s', 'policy server killed',
+    'policy server back with another policy', 'answers are garbage', 'remote actions NaN',
+    'old answers replayed',
+)  # fmt: skip
+SLOW = pytest.mark.slow(reason='a quarter of a second each; seven others always run')
+
+
+@pytest.mark.parametrize('case', [
+    pytest.param(case, id=case.name, marks=() if case.name in DAILY else SLOW) for case in CASES
+])  # fmt: skip
 def test_after_a_fault_of_the_wire_nothing_beyond_the_limits_is_asked(wire, case, fault_row):
     bench = wire.bench
     since = bench.fault_time = bench.steady

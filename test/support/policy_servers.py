@@ -8,13 +8,18 @@ import contextlib
 import socket
 import threading
 import time
+import zlib
+from typing import ClassVar
 
 import numpy as np
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.server import serve
 
+from vla_adapter_ros.inference.chunk import ActionChunk
 from vla_adapter_ros.processing.images import ImageConfig
-from vla_adapter_ros.processing.pipeline import ProcessingConfig
+from vla_adapter_ros.processing.pipeline import InputPipeline, ProcessingConfig
+from vla_adapter_ros.processing.statistics import Statistics, VectorStatistics
+from vla_adapter_ros.processing.tokenizer import Tokenizer
 from vla_adapter_ros.robot.contract import resolve_contract
 from vla_adapter_ros.server.access import Access
 from vla_adapter_ros.server.codec import decode, encode
@@ -139,14 +144,32 @@ class Cable:
         self._hang_up()
 
 
-class Scripted:
-    """A policy that predicts as a test says; all else is that of a real one."""
+class FakePolicy:
+    """A policy with a real pipeline, and actions that depend on every bit of its inputs."""
 
-    def __init__(self, policy, predict):
-        self._policy, self.predict = policy, predict
+    contract, step_period = SERVED.contract, 0.1
+    chunk_size = 8
+    provenance: ClassVar = {'checkpoint': 'made up', 'fingerprint': 'abc', 'statistics': 'own'}
 
-    def __getattr__(self, name):
-        return getattr(self._policy, name)
+    def __init__(self, predict=None):
+        rows = np.repeat([-np.ones(7), np.ones(7)], 500, axis=0)
+        self.statistics = Statistics('own', *2 * [VectorStatistics.from_data(rows)])
+        # Turned twice, an image would be another one: the client must send it once turned.
+        turns = {'wrist': 180, 'third_person': 90}
+        images = ImageConfig(size=48, jpeg_round_trip=False)
+        config = ProcessingConfig(images, ('third_person', 'wrist'), turns, 'plain')
+        self.pipeline = InputPipeline(config, Tokenizer.from_texts(), self.statistics)
+        self._behave = predict
+
+    def predict(self, observation):
+        if self._behave is not None:
+            self._behave(observation)
+        start = time.perf_counter()
+        inputs = self.pipeline(observation)
+        seed = zlib.crc32(b''.join(array.tobytes() for array in vars(inputs).values()))
+        actions = np.random.default_rng(seed).uniform(-1, 1, (8, 7))
+        stages = dict.fromkeys(('preprocess', 'model', 'total'), time.perf_counter() - start)
+        return ActionChunk(actions, observation.stamp, 0.1, observation.instruction, stages)
 
 
 def good(request):

@@ -15,14 +15,16 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.inference.engine import DTYPES
-from vla_adapter_ros.inference.policy import Policy
 from vla_adapter_ros.inference.simple_policies import shipped_checkpoint
 from vla_adapter_ros.server.access import Access, token_of_environment
 from vla_adapter_ros.server.policy_server import PolicyServer
 from vla_adapter_ros.server.protocol import DEFAULT_PORT, TOKEN_VARIABLE
+
+if TYPE_CHECKING:
+    from vla_adapter_ros.inference.policy import Policy
 
 _log = logging.getLogger('vla_adapter_ros.server')
 
@@ -65,6 +67,10 @@ def _load(options: argparse.Namespace) -> Policy:
     directory = options.checkpoint or shipped_checkpoint()
     if directory is None:
         raise VLAAdapterError('no checkpoint ships with this installation: name a directory')
+    from vla_adapter_ros.inference.policy import (
+        Policy,  # seconds, which a taken port need not wait
+    )
+
     policy = Policy.from_pretrained(
         directory,
         device=options.device,
@@ -92,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     add('--certificate', default='', help='certificate file (PEM): clients use wss://')
     add('--key', default='', help='key file of the certificate (PEM)')
     add('--device', default='auto', help='auto, cpu, cuda, cuda:0, ... (%(default)s)')
-    add('--dtype', default='auto', choices=('auto', *DTYPES))
+    add('--dtype', default='auto', help='auto, float32, bfloat16, float16 or int8')
     add('--compile', action='store_true', help='compile the model (GPU)')
     add('--threads', type=int, default=0, help='CPU threads; 0: all but one')
     add('--statistics-key', default='', help='which statistics, if the checkpoint holds several')

@@ -14,14 +14,13 @@ import asyncio
 import logging
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from websockets.asyncio.server import Request as HttpRequest
 from websockets.asyncio.server import Response, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 from vla_adapter_ros.errors import MessageError, ServerError, VLAAdapterError
-from vla_adapter_ros.inference.policy import Policy
 from vla_adapter_ros.server.access import Access
 from vla_adapter_ros.server.codec import decode, encode
 from vla_adapter_ros.server.policy_thread import PolicyThread
@@ -32,6 +31,9 @@ from vla_adapter_ros.server.protocol import (
     read_request,
     read_sequence,
 )
+
+if TYPE_CHECKING:
+    from vla_adapter_ros.inference.policy import Policy
 
 # Each may have one request in the queue, and one arriving.
 MOST_CLIENTS = 16

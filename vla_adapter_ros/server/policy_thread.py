@@ -8,12 +8,14 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vla_adapter_ros.errors import ServerError
-from vla_adapter_ros.inference.policy import Policy
 from vla_adapter_ros.server.codec import MOST_TEXT_BYTES
 from vla_adapter_ros.server.protocol import Request, Served, answer_message
+
+if TYPE_CHECKING:
+    from vla_adapter_ros.inference.policy import Policy
 
 
 class PolicyThread:
