@@ -146,10 +146,10 @@ def _open(url: str, token: str, timeout: float) -> Any:
         raise ServerError(f'refused: {text or code}') from None
     except ssl.SSLCertVerificationError as error:
         raise ServerError(f'certificate: {error.verify_message}') from None
-    except OSError as error:
+    except InvalidHandshake as error:
+        raise ServerAwayError(f'no WebSocket there: {_describe(error)}') from None
+    except Exception as error:  # of websockets, ssl or the system
         raise ServerAwayError(_describe(error)) from None
-    except (InvalidHandshake, EOFError, ValueError) as error:
-        raise ServerError(f'no WebSocket there: {_describe(error)}') from None
 
 
 def _address(url: str) -> tuple[str, int]:
