@@ -67,18 +67,20 @@ def _load(options: argparse.Namespace) -> Policy:
     directory = options.checkpoint or shipped_checkpoint()
     if directory is None:
         raise VLAAdapterError('no checkpoint ships with this installation: name a directory')
-    from vla_adapter_ros.inference.policy import (
-        Policy,  # seconds, which a taken port need not wait
-    )
+    # Seconds, for which somebody whose port is taken need not wait.
+    from vla_adapter_ros.inference.policy import Policy
+    from vla_adapter_ros.weights.released import model_folder
 
     policy = Policy.from_pretrained(
-        directory,
+        model_folder(directory, say=_log.info),
         device=options.device,
         dtype=options.dtype,
         compile=options.compile,
         threads=options.threads,
         statistics_key=options.statistics_key or None,
     )
+    if because := policy.provenance.get('dtype_because'):
+        _log.info(f'dtype {because}')
     policy.warm_up()
     return policy
 
