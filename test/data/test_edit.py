@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import random
 import shutil
 
 import av
@@ -43,6 +44,12 @@ def write(path, seeds=(0, 1, 2), **options):
                 facts, key=f'episode_{seed}',
             )  # fmt: skip
     return path
+
+
+@pytest.fixture(autouse=True)
+def no_sync(monkeypatch):
+    """What a disk keeps is tested in test_power_cut.py; here syncing only takes time."""
+    monkeypatch.setattr(os, 'fsync', lambda descriptor: None)
 
 
 @pytest.fixture(scope='module')
@@ -418,3 +425,57 @@ def test_videos_with_sound_are_refused(dataset, capsys):
     (dataset / layout.INFO).write_text(json.dumps(info))
     assert edit(dataset, 'delete', '0') == 1
     assert f'{CAMERA} has sound' in capsys.readouterr().out
+
+
+def _random_edit(rng, episodes, other):
+    """Return the words of an edit, and the episodes after it: seed, first, last, text."""
+    number = rng.randrange(len(episodes))
+    seed, first, last, text = episodes[number]
+    before, after = episodes[:number], episodes[number + 1 :]
+    kind = rng.choice(['delete', 'relabel', 'crop', 'crop', 'merge'])
+    if kind == 'delete' and len(episodes) > 1:
+        return ['delete', number], before + after
+    if kind == 'crop' and last - first > 4:
+        start, end = sorted(rng.sample(range(last - first + 1), 2))
+        if end - start < last - first:
+            cropped = (seed, first + start, first + end, text)
+            words = ['crop', number, '--from', f'{start}f', '--to', f'{end}f']
+            return words, [*before, cropped, *after]
+    if kind == 'merge' and len(episodes) < 6:
+        return ['merge', other], [*episodes, (0, 0, LENGTHS[0], 'task 0')]
+    new = f'text {rng.randrange(4)}'
+    changed = [e if e[3] != text else (*e[:3], new) for e in episodes]
+    return ['relabel', new, '--old', text], changed
+
+
+@pytest.mark.slow(reason='two hundred edits, each read back frame by frame')
+@pytest.mark.parametrize('seed', range(10))
+def test_any_sequence_of_edits_gives_what_a_list_of_episodes_would(tmp_path, seed):
+    rng = random.Random(seed)
+    storage = ('video', 'image')[seed % 2]
+    path = write(tmp_path / 'set', storage=storage)
+    episodes = [(n, 0, LENGTHS[n], f'task {n}') for n in range(3)]
+    for step in range(20):
+        other = tmp_path / f'other_{step}'
+        write(other, seeds=(0,), storage=storage)
+        lines = (other / layout.EXTRA_EPISODES).read_text()
+        (other / layout.EXTRA_EPISODES).write_text(lines.replace('recording 0', f'other {step}'))
+        words, after = _random_edit(rng, episodes, other)
+        assert edit(path, *words) == 0, words
+        if rng.random() < 0.3:
+            assert edit(path, 'undo') == 0
+            after = episodes
+        episodes = after
+        source, numbers = LeRobotSource(path), list(final_metadata(path).values())
+        assert [m['seed'] for m in numbers] == [seed for seed, *_ in episodes]
+        for number, (seed_, first, last, text) in enumerate(episodes):
+            found = source.states_actions(number)
+            assert (source.episodes[number].length, source.episodes[number].instruction) == (
+                last - first, text
+            )  # fmt: skip
+            wanted = states(LENGTHS[seed_], seed_)[first:last]
+            np.testing.assert_allclose(found.state, wanted, atol=1e-6)
+            views = source.images(number, 'wrist', range(last - first))
+            levels = [view[..., 0].mean() for view in views]
+            # Of videos that were encoded several times; the next frame's level is 4 away.
+            np.testing.assert_allclose(levels, 4 * np.arange(first, last), atol=3.9)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -130,6 +131,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise DatasetError(f'{options.dataset}: only a folder can be edited; copy it')
         with edited(Path(options.dataset)) as path:
             options.run(path, options)
+    except BrokenPipeError:
+        # Of `list | head`: nobody reads on, and Python would say so again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (VLAAdapterError, OSError) as error:
         print(f'error: {error}')
         return 1

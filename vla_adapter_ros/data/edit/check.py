@@ -8,6 +8,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from vla_adapter_ros.data.edit.opened import OpenedSet, Piece, whole_pieces
 from vla_adapter_ros.data.edit.summaries import is_depth, read_images
@@ -35,7 +36,10 @@ def check(pieces: Sequence[Piece], folder: Path, encoded: Collection[tuple[int, 
     if len(new.rows) != len(pieces):
         raise _differs(folder, 'episodes', len(new.rows), len(pieces))
     frames = 0
-    for number, (made, piece) in enumerate(zip(whole_pieces(new), pieces, strict=True)):
+    pairs = zip(whole_pieces(new), pieces, strict=True)
+    # Not shown where nobody looks on.
+    bar = tqdm(pairs, 'read back', len(pieces), unit='episode', leave=False, disable=None)
+    for number, (made, piece) in enumerate(bar):
         _check_table(made, piece, frames)
         frames += piece.length
         for key in new.videos:
