@@ -5,13 +5,14 @@
 
 The plain loop is what a first version would be: each batch is loaded and prepared when it is
 needed, nothing is compiled, the optimiser goes parameter by parameter. A recipe with
-`compute.feature_cache=true` is compared with itself without the cache as well. All take turns, so
-that other work on the machine hits each.
+`compute.feature_cache=true` is compared with itself without the cache as well. On a CPU all take
+turns, so that other work on the machine hits each; on a GPU one follows the other.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import sys
 import time
@@ -72,16 +73,11 @@ def plain(config: TrainConfig) -> TrainConfig:
     return replace(config, data=replace(config.data, workers=0), compute=compute)
 
 
-def compare(config: TrainConfig, steps: int, warm_up: int = 3) -> dict[str, float]:
-    """Return samples/s of recipe and plain loop (median step of each), and the ratio.
-
-    With a feature cache also those of the recipe without it, and `feature_cache_ratio`.
-    """
-    accelerator = make_accelerator(config)
-    runs = {'recipe': _step(config, accelerator), 'plain_loop': _step(plain(config), accelerator)}
-    if config.compute.feature_cache:
-        uncached = replace(config, compute=replace(config.compute, feature_cache=False))
-        runs['no_feature_cache'] = _step(uncached, accelerator)
+def _time_steps(
+    variants: dict[str, TrainConfig], accelerator: Any, steps: int, warm_up: int
+) -> dict[str, list[float]]:
+    """Return the seconds of each step of each variant; they take turns."""
+    runs = {name: _step(variant, accelerator) for name, variant in variants.items()}
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(steps + warm_up):
         for name, step in runs.items():
@@ -89,6 +85,29 @@ def compare(config: TrainConfig, steps: int, warm_up: int = 3) -> dict[str, floa
             step()
             if number >= warm_up:
                 seconds[name].append(time.perf_counter() - began)
+    accelerator.free_memory()
+    return seconds
+
+
+def compare(config: TrainConfig, steps: int, warm_up: int = 3) -> dict[str, float]:
+    """Return samples/s of recipe and plain loop (median step of each), and the ratio.
+
+    With a feature cache also those of the recipe without it, and `feature_cache_ratio`.
+    """
+    accelerator = make_accelerator(config)
+    variants = {'recipe': config, 'plain_loop': plain(config)}
+    if config.compute.feature_cache:
+        compute = replace(config.compute, feature_cache=False)
+        variants['no_feature_cache'] = replace(config, compute=compute)
+    if accelerator.device.type == 'cuda':  # two networks may not fit; nobody shares the card
+        turns = [{name: variant} for name, variant in variants.items()]
+    else:
+        turns = [variants]
+    seconds: dict[str, list[float]] = {}
+    for together in turns:
+        seconds |= _time_steps(together, accelerator, steps, warm_up)
+        gc.collect()
+        torch.cuda.empty_cache()
     samples = config.batch_size * config.accumulate
     rates = {name: samples / float(np.median(times)) for name, times in seconds.items()}
     figures = {f'{name}_samples_per_s': rate for name, rate in rates.items()}

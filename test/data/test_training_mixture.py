@@ -10,7 +10,7 @@ import pytest
 
 from support.data_samples import contract, observations, targets
 from vla_adapter_ros.data.lerobot.writer import DatasetWriter
-from vla_adapter_ros.data.training.dataset import open_dataset
+from vla_adapter_ros.data.training.dataset import Dataset, open_dataset
 from vla_adapter_ros.data.training.loader import load_batches, validation_batches
 from vla_adapter_ros.data.training.mixture import BLOCK, BatchOrder, Mixture
 from vla_adapter_ros.errors import DatasetError
@@ -150,6 +150,18 @@ def test_statistics_per_dataset_and_together(datasets):
     assert joint.num_trajectories == 3
     highest = np.maximum(*(d.statistics().action.max for d in datasets))
     np.testing.assert_array_equal(joint.action.max, highest)
+
+
+def test_joint_statistics_of_very_many_chunks_take_evenly_spaced_ones(datasets, monkeypatch):
+    mixture, taken = Mixture(datasets), []
+    chunks = Dataset.chunks
+    monkeypatch.setattr('vla_adapter_ros.data.training.mixture.STATISTICS_CHUNKS', 20)
+    monkeypatch.setattr(
+        Dataset, 'chunks', lambda self, rows: (taken.append(len(rows)), chunks(self, rows))[1]
+    )
+    joint = mixture.joint_statistics('both')
+    assert 15 <= sum(taken) <= 21 < len(mixture)
+    assert joint.num_transitions == len(mixture)
 
 
 def test_unfit_mixtures_are_refused(datasets):

@@ -136,8 +136,6 @@ def make_accelerator(config: TrainConfig) -> Any:
         raise ConfigError('compute.device: got cuda, but torch sees no GPU here; use cpu or auto')
     if compute.threads:
         torch.set_num_threads(compute.threads)
-    if torch.cuda.is_available():
-        torch.backends.cuda.matmul.allow_tf32 = True
     # accelerate remembers the first precision of a process; a notebook may train twice.
     AcceleratorState._reset_state()
     return Accelerator(

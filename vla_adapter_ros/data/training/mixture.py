@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vla_adapter_ros.data.training.dataset import Batch, Dataset
+from vla_adapter_ros.data.training.dataset import STATISTICS_CHUNKS, Batch, Dataset
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.processing.statistics import Statistics, VectorStatistics
 
@@ -84,8 +84,12 @@ class Mixture:
         return {d.name: d.statistics() for d in self.datasets}
 
     def joint_statistics(self, key: str) -> Statistics:
-        """Return statistics over all datasets together, for one policy of one robot."""
-        chunks = [d.chunks(np.arange(len(d))) for d in self.datasets]
+        """Return statistics over all datasets together, for one policy of one robot.
+
+        Of very many chunks evenly spaced ones are taken, as in `Dataset.statistics`.
+        """
+        step = -(-len(self) // STATISTICS_CHUNKS)
+        chunks = [d.chunks(np.arange(0, len(d), step)) for d in self.datasets]
         actions = np.concatenate([values[~pad] for values, pad in chunks])
         mask = np.ones(actions.shape[-1], bool)
         mask[-1] = False
