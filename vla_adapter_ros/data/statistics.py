@@ -34,9 +34,11 @@ def summarise(values: np.ndarray) -> Statistics:
 
 def image_histogram(image: np.ndarray) -> np.ndarray:
     """Return the (3, 256) histogram of a uint8 RGB image."""
-    # Adding 256 per channel lets one bincount serve all three.
-    shifted = image.reshape(-1, 3).astype(np.int32) + np.arange(3) * HISTOGRAM_BINS
-    return np.bincount(shifted.ravel(), minlength=3 * HISTOGRAM_BINS).reshape(3, HISTOGRAM_BINS)
+    import cv2
+
+    counts = [cv2.calcHist([image], [c], None, [HISTOGRAM_BINS], [0, HISTOGRAM_BINS])
+              for c in range(3)]  # fmt: skip
+    return np.concatenate(counts, axis=1).T.astype(np.int64)
 
 
 def summarise_histogram(histogram: np.ndarray) -> Statistics:
