@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import pickle
 
@@ -155,3 +157,14 @@ def test_an_incomplete_index_is_not_used(bags, monkeypatch):
     with BagFile(bags['indexed']) as bag:
         assert bag._index is None
         assert len(list(bag.messages('/wrist/image'))) == 60
+
+
+@pytest.mark.parametrize('storage', STORAGES)
+def test_the_library_tells_the_same_of_a_bag(bags, storage):
+    """Datasets know recordings by an identity that was made of what the library says."""
+    with BagFile(bags[storage]) as bag:
+        reader = bag._library()
+        topics = sorted((c.topic, c.msgtype, c.msgcount) for c in reader.connections)
+        facts = [reader.start_time, reader.end_time, reader.message_count, topics]
+        assert bag.identity == hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+        assert bag.types == {topic: kind for topic, kind, count in topics if count}

@@ -20,6 +20,7 @@ from vla_adapter_ros.robot.contract import RobotContract
 from vla_adapter_ros.robot.sections import YAML_LOADER
 
 if TYPE_CHECKING:
+    from rosbags.rosbag2 import Reader
     from rosbags.typesys.store import Typestore
 
 METADATA = 'metadata.yaml'
@@ -69,19 +70,50 @@ class BagFile:
     """
 
     def __init__(self, path: str | Path) -> None:
-        from rosbags.rosbag2 import Reader
-
         self.path = Path(path)
+        self._reader: Reader | None = None
         if not (self.path / METADATA).is_file():
             raise DatasetError(
                 f'bag {self.path}: no {METADATA}: not a bag, or its recording was cut off; '
                 f'try {RECOVERY} {self.path}'
             )
         try:
-            self._reader = Reader(self.path)
-            self._reader.open()
+            content = yaml.load((self.path / METADATA).read_text(), YAML_LOADER)
+            self._information: dict[str, Any] = content['rosbag2_bagfile_information']
+            self._topics = [
+                (entry['topic_metadata']['name'], entry['topic_metadata']['type'],
+                 entry['message_count'])
+                for entry in self._information['topics_with_message_count']
+            ]  # fmt: skip
+            self._index = self._find_index()
+            if self._index is None:
+                self._library()
         except Exception as error:  # a foreign file may hold anything
             raise self._damaged(error) from error
+
+    def _find_index(self) -> IndexedMcap | None:
+        """Return direct access to the messages, where the files allow it."""
+        found = self._information
+        compressed = (found.get('compression_mode') or 'none').lower() != 'none'
+        formats = {
+            entry['topic_metadata']['serialization_format']
+            for entry in found['topics_with_message_count']
+        }
+        if found['storage_identifier'] != 'mcap' or compressed or formats - {'cdr'}:
+            return None
+        try:
+            return IndexedMcap([self.path / Path(n).name for n in found['relative_file_paths']])
+        except LookupError:
+            return None
+
+    def _library(self) -> Reader:
+        """Return the library's reader, which reads all storages; opened when needed."""
+        from rosbags.rosbag2 import Reader
+
+        if self._reader is None:
+            self._reader = Reader(self.path)
+            self._reader.open()
+        return self._reader
 
     def _damaged(self, error: Exception) -> DatasetError:
         return DatasetError(
@@ -91,28 +123,7 @@ class BagFile:
     @cached_property
     def types(self) -> dict[str, str]:
         """Topic → message type, of the topics that have messages."""
-        return {c.topic: c.msgtype for c in self._reader.connections if c.msgcount}
-
-    @cached_property
-    def _information(self) -> dict[str, Any]:
-        content = yaml.load((self.path / METADATA).read_text(), YAML_LOADER)
-        found: dict[str, Any] = content.get('rosbag2_bagfile_information', {})
-        return found
-
-    @cached_property
-    def _index(self) -> IndexedMcap | None:
-        """Direct access to the messages, where the files allow it."""
-        found = self._information
-        compressed = found.get('compression_mode', '').lower() not in ('', 'none')
-        if found.get('storage_identifier') != 'mcap' or compressed:
-            return None
-        paths = [self.path / Path(name).name for name in found['relative_file_paths']]
-        try:
-            return IndexedMcap(paths)
-        except LookupError:
-            return None
-        except Exception as error:  # a foreign file may hold anything
-            raise self._damaged(error) from error
+        return {topic: kind for topic, kind, count in self._topics if count}
 
     @cached_property
     def custom(self) -> dict[str, str]:
@@ -128,9 +139,10 @@ class BagFile:
     @property
     def identity(self) -> str:
         """A hash of what was recorded when: equal for copies of one recording, and only then."""
-        reader = self._reader
-        topics = sorted((c.topic, c.msgtype, c.msgcount) for c in reader.connections)
-        facts = [reader.start_time, reader.end_time, reader.message_count, topics]
+        found = self._information
+        start = found['starting_time']['nanoseconds_since_epoch']
+        end = start + found['duration']['nanoseconds'] + 1
+        facts = [start, end, found['message_count'], sorted(self._topics)]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
     @property
@@ -212,9 +224,10 @@ class BagFile:
     def _read_on(
         self, topic: str, start: int | None = None, stop: int | None = None
     ) -> Iterator[Message]:
-        connections = [c for c in self._reader.connections if c.topic == topic]
         try:
-            for _, time, data in self._reader.messages(connections, start, stop):
+            reader = self._library()
+            connections = [c for c in reader.connections if c.topic == topic]
+            for _, time, data in reader.messages(connections, start, stop):
                 yield Message(time, data)
         except Exception as error:  # each storage and compression has errors of its own
             raise self._damaged(error) from error
@@ -249,9 +262,10 @@ class BagFile:
 
     def close(self) -> None:
         """Close the bag."""
-        if self.__dict__.get('_index') is not None:
-            self.__dict__['_index'].close()
-        self._reader.close()
+        if self._index is not None:
+            self._index.close()
+        if self._reader is not None:
+            self._reader.close()
 
     def __enter__(self) -> BagFile:
         return self
