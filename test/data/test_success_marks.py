@@ -7,7 +7,7 @@ import pytest
 
 from support.bag_samples import BagSpec, write_bag
 from support.data_samples import contract, observations, targets
-from vla_adapter_ros.data.bags.file import SUCCESS
+from vla_adapter_ros.data.bags.metadata import SUCCESS
 from vla_adapter_ros.data.bags.source import BagSource
 from vla_adapter_ros.data.convert import main
 from vla_adapter_ros.data.lerobot.reader import LeRobotSource

@@ -17,8 +17,9 @@ import numpy as np
 from vla_adapter_ros.control.observation_inputs import InputSettings
 from vla_adapter_ros.data.bags.alignment import NANOSECONDS, ascending, check_one_clock
 from vla_adapter_ros.data.bags.commands import Commands, CommandTrack, command_tracks
-from vla_adapter_ros.data.bags.file import HEADER_BYTES, INSTRUCTION, BagFile, header_stamp
+from vla_adapter_ros.data.bags.file import HEADER_BYTES, BagFile, header_stamp
 from vla_adapter_ros.data.bags.measured import trim_unmeasured
+from vla_adapter_ros.data.bags.metadata import INSTRUCTION
 from vla_adapter_ros.data.bags.streams import ImageStamps, JointTrack
 from vla_adapter_ros.data.bags.topics import JOINTS, choose_topics, topic_roles
 from vla_adapter_ros.errors import DatasetError, ObservationError

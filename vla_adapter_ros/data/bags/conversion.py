@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from vla_adapter_ros.data.bags.contents import BagContents, BagOptions
 from vla_adapter_ros.data.bags.episode import BagEpisode
-from vla_adapter_ros.data.bags.file import BagFile
+from vla_adapter_ros.data.bags.metadata import BagMetadata
 from vla_adapter_ros.data.bags.parts import Part, split_recording
 from vla_adapter_ros.data.bags.recordings import Recording, choose_recordings, choose_successes
 from vla_adapter_ros.data.jobs import KILLED, Conversion, run_jobs
@@ -140,8 +140,7 @@ def _meaning(options: BagOptions) -> dict[str, Any]:
 def _first_contract(bags: Sequence[Path]) -> RobotContract:
     for bag in bags:
         try:
-            with BagFile(bag) as opened:
-                found = opened.contract
+            found = BagMetadata(bag).contract
         except DatasetError:
             # Reported when its turn comes.
             continue

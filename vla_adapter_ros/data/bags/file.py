@@ -3,32 +3,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import struct
 from collections.abc import Iterator, Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import yaml
 
 from vla_adapter_ros.data.bags.mcap_index import IndexedMcap
-from vla_adapter_ros.errors import ContractError, DatasetError
-from vla_adapter_ros.robot.contract import RobotContract
-from vla_adapter_ros.robot.sections import YAML_LOADER
+from vla_adapter_ros.data.bags.metadata import METADATA, BagMetadata
+from vla_adapter_ros.errors import DatasetError
 
 if TYPE_CHECKING:
     from rosbags.rosbag2 import Reader
     from rosbags.typesys.store import Typestore
 
-METADATA = 'metadata.yaml'
-# Keys of our recorder in the bag's custom data; values are JSON, or text for the instruction.
-CONTRACT, TOPICS, INSTRUCTION, SUCCESS = 'contract', 'topics', 'instruction', 'success'
 # What the stamp of a message needs of it [bytes].
 HEADER_BYTES = 16
-RECOVERY = 'python -m vla_adapter_ros.data.bags.recover'
 _STAMP = {True: struct.Struct('<iI'), False: struct.Struct('>iI')}
 
 
@@ -59,7 +51,7 @@ def header_stamp(data: bytes) -> int:
     return seconds * 1_000_000_000 + nanoseconds
 
 
-class BagFile:
+class BagFile(BagMetadata):
     """One bag, open for reading.
 
     Args:
@@ -70,21 +62,9 @@ class BagFile:
     """
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        super().__init__(path)
         self._reader: Reader | None = None
-        if not (self.path / METADATA).is_file():
-            raise DatasetError(
-                f'bag {self.path}: no {METADATA}: not a bag, or its recording was cut off; '
-                f'try {RECOVERY} {self.path}'
-            )
         try:
-            content = yaml.load((self.path / METADATA).read_text(), YAML_LOADER)
-            self._information: dict[str, Any] = content['rosbag2_bagfile_information']
-            self._topics = [
-                (entry['topic_metadata']['name'], entry['topic_metadata']['type'],
-                 entry['message_count'])
-                for entry in self._information['topics_with_message_count']
-            ]  # fmt: skip
             self._index = self._find_index()
             if self._index is None:
                 self._library()
@@ -114,57 +94,6 @@ class BagFile:
             self._reader = Reader(self.path)
             self._reader.open()
         return self._reader
-
-    def _damaged(self, error: Exception) -> DatasetError:
-        return DatasetError(
-            f'bag {self.path}: truncated or damaged: {error}; try {RECOVERY} {self.path}'
-        )
-
-    @cached_property
-    def types(self) -> dict[str, str]:
-        """Topic → message type, of the topics that have messages."""
-        return {topic: kind for topic, kind, count in self._topics if count}
-
-    @cached_property
-    def custom(self) -> dict[str, str]:
-        """The recorder's metadata."""
-        data = self._information.get('custom_data')
-        return {str(key): str(value) for key, value in (data or {}).items()}
-
-    @property
-    def success(self) -> bool | None:
-        """Whether the task was done, as marked at the end of the recording; None: not marked."""
-        return {'true': True, 'false': False}.get(self.custom.get(SUCCESS, '').lower())
-
-    @property
-    def identity(self) -> str:
-        """A hash of what was recorded when: equal for copies of one recording, and only then."""
-        found = self._information
-        start = found['starting_time']['nanoseconds_since_epoch']
-        end = start + found['duration']['nanoseconds'] + 1
-        facts = [start, end, found['message_count'], sorted(self._topics)]
-        return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
-
-    @property
-    def contract(self) -> RobotContract | None:
-        """The contract the bag was recorded with, if it has one.
-
-        Raises:
-            DatasetError: it has one that cannot be read.
-        """
-        if CONTRACT not in self.custom:
-            return None
-        place = f'contract of bag {self.path.name}'
-        try:
-            return RobotContract.from_dict(json.loads(self.custom[CONTRACT]), place)
-        except (ContractError, ValueError) as error:
-            raise DatasetError(f'bag {self.path}: {error}') from error
-
-    @property
-    def recorded_topics(self) -> dict[str, str]:
-        """Role → topic, as our recorder wrote it; empty for other bags."""
-        found = json.loads(self.custom.get(TOPICS, '{}'))
-        return {str(role): str(topic) for role, topic in found.items()}
 
     def messages(self, topic: str, most: int | None = None) -> Iterator[Message]:
         """Yield a topic's messages in the order they were recorded.

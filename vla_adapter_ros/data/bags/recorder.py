@@ -22,7 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from vla_adapter_ros.data.bags.file import CONTRACT, INSTRUCTION, TOPICS, message_types
+from vla_adapter_ros.data.bags.file import message_types
+from vla_adapter_ros.data.bags.metadata import CONTRACT, INSTRUCTION, TOPICS
 from vla_adapter_ros.data.bags.recover import CHANNELS, SIDECAR
 from vla_adapter_ros.data.bags.unfinished import RECORDING, Ownership
 from vla_adapter_ros.data.bags.writer import BagWriter

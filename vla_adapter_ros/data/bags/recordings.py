@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.data.bags.file import BagFile
+from vla_adapter_ros.data.bags.metadata import BagMetadata
 from vla_adapter_ros.data.bags.parts import PART, Part
 from vla_adapter_ros.data.episodes import successes
 from vla_adapter_ros.errors import DatasetError
@@ -76,6 +77,7 @@ def choose_recordings(
     taken = {*episodes, *places}
     for bag in bags:
         try:
+            # A recording that was cut off does not count as there: its recovered copy does.
             with BagFile(bag) as opened:
                 identity = opened.identity
         except DatasetError as error:
@@ -130,8 +132,7 @@ def choose_successes(bags: Sequence[Path]) -> tuple[list[Path], list[str]]:
     marks: list[bool | None] = []
     for bag in bags:
         try:
-            with BagFile(bag) as opened:
-                marks.append(opened.success)
+            marks.append(BagMetadata(bag).success)
         except DatasetError:
             marks.append(True)
     chosen = set(successes(marks, 'bags: none'))

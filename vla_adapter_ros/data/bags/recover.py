@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vla_adapter_ros.data.bags.file import METADATA, BagFile
+from vla_adapter_ros.data.bags.file import BagFile
 from vla_adapter_ros.data.bags.mcap_scan import McapScan
+from vla_adapter_ros.data.bags.metadata import METADATA, BagMetadata
 from vla_adapter_ros.data.bags.writer import BagWriter
 from vla_adapter_ros.data.files import read_json, sync_entry, sync_folder
 from vla_adapter_ros.errors import DatasetError, VLAAdapterError
@@ -156,8 +157,7 @@ def _custom(bag: Path) -> dict[str, str]:
         return {str(k): str(v) for k, v in read_json(bag / SIDECAR).items()}
     if (bag / METADATA).is_file():
         try:
-            with BagFile(bag) as opened:
-                return opened.custom
+            return BagMetadata(bag).custom
         except DatasetError:
             return {}
     return {}

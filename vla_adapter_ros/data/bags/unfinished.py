@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from vla_adapter_ros.data.bags.file import BagFile
+from vla_adapter_ros.data.bags.metadata import BagMetadata
 from vla_adapter_ros.data.bags.recover import RECOVERED, SIDECAR, recover
 from vla_adapter_ros.data.files import remove_abandoned, remove_folder, sync_entry, sync_folder
 from vla_adapter_ros.errors import DatasetError
@@ -135,8 +135,7 @@ def _recovered(folder: Path, partial: Path) -> Recovery:
 def _origin(bag: Path) -> str:
     """Return what a bag was recovered from, or ''."""
     try:
-        with BagFile(bag) as opened:
-            return opened.custom.get(RECOVERED, '')
+        return BagMetadata(bag).custom.get(RECOVERED, '')
     except DatasetError:
         return ''
 

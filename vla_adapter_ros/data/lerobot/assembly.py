@@ -139,6 +139,8 @@ class _Assembly:
 
     def write_data(self) -> None:
         schema = layout.parquet_schema(self.features)
+        # A dictionary of images would only be another copy of them.
+        plain = [name for name in schema.names if not name.startswith(layout.IMAGES)]
         sizes = [(episode.folder / FRAMES).stat().st_size for episode in self.staged]
         number = self.existing.next_file('data')
         for group in _groups(sizes, layout.DATA_FILE_MB * MEGABYTE):
@@ -146,7 +148,9 @@ class _Assembly:
             file = self.path / layout.DATA_PATH.format(**place)
             make_folder(file.parent)
             with replacement(file) as temporary:
-                with pq.ParquetWriter(temporary, schema, compression='snappy') as writer:
+                with pq.ParquetWriter(
+                    temporary, schema, compression='snappy', use_dictionary=plain
+                ) as writer:
                     for i in group:
                         for table in self._episode_tables(i, schema):
                             writer.write_table(table)

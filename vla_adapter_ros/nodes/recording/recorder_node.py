@@ -30,7 +30,7 @@ from rclpy.serialization import deserialize_message
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from vla_adapter_ros.data.bags.file import SUCCESS
+from vla_adapter_ros.data.bags.metadata import SUCCESS
 from vla_adapter_ros.data.bags.recorder import (
     EpisodeRecorder,
     EpisodeReport,
