@@ -21,4 +21,6 @@ def test_an_official_chain_is_repeated_event_for_event(case):
 
 def test_a_change_of_any_event_is_noticed():
     changed = {**CASES[0], 'oracle_true_at_env_step': [14, 25]}
-    assert {'sha256', 'trace', 'query_at_env_step'} <= set(replay_trace(changed).differences(CASES[0]))
+    assert {'sha256', 'trace', 'query_at_env_step'} <= set(
+        replay_trace(changed).differences(CASES[0])
+    )
