@@ -48,6 +48,9 @@ VARIANTS = {
     'dit': policy(kind='dit'),
     'dit on queries': policy(kind='dit', features='query', query_gate='tanh'),
     'original': policy(kind='original'),
+    # Tables 2 and 3: OpenVLA-OFT's bridging
+    'oft': policy(kind='oft'),
+    'oft without proprioception': policy(kind='oft') | {'use_proprio': False},
     'pro': policy(kind='pro'),
     'wide policy': policy(width=48, blocks=2),
     # vision

@@ -245,6 +245,13 @@ def test_bad_settings_are_refused_before_training(dataset, tmp_path, capsys, mor
     assert not (tmp_path / 'a').exists()
 
 
+def test_the_bridging_group_compares_oft_with_the_recipes_own_network():
+    variants = make_variants(RECIPE, ['bridging'])
+    assert [v.run for v in variants] == ['bridging-oft', 'bridging-adapter']
+    assert network_config(variants[0].model).policy.kind == 'oft'
+    assert network_config(variants[1].model) == network_config(RECIPE)
+
+
 def test_list_names_every_network_without_training(tmp_path, capsys):
     assert ablation.main(['--out', str(tmp_path / 'a'), '--list']) == 0
     lines = capsys.readouterr().out.splitlines()

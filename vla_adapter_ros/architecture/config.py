@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 from vla_adapter_ros.errors import ConfigError
 
-POLICY_KINDS = ('original', 'pro', 'dit')
+POLICY_KINDS = ('original', 'pro', 'dit', 'oft')
 FEATURES = ('both', 'raw', 'query')
 GATES = ('tanh', 'none')
 FAMILIES = ('qwen2', 'llama')
@@ -176,6 +176,9 @@ class PolicyConfig:
     and the loader of released checkpoints pin them; files of before the name changed have
     `rope_tables`.
 
+    `oft` is the bridging of OpenVLA-OFT (Tables 2 and 3): it reads action slots of the last layer,
+    whatever `features` and `feature_layers` say; `blocks` are those of its MLP, 2 by default.
+
     `action_limit` (dit only): bound on the normalised actions of the data, to which sampling
     clamps. It is 1 for the bounds normalisations, more for mean and standard deviation (training
     measures it).
@@ -197,6 +200,9 @@ class PolicyConfig:
 
     def __post_init__(self) -> None:
         _one_of(self, 'kind', POLICY_KINDS)
+        if self.kind == 'oft':
+            object.__setattr__(self, 'features', 'query')
+            object.__setattr__(self, 'feature_layers', 'last')
         _one_of(self, 'features', FEATURES)
         _one_of(self, 'raw_gate', GATES)
         _one_of(self, 'query_gate', GATES)
@@ -324,18 +330,27 @@ class VLAAdapterConfig:
         return self.num_images * self.tokens_per_image
 
     @property
+    def context_tokens(self) -> int:
+        """Visual tokens, and the proprioception token that the language model of `oft` reads."""
+        return self.visual_tokens + (self.policy.kind == 'oft' and self.use_proprio)
+
+    @property
     def policy_width(self) -> int:
         """Width of the policy's tokens."""
         return self.policy.width or self.language.hidden
 
     @property
     def policy_blocks(self) -> int:
-        """Number of policy blocks: by default one per language-model layer."""
+        """Policy blocks that read features: by default one per language-model layer."""
+        if self.policy.kind == 'oft':
+            return 1
         return self.policy.blocks or self.language.layers
 
     @property
     def queries_in_sequence(self) -> int:
-        """ActionQueries that the language model reads; 0 for a policy on raw features only."""
+        """ActionQueries, or slots of an `oft` policy; 0 for a policy on raw features only."""
+        if self.policy.kind == 'oft':
+            return self.chunk_size * self.action_dim
         return 0 if self.policy.features == 'raw' else self.num_queries
 
     @property

@@ -68,8 +68,10 @@ class InferenceSession:
         self.streams = self.on_gpu if streams is None else streams
         self._side = torch.cuda.Stream(model.device) if self.streams else None
         self.policy = None
-        if config.policy.kind == 'dit':
-            return  # sampled by the policy itself, which keeps the features' keys and values
+        if config.policy.kind in ('dit', 'oft'):
+            # Run by the policy itself: sampling, which keeps the features' keys and values, and a
+            # small MLP.
+            return
         visual = 0 if config.policy.features == 'query' else config.visual_tokens
         raw = min(config.num_task_tokens, visual + queries)
         query = visual + queries - raw + (1 if config.use_proprio else 0)
@@ -85,7 +87,7 @@ class InferenceSession:
             queries = queries[:-1]  # nothing reads the last one, and causality hides it
         text = text_and_queries(embedded, queries, lengths)
         positions = model.query_positions(input_ids, lengths)
-        tables = model.decoder.tables(text.shape[1] + config.visual_tokens, text)
+        tables = model.decoder.tables(text.shape[1] + config.context_tokens, text)
         language = model.film_vector(embedded, attention_mask)
         return Prompt(text, positions, tables, language)
 
@@ -110,7 +112,8 @@ class InferenceSession:
     def act(self, visual: Tensor, prompt: Prompt, proprio: Tensor | None) -> Tensor:
         """Visual tokens (B, V, hidden) -> normalised actions (B, K, A)."""
         model, batch = self.model, visual.shape[0]
-        sequence = splice_visual(prompt.text.expand(batch, -1, -1), visual)
+        context = model.policy.context(visual, proprio)
+        sequence = splice_visual(prompt.text.expand(batch, -1, -1), context)
         states = model.decoder(sequence, prompt.tables, last_layer=max(self.layers))
         if self.policy is None:
             read = [model.read(states[layer], prompt.positions) for layer in self.layers]

@@ -52,6 +52,13 @@ class ActionPolicy(nn.Module):
         """Parameter dtype."""
         return next(self.network.parameters()).dtype
 
+    def context(self, visual: Tensor, proprio: Tensor | None) -> Tensor:
+        """Return what the language model reads between the first token and the rest of the prompt.
+
+        Visual tokens (B, V, hidden) alone: proprioception goes to the policy.
+        """
+        return visual
+
     def inputs(self, features: Features, proprio: Tensor | None) -> tuple[Features, Tensor | None]:
         """Append the projected proprioception to the query features of every block.
 
@@ -83,6 +90,24 @@ class ActionPolicy(nn.Module):
             got = None if proprio is None else tuple(proprio.shape)
             raise ObservationError(f'proprio: got shape {got}, the policy expects {expected}')
         return self.proprio_projector(proprio.to(self.dtype))[:, None]
+
+
+def action_error(predicted: Tensor, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Mean absolute error of chunks (B, K, A), and that of the first and the later actions.
+
+    Raises:
+        ObservationError: the shapes differ.
+    """
+    if actions.shape != predicted.shape:  # a chunk of one step would be broadcast
+        raise ObservationError(
+            f'actions: got shape {tuple(actions.shape)}, '
+            f'the network predicts {tuple(predicted.shape)}'
+        )
+    error = (predicted.float() - actions.to(predicted.device).float()).abs()
+    steps = {'l1_first': error[:, 0].mean()}
+    if error.shape[1] > 1:
+        steps['l1_later'] = error[:, 1:].mean()
+    return error.mean(), steps
 
 
 class BridgePolicy(ActionPolicy):
@@ -132,17 +157,7 @@ class BridgePolicy(ActionPolicy):
         initial_latent: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean absolute error of the normalised actions (B, K, A), unweighted, with gripper."""
-        predicted = self(features, proprio, initial_latent)
-        if actions.shape != predicted.shape:  # a chunk of one step would be broadcast
-            raise ObservationError(
-                f'actions: got shape {tuple(actions.shape)}, '
-                f'the network predicts {tuple(predicted.shape)}'
-            )
-        error = (predicted.float() - actions.to(predicted.device).float()).abs()
-        steps = {'l1_first': error[:, 0].mean()}
-        if error.shape[1] > 1:
-            steps['l1_later'] = error[:, 1:].mean()
-        return error.mean(), steps
+        return action_error(self(features, proprio, initial_latent), actions)
 
     def initial_latent(
         self, batch: int, device: torch.device, given: Tensor | None = None

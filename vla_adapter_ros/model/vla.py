@@ -18,6 +18,7 @@ from vla_adapter_ros.architecture.config import VisionTowerConfig, VLAAdapterCon
 from vla_adapter_ros.errors import ObservationError
 from vla_adapter_ros.model.dit import DiffusionPolicy
 from vla_adapter_ros.model.language import Decoder
+from vla_adapter_ros.model.oft import OFTPolicy
 from vla_adapter_ros.model.policy import BridgePolicy, Features
 from vla_adapter_ros.model.sequence import (
     STOP_TOKEN,
@@ -34,7 +35,12 @@ from vla_adapter_ros.weights.metadata import CheckpointMetadata
 from vla_adapter_ros.weights.own import load, save
 from vla_adapter_ros.weights.prismatic import load_vlm
 
-POLICIES = {'original': BridgePolicy, 'pro': BridgePolicy, 'dit': DiffusionPolicy}
+POLICIES = {
+    'original': BridgePolicy,
+    'pro': BridgePolicy,
+    'dit': DiffusionPolicy,
+    'oft': OFTPolicy,
+}
 
 
 class VLAAdapter(nn.Module):
@@ -52,7 +58,7 @@ class VLAAdapter(nn.Module):
         self.language_model = nn.ModuleDict({'model': Decoder(config.language)})
         self.action_queries = (
             nn.Embedding(config.num_queries, config.language.hidden)
-            if config.queries_in_sequence
+            if config.queries_in_sequence and config.policy.kind != 'oft'
             else None
         )
         self.policy = POLICIES[config.policy.kind](config)
@@ -198,7 +204,9 @@ class VLAAdapter(nn.Module):
             ObservationError: a shape does not fit the configuration.
         """
         stages: dict[str, Tensor] | None = {} if return_stages else None
-        features = self.features(pixel_values, input_ids, attention_mask, stages)
+        features = self.features(
+            pixel_values, input_ids, attention_mask, stages, proprio=proprio
+        )
         result = self.policy(features, proprio, initial_latent, return_stages=return_stages)
         if stages is None:
             return result
@@ -214,16 +222,19 @@ class VLAAdapter(nn.Module):
         stages: dict[str, Tensor] | None = None,
         *,
         visual: Tensor | None = None,
+        proprio: Tensor | None = None,
     ) -> Features:
         """Run the VLM: query features (B, Q, D) and raw features (B, T, D) of each policy block.
 
         Layers above the highest one that a policy block reads do not run, unless `stages` is
-        given. `visual`: an earlier result of `visual_tokens`, instead of the pixels.
+        given. `visual`: an earlier result of `visual_tokens`, instead of the pixels. `proprio`:
+        (B, P), read by the language model of an `oft` policy.
         """
         self._check(pixel_values, input_ids, visual)
         embedded, lengths = self.embed_prompt(input_ids, attention_mask)
         if visual is None:
             visual = self.visual_tokens(pixel_values, embedded, attention_mask, stages)
+        visual = self.policy.context(visual, proprio)
         queries = self.queries(embedded)
         text = text_and_queries(embedded, queries, lengths)
         if stages is not None and lengths is None:
@@ -251,7 +262,7 @@ class VLAAdapter(nn.Module):
     def query_positions(self, input_ids: Tensor, lengths: Tensor | None) -> Tensor | None:
         """Return the query features' positions (B or 1, Q); None for raw features only."""
         config = self.config
-        count, visual = config.queries_in_sequence, config.visual_tokens
+        count, visual = config.queries_in_sequence, config.context_tokens
         if not count:
             return None
         return read_positions(visual, input_ids, lengths, count, config.aligned_slices)
@@ -314,6 +325,7 @@ class VLAAdapter(nn.Module):
             batch['input_ids'],
             batch.get('attention_mask'),
             visual=batch.get('visual_tokens'),
+            proprio=batch.get('proprio'),
         )
         loss, metrics = self.policy.loss(
             features, batch.get('proprio'), batch['actions'], batch.get('initial_latent')
@@ -355,9 +367,9 @@ class VLAAdapter(nn.Module):
     # ------------------------------------------------------------------ details
 
     def queries(self, embedded: Tensor) -> Tensor:
-        """ActionQuery embeddings (Q, hidden); none for a policy on raw features only."""
+        """ActionQuery embeddings (Q, hidden): none for raw features alone, zeros for `oft`."""
         if self.action_queries is None:
-            return embedded.new_zeros(0, embedded.shape[-1])
+            return embedded.new_zeros(self.config.queries_in_sequence, embedded.shape[-1])
         return self.action_queries.weight
 
     def check_pixels(self, pixel_values: Tensor) -> None:

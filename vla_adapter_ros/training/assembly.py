@@ -231,8 +231,8 @@ def _with_rope_precision(network: VLAAdapterConfig, config: TrainConfig) -> VLAA
 
 def _zero_latent(model: VLAAdapter) -> torch.Tensor | None:
     config = model.config
-    if config.policy.kind == 'dit':
-        return None  # a diffusion policy starts from noise
+    if config.policy.kind not in ('original', 'pro'):
+        return None  # the others have no latent
     return torch.zeros(config.chunk_size, config.policy_width * config.action_dim)
 
 

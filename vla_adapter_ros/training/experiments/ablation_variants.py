@@ -50,6 +50,10 @@ GROUPS: dict[str, tuple[str, dict[str, Changes]]] = {
             'raw 1, query tanh': _policy(raw_gate='none', query_gate='tanh'),
         },
     ),
+    'bridging': (
+        "OpenVLA-OFT's bridging (+OFT in Tables 2 and 3) and this one",
+        {'oft': _policy(kind='oft'), 'adapter': {}},
+    ),
     'grid': (
         'Features and layers together (Table 2)',
         {
