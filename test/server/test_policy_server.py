@@ -8,6 +8,7 @@ import logging
 import socket
 import subprocess
 import threading
+from dataclasses import replace
 
 import msgpack
 import numpy as np
@@ -16,12 +17,14 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from support.policy_servers import FakePolicy, RunningServer
-from vla_adapter_ros.errors import ServerError
+from vla_adapter_ros.errors import InstructionError, ServerError
+from vla_adapter_ros.preflight.checks import FAIL, PASS
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.server.access import Access
 from vla_adapter_ros.server.codec import decode, encode
 from vla_adapter_ros.server.protocol import MAX_REQUEST_BYTES
 from vla_adapter_ros.server.remote_policy import RemotePolicy
+from vla_adapter_ros.server.server_checks import server_checks
 
 TOKEN = 'a-secret-of-sixteen-or-more'
 
@@ -92,7 +95,24 @@ def test_words_that_the_servers_policy_does_not_know_are_named(server):
     text = 'pick up the Xylophone'
     assert remote.unknown_words(text) == ['xylophone']
     assert remote.unknown_words('pick up the block') == []
+    assert remote.clean_instruction(' Pick up the block ') == 'pick up the block'
+    with pytest.raises(InstructionError, match='é'):
+        remote.clean_instruction('pick up the café')
+    # A tokenizer that has every character.
+    remote.served = replace(remote.served, words=frozenset())
+    assert remote.clean_instruction('pick up the café') == 'pick up the café'
     remote.close()
+
+
+def test_preflight_asks_the_server(server):
+    checks = {check.name: check for check in server_checks(server.url, 'alicia_d', 2)}
+    assert [check.verdict for check in checks.values()] == [PASS, PASS, PASS]
+    assert 'made up' in checks['policy server'].detail
+    assert 'of 2 runs' in checks['model latency'].detail
+    other = {check.name: check for check in server_checks(server.url, 'ur5e_robotiq', 0)}
+    assert other['contract match'].verdict == FAIL and 'there' in other['contract match'].detail
+    (gone,) = server_checks('ws://127.0.0.1:9', 'alicia_d', 2)
+    assert gone.verdict == FAIL and 'Connection refused' in gone.detail
 
 
 def test_a_client_of_openpi_gets_actions_and_timing(server, policy):

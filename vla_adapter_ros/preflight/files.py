@@ -77,10 +77,7 @@ class PreflightSettings:
 
 def file_checks(settings: PreflightSettings) -> list[Check]:
     """Return the results of all checks that need no ROS."""
-    checks = run_check('interpreter', check_interpreter)
-    checks += run_check('packages', check_packages)
-    checks += run_check('device', lambda: check_device(settings))
-    checks += run_check('robot contract', lambda: check_contract(settings))
+    checks = machine_checks(settings)
     fits = run_check('checkpoint', lambda: check_checkpoint(settings))
     checks += fits
     if fits[0].verdict == FAIL:
@@ -89,6 +86,14 @@ def file_checks(settings: PreflightSettings) -> list[Check]:
     settings = replace(settings, checkpoint=str(_directory(settings)))
     checks += run_check('memory', lambda: check_memory(settings))
     return checks + run_check('model latency', lambda: check_latency(settings))
+
+
+def machine_checks(settings: PreflightSettings) -> list[Check]:
+    """Return the results of the checks that need no checkpoint."""
+    checks = run_check('interpreter', check_interpreter)
+    checks += run_check('packages', check_packages)
+    checks += run_check('device', lambda: check_device(settings))
+    return checks + run_check('robot contract', lambda: check_contract(settings))
 
 
 def check_interpreter(running: Sequence[int] = sys.version_info) -> Check:

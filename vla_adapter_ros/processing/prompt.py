@@ -10,15 +10,21 @@ the form is part of the checkpoint.
 from __future__ import annotations
 
 import unicodedata
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from vla_adapter_ros.errors import CheckpointError, InstructionError
 
-if TYPE_CHECKING:
-    from vla_adapter_ros.processing.tokenizer import Tokenizer
-
 MAX_INSTRUCTION_LENGTH = 500
 _SHOWN_CHARACTERS = 5
+
+
+class Vocabulary(Protocol):
+    """A tokenizer, or something else that knows its words."""
+
+    def unknown_words(self, text: str) -> list[str]:
+        """Return the words of `text` that the tokenizer does not have."""
+        ...
+
 
 PROMPT_FORMATS = {
     'qwen_chat': (
@@ -35,7 +41,7 @@ PROMPT_FORMATS = {
 }
 
 
-def clean_instruction(text: str, tokenizer: Tokenizer | None = None) -> str:
+def clean_instruction(text: str, tokenizer: Vocabulary | None = None) -> str:
     """Return the instruction as models read it: trimmed, lower case and in Unicode's form NFC.
 
     Args:

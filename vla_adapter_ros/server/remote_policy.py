@@ -19,6 +19,7 @@ import numpy as np
 from vla_adapter_ros.errors import MessageError, ServerError, VLAAdapterError
 from vla_adapter_ros.inference.chunk import ActionChunk
 from vla_adapter_ros.processing.observation import Observation
+from vla_adapter_ros.processing.prompt import clean_instruction
 from vla_adapter_ros.processing.tokenizer import split_words
 from vla_adapter_ros.robot.contract import RobotContract
 from vla_adapter_ros.server.connection import Connection, ServerAwayError
@@ -83,6 +84,10 @@ class RemotePolicy:
     def step_period(self) -> float:
         """Time between two actions [s]."""
         return self.served.step_period
+
+    def clean_instruction(self, text: str) -> str:
+        """Return an instruction as the server's policy reads it. Raises InstructionError."""
+        return clean_instruction(text, self)
 
     def unknown_words(self, instruction: str) -> list[str]:
         """Return the words of an instruction that the server's policy does not know."""

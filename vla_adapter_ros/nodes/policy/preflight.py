@@ -40,6 +40,7 @@ from vla_adapter_ros.preflight.checks import FAIL, Check, run_check
 from vla_adapter_ros.preflight.files import (
     add_arguments,
     file_checks,
+    machine_checks,
     report,
     settings_from,
 )
@@ -253,15 +254,28 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--ask-gripper', action='store_true', help='ask whether the gripper is open or closed'
     )
+    parser.add_argument(
+        '--policy-server', metavar='URL', default='',
+        help="the policy node's parameter; asked instead of a checkpoint",
+    )  # fmt: skip
     parser.add_argument('--topics-only', action='store_true', help='leave machine and model out')
     return parser
+
+
+def _checks_without_ros(arguments: argparse.Namespace) -> list[Check]:
+    settings, url = settings_from(arguments), arguments.policy_server
+    if not url:
+        return file_checks(settings)
+    from vla_adapter_ros.server.server_checks import server_checks
+
+    return machine_checks(settings) + server_checks(url, settings.robot, settings.model_runs)
 
 
 def main(words: Sequence[str] | None = None) -> None:
     """Run all checks; ends with exit code 0 if ready, 1 if not."""
     words = sys.argv if words is None else ['preflight', *words]
     arguments = make_parser().parse_args(remove_ros_args(words)[1:])
-    checks = [] if arguments.topics_only else file_checks(settings_from(arguments))
+    checks = [] if arguments.topics_only else _checks_without_ros(arguments)
     try:
         contract = resolve_contract(arguments.robot)
         folder = contract_path(arguments.robot).parent
