@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""The policy at inference: the features of all blocks projected in two batched products.
+"""The policy on a GPU: the features of all blocks projected in two batched products.
 
 A block's keys and values of the features do not depend on the chunk. Once the language model is
 done they are computed for all blocks together, and each block is left with its few chunk tokens.
@@ -17,6 +17,14 @@ from vla_adapter_ros.model.bridge import BridgeNetwork, Pair, rotate_interleaved
 Weights = tuple[Tensor, Tensor]  # (blocks, out, in) and (blocks, out)
 
 
+def first_tokens(network: BridgeNetwork) -> Tensor:
+    """Chunk tokens (1, K, D) before the first block: the initial latent is zero at inference."""
+    config = network.config
+    width = config.policy_width * config.action_dim
+    zeros = network.fc1.weight.new_zeros(1, config.chunk_size, width)
+    return F.relu(network.fc1(network.layer_norm1(zeros)))
+
+
 class FastBridge:
     """A bridge network with its weights side by side and its constants computed once.
 
@@ -32,11 +40,9 @@ class FastBridge:
     @torch.no_grad()
     def __init__(self, network: BridgeNetwork, query: int, raw: int) -> None:
         config = network.config
-        weight = network.fc1.weight
-        zeros = weight.new_zeros(1, config.chunk_size, config.policy_width * config.action_dim)
         self.network = network
         self.blocks = blocks = list(network.blocks)
-        self.first = F.relu(network.fc1(network.layer_norm1(zeros)))
+        self.first = first_tokens(network)
         self.own_tables, self.tables = network.tables(query, raw, self.first)
         own = joined([block.own_layers() for block in blocks])
         self.own = list(zip(*own))

@@ -6,7 +6,8 @@ A session
     rotary tables, the conditioning vector for FiLM;
   * computes once per checkpoint: the policy's first tokens and tables;
   * leaves out the last ActionQuery where nothing reads it, and layers above the highest one read;
-  * projects the features of all policy blocks in two batched products (`fast_bridge.py`);
+  * projects the features of all policy blocks in two batched products (`fast_bridge.py`), and on
+    a CPU leaves most of these products out (`absorbed_bridge.py`);
   * on a GPU runs the two towers in parallel.
 All of it is exact up to rounding. Shapes depend only on batch and prompt length and no tensor
 value is read on the host, so that a CUDA graph can capture a call.
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from vla_adapter_ros.inference.absorbed_bridge import AbsorbedBridge
 from vla_adapter_ros.inference.fast_bridge import FastBridge
 from vla_adapter_ros.model.sequence import splice_visual, text_and_queries
 
@@ -75,7 +77,8 @@ class InferenceSession:
         visual = 0 if config.policy.features == 'query' else config.visual_tokens
         raw = min(config.num_task_tokens, visual + queries)
         query = visual + queries - raw + (1 if config.use_proprio else 0)
-        self.policy = FastBridge(model.policy.network, query, raw)
+        kind = AbsorbedBridge if model.device.type == 'cpu' else FastBridge
+        self.policy = kind(model.policy.network, query, raw)
 
     @torch.inference_mode()
     def prompt(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Prompt:
