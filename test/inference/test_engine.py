@@ -14,7 +14,14 @@ import torch
 from support.float32_rounding import BFLOAT16, float64_actions
 from support.model_cases import relative_error
 from support.policy_cases import ONE_THREAD, alicia, inputs, network, observation, tensors
-from vla_adapter_ros.inference.cuda_graphs import BUCKETS, StaticInputs, bucket_of, compile_blocks
+from vla_adapter_ros.inference import engine as engine_module
+from vla_adapter_ros.inference.cuda_graphs import (
+    BUCKETS,
+    CapturedForward,
+    StaticInputs,
+    bucket_of,
+    compile_blocks,
+)
 from vla_adapter_ros.inference.engine import DeviceError, Engine, EngineSettings
 from vla_adapter_ros.inference.int8 import (
     LEVELS,
@@ -280,6 +287,35 @@ def test_blocks_compile_as_whole_graphs_and_give_the_same_actions(exact):
     assert compile_blocks(model, backend='eager') == sum(map(len, blocks))
     expected, bound = exact()
     assert relative_error(engine.run(case), expected) < bound
+
+
+class FakeGraph:
+    """Stands for a captured graph, on the CPU."""
+
+    made: list[int]
+
+    def __init__(self, session, length, example, device):
+        self.length = length
+        self.made.append(length)
+
+    fits = CapturedForward.fits
+
+    def run(self, inputs):
+        return np.full((8, 7), float(len(inputs.input_ids)))
+
+
+def test_one_graph_is_captured_at_the_start_and_none_by_a_call(monkeypatch):
+    monkeypatch.setattr(engine_module, 'CapturedForward', FakeGraph)
+    FakeGraph.made = []
+    engine = Engine(network(), ONE_THREAD)
+    engine.device = torch.device('cuda')  # from here on; the network is on the CPU
+    engine.prepare([inputs(3), inputs(12)])
+    assert FakeGraph.made == [bucket_of(12 + engine_module.SPARE_TOKENS)] == [32]
+    assert float(engine.run(inputs(32))[0, 0]) == 32.0
+    engine.device = torch.device('cpu')
+    longer = engine.run(inputs(33))
+    assert abs(longer).max() < 33
+    assert len(FakeGraph.made) == 1
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device')

@@ -136,7 +136,7 @@ def start_mode(
 ) -> Running:
     """Bring the network into a mode, in place. Any mode but int8 can follow any but int8."""
     unpack(model)
-    flop = _flop(model.config, mode.upstream, example)
+    flop = _flop(model.config, mode.upstream, example, absorb=device.type == 'cpu')
     if mode.upstream:
         form = ReferenceForward(model.to(device, DTYPES[mode.dtype]))
         return Running(
@@ -146,12 +146,15 @@ def start_mode(
         # Not through the engine's gate: here the error is reported, whatever it is.
         quantise(model.to(torch.bfloat16))
     engine = Engine(model, EngineSettings(str(device), mode.dtype, mode.compile, threads))
-    engine.use_graphs = mode.graph
+    if mode.graph:
+        engine.prepare([example])
     return Running(engine.run, lambda timer: _watch_session(timer, engine), flop)
 
 
 @torch.inference_mode()
-def _flop(config: VLAAdapterConfig, upstream: bool, example: ModelInputs) -> int:
+def _flop(
+    config: VLAAdapterConfig, upstream: bool, example: ModelInputs, absorb: bool
+) -> int:
     """Count on the meta device: torch's counter misses attention and packed layers on the CPU.
 
     Causal attention counts in full.
@@ -163,7 +166,7 @@ def _flop(config: VLAAdapterConfig, upstream: bool, example: ModelInputs) -> int
     if upstream:
         form = ReferenceForward(model)
         return count_flops(lambda: form(pixels, ids, proprio))
-    session = InferenceSession(model, streams=False)
+    session = InferenceSession(model, streams=False, absorb=absorb)
     return count_flops(lambda: session(pixels, session.prompt(ids), proprio))
 
 

@@ -31,7 +31,7 @@ class AbsorbedBridge:
 
     @torch.no_grad()
     def __init__(self, network: BridgeNetwork, query: int, raw: int) -> None:
-        self.network, self.sizes = network, (query, raw)
+        self.network = network
         self.first = first_tokens(network)
         own, features = network.tables(query, raw, self.first)
         self.tables: list[Tables] = []

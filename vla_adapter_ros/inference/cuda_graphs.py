@@ -3,7 +3,7 @@
 
 The released code spends most of its time in launching some 2,800 small kernels from Python. A CUDA
 graph launches them in one call; for that every shape and address must be fixed, so prompts are
-padded to one of a few lengths, each with a graph of its own.
+padded to one length.
 """
 
 from __future__ import annotations
@@ -88,6 +88,7 @@ class CapturedForward:
     def __init__(
         self, session: InferenceSession, length: int, example: ModelInputs, device: torch.device
     ) -> None:
+        self.length = length
         self._stream = torch.cuda.Stream(device)
         self._graph = torch.cuda.CUDAGraph()
         self._stream.wait_stream(torch.cuda.current_stream(device))
@@ -102,6 +103,10 @@ class CapturedForward:
                 actions = session(inputs.pixel_values, inputs.prompt, inputs.proprio)
                 self._actions = actions[0].float()
         self._result = torch.empty(self._actions.shape, pin_memory=True)
+
+    def fits(self, inputs: ModelInputs) -> bool:
+        """Return whether the prompt is short enough."""
+        return len(inputs.input_ids) <= self.length
 
     def run(self, inputs: ModelInputs) -> np.ndarray:
         """Return normalised actions (K, A); waits once, for the result."""

@@ -3,7 +3,7 @@
 
     CPU   exact prompt length, eager, packed weights; float32, bfloat16, or int8 (gated by its
           action error)
-    GPU   one CUDA graph per prompt-length bucket, optionally with compiled blocks; bfloat16
+    GPU   one CUDA graph, captured at the start, optionally with compiled blocks; bfloat16
 
 The GPU path is checked on the CPU as far as that goes (padding, static buffers, compilation
 without graph breaks). Its speed has not been measured yet.
@@ -33,6 +33,8 @@ from vla_adapter_ros.model import VLAAdapter
 from vla_adapter_ros.processing.pipeline import ModelInputs
 
 CACHED_PROMPTS = 16
+# Instructions this much longer than the examples' fit the same graph; others run without it.
+SPARE_TOKENS = 16
 LOGGER = logging.getLogger(__name__)
 DTYPES = {
     'float32': torch.float32,
@@ -129,9 +131,8 @@ class Engine:
         self.model = model.to(self.device, DTYPES[self.dtype]).eval()
         self.int8_error: ActionError | None = None
         self._quantised = False
-        self._captured: dict[int, CapturedForward] = {}
-        self.use_graphs = self.device.type == 'cuda'
-        if self.use_graphs:
+        self._captured: CapturedForward | None = None
+        if self.device.type == 'cuda':
             join_language_layers(self.model.decoder)
             if self.settings.compile:
                 compile_blocks(self.model)
@@ -149,10 +150,11 @@ class Engine:
         return self.model.config.chunk_size
 
     def prepare(self, examples: Sequence[ModelInputs]) -> None:
-        """Warm up before the first real call: quantise and check, or capture graphs.
+        """Warm up before the first real call: quantise and check, or capture a CUDA graph.
 
         Args:
-            examples: inputs like those to come; graphs are captured for their prompt lengths.
+            examples: inputs like those to come. One graph is captured, for prompts of their
+                length and some tokens more; capturing takes seconds, so `run` never does.
 
         Raises:
             QuantisationError: int8 changes the actions of `examples` too much.
@@ -160,6 +162,8 @@ class Engine:
         """
         if self.dtype == 'int8' and not self._quantised:
             self._quantise(examples)
+        if self.device.type == 'cuda' and self._captured is None:
+            self._capture(max(examples, key=lambda inputs: len(inputs.input_ids)))
         for inputs in examples:
             if not np.isfinite(self.run(inputs)).all():
                 raise DeviceError(f'dtype: {self.dtype} gives actions that are not finite')
@@ -176,9 +180,8 @@ class Engine:
     @torch.inference_mode()
     def run(self, inputs: ModelInputs) -> np.ndarray:
         """Return the normalised actions (K, A) float32 of one observation."""
-        captured = self._captured_for(inputs) if self.use_graphs else None
-        if captured is not None:
-            return captured.run(inputs)
+        if self._captured is not None and self._captured.fits(inputs):
+            return self._captured.run(inputs)
         pixels = torch.from_numpy(inputs.pixel_values)[None].to(self.device)
         proprio = torch.from_numpy(inputs.proprio)[None].to(self.device)
         actions = self.session(pixels, self._prompt(inputs.input_ids), proprio)
@@ -194,19 +197,15 @@ class Engine:
                 self._prompts.popitem(last=False)
         return self._prompts[key]
 
-    def _captured_for(self, inputs: ModelInputs) -> CapturedForward | None:
-        """Return the graph for this prompt's bucket, captured now if there is none yet."""
-        bucket = bucket_of(len(inputs.input_ids))
+    def _capture(self, longest: ModelInputs) -> None:
+        """Capture the graph for the longest example's prompt; without one calls are slower."""
+        length = len(longest.input_ids)
+        bucket = bucket_of(length + SPARE_TOKENS) or bucket_of(length)
         if bucket is None:
-            return None
-        if bucket not in self._captured:
-            try:
-                forward = CapturedForward(self.session, bucket, inputs, self.device)
-            except RuntimeError as error:
-                # The eager path still works, only slower.
-                reason = str(error).splitlines()[0]
-                LOGGER.warning('CUDA graph for %d prompt tokens failed: %s', bucket, reason)
-                self.use_graphs = False
-                return None
-            self._captured[bucket] = forward
-        return self._captured[bucket]
+            LOGGER.warning('no CUDA graph: a prompt of %d tokens is too long', length)
+            return
+        try:
+            self._captured = CapturedForward(self.session, bucket, longest, self.device)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            LOGGER.warning('CUDA graph for %d prompt tokens failed: %s', bucket, reason)

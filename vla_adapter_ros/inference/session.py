@@ -55,12 +55,15 @@ class Prompt:
 class InferenceSession:
     """A network prepared for inference; build a new one when its weights change."""
 
-    def __init__(self, model: VLAAdapter, streams: bool | None = None) -> None:
+    def __init__(
+        self, model: VLAAdapter, streams: bool | None = None, absorb: bool | None = None
+    ) -> None:
         """Prepare.
 
         Args:
             model: the network, on its device and in its dtype.
             streams: run the second tower on a side stream; default: on a GPU.
+            absorb: leave out products in the policy, with more kernels; default: on a CPU.
         """
         config = model.config
         self.model = model.eval()
@@ -77,8 +80,9 @@ class InferenceSession:
         visual = 0 if config.policy.features == 'query' else config.visual_tokens
         raw = min(config.num_task_tokens, visual + queries)
         query = visual + queries - raw + (1 if config.use_proprio else 0)
-        kind = AbsorbedBridge if model.device.type == 'cpu' else FastBridge
-        self.policy = kind(model.policy.network, query, raw)
+        absorb = model.device.type == 'cpu' if absorb is None else absorb
+        bridge = AbsorbedBridge if absorb else FastBridge
+        self.policy = bridge(model.policy.network, query, raw)
 
     @torch.inference_mode()
     def prompt(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Prompt:
