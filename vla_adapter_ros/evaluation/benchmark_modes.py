@@ -142,10 +142,10 @@ def start_mode(
         return Running(
             _upstream_call(form, device), lambda timer: _watch_upstream(timer, form), flop
         )
+    engine = Engine(model, EngineSettings(str(device), mode.dtype, mode.compile, threads))
     if mode.dtype == 'int8':
         # Not through the engine's gate: here the error is reported, whatever it is.
-        quantise(model.to(torch.bfloat16))
-    engine = Engine(model, EngineSettings(str(device), mode.dtype, mode.compile, threads))
+        quantise(engine.model)
     if mode.graph:
         engine.prepare([example])
     return Running(engine.run, lambda timer: _watch_session(timer, engine), flop)
