@@ -10,6 +10,9 @@ pytest. `VLA_TEST_WORKERS` overrides the number of workers.
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -25,6 +28,12 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 # Messages check the types of their fields, as they always do on Humble.
 os.environ.setdefault('ROS_PYTHON_CHECK_FIELDS', '1')
+
+# Caches of the tests: a folder of its own for each test, and none of them in the user's home.
+CACHES = Path(tempfile.gettempdir()) / f'vla_adapter_ros_caches_{os.getpid()}'
+for name, folder in (('HF_HOME', 'huggingface'), ('MPLCONFIGDIR', 'matplotlib')):
+    base = os.environ.get('XDG_CACHE_HOME') or str(Path.home() / '.cache')
+    os.environ.setdefault(name, str(Path(base) / folder))
 
 IN_WORKER = 'PYTEST_XDIST_WORKER' in os.environ
 if PART == 'unit' and not IN_WORKER:
@@ -82,8 +91,18 @@ def fault_row(pytestconfig):
 
 
 def pytest_unconfigure(config):
+    shutil.rmtree(CACHES, ignore_errors=True)
     if config.getoption('--fault-table', False):
         from support.fault_report import table
 
         # After pytest's own last line: the count of faults and violations ends the output.
         print('\n'.join(table(config.stash.get(FAULT_ROWS, []))))
+
+
+_NUMBERS = count()
+
+
+@pytest.fixture(autouse=True)
+def own_caches():
+    """Training caches are named by content: those of another test would be found."""
+    os.environ['XDG_CACHE_HOME'] = str(CACHES / str(next(_NUMBERS)))

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from support.data_samples import contract, frame_of, image, observations, targets
+from vla_adapter_ros.data import cache_room
 from vla_adapter_ros.data import prepare as prepare_module
+from vla_adapter_ros.data.cache_room import default_root, jpeg_bytes, raw_bytes
 from vla_adapter_ros.data.lerobot.writer import DatasetWriter
 from vla_adapter_ros.data.prepare import CachedFrames, main, prepare
 from vla_adapter_ros.data.sources import open_source
@@ -77,18 +79,68 @@ def test_interrupted_build_leaves_nothing(dataset, monkeypatch):
         patch.setattr(prepare_module, 'write_json', stop)
         with pytest.raises(KeyboardInterrupt):
             prepare(open_source(dataset), SMALL)
-    assert not list((dataset / '.cache').iterdir())
+    assert not list(default_root().iterdir())
+    assert not (dataset / '.cache').exists()
     assert len(prepare(open_source(dataset), SMALL)) == 23
 
 
-def test_a_raw_cache_that_the_disk_cannot_hold_is_refused_before_it_is_built(dataset, monkeypatch):
-    usage = prepare_module.shutil.disk_usage(dataset)
-    monkeypatch.setattr(prepare_module.shutil, 'disk_usage', lambda _: usage._replace(free=1000))
+def _disk(monkeypatch, free):
+    usage = cache_room.shutil.disk_usage('/')
+    monkeypatch.setattr(cache_room.shutil, 'disk_usage', lambda _: usage._replace(free=free))
+
+
+def test_a_cache_that_the_disk_cannot_hold_is_refused_before_it_is_built(dataset, monkeypatch):
+    raw, jpeg = (size(open_source(dataset), SMALL) for size in (raw_bytes, jpeg_bytes))
+    assert raw == 23 * 2 * 32 * 32 * 3
+    _disk(monkeypatch, 1000)
     with monkeypatch.context() as patch:
         patch.setattr(prepare_module, '_build', lambda *_: pytest.fail('was begun'))
-        with pytest.raises(DatasetError, match=r'needs .* GB, there are 0\.00 GB free'):
+        for format in ('raw', 'jpeg', 'auto'):
+            with pytest.raises(DatasetError, match=r'needs 0\.00 GB raw or about 0\.00 GB as J'):
+                prepare(open_source(dataset), SMALL, format=format)
+        _disk(monkeypatch, (raw + jpeg) // 2)
+        with pytest.raises(DatasetError, match=r'\(data.cache, --cache\) or the format jpeg'):
             prepare(open_source(dataset), SMALL, format='raw')
-    assert len(prepare(open_source(dataset), SMALL, format='jpeg')) == 23
+    assert prepare(open_source(dataset), SMALL).format == 'jpeg'
+    # What was built is used, whatever fits now.
+    _disk(monkeypatch, 10**12)
+    assert prepare(open_source(dataset), SMALL).format == 'jpeg'
+
+
+def test_jpeg_is_estimated_from_the_data(dataset):
+    source = open_source(dataset)
+    path = prepare(source, SMALL, format='jpeg').path
+    real = (path / 'images.bin').stat().st_size
+    assert jpeg_bytes(source, SMALL) == pytest.approx(real, rel=0.1)
+
+
+def test_a_dataset_that_cannot_be_written_trains_and_a_cache_that_cannot_is_named(
+    dataset, tmp_path, monkeypatch
+):
+    before = sorted(dataset.rglob('*'))
+    assert len(prepare(open_source(dataset), SMALL)) == 23
+    assert sorted(dataset.rglob('*')) == before
+    (tmp_path / 'file').write_text('')
+    with pytest.raises(DatasetError, match=r'cannot be written there: .*\(data.cache, --cache\)'):
+        prepare(open_source(dataset), SMALL, root=tmp_path / 'file')
+    monkeypatch.setattr(prepare_module.os, 'access', lambda *_: False)
+    with pytest.raises(DatasetError, match='cannot be written there: permission denied'):
+        prepare(open_source(dataset), SMALL, root=tmp_path / 'other')
+
+
+def test_two_runs_that_build_the_same_cache_share_it(dataset, monkeypatch):
+    build, source = prepare_module._build, open_source(dataset)
+
+    def slower(folder, *arguments):
+        monkeypatch.setattr(prepare_module, '_build', build)
+        other = default_root() / 'other'
+        done = prepare(source, SMALL, root=other)
+        done.path.rename(default_root() / done.path.name)
+        build(folder, *arguments)
+
+    monkeypatch.setattr(prepare_module, '_build', slower)
+    assert len(prepare(source, SMALL)) == 23
+    assert [path.name[0] for path in default_root().iterdir()].count('.') == 0
 
 
 def test_backups_leave_the_cache_out(dataset):

@@ -20,7 +20,6 @@ import hashlib
 import json
 import multiprocessing
 import os
-import shutil
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -30,6 +29,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from vla_adapter_ros.data.cache_room import check_space, choose_format, default_root
 from vla_adapter_ros.data.codecs import JPEG_QUALITY, encode_jpeg
 from vla_adapter_ros.data.episodes import Episode, EpisodeSource, all_states_actions
 from vla_adapter_ros.data.files import new_folder, read_json, remove_abandoned, storage_errors
@@ -43,8 +43,6 @@ from vla_adapter_ros.weights.files import make_folder, write_json
 CACHE_VERSION = 1
 DESCRIPTION = 'cache.json'
 FORMATS = ('raw', 'jpeg')
-# Up to this size `auto` chooses raw: it then stays in the memory of a training machine.
-RAW_LIMIT_BYTES = 50_000_000_000
 # Frames decoded before they are handed on; bounds the memory of a worker.
 BLOCK = 64  # [frames]
 # Tells programs that make backups to leave the folder out (bford.info/cachedir).
@@ -64,36 +62,6 @@ def cache_key(source: EpisodeSource, images: ImageConfig, format: str) -> str:
         'quality': JPEG_QUALITY if format == 'jpeg' else None,
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def choose_format(source: EpisodeSource, images: ImageConfig) -> str:
-    """Return `raw` if the dataset is small enough, else `jpeg`."""
-    return 'raw' if _raw_bytes(source, images) <= RAW_LIMIT_BYTES else 'jpeg'
-
-
-def _raw_bytes(source: EpisodeSource, images: ImageConfig) -> int:
-    frames = sum(episode.length for episode in source.episodes)
-    return frames * len(source.cameras) * images.size**2 * 3
-
-
-def _check_space(root: Path, source: EpisodeSource, images: ImageConfig, format: str) -> None:
-    """Refuse a raw cache that the disk cannot hold before hours of decoding."""
-    needed, free = _raw_bytes(source, images), shutil.disk_usage(root).free
-    if format == 'raw' and needed > free:
-        raise DatasetError(
-            f'{root}: the raw cache of {source.path.name} needs {needed / 1e9:.2f} GB, there '
-            f'are {free / 1e9:.2f} GB free; choose another folder (--cache) or the format jpeg'
-        )
-
-
-def cache_path(
-    source: EpisodeSource, images: ImageConfig, format: str, root: str | Path | None = None
-) -> Path:
-    """Return the folder of a source's cache, by default inside the dataset."""
-    if root is None:
-        folder = source.path if source.path.is_dir() else source.path.parent
-        root = folder / '.cache'
-    return Path(root) / cache_key(source, images, format)
 
 
 class CachedFrames:
@@ -193,8 +161,8 @@ def prepare(
     Args:
         source: the demonstrations.
         images: size and resize of the stored images.
-        format: `raw`, `jpeg` or `auto` (raw up to 50 GB).
-        root: folder of caches; None: `.cache` in the dataset.
+        format: `raw`, `jpeg` or `auto` (raw if it fits, up to 50 GB).
+        root: folder of caches; None: see `default_root`.
         workers: processes that decode.
         progress: show a progress bar.
 
@@ -203,16 +171,41 @@ def prepare(
     """
     if format not in ('auto', *FORMATS):
         raise DatasetError(f'format: got {format!r}, expected auto or one of {FORMATS}')
+    root = default_root() if root is None else Path(root)
     if format == 'auto':
-        format = choose_format(source, images)
-    target = cache_path(source, images, format, root)
+        format = _existing_format(source, images, root) or choose_format(source, images, root)
+    target = root / cache_key(source, images, format)
     if not (target / DESCRIPTION).is_file():
-        make_folder(target.parent)
-        remove_abandoned(target.parent)
-        _check_space(target.parent, source, images, format)
-        with storage_errors(target, 'nothing is kept of the cache'), new_folder(target) as folder:
-            _build(folder, source, images, format, workers, progress)
+        _check_writable(root)
+        remove_abandoned(root)
+        check_space(root, source, images, format)
+        try:
+            with storage_errors(target, 'nothing is kept of the cache'):
+                with new_folder(target) as folder:
+                    _build(folder, source, images, format, workers, progress)
+        except OSError:
+            # Another run has built the same cache meanwhile.
+            if not (target / DESCRIPTION).is_file():
+                raise
     return CachedFrames(target)
+
+
+def _existing_format(source: EpisodeSource, images: ImageConfig, root: Path) -> str | None:
+    there = (f for f in FORMATS if (root / cache_key(source, images, f) / DESCRIPTION).is_file())
+    return next(there, None)
+
+
+def _check_writable(root: Path) -> None:
+    try:
+        make_folder(root)
+        reason = '' if os.access(root, os.W_OK | os.X_OK) else 'permission denied'
+    except OSError as error:
+        reason = error.strerror or str(error)
+    if reason:
+        raise DatasetError(
+            f'{root}: the training cache cannot be written there: {reason}; choose another folder '
+            '(data.cache, --cache)'
+        )
 
 
 def _build(
@@ -345,9 +338,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument('--size', type=int, default=224, help='side of the images [px] (224)')
     parser.add_argument(
         '--format', default='auto', choices=['auto', *FORMATS],
-        help='raw: fastest; jpeg: a fifth of the size; auto (default): raw up to 50 GB',
+        help='raw: fastest; jpeg: a fifth of the size; auto (default): raw if that fits',
     )  # fmt: skip
-    parser.add_argument('--cache', help='folder of the caches (default: .cache in the dataset)')
+    parser.add_argument('--cache', help='folder of the caches (~/.cache/vla_adapter_ros/frames)')
     parser.add_argument(
         '--jpeg-round-trip', action='store_true',
         help='compress before resizing, as the released LIBERO checkpoints were trained',

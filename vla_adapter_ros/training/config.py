@@ -95,7 +95,7 @@ class DataConfig:
         False, 'leave out episodes that are not marked as successful when they were recorded'
     )
     validation_fraction: float = option(0.05, 'fraction of the episodes held out')
-    cache: str | None = option(None, 'folder of the decoded training cache; none: beside the data')
+    cache: str | None = option(None, 'folder of the training cache; none: that of the user')
     workers: int = option(4, 'loader threads per training process; 0 loads in the loop')
     prefetch: int = option(4, 'batches each loader thread prepares ahead')
     instruction_pattern: str = option(

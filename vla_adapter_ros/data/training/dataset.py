@@ -329,7 +329,7 @@ def open_dataset(
         complete_chunks: see `Dataset`; None: where the actions are motions per step or commands,
             whose last value must not be held, but not for absolute targets.
         only_successes: leave out episodes that are not marked as successful.
-        cache: folder of caches; None: `.cache` in the dataset; False: decode each frame when
+        cache: folder of caches; None: that of the user; False: decode each frame when
             it is needed (slow).
         cache_format: `raw`, `jpeg` or `auto`.
         workers: processes that build the cache.
