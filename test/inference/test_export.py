@@ -14,21 +14,24 @@ import torch
 
 from support.model_cases import small_config
 from support.policy_cases import ONE_THREAD, alicia
+from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.inference import export as exporting
-from vla_adapter_ros.inference.export import (
-    METADATA_FILE,
-    difference,
-    export,
-    fitting,
-    main,
-    network_inputs,
-    tensors,
+from vla_adapter_ros.inference.export import difference, export, fitting, main, tensors
+from vla_adapter_ros.inference.exportable import ExportablePolicy
+from vla_adapter_ros.inference.exported import (
+    EXPORT_FILE,
+    OPENERS,
+    ExportedPolicy,
+    ExportError,
+    engine_inputs,
+    open_policy,
 )
-from vla_adapter_ros.inference.exportable import ExportablePolicy, ExportError
 from vla_adapter_ros.inference.packed_linear import unpack
 from vla_adapter_ros.inference.policy import Policy
 from vla_adapter_ros.inference.simple_policies import shipped_checkpoint
 from vla_adapter_ros.model import VLAAdapter
+from vla_adapter_ros.preflight.checks import PASS
+from vla_adapter_ros.preflight.files import PreflightSettings, check_checkpoint, check_latency
 from vla_adapter_ros.processing.statistics import Normaliser
 from vla_adapter_ros.processing.tokenizer import Tokenizer
 
@@ -59,7 +62,8 @@ def cases(policy):
     ]
     assert len({len(policy.pipeline.prompt_ids(o.instruction)) for o in observations}) == 3
     expected = [policy.engine.run(policy.pipeline(o)) for o in observations]
-    return [network_inputs(policy, o, TOKENS) for o in observations], expected, observations
+    inputs = [engine_inputs(policy.pipeline, o, TOKENS) for o in observations]
+    return inputs, expected, observations
 
 
 @pytest.fixture(scope='module')
@@ -138,18 +142,86 @@ def test_an_export_says_what_goes_in_and_comes_out(fake, tmp_path, capsys, dtype
     options = ['--format', 'onnx', '--output', str(folder), '--dtype', dtype]
     assert main([checkpoint, *options, '--prompt-tokens', '32']) == 0
     assert f'onnx {dtype}, action cosine 1.00000' in capsys.readouterr().out
-    about = json.loads((folder / METADATA_FILE).read_text())
+    about = json.loads((folder / EXPORT_FILE).read_text())
     assert about['file'] == 'policy.onnx'
     assert (folder / 'policy.onnx').read_text() == dtype
     assert about['checkpoint'] == checkpoint
     assert about['inputs']['images'] == {'dtype': 'uint8', 'shape': [1, 2, 96, 96, 3]}
     assert about['inputs']['input_ids'] == {'dtype': 'int64', 'shape': [1, 32]}
     assert about['output']['actions']['shape'] == [1, 8, 7]
-    assert about['cameras'] == ['third_person', 'wrist']
+    assert about['preprocessing']['cameras'] == ['third_person', 'wrist']
     assert about['difference']['cosine'] > 0.9999
     assert Tokenizer.from_directory(folder).pad_id == about['pad_id']
     assert main([checkpoint, *options]) == 1
     assert 'exists already' in capsys.readouterr().err
+
+
+@pytest.fixture
+def exported(fake, tmp_path, monkeypatch):
+    """The shipped checkpoint, exported to the format without an engine: its own module runs it."""
+    modules = []
+    write = exporting.FORMATS['onnx']
+    monkeypatch.setitem(
+        exporting.FORMATS, 'onnx', lambda m, *rest: modules.append(m) or write(m, *rest)
+    )
+    export(shipped_checkpoint(), tmp_path / 'made', 'onnx', prompt_tokens=16)
+
+    def opened(file, device, threads):
+        assert file.is_file()
+        return lambda inputs: modules[0](**tensors(inputs)).detach().numpy()
+
+    monkeypatch.setitem(OPENERS, 'onnx', opened)
+    return tmp_path / 'made'
+
+
+def test_an_exported_policy_acts_as_its_checkpoint(exported):
+    policy = open_policy(exported, threads=1)
+    checkpoint = open_policy(shipped_checkpoint(), device='cpu', dtype='float32', threads=1)
+    assert isinstance(policy, ExportedPolicy)
+    assert isinstance(checkpoint, Policy)
+    seen = checkpoint.example_observation('push the red block left')
+    assert np.array_equal(policy.example_observation('push the red block left').images['wrist'],
+                          seen.images['wrist'])  # fmt: skip
+    mine, theirs = policy.predict(seen), checkpoint.predict(seen)
+    np.testing.assert_allclose(mine.actions, theirs.actions, atol=1e-4)
+    assert (policy.contract, policy.step_period, policy.chunk_size) == (
+        checkpoint.contract, checkpoint.step_period, checkpoint.chunk_size,
+    )  # fmt: skip
+    assert policy.unknown_words('pick up the zebra') == ['zebra']
+    assert mine.provenance['fingerprint'] == theirs.provenance['fingerprint']
+    assert mine.provenance['engine'] == 'onnx'
+    policy.warm_up()
+    with pytest.raises(ExportError, match=r'prompt has \d+ tokens, the exported file takes 16'):
+        policy.predict(replace(seen, instruction='push the red block left ' * 4))
+
+
+def test_preflight_reads_an_export(exported):
+    settings = PreflightSettings('alicia_d_sim', str(exported), 'cpu', model_runs=2)
+    assert [c.verdict for c in check_checkpoint(settings)] == [PASS, PASS]
+    assert 'dtype float32' in check_latency(settings).detail
+
+
+@pytest.mark.parametrize(
+    ('options', 'complaint'),
+    (
+        ({'dtype': 'bfloat16'}, "dtype: got 'bfloat16', .* was exported with 'float32'"),
+        ({'statistics_key': 'libero'}, "statistics: got 'libero', .* was exported with"),
+    ),
+)
+def test_what_an_export_has_fixed_cannot_be_changed(exported, options, complaint):
+    with pytest.raises(ExportError, match=complaint):
+        open_policy(exported, **options)
+
+
+def test_damaged_exports_are_named(exported):
+    about = json.loads((exported / EXPORT_FILE).read_text())
+    (exported / 'policy.onnx').unlink()
+    with pytest.raises(CheckpointError, match='policy.onnx: no such file'):
+        open_policy(exported)
+    for broken in (about | {'format': 'caffe'}, {'format': 'onnx'}, about | {'inputs': 1}):
+        (exported / EXPORT_FILE).write_text(json.dumps(broken))
+        with pytest.raises(CheckpointError, match='policy.json: not written by this release'):
+            open_policy(exported)
 
 
 def test_an_export_that_acts_differently_leaves_nothing(fake, tmp_path):
@@ -205,3 +277,12 @@ def test_every_engine_gives_the_networks_actions(tmp_path, form, dtype):
         shipped_checkpoint(), tmp_path / 'made', form, dtype=dtype, prompt_tokens=32
     )
     assert error.cosine > (0.999999 if dtype == 'float32' else 0.999)
+    policy = open_policy(tmp_path / 'made', threads=1)
+    policy.warm_up()
+    checkpoint = open_policy(shipped_checkpoint(), device='cpu', dtype='float32', threads=1)
+    seen = checkpoint.example_observation('push the red block left')
+    tolerance = 1e-4 if dtype == 'float32' else 2e-2
+    actions = policy.predict(seen).actions
+    np.testing.assert_allclose(actions, checkpoint.predict(seen).actions, atol=tolerance)
+    with pytest.raises(ExportError, match="device: got 'tpu'"):
+        open_policy(tmp_path / 'made', device='tpu')

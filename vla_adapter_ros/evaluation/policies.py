@@ -163,9 +163,9 @@ class Checkpoint:
     needs_images = True
 
     def __init__(self, folder: Path, settings: PolicySettings) -> None:
-        from vla_adapter_ros.inference.policy import Policy
+        from vla_adapter_ros.inference.exported import open_policy
 
-        self._policy = Policy.from_pretrained(
+        self._policy = open_policy(
             folder, device=settings.device, dtype=settings.dtype, threads=settings.threads
         )
         if self._policy.contract is None:

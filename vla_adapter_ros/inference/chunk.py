@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Action chunk in physical units, and the interface of a policy."""
+"""Action chunk in physical units, the interface of a policy, and what trained ones share."""
 
 from __future__ import annotations
 
@@ -11,8 +11,12 @@ import numpy as np
 
 from vla_adapter_ros.architecture.config import VLAAdapterConfig
 from vla_adapter_ros.processing.observation import Observation
+from vla_adapter_ros.processing.pipeline import InputPipeline
+from vla_adapter_ros.processing.prompt import build_prompt, clean_instruction
+from vla_adapter_ros.robot.contract import RobotContract
 
 CHUNK_SIZE = VLAAdapterConfig.chunk_size  # actions in a chunk, where no network decides it
+EXAMPLE_IMAGE_SIZE = (480, 640)  # height, width [px], where no contract says it
 
 
 @dataclass(frozen=True)
@@ -43,3 +47,71 @@ class ChunkPolicy(Protocol):
     def predict(self, observation: Observation) -> ActionChunk:
         """Return the action chunk for one observation."""
         ...
+
+
+class PipelinePolicy:
+    """What policies with an input pipeline share; subclasses compute the actions.
+
+    Attributes:
+        pipeline: from observations to the network's inputs.
+        contract: the robot it was trained for; None for official checkpoints.
+        step_period: time between two actions [s].
+        chunk_size: actions in a chunk, K.
+        provenance: origin of the weights, device, dtype, …; part of every chunk.
+    """
+
+    pipeline: InputPipeline
+    contract: RobotContract | None
+    step_period: float
+    chunk_size: int
+    provenance: dict[str, str]
+
+    def predict(self, observation: Observation) -> ActionChunk:
+        """Return the chunk for one observation: actions (K, A) in contract units."""
+        raise NotImplementedError
+
+    def warm_up(self) -> None:
+        """Run synthetic observations so that the first real one is not slower than the others."""
+        raise NotImplementedError
+
+    @property
+    def action_space(self) -> str | None:
+        """The contract's action space, or None for official checkpoints."""
+        return None if self.contract is None else self.contract.action_space
+
+    def clean_instruction(self, text: str) -> str:
+        """Return an instruction as the policy reads it; see `processing.prompt`.
+
+        Raises:
+            InstructionError: it cannot be used.
+        """
+        return clean_instruction(text, self.pipeline.tokenizer)
+
+    def unknown_words(self, instruction: str) -> list[str]:
+        """Return the words of an instruction that the policy's vocabulary does not have.
+
+        Any thread may call this while another predicts: encoding only reads.
+
+        Raises:
+            InstructionError: the instruction cannot be used at all.
+        """
+        cleaned = self.clean_instruction(instruction)
+        prompt = build_prompt(cleaned, self.pipeline.config.prompt_format)
+        return self.pipeline.tokenizer.unknown_words(prompt)
+
+    def example_observation(self, instruction: str, seed: int = 0) -> Observation:
+        """Return a synthetic observation of the right form, for warm-up and tests."""
+        random = np.random.default_rng(seed)
+        images = {}
+        for name in self.pipeline.config.cameras:
+            height, width = EXAMPLE_IMAGE_SIZE
+            if self.contract is not None and name in self.contract.cameras:
+                camera = self.contract.cameras[name]
+                width, height = camera.seen_size
+            # Smooth colours, as in real images: noise is not a fair test of int8.
+            coarse = random.integers(0, 256, (6, 8, 3)).astype(np.float32)
+            rows = np.repeat(np.repeat(coarse, -(-height // 6), 0), -(-width // 8), 1)
+            images[name] = rows[:height, :width].astype(np.uint8)
+        proprio = self.pipeline.proprio
+        state = proprio.denormalise(random.uniform(-1, 1, proprio.size))
+        return Observation(images, state, instruction, 0.0)

@@ -23,20 +23,18 @@ import torch
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.inference.engine import DTYPES
 from vla_adapter_ros.inference.export_formats import EXTENSIONS, FORMATS
-from vla_adapter_ros.inference.exportable import ExportablePolicy, ExportError
+from vla_adapter_ros.inference.exportable import ExportablePolicy
+from vla_adapter_ros.inference.exported import EXPORT_FILE, Arrays, ExportError, engine_inputs
 from vla_adapter_ros.inference.int8 import MIN_COSINE, ActionError, action_error
 from vla_adapter_ros.inference.packed_linear import unpack
 from vla_adapter_ros.inference.policy import WARM_UP_INSTRUCTION, Policy
-from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.processing.statistics import Normaliser
 from vla_adapter_ros.weights.files import make_folder, write_json
 from vla_adapter_ros.weights.metadata import software_versions
 
-METADATA_FILE = 'policy.json'
 PROMPT_TOKENS = 64
 # Of different lengths: the prompt length must not be part of the file.
 INSTRUCTIONS = ('pick', WARM_UP_INSTRUCTION, f'{WARM_UP_INSTRUCTION} and then open the gripper')
-Arrays = dict[str, np.ndarray]
 
 
 def export(
@@ -47,6 +45,7 @@ def export(
     dtype: str = 'float32',
     prompt_tokens: int = PROMPT_TOKENS,
     min_cosine: float = MIN_COSINE,
+    statistics_key: str | None = None,
 ) -> ActionError:
     """Write a checkpoint as one file of an engine, and check it against the network in float32.
 
@@ -57,6 +56,7 @@ def export(
         dtype: precision of the weights, `float32`, `float16` or (aoti) `bfloat16`.
         prompt_tokens: longest prompt that the file takes.
         min_cosine: least cosine between its actions and those of the network.
+        statistics_key: which statistics, if the checkpoint holds several.
 
     Returns:
         The difference found.
@@ -66,7 +66,9 @@ def export(
             or the actions differ; `output` is not made.
     """
     _check(output, form, dtype)
-    policy = Policy.from_pretrained(checkpoint, device='cpu', dtype='float32')
+    policy = Policy.from_pretrained(
+        checkpoint, device='cpu', dtype='float32', statistics_key=statistics_key
+    )
     observations = [
         policy.example_observation(text, seed)
         for seed, text in enumerate(fitting(policy, prompt_tokens))
@@ -76,7 +78,7 @@ def export(
     actions = Normaliser(policy.statistics.action, policy.pipeline.config.normalisation)
     model = policy.engine.model.to(DTYPES[dtype])
     module = ExportablePolicy(model, policy.pipeline, actions).eval()
-    inputs = [network_inputs(policy, o, prompt_tokens) for o in observations]
+    inputs = [engine_inputs(policy.pipeline, o, prompt_tokens) for o in observations]
     make_folder(output.parent)
     partial = output.with_name(f'.{output.name}.partial')
     shutil.rmtree(partial, ignore_errors=True)
@@ -89,7 +91,7 @@ def export(
             raise ExportError(f'{form} {dtype}: {error}; at least {min_cosine} is required')
         policy.pipeline.tokenizer.save(partial)
         about = description(policy, module, inputs[0], dtype) | {'difference': asdict(error)}
-        write_json(partial / METADATA_FILE, {'format': form, 'file': file.name} | about)
+        write_json(partial / EXPORT_FILE, {'format': form, 'file': file.name} | about)
         partial.rename(output)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -118,26 +120,6 @@ def fitting(policy: Policy, prompt_tokens: int) -> list[str]:
     return found
 
 
-def network_inputs(policy: Policy, observation: Observation, prompt_tokens: int) -> Arrays:
-    """Return the inputs of an exported file for an observation, by their names.
-
-    Raises:
-        ExportError: the prompt is longer than `prompt_tokens`.
-    """
-    pipeline = policy.pipeline
-    ids = pipeline.prompt_ids(observation.instruction)
-    if len(ids) > prompt_tokens:
-        raise ExportError(f'the prompt has {len(ids)} tokens, the file takes {prompt_tokens}')
-    padded = np.full((1, prompt_tokens), pipeline.tokenizer.pad_id, np.int64)
-    padded[0, : len(ids)] = ids
-    return {
-        'images': np.stack(pipeline.config.views(observation))[None],
-        'input_ids': padded,
-        'prompt_length': np.array([len(ids)], np.int64),
-        'proprioception': np.asarray(observation.proprioception, np.float32)[None],
-    }
-
-
 def tensors(inputs: Arrays) -> dict[str, torch.Tensor]:
     """Return the inputs as tensors of their own."""
     return {name: torch.from_numpy(values.copy()) for name, values in inputs.items()}
@@ -160,7 +142,7 @@ def description(
     policy: Policy, module: ExportablePolicy, inputs: Arrays, dtype: str
 ) -> dict[str, Any]:
     """Return what a program must know to run the file."""
-    config, network = policy.pipeline.config, module.model.config
+    network = module.model.config
     shapes = {
         name: {'dtype': str(values.dtype), 'shape': list(values.shape)}
         for name, values in inputs.items()
@@ -173,8 +155,8 @@ def description(
                 'dtype': 'float32', 'shape': [1, network.chunk_size, network.action_dim],
             }
         },
-        'cameras': list(config.cameras),
-        'preprocessing': config.to_dict(),
+        'preprocessing': policy.pipeline.config.to_dict(),
+        'statistics': policy.statistics.to_dict(),
         'pad_id': policy.pipeline.tokenizer.pad_id,
         'robot': None if policy.contract is None else policy.contract.to_dict(),
         'step_period': policy.step_period,
@@ -200,6 +182,7 @@ def make_parser() -> argparse.ArgumentParser:
     add('--prompt-tokens', type=int, default=PROMPT_TOKENS, help='longest prompt')
     add('--min-cosine', type=float, default=MIN_COSINE,
         help='refuse if the actions differ more from those of the network in float32')
+    add('--statistics-key', help='which statistics, if the checkpoint holds several')
     return parser
 
 
@@ -214,6 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             dtype=options.dtype,
             prompt_tokens=options.prompt_tokens,
             min_cosine=options.min_cosine,
+            statistics_key=options.statistics_key,
         )
     except VLAAdapterError as problem:
         print(f'error: {problem}', file=sys.stderr)

@@ -3,26 +3,20 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vla_adapter_ros.inference.exportable import ExportError
-
-Run = Callable[[dict[str, np.ndarray]], np.ndarray]
-OUTPUT = 'actions'
-
-
-def _needed(name: str, *packages: str) -> list[Any]:
-    try:
-        return [importlib.import_module(package) for package in packages]
-    except ImportError as error:
-        raise ExportError(f'{error}; run: pip install {name}') from error
+from vla_adapter_ros.inference.exported import (
+    OUTPUT,
+    Run,
+    needed,
+    open_aoti,
+    open_onnx,
+    open_openvino,
+)
 
 
 def write_onnx(module: nn.Module, example: dict[str, Tensor], file: Path, dtype: str) -> Run:
@@ -37,7 +31,12 @@ def write_onnx(module: nn.Module, example: dict[str, Tensor], file: Path, dtype:
     Raises:
         ExportError: a package is missing.
     """
-    *_, runtime = _needed('onnx onnxscript onnxruntime', 'onnx', 'onnxscript', 'onnxruntime')
+    needed('onnx onnxscript onnxruntime', 'onnx', 'onnxscript', 'onnxruntime')
+    _save_onnx(module, example, file)
+    return open_onnx(file, 'cpu')
+
+
+def _save_onnx(module: nn.Module, example: dict[str, Tensor], file: Path) -> None:
     program = torch.onnx.export(
         module,
         (),
@@ -50,22 +49,17 @@ def write_onnx(module: nn.Module, example: dict[str, Tensor], file: Path, dtype:
     for node in program.model.graph:
         node.metadata_props.clear()  # each carries its Python stack, with paths of this machine
     program.save(str(file), external_data=True)
-    session = runtime.InferenceSession(str(file), providers=['CPUExecutionProvider'])
-    return lambda inputs: session.run([OUTPUT], inputs)[0]
 
 
 def write_openvino(module: nn.Module, example: dict[str, Tensor], file: Path, dtype: str) -> Run:
     """Write OpenVINO's IR by way of ONNX, as `write_onnx`."""
-    *_, openvino = _needed('onnx onnxscript openvino', 'onnx', 'onnxscript', 'openvino')
+    *_, openvino = needed('onnx onnxscript openvino', 'onnx', 'onnxscript', 'openvino')
     onnx = file.with_suffix('.onnx')
-    write_onnx(module.float(), example, onnx, 'float32')
+    _save_onnx(module.float(), example, onnx)
     openvino.save_model(openvino.convert_model(onnx), file, compress_to_fp16=dtype == 'float16')
     for path in onnx.parent.glob(f'{onnx.name}*'):
         path.unlink()
-    # Computed in float32 whatever the CPU would choose: compared is what was written.
-    settings = {'INFERENCE_PRECISION_HINT': 'f32'}
-    compiled = openvino.Core().compile_model(file, 'CPU', settings)
-    return lambda inputs: compiled(inputs)[OUTPUT]
+    return open_openvino(file, 'cpu')
 
 
 def write_aoti(module: nn.Module, example: dict[str, Tensor], file: Path, dtype: str) -> Run:
@@ -73,12 +67,7 @@ def write_aoti(module: nn.Module, example: dict[str, Tensor], file: Path, dtype:
     with torch.no_grad():
         program = torch.export.export(module, (), kwargs=example, strict=False)
     torch._inductor.aoti_compile_and_package(program, package_path=str(file))
-    package = torch._inductor.aoti_load_package(str(file))
-
-    def run(inputs: dict[str, np.ndarray]) -> np.ndarray:
-        return package(**{name: torch.from_numpy(value) for name, value in inputs.items()}).numpy()
-
-    return run
+    return open_aoti(file, 'cpu')
 
 
 FORMATS: dict[str, Callable[[nn.Module, dict[str, Tensor], Path, str], Run]] = {

@@ -13,15 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.inference.exported import ExportError
 from vla_adapter_ros.model import VLAAdapter
 from vla_adapter_ros.processing.images import ImageConfig, crop_positions
 from vla_adapter_ros.processing.pipeline import InputPipeline
 from vla_adapter_ros.processing.statistics import Normaliser
-
-
-class ExportError(VLAAdapterError):
-    """A policy cannot be exported, or what came out is not the policy."""
 
 
 class ExportablePolicy(nn.Module):

@@ -15,17 +15,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from vla_adapter_ros.errors import CheckpointError
-from vla_adapter_ros.inference.chunk import ActionChunk
+from vla_adapter_ros.inference.chunk import ActionChunk, PipelinePolicy
 from vla_adapter_ros.inference.engine import Engine, EngineSettings
 from vla_adapter_ros.inference.official_processing import official_processing
 from vla_adapter_ros.inference.precision import fastest
 from vla_adapter_ros.model import VisionTowerConfig, VLAAdapter, VLAAdapterConfig
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.processing.pipeline import InputPipeline, ModelInputs, ProcessingConfig
-from vla_adapter_ros.processing.prompt import build_prompt, clean_instruction
 from vla_adapter_ros.processing.statistics import Normaliser, Statistics
 from vla_adapter_ros.processing.tokenizer import Tokenizer
 from vla_adapter_ros.robot.contract import RobotContract
@@ -36,10 +33,9 @@ from vla_adapter_ros.weights.released import checkpoint_name, model_folder
 OFFICIAL_STEP_PERIOD_S = 0.05
 WARM_UP_EXAMPLES = 3
 WARM_UP_INSTRUCTION = 'pick up the red block and put it in the box'
-WARM_UP_IMAGE_SIZE = (480, 640)  # height, width [px]
 
 
-class Policy:
+class Policy(PipelinePolicy):
     """A network with its preprocessing and statistics. One thread at a time may predict.
 
     Args:
@@ -203,11 +199,6 @@ class Policy:
         """Actions in a chunk, K."""
         return self.engine.chunk_size
 
-    @property
-    def action_space(self) -> str | None:
-        """The contract's action space, or None for official checkpoints."""
-        return None if self.contract is None else self.contract.action_space
-
     def predict(self, observation: Observation) -> ActionChunk:
         """Return the chunk for one observation: actions (K, A) in contract units.
 
@@ -231,43 +222,6 @@ class Policy:
             },
             provenance=self.provenance,
         )
-
-    def clean_instruction(self, text: str) -> str:
-        """Return an instruction as the policy reads it; see `processing.prompt`.
-
-        Raises:
-            InstructionError: it cannot be used.
-        """
-        return clean_instruction(text, self.pipeline.tokenizer)
-
-    def unknown_words(self, instruction: str) -> list[str]:
-        """Return the words of an instruction that the policy's vocabulary does not have.
-
-        Any thread may call this while another predicts: encoding only reads.
-
-        Raises:
-            InstructionError: the instruction cannot be used at all.
-        """
-        cleaned = self.clean_instruction(instruction)
-        prompt = build_prompt(cleaned, self.pipeline.config.prompt_format)
-        return self.pipeline.tokenizer.unknown_words(prompt)
-
-    def example_observation(self, instruction: str, seed: int = 0) -> Observation:
-        """Return a synthetic observation of the right form, for warm-up and tests."""
-        random = np.random.default_rng(seed)
-        images = {}
-        for name in self.pipeline.config.cameras:
-            height, width = WARM_UP_IMAGE_SIZE
-            if self.contract is not None and name in self.contract.cameras:
-                camera = self.contract.cameras[name]
-                width, height = camera.seen_size
-            # Smooth colours, as in real images: noise is not a fair test of int8.
-            coarse = random.integers(0, 256, (6, 8, 3)).astype(np.float32)
-            rows = np.repeat(np.repeat(coarse, -(-height // 6), 0), -(-width // 8), 1)
-            images[name] = rows[:height, :width].astype(np.uint8)
-        proprio = self.pipeline.proprio
-        state = proprio.denormalise(random.uniform(-1, 1, proprio.size))
-        return Observation(images, state, instruction, 0.0)
 
     def warm_up(self, instruction: str = WARM_UP_INSTRUCTION) -> None:
         """Run synthetic observations so that the first real one is not slower than the others.

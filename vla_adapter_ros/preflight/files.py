@@ -26,6 +26,7 @@ import numpy as np
 
 import vla_adapter_ros
 from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.inference.exported import EXPORT_FILE, is_exported
 from vla_adapter_ros.inference.simple_policies import shipped_checkpoint
 from vla_adapter_ros.preflight.checks import (
     FAIL,
@@ -39,6 +40,7 @@ from vla_adapter_ros.preflight.checks import (
 )
 from vla_adapter_ros.robot.contract import RobotContract, resolve_contract
 from vla_adapter_ros.weights.directory import read_checkpoint_metadata
+from vla_adapter_ros.weights.files import read_json_object
 from vla_adapter_ros.weights.released import model_folder
 
 # Import name of a distribution, where they differ.
@@ -181,20 +183,25 @@ def check_contract(settings: PreflightSettings) -> Check:
 def check_checkpoint(settings: PreflightSettings) -> list[Check]:
     """Check that the checkpoint is complete and fits the robot contract."""
     directory = _directory(settings)
-    metadata = read_checkpoint_metadata(directory)
+    if is_exported(directory):
+        about = read_json_object(directory / EXPORT_FILE)
+        robot, statistics = about.get('robot'), about.get('statistics')
+    else:
+        metadata = read_checkpoint_metadata(directory)
+        robot, statistics = metadata.robot, metadata.statistics
     checks = [
         Check('checkpoint', PASS, f'{directory}, {_weights_size(directory) / _GIB:.2f} GiB')
     ]
-    if not metadata.statistics:
+    if not statistics:
         checks.append(Check('statistics', FAIL, 'the checkpoint has no dataset statistics'))
-    if not metadata.robot:
+    if not robot:
         checks.append(
             Check('contract match', WARN,
                   'the checkpoint names no robot (an official one): it cannot be compared')
         )
         return checks
     contract = resolve_contract(settings.robot)
-    trained_for = RobotContract.from_dict(metadata.robot, 'robot in the checkpoint')
+    trained_for = RobotContract.from_dict(robot, 'robot in the checkpoint')
     differences = contract.differences(trained_for)
     if differences:
         text = f'{"; ".join(differences)}; use the contract it was trained with'
@@ -219,9 +226,10 @@ def check_latency(settings: PreflightSettings) -> Check:
     """Run the model on generated observations and compare with the step period."""
     if settings.model_runs <= 0:
         return Check('model latency', SKIP, 'not measured (--model-runs 0)')
-    from vla_adapter_ros.inference.policy import WARM_UP_INSTRUCTION, Policy
+    from vla_adapter_ros.inference.exported import open_policy
+    from vla_adapter_ros.inference.policy import WARM_UP_INSTRUCTION
 
-    policy = Policy.from_pretrained(
+    policy = open_policy(
         _directory(settings), device=settings.device, dtype=settings.dtype,
         threads=settings.threads,
     )
@@ -233,7 +241,7 @@ def check_latency(settings: PreflightSettings) -> Check:
         policy.predict(observation)
         times.append(time.perf_counter() - start)
     check = check_inference_times(times, policy.step_period, policy.chunk_size)
-    dtype = policy.provenance.get('dtype_because', policy.engine.dtype)
+    dtype = policy.provenance.get('dtype_because', policy.provenance['dtype'])
     return replace(check, detail=f'{check.detail}; dtype {dtype}')
 
 
@@ -279,7 +287,7 @@ def _directory(settings: PreflightSettings) -> Path:
 
 
 def _weights_size(directory: Path) -> float:
-    suffixes = ('.safetensors', '.pt', '.bin')
+    suffixes = ('.safetensors', '.pt', '.bin', '.onnx', '.data', '.pt2')
     return float(sum(p.stat().st_size for p in directory.iterdir() if p.suffix in suffixes))
 
 

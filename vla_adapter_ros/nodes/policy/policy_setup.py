@@ -210,17 +210,19 @@ class PolicySetup:
                 'parameter checkpoint is empty, and this installation has no checkpoint of its '
                 'own: give a directory (policy:=random_network runs random weights)'
             )
-        from vla_adapter_ros.inference.engine import EngineSettings
-        from vla_adapter_ros.inference.policy import Policy
+        from vla_adapter_ros.inference.exported import open_policy
         from vla_adapter_ros.weights.released import checkpoint_name, model_folder
 
         if kind == 'random_network':
+            from vla_adapter_ros.inference.engine import EngineSettings
+            from vla_adapter_ros.inference.policy import Policy
+
             self.policy_name = f'random weights, seed {p.seed}: moves without purpose'
             settings = EngineSettings(p.device, p.dtype, p.compile, p.threads)
             return Policy.random(self.contract, p.seed, settings=settings)
         directory = model_folder(directory, say=self._announce_download)
         self.policy_name = checkpoint_name(directory)
-        policy = Policy.from_pretrained(
+        policy = open_policy(
             directory,
             device=p.device,
             dtype=p.dtype,
