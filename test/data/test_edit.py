@@ -150,10 +150,17 @@ def test_two_edits_at_once_and_changes_meanwhile_are_refused(dataset, capsys):
     expect(dataset, *whole(0, 1, 2))
 
 
-def test_a_git_clone_is_not_edited(dataset, capsys):
+def test_what_others_keep_track_of_is_edited_elsewhere(dataset, tmp_path, capsys):
     (dataset / '.git').mkdir()
     assert edit(dataset, 'delete', '0') == 1
-    assert 'is a Git clone' in capsys.readouterr().out
+    assert 'is a Git clone; use --output' in capsys.readouterr().out
+    assert edit(dataset, 'delete', '0', '--output', tmp_path / 'new') == 0
+    expect(tmp_path / 'new', *whole(1, 2))
+    (tmp_path / 'hub/blobs').mkdir(parents=True)
+    cached = tmp_path / 'hub/snapshots/0123'
+    shutil.copytree(tmp_path / 'new', cached)
+    assert edit(cached, 'delete', '0') == 1
+    assert 'is in the cache of the Hub; use --output' in capsys.readouterr().out
 
 
 @pytest.mark.slow(reason='converts three times')

@@ -52,12 +52,10 @@ def edited(path: Path) -> Iterator[Path]:
     An edit that was interrupted before is brought to its old or new state first.
 
     Raises:
-        DatasetError: it is being edited, or is a clone of a Git repository.
+        DatasetError: it is being edited, or is not there.
     """
     path = Path(os.path.realpath(path))
     settle(path)
-    if (path / '.git').exists():
-        raise DatasetError(f'{path}: is a Git clone; edit a copy of it without .git')
     if not path.is_dir():
         raise DatasetError(f'{path}: no such folder')
     descriptor = os.open(path, os.O_RDONLY)
@@ -93,8 +91,13 @@ def replace(path: Path, build: Callable[[Path], None]) -> None:
         build: writes the new version into an empty folder and reads it back.
 
     Raises:
-        DatasetError: disk full, or something changed the dataset meanwhile; it is as it was.
+        DatasetError: disk full, something changed the dataset meanwhile, or it is a Git clone or
+            in the cache of the Hub; it is as it was.
     """
+    if (path / '.git').exists():
+        raise DatasetError(f'{path}: is a Git clone; use --output')
+    if path.parent.name == 'snapshots' and (path.parent.parent / 'blobs').is_dir():
+        raise DatasetError(f'{path}: is in the cache of the Hub; use --output')
     undo, before = undo_folder(path), (path / layout.INFO).stat()
     with storage_errors(path, 'the dataset is as it was'):
         with new_folder(_built(path)) as folder:
