@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch._dynamo
 from safetensors.torch import save_file
 
 from support import data_samples
@@ -29,9 +30,9 @@ from vla_adapter_ros.weights.released import BASE_TOKENIZER, BASE_VLM, TOWERS
 constants = pytest.importorskip('huggingface_hub.constants')
 RECIPES = sorted(p.stem for p in (Path(__file__).parents[2] / 'config/train').glob('*.yaml'))
 NARROW = [
-    'model.vision.width=16', 'model.vision.depth=4', 'model.vision.heads=2',
+    'model.vision.width=16', 'model.vision.depth=2', 'model.vision.heads=2',
     'model.vision.mlp_hidden=16', 'model.vision.patch=8', 'model.vision.image_size=32',
-    'model.language.hidden=16', 'model.language.layers=3', 'model.language.heads=2',
+    'model.language.hidden=16', 'model.language.layers=1', 'model.language.heads=2',
     'model.language.kv_heads=1', 'model.language.mlp_hidden=16', 'model.policy.heads=2',
     'model.language.vocab_size=600', 'model.num_queries=4',
 ]  # fmt: skip
@@ -45,11 +46,12 @@ def dataset(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def cache(tmp_path_factory):
-    """A cache of the Hub with the base VLM, its towers and its tokenizer."""
-    root = tmp_path_factory.mktemp('hub')
-    model = VLAAdapter.from_config(
-        network_config(load_config('paper', NARROW).model)
-    )
+    return make_cache(tmp_path_factory.mktemp('hub'), NARROW)
+
+
+def make_cache(root: Path, network: list[str]) -> Path:
+    """Return a cache of the Hub with a base VLM, its towers and its tokenizer."""
+    model = VLAAdapter.from_config(network_config(load_config('paper', network).model))
     nested, towers = prismatic_state(model.state_dict())
     (root / 'vlm/checkpoints').mkdir(parents=True)
     torch.save({'model': nested}, root / 'vlm/checkpoints/step-020792-epoch-01-loss=0.5268.pt')
@@ -114,11 +116,14 @@ def test_a_recipe_starts_saves_resumes_and_is_evaluated(
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize('recipe', RECIPES)
 def test_a_recipe_runs_with_its_own_batches_and_compilation(
-    dataset, tmp_path, cache, monkeypatch, recipe
+    dataset, tmp_path, monkeypatch, recipe
 ):
-    # Blocks that torch gives up compiling would run without a word.
-    monkeypatch.setattr(torch._dynamo.config, 'fail_on_recompile_limit_hit', True)
     # These compile what `paper` compiles.
     others = ('small_memory_24gb', 'small_memory_40gb')
-    more = ['compute.compile=false'] if recipe in others else []
-    check(two_steps(dataset, tmp_path, cache, recipe, monkeypatch, more), recipe)
+    more = ['model.vision.depth=4', 'model.language.layers=3']
+    cache = make_cache(tmp_path / 'hub', [*NARROW, *more])
+    more += ['compute.compile=false'] if recipe in others else []
+    # Blocks that torch gives up compiling would run without a word.
+    with torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
+        last = two_steps(dataset, tmp_path / 'run', cache, recipe, monkeypatch, more)
+    check(last, recipe)
