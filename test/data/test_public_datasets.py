@@ -118,6 +118,22 @@ def test_rlds_trains_through_the_cache(tmp_path):
     assert dataset.statistics().proprio.size == 8
 
 
+def test_statistics_of_commands_are_over_all_transitions_as_officially(tmp_path):
+    """Each once, also the last seven of an episode, with which no chunk begins."""
+    write_rlds(tmp_path / 'set')
+    dataset = open_dataset(tmp_path / 'set', images=SMALL, complete_chunks=True)
+    source = open_source(tmp_path / 'set')
+    episodes = [source.states_actions(i) for i in range(len(source.episodes))]
+    actions = np.concatenate([episode.actions for episode in episodes])
+    state = np.concatenate([episode.state for episode in episodes])
+    statistics = dataset.statistics()
+    assert statistics.num_transitions == len(actions) > len(dataset)
+    for found, values in ((statistics.action, actions), (statistics.proprio, state)):
+        for name, part in (('q01', 0.01), ('q99', 0.99)):
+            wanted = np.quantile(values.astype(np.float64), part, axis=0)
+            np.testing.assert_allclose(getattr(found, name), wanted, atol=1e-6)
+
+
 def test_a_truncated_shard_costs_its_last_record(tmp_path, capsys):
     whole = write_rlds(tmp_path / 'set')
     shard = tmp_path / 'set/liber_o10-train.tfrecord-00000-of-00002'

@@ -18,11 +18,13 @@ from vla_adapter_ros.architecture.config import OPENVLA_7B, PolicyConfig, VLAAda
 from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.model import VLAAdapter, convert
 from vla_adapter_ros.model.bridge import group_tables
+from vla_adapter_ros.weights.directory import read_checkpoint_metadata
 from vla_adapter_ros.weights.official_weights import refine
 from vla_adapter_ros.weights.own import open_checkpoint
 from vla_adapter_ros.weights.tensors import LazyTensor
 
 POINTER = 'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n'
+SHAPE = ('width', 'depth', 'heads', 'mlp_hidden', 'class_token', 'registers', 'layer_scale')
 HEAD, PROPRIO = 'action_head--checkpoint.pt', 'proprio_projector--checkpoint.pt'
 
 
@@ -80,12 +82,17 @@ def test_one_camera_is_split_where_the_released_head_splits(released):
     assert query.shape[1] == 0
 
 
-def test_a_lost_proprio_projector_is_not_taken_for_a_policy_without_state(damaged):
+def test_a_lost_proprio_projector_is_not_taken_for_a_policy_without_state(damaged, tmp_path):
     (damaged / PROPRIO).unlink()
     message = r'proprio_projector--\*checkpoint.pt is missing.*use_proprio=False'
     with pytest.raises(CheckpointError, match=message):
         load(damaged)
     check_without_state(damaged)
+    towers = json.dumps({n: {k: getattr(t, k) for k in SHAPE} for n, t in TOWERS.items()})
+    command = [str(damaged), str(tmp_path / 'own'), '--vision-towers', towers]
+    assert convert.main([*command, '--set', 'use_proprio=false', 'rope_precision=run']) == 0
+    converted = read_checkpoint_metadata(tmp_path / 'own').config
+    assert (converted.use_proprio, converted.policy.rope_precision) == (False, 'run')
 
 
 def check_without_state(folder):
@@ -260,9 +267,6 @@ def test_an_adapter_that_names_its_base_needs_no_other_hint(unmerged, released, 
     weight = official_tensors('pro')[0][name]
     converted = load_file(out / 'model.safetensors')[name]
     torch.testing.assert_close(converted, weight + ALPHA / RANK * delta(name, weight))
-
-
-SHAPE = ('width', 'depth', 'heads', 'mlp_hidden', 'class_token', 'registers', 'layer_scale')
 
 
 def test_queries_that_the_trainer_did_not_store_are_warned_about(unmerged, released, caplog):

@@ -204,6 +204,14 @@ def _copy(source: Path, target: Path, names: tuple[str, ...]) -> list[Path]:
     return copied
 
 
+def _override(text: str) -> tuple[str, Any]:
+    field, _, value = text.partition('=')
+    try:
+        return field, json.loads(value)
+    except ValueError:
+        return field, value
+
+
 def parser() -> argparse.ArgumentParser:
     """Build the command's arguments."""
     result = argparse.ArgumentParser(
@@ -232,6 +240,15 @@ def parser() -> argparse.ArgumentParser:
         help='actions per chunk (not in official files; default by action size)',
     )
     result.add_argument(
+        '--set',
+        nargs='+',
+        default=[],
+        type=_override,
+        metavar='FIELD=VALUE',
+        help='other fields of the network that the files do not record, as JSON, e.g. '
+        'use_proprio=false',
+    )
+    result.add_argument(
         '--base',
         type=Path,
         metavar='DIR',
@@ -255,7 +272,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit status."""
     options = parser().parse_args(arguments)
-    overrides = {
+    overrides = dict(options.set) | {
         key: value
         for key, value in (('num_images', options.num_images), ('chunk_size', options.chunk_size))
         if value is not None

@@ -142,7 +142,7 @@ def build_setup(config: TrainConfig, progress: bool) -> TrainingSetup:
         network = network.replace(**sizes)
     if config.start.kind in ('random', 'base'):
         network = _with_action_limit(network, by_dataset.values(), processing.normalisation)
-    network = _with_rope_precision(network, config)
+    network = with_rope_precision(network, config)
     model = start_model(config, network)
     _check_sizes(model.config, sizes, config)
     _check_vocabulary(model.config, tokenizer, config)
@@ -217,7 +217,7 @@ def _with_action_limit(
     return network.replace(policy=replace(policy, action_limit=limit))
 
 
-def _with_rope_precision(network: VLAAdapterConfig, config: TrainConfig) -> VLAAdapterConfig:
+def with_rope_precision(network: VLAAdapterConfig, config: TrainConfig) -> VLAAdapterConfig:
     """Record the precision in which this run computes its rotary tables, for wherever it runs.
 
     Under autocast a bridge policy's tokens are bfloat16, a diffusion policy's are not.

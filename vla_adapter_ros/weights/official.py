@@ -235,7 +235,7 @@ def component_files(directory: Path, use_proprio: bool) -> dict[str, Path]:
         raise CheckpointError(
             f'checkpoint {directory}: {PROPRIO}--*checkpoint.pt is missing, without which the '
             'policy knows no state; fetch or copy it, or, if training had none '
-            '(--use_proprio False), give use_proprio=False'
+            '(--use_proprio False), give use_proprio=False (convert: --set use_proprio=false)'
         )
     steps = {path.name.partition(kind)[2] for kind, path in files.items()}
     if len(steps) > 1:

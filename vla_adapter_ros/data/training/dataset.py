@@ -236,18 +236,25 @@ class Dataset:
     def statistics(self) -> Statistics:
         """Return the statistics of the model's inputs and targets.
 
-        Actions: all steps of all chunks in the action space, without padding. The last action
-        dimension (the gripper) is not normalised, as in the official data.
+        Actions as they were recorded: every transition once, as officially, also those that no
+        chunk begins with. Actions relative to the observation: all steps of all chunks, without
+        padding. The last action dimension (the gripper) is not normalised, as officially.
         """
-        step = -(-len(self) // STATISTICS_CHUNKS)
-        actions, is_pad = self.chunks(np.arange(0, len(self), step))
+        if self._transform is None:
+            kept = [np.arange(self._starts[e], self._ends[e]) for e in self.selected]
+            rows = np.concatenate(kept)
+            state, actions = self.store.state[rows], self.store.actions[rows]
+        else:
+            state, step = self.states(), -(-len(self) // STATISTICS_CHUNKS)
+            chunks, is_pad = self.chunks(np.arange(0, len(self), step))
+            actions = chunks[~is_pad]
         mask = np.ones(actions.shape[-1], bool)
         mask[-1] = False
         return Statistics(
             key=self.name,
-            action=VectorStatistics.from_data(actions[~is_pad], mask),
-            proprio=VectorStatistics.from_data(self.states()),
-            num_transitions=len(self),
+            action=VectorStatistics.from_data(actions, mask),
+            proprio=VectorStatistics.from_data(state),
+            num_transitions=len(state),
             num_trajectories=len(self.selected),
         )
 
