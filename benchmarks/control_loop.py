@@ -44,6 +44,9 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     parser.add_argument('--policy', default='hold', help='hold, random, expert or checkpoint')
     parser.add_argument(
+        '--policy-server', default='', help='with --policy checkpoint: asked in its place'
+    )
+    parser.add_argument(
         '--source', default='sim', choices=('sim', 'cameras'), help='of images and joint states'
     )
     parser.add_argument('--robot', default='alicia_d', help='robot contract (sets image sizes)')
@@ -64,7 +67,7 @@ def measure(options: argparse.Namespace) -> dict[str, str]:
     """Return name → figure, as text with units."""
     policy = {
         'policy': options.policy, 'robot': options.robot, 'enable': 'false',
-        'instruction': 'reach the red block',
+        'instruction': 'reach the red block', 'policy_server': options.policy_server,
     }  # fmt: skip
     if options.source == 'sim':
         processes = nodes_to_start({**policy, 'sim': 'true'})

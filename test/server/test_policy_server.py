@@ -207,10 +207,14 @@ def test_a_web_page_cannot_ask_it(server):
 
 def test_a_fault_in_code_is_a_sentence_to_the_client_and_a_trace_in_the_log(caplog):
     def fail(observation):
-        raise RuntimeError('CUDA error: an illegal memory access\n in kernel')
+        if observation.instruction == 'fail':
+            raise RuntimeError('CUDA error: an illegal memory access\n in kernel')
 
     with caplog.at_level(logging.ERROR), RunningServer(lambda: FakePolicy(fail)) as server:
-        _, (refusal,) = ask(server.url, raw())
+        _, (refusal,) = ask(server.url, raw(prompt='fail'))
+        assert health(server.port) == (500, 'the last inference failed: RuntimeError\n')
+        ask(server.url, raw())
+        assert health(server.port) == (200, 'OK\n')
     assert refusal == 'inference failed on the server (RuntimeError); its log says more'
     assert 'illegal memory access' in caplog.text and 'Traceback' in caplog.text
 

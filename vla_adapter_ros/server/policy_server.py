@@ -61,6 +61,7 @@ class PolicyServer:
         self._access = access or Access()
         self._thread = PolicyThread(make_policy)
         self._clients = 0
+        self._failed = ''  # name of the fault in code that the last inference ended with
         self._awaited: set[asyncio.Future[dict[str, Any]]] = set()
         self.url = ''
         self.served: Served | None = None
@@ -111,8 +112,12 @@ class PolicyServer:
         """Answer before a WebSocket is made: health, and those who may not have one."""
         loading = self.served is None
         if request.path == '/healthz':
-            status = HTTPStatus.SERVICE_UNAVAILABLE if loading else HTTPStatus.OK
-            return connection.respond(status, 'loading\n' if loading else 'OK\n')
+            if loading:
+                return connection.respond(HTTPStatus.SERVICE_UNAVAILABLE, 'loading\n')
+            if self._failed:
+                text = f'the last inference failed: {self._failed}\n'
+                return connection.respond(HTTPStatus.INTERNAL_SERVER_ERROR, text)
+            return connection.respond(HTTPStatus.OK, 'OK\n')
         if not self._access.allows(request.headers):
             _log.warning(f'{_peer(connection)}: refused, wrong or no token')
             return connection.respond(HTTPStatus.UNAUTHORIZED, 'wrong or no token\n')
@@ -164,7 +169,14 @@ class PolicyServer:
         future = asyncio.wrap_future(self._thread.submit(request))
         self._awaited.add(future)
         try:
-            return await future
+            answer = await future
+            self._failed = ''
+            return answer
+        except VLAAdapterError:
+            raise
+        except Exception as error:
+            self._failed = type(error).__name__
+            raise
         finally:
             self._awaited.discard(future)
 

@@ -84,6 +84,11 @@ def test_words_that_yaml_would_convert_stay_words():
     assert policy(checkpoint='12').parameters['checkpoint'] == '12'
 
 
+def test_the_policy_server_reaches_the_node():
+    url = 'ws://gpu:8000'
+    assert policy(policy_server=url).parameters['policy_server'] == url
+
+
 def test_seed_and_robot_reach_both_nodes():
     both = nodes_to_start({'sim': 'true', 'seed': '7', 'robot': 'alicia_d'})
     assert [process.parameters['seed'] for process in both] == [7, 7]

@@ -64,6 +64,8 @@ def parse_options(words: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument('--checkpoint', default=environment.get('CHECKPOINT', ''),
                         help='checkpoint directory; empty: the one that ships')
+    parser.add_argument('--policy-server', default='',
+                        help='policy server to ask instead, ws://HOST:PORT')
     parser.add_argument(
         '--instruction', default=environment.get('INSTRUCTION') or DEFAULT_INSTRUCTION,
         help='what to ask for through /set_instruction',
@@ -99,7 +101,7 @@ def run(options: argparse.Namespace) -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     processes = nodes_to_start({
         'sim': 'true', 'policy': options.policy, 'checkpoint': options.checkpoint,
-        'task': options.task, 'seed': str(options.seed),
+        'policy_server': options.policy_server, 'task': options.task, 'seed': str(options.seed),
     })
     if options.viewer == 'mujoco':
         arm = processes[0]
