@@ -289,6 +289,21 @@ def test_blocks_compile_as_whole_graphs_and_give_the_same_actions(exact):
     assert relative_error(engine.run(case), expected) < bound
 
 
+def test_views_are_cropped_and_normalised_by_the_engine():
+    policy = Policy.random(alicia(), settings=ONE_THREAD)
+    assert policy.pipeline.config.images.crop_area < 1
+    seen = policy.example_observation('lift the cube', 3)
+    wanted = policy.engine.run(policy.pipeline(seen))
+    policy.engine.take_views(policy.pipeline.config.images)  # as a policy on a GPU does
+    policy.pipeline.views_only = True
+    views = policy.pipeline(seen)
+    assert views.pixel_values.dtype == np.uint8
+    np.testing.assert_array_equal(policy.engine.run(views), wanted)
+    buffers = StaticInputs(policy.engine.session, 32, views, torch.device('cpu'))
+    buffers.load(views)
+    assert torch.equal(buffers.pixel_values[0], torch.from_numpy(views.pixel_values))
+
+
 class FakeGraph:
     """Stands for a captured graph, on the CPU."""
 

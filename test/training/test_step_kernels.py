@@ -37,6 +37,7 @@ def one_norm_is_one_kernel(x, shape, weight, eps):
     return F.layer_norm(x, shape, weight, None, eps)
 
 
+@pytest.mark.slow(reason='a network as deep as the released one, forwards and backwards: 4 s')
 def test_a_lora_step_in_mixed_precision_launches_at_most_4000_and_5500_kernels(monkeypatch):
     model = VLAAdapter.from_config(narrow()).train()
     adapt(model, AdaptationConfig(mode='lora', rank=2), torch.bfloat16)
@@ -85,3 +86,18 @@ def test_an_adapters_dropout_is_on_its_own_path_and_in_training_alone():
     assert torch.equal(layer.eval()(x), layer(x))
     layer.lora_factors.data[:, 64:] = 0
     torch.testing.assert_close(layer.train()(x), layer.base_layer(x))
+
+
+def test_an_adapter_compiles_as_a_whole_with_the_same_gradients():
+    torch.manual_seed(0)
+    layer = LoraLinear(nn.Linear(4, 6).bfloat16(), rank=2, scale=2.0).train()
+    layer.lora_factors.data = torch.randn(2, 10)
+    x = torch.randn(3, 4, dtype=torch.bfloat16)
+    wanted = layer(x)
+    wanted.sum().backward()
+    gradient, layer.lora_factors.grad = layer.lora_factors.grad, None
+    layer.compile(fullgraph=True, backend='eager')
+    got = layer(x)
+    got.sum().backward()
+    torch.testing.assert_close(got, wanted, rtol=2e-2, atol=2e-2)
+    torch.testing.assert_close(layer.lora_factors.grad, gradient, rtol=2e-2, atol=2e-2)

@@ -44,7 +44,7 @@ class StaticInputs:
         self._device = device
         pinned = device.type == 'cuda'
         self._host = [
-            torch.zeros(1, *array.shape, pin_memory=pinned)
+            torch.zeros(1, *array.shape, dtype=torch.from_numpy(array).dtype, pin_memory=pinned)
             for array in (example.pixel_values, example.proprio)
         ]
         self._views = [tensor[0].numpy() for tensor in self._host]

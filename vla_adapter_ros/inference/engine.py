@@ -30,7 +30,9 @@ from vla_adapter_ros.inference.joined import join_language_layers
 from vla_adapter_ros.inference.packed_linear import pack_if_possible
 from vla_adapter_ros.inference.session import InferenceSession, Prompt
 from vla_adapter_ros.model import VLAAdapter
+from vla_adapter_ros.processing.images import ImageConfig
 from vla_adapter_ros.processing.pipeline import ModelInputs
+from vla_adapter_ros.processing.pixels import Pixels
 
 CACHED_PROMPTS = 16
 # Instructions this much longer than the examples' fit the same graph; others run without it.
@@ -132,6 +134,7 @@ class Engine:
         self.int8_error: ActionError | None = None
         self._quantised = False
         self._captured: CapturedForward | None = None
+        self._pixels: Pixels | None = None
         if self.device.type == 'cuda':
             join_language_layers(self.model.decoder)
             if self.settings.compile:
@@ -140,8 +143,17 @@ class Engine:
             pack_if_possible(self.model)
         self._prepare_session()
 
+    def take_views(self, images: ImageConfig) -> None:
+        """Crop and normalise resized views (n, S, S, 3) uint8 on the device, from now on.
+
+        On a GPU that is part of the graph, and an eighth of the bytes are copied to it.
+        """
+        self._pixels = Pixels(images).to(self.device)
+        self._captured = None
+        self._prepare_session()
+
     def _prepare_session(self) -> None:
-        self.session = InferenceSession(self.model)
+        self.session = InferenceSession(self.model, pixels=self._pixels)
         self._prompts: OrderedDict[bytes, Prompt] = OrderedDict()
 
     @property

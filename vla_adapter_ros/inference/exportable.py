@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from vla_adapter_ros.inference.exported import ExportError
 from vla_adapter_ros.model import VLAAdapter
-from vla_adapter_ros.processing.images import ImageConfig, crop_positions
 from vla_adapter_ros.processing.pipeline import InputPipeline
+from vla_adapter_ros.processing.pixels import Pixels
 from vla_adapter_ros.processing.statistics import Normaliser
 
 
@@ -37,7 +37,7 @@ class ExportablePolicy(nn.Module):
         if model.config.policy.kind == 'dit':
             raise ExportError('a diffusion policy draws noise in every call: not exported')
         self.model = model.eval()
-        self.pixels = _Pixels(pipeline.config.images)
+        self.pixels = Pixels(pipeline.config.images)
         factor, offset = pipeline.proprio.affine()
         low, high = pipeline.proprio.limits()
         for name, values in (
@@ -72,37 +72,6 @@ class ExportablePolicy(nn.Module):
         pixels = self.pixels(images).to(self.model.dtype)
         actions = self.model(pixels, input_ids, proprio, attention_mask=mask)
         return actions.float() * self.action_factor + self.action_offset
-
-
-class _Pixels(nn.Module):
-    """The centre crop and normalisation of `processing.images.crop_and_normalise`."""
-
-    def __init__(self, config: ImageConfig) -> None:
-        super().__init__()
-        self.cropped = config.crop_area < 1.0
-        low, high, part = crop_positions(config.size, config.crop_area)
-        self.register_buffer('low', torch.from_numpy(low))
-        self.register_buffer('high', torch.from_numpy(high))
-        self.register_buffer('part', torch.from_numpy(part))
-        mean, std = np.array(config.normalisations, np.float32).swapaxes(0, 1)
-        self.register_buffer('mean', torch.from_numpy(mean.copy())[:, :, None, None])
-        self.register_buffer('std', torch.from_numpy(std.copy())[:, :, None, None])
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(1, n, S, S, 3) uint8 -> (1, 3·T·n, S, S) float32; cameras one after the other."""
-        levels = images.permute(0, 1, 4, 2, 3).float()
-        if self.cropped:
-            levels = self._crop(levels)
-        pixels = (levels[:, :, None] / 255 - self.mean) / self.std
-        return pixels.flatten(1, 3)
-
-    def _crop(self, levels: Tensor) -> Tensor:
-        """Interpolate between the levels around each place, along rows and then along columns."""
-        values = levels * (1 / 255)
-        for axis, part in ((4, self.part), (3, self.part[:, None])):
-            below = values.index_select(axis, self.low)
-            values = (values.index_select(axis, self.high) - below) * part + below
-        return (values * 255.5).floor().clamp(max=255)
 
 
 def _float32(values: np.ndarray) -> Tensor:

@@ -72,6 +72,9 @@ class Policy(PipelinePolicy):
         }
         self._actions = Normaliser(statistics.action, pipeline.config.normalisation)
         _check_fit(engine.model.config, pipeline, statistics)
+        if engine.device.type == 'cuda':  # on a CPU numpy is as fast
+            engine.take_views(pipeline.config.images)
+            pipeline.views_only = True
 
     @classmethod
     def from_pretrained(
@@ -226,8 +229,8 @@ class Policy(PipelinePolicy):
     def warm_up(self, instruction: str = WARM_UP_INSTRUCTION) -> None:
         """Run synthetic observations so that the first real one is not slower than the others.
 
-        On a GPU this captures a graph for each prompt length up to twice this instruction's, so
-        that a new instruction need not wait for one; with int8 it quantises and checks.
+        On a GPU this captures a graph for prompts up to a little longer than with twice this
+        instruction; with int8 it quantises and checks.
 
         Raises:
             QuantisationError: int8 changes the actions too much.

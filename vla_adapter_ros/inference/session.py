@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vla_adapter_ros.inference.absorbed_bridge import AbsorbedBridge
 from vla_adapter_ros.inference.fast_bridge import FastBridge
@@ -56,17 +56,22 @@ class InferenceSession:
     """A network prepared for inference; build a new one when its weights change."""
 
     def __init__(
-        self, model: VLAAdapter, streams: bool | None = None, absorb: bool | None = None
+        self,
+        model: VLAAdapter,
+        streams: bool | None = None,
+        absorb: bool | None = None,
+        pixels: nn.Module | None = None,
     ) -> None:
         """Prepare.
 
         Args:
             model: the network, on its device and in its dtype.
             streams: run the second tower on a side stream; default: on a GPU.
+            pixels: crops and normalises resized views (B, n, S, S, 3) uint8, if given.
             absorb: leave out products in the policy, with more kernels; default: on a CPU.
         """
         config = model.config
-        self.model = model.eval()
+        self.model, self.pixels = model.eval(), pixels
         self.layers = config.layer_of_block
         queries = config.queries_in_sequence
         self.on_gpu = model.device.type == 'cuda'
@@ -102,7 +107,9 @@ class InferenceSession:
     def __call__(
         self, pixel_values: Tensor, prompt: Prompt, proprio: Tensor | None = None
     ) -> Tensor:
-        """Normalised actions (B, K, A) for normalised pixels and proprioception."""
+        """Normalised actions (B, K, A) for pixels or views, and normalised proprioception."""
+        if self.pixels is not None and pixel_values.dtype == torch.uint8:
+            pixel_values = self.pixels(pixel_values)
         return self.act(self.encode(pixel_values, prompt), prompt, proprio)
 
     def encode(self, pixel_values: Tensor, prompt: Prompt) -> Tensor:

@@ -120,7 +120,8 @@ class ModelInputs:
     """The network's inputs for one observation.
 
     Attributes:
-        pixel_values: (3·T·n, S, S) float32; cameras one after the other, T towers each.
+        pixel_values: (3·T·n, S, S) float32; cameras one after the other, T towers each. Or
+            resized views (n, S, S, 3) uint8, for an engine that crops and normalises them.
         input_ids: (L,) int64, the prompt alone.
         proprio: (P,) float32, normalised.
     """
@@ -137,6 +138,9 @@ class InputPipeline:
         config: the checkpoint's preprocessing.
         tokenizer: the checkpoint's tokenizer.
         statistics: of the dataset the checkpoint was trained on.
+
+    Attributes:
+        views_only: give resized views, and leave crop and normalisation to the engine.
     """
 
     def __init__(
@@ -145,6 +149,7 @@ class InputPipeline:
         self.config = config
         self.tokenizer = tokenizer
         self.proprio = Normaliser(statistics.proprio, config.normalisation, config.zero_constant)
+        self.views_only = False
         self._prompts: OrderedDict[str, np.ndarray] = OrderedDict()
 
     def __call__(self, observation: Observation) -> ModelInputs:
@@ -154,8 +159,9 @@ class InputPipeline:
             ObservationError: an image is missing or malformed, proprioception has another length
                 or is not finite, or the instruction cannot be used.
         """
+        views = self.config.views(observation)
         return ModelInputs(
-            self.model_pixels(self.config.views(observation)),
+            np.stack(views) if self.views_only else self.model_pixels(views),
             self.prompt_ids(observation.instruction),
             self.normalised_proprio(observation.proprioception),
         )

@@ -46,10 +46,12 @@ class LoraLinear(nn.Module):
         weight, bias = self.base_layer.weight, self.base_layer.bias
         x = x.to(weight.dtype)
         with without_autocast(x):
-            if not (self.dropout and self.training):
+            dropout = self.dropout if self.training else 0.0
+            # A compiler finds its own kernels, and needs plain operations for it.
+            if not dropout and not torch.compiler.is_compiling():
                 return _LowRank.apply(x, weight, bias, self.lora_factors, self.scale)
             a, b = self.lora_factors.to(x.dtype).split((x.shape[-1], len(weight)), dim=1)
-            low = F.dropout(x, self.dropout) @ a.t() @ b
+            low = F.dropout(x, dropout) @ a.t() @ b
             return F.linear(x, weight, bias) + self.scale * low
 
     def delta(self) -> Tensor:
