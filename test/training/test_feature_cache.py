@@ -155,6 +155,7 @@ def test_an_interrupted_build_goes_on_where_it_was_safe(dataset, tmp_path, monke
 
 def test_a_full_disk_is_refused_before_and_named_during_the_build(dataset, tmp_path, monkeypatch):
     usage = shutil.disk_usage(tmp_path)
+    build_setup(config(dataset, tmp_path / 'a', *CACHED), progress=False)  # the frames' cache
     monkeypatch.setattr(shutil, 'disk_usage', lambda path: usage._replace(free=1000))
     with pytest.raises(VLAAdapterError, match=r'the feature cache needs 0\.00 GB more'):
         cached_setup(dataset, tmp_path / 'a')
@@ -212,3 +213,13 @@ def test_the_benchmark_compares_with_and_without_the_cache(dataset, tmp_path, ca
     assert figures['feature_cache_ratio'] == pytest.approx(
         figures['recipe_samples_per_s'] / figures['no_feature_cache_samples_per_s']
     )
+
+
+def test_a_network_that_the_gpu_cannot_hold_is_refused_before_it_is_moved(monkeypatch):
+    network = torch.nn.Linear(100, 50)
+    monkeypatch.setattr(torch.cuda, 'mem_get_info', lambda _: (4 * 5050, 10**9))
+    feature_cache._check_gpu(network, torch.device('cuda'))
+    feature_cache._check_gpu(network, torch.device('cpu'))
+    monkeypatch.setattr(torch.cuda, 'mem_get_info', lambda _: (4 * 5050 - 1, 10**9))
+    with pytest.raises(VLAAdapterError, match=r'needs 0\.00 GB of GPU memory, 0\.00 GB are free'):
+        feature_cache._check_gpu(network, torch.device('cuda'))

@@ -38,6 +38,7 @@ from vla_adapter_ros.preflight.checks import (
     run_check,
     table,
 )
+from vla_adapter_ros.preflight.memory import check_gpu_memory, check_memory, stored_bytes
 from vla_adapter_ros.robot.contract import RobotContract, resolve_contract
 from vla_adapter_ros.weights.directory import read_checkpoint_metadata
 from vla_adapter_ros.weights.files import read_json_object
@@ -52,8 +53,6 @@ _MODULES = {
 }
 _MIN_PYTHON = (3, 10)
 _GIB = float(1 << 30)
-# Weights in memory, activations, and the other programs on a robot's computer.
-_MEMORY_FACTOR = 1.5
 
 
 @dataclass(frozen=True)
@@ -83,10 +82,12 @@ def file_checks(settings: PreflightSettings) -> list[Check]:
     fits = run_check('checkpoint', lambda: check_checkpoint(settings))
     checks += fits
     if fits[0].verdict == FAIL:
-        return [*checks, *(Check(n, SKIP, 'no checkpoint') for n in ('memory', 'model latency'))]
+        rest = ('memory', 'GPU memory', 'model latency')
+        return [*checks, *(Check(name, SKIP, 'no checkpoint') for name in rest)]
     # Looked up once: a branch on the Hub may move meanwhile.
     settings = replace(settings, checkpoint=str(_directory(settings)))
-    checks += run_check('memory', lambda: check_memory(settings))
+    for name, check in (('memory', check_memory), ('GPU memory', check_gpu_memory)):
+        checks += run_check(name, lambda check=check: check(*_placed(settings)))
     return checks + run_check('model latency', lambda: check_latency(settings))
 
 
@@ -190,7 +191,7 @@ def check_checkpoint(settings: PreflightSettings) -> list[Check]:
         metadata = read_checkpoint_metadata(directory)
         robot, statistics = metadata.robot, metadata.statistics
     checks = [
-        Check('checkpoint', PASS, f'{directory}, {_weights_size(directory) / _GIB:.2f} GiB')
+        Check('checkpoint', PASS, f'{directory}, {stored_bytes(directory) / _GIB:.2f} GiB')
     ]
     if not statistics:
         checks.append(Check('statistics', FAIL, 'the checkpoint has no dataset statistics'))
@@ -207,19 +208,6 @@ def check_checkpoint(settings: PreflightSettings) -> list[Check]:
         text = f'{"; ".join(differences)}; use the contract it was trained with'
         return [*checks, Check('contract match', FAIL, text)]
     return [*checks, Check('contract match', PASS, 'the checkpoint was trained for this robot')]
-
-
-def check_memory(settings: PreflightSettings) -> Check:
-    """Check free main memory against the size of the weights."""
-    directory = _directory(settings)
-    needed = _weights_size(directory) * _MEMORY_FACTOR
-    if settings.dtype in ('auto', 'float32') and _on_cpu(settings.device):
-        needed += _widening(directory) * _MEMORY_FACTOR
-    free = available_memory()
-    text = f'{free / _GIB:.1f} GiB free, about {needed / _GIB:.1f} GiB needed'
-    if free < needed:
-        return Check('memory', FAIL, f'{text}; close programs or use another machine')
-    return Check('memory', PASS, text)
 
 
 def check_latency(settings: PreflightSettings) -> Check:
@@ -271,12 +259,12 @@ def check_inference_times(times: Sequence[float], step_period: float, chunk_size
     return Check('model latency', PASS, text)
 
 
-def available_memory(path: Path = Path('/proc/meminfo')) -> float:
-    """Return free main memory [bytes], reclaimable caches included."""
-    for line in path.read_text().splitlines():
-        if line.startswith('MemAvailable:'):
-            return float(line.split()[1]) * 1024.0
-    return float('inf')
+def _placed(settings: PreflightSettings) -> tuple[Path, str, str]:
+    """Return directory, device and precision of the checkpoint."""
+    from vla_adapter_ros.inference.engine import EngineSettings
+
+    device, dtype = EngineSettings(settings.device, settings.dtype).resolved()
+    return _directory(settings), str(device), dtype
 
 
 def _directory(settings: PreflightSettings) -> Path:
@@ -284,31 +272,6 @@ def _directory(settings: PreflightSettings) -> Path:
     if directory is None:
         raise VLAAdapterError('no checkpoint ships with this installation; pass --checkpoint')
     return model_folder(directory)
-
-
-def _weights_size(directory: Path) -> float:
-    suffixes = ('.safetensors', '.pt', '.bin', '.onnx', '.data', '.pt2')
-    return float(sum(p.stat().st_size for p in directory.iterdir() if p.suffix in suffixes))
-
-
-def _on_cpu(device: str) -> bool:
-    import torch
-
-    return device == 'cpu' or (device == 'auto' and not torch.cuda.is_available())
-
-
-def _widening(directory: Path) -> float:
-    """Return how much larger [bytes] 16-bit weights become in float32, as the CPU runs them."""
-    from vla_adapter_ros.weights.tensors import read_safetensors_header
-
-    extra = 0
-    for path in directory.glob('*.safetensors'):
-        header, _ = read_safetensors_header(path)
-        for name, tensor in header.items():
-            if name != '__metadata__' and tensor['dtype'] in ('BF16', 'F16'):
-                begin, end = tensor['data_offsets']
-                extra += end - begin
-    return float(extra)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

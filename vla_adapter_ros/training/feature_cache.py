@@ -168,9 +168,11 @@ def use_feature_cache(
 
     Raises:
         ConfigError: the tokens of a frame are not constant in this run.
+            Or the network does not fit into the GPU's free memory.
         DatasetError: no room on the disk; computed tokens stay for the next attempt.
     """
     check_cacheable(setup, config)
+    _check_gpu(setup.model, device)
     setup.model.to(device)
     made = []
     for dataset in setup.mixture.datasets:
@@ -197,6 +199,20 @@ def describe_cache(setup: TrainingSetup, config: TrainConfig) -> list[str]:
             f'{dataset.name!r} ({shape}), {state}: {target}'
         )
     return lines
+
+
+def _check_gpu(model: torch.nn.Module, device: torch.device) -> None:
+    if device.type != 'cuda':
+        return
+    tensors = [*model.parameters(), *model.buffers()]
+    needed = sum(t.numel() * t.element_size() for t in tensors if t.device != device)
+    free = torch.cuda.mem_get_info(device)[0]
+    if needed > free:
+        raise ConfigError(
+            f'compute.feature_cache: the network needs {needed / 1e9:.2f} GB of GPU memory, '
+            f'{free / 1e9:.2f} GB are free; end other programs on {device}, or use another '
+            'compute.device'
+        )
 
 
 def _vision(setup: TrainingSetup) -> Iterator[torch.nn.Parameter]:

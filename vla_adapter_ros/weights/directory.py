@@ -12,7 +12,7 @@ from vla_adapter_ros.weights.metadata import METADATA_FILE, CheckpointMetadata
 from vla_adapter_ros.weights.official import is_official, read_official_metadata
 from vla_adapter_ros.weights.released import model_folder
 
-FINGERPRINT_SUFFIXES = ('.safetensors', '.pt', '.json')
+FINGERPRINT_SUFFIXES = ('.safetensors', '.pt', '.bin', '.json')
 SAMPLE_BYTES = 1 << 20
 
 
