@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -123,3 +124,24 @@ def test_others_wait_for_slow_work_of_the_first_process(dataset, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     lines = (tmp_path / 'run' / 'metrics.jsonl').read_text().splitlines()
     assert sum('validation/l1' in json.loads(line) for line in lines) == 1
+
+
+@pytest.mark.slow(reason='starts two more processes that import torch')
+@pytest.mark.timeout(300)
+def test_sigterm_to_the_launcher_saves_one_step_of_all_processes(dataset, tmp_path):
+    arguments = settings(dataset, tmp_path, 'steps=100000', 'save.every=100000')
+    command = [
+        sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node=2',
+        '-m', 'vla_adapter_ros.training.train', *arguments,
+    ]  # fmt: skip
+    process = subprocess.Popen(command, env=environment(), stderr=subprocess.PIPE, text=True)
+    log = tmp_path / 'metrics.jsonl'
+    while not (log.is_file() and log.read_text()) and process.poll() is None:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    error = process.communicate()[1]
+    (last,) = (tmp_path / 'checkpoints').glob('step-*')
+    step = int(last.name.removeprefix('step-'))
+    assert step % 10 == 0
+    assert error.count(f'stopped by SIGTERM; step {step} is saved') == 2
+    assert weights(last)
