@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from vla_adapter_ros.errors import ServerError
 from vla_adapter_ros.server import __main__ as command
 from vla_adapter_ros.server.protocol import TOKEN_VARIABLE
 from vla_adapter_ros.server.remote_policy import RemotePolicy
@@ -36,6 +37,19 @@ def test_what_cannot_be_served_is_one_sentence(arguments, part, capsys, monkeypa
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith('policy_server: ') and part in error
     assert codes[0] == 1
+
+
+@pytest.mark.parametrize('missing', ['msgpack', 'websockets.asyncio.server'])
+def test_a_library_that_is_missing_or_too_old_is_named_with_the_remedy(
+    missing, monkeypatch, capsys
+):
+    monkeypatch.setitem(sys.modules, missing, None)
+    monkeypatch.setattr(command.os, '_exit', lambda code: None)
+    assert command.main([]) == 1
+    error = capsys.readouterr().err
+    assert missing in error and '-m pip install -r requirements/server.txt' in error
+    with pytest.raises(ServerError, match='pip install'):
+        RemotePolicy('ws://127.0.0.1:9')
 
 
 class Command:

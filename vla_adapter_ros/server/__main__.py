@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.inference.simple_policies import shipped_checkpoint
-from vla_adapter_ros.server.access import Access, token_of_environment
-from vla_adapter_ros.server.policy_server import PolicyServer
+from vla_adapter_ros.server.access import Access, check_libraries, token_of_environment
 from vla_adapter_ros.server.protocol import DEFAULT_PORT, TOKEN_VARIABLE
 
 if TYPE_CHECKING:
@@ -50,6 +49,9 @@ def main(args: Sequence[str] | None = None) -> int:
 
 
 async def _run(options: argparse.Namespace) -> None:
+    check_libraries()
+    from vla_adapter_ros.server.policy_server import PolicyServer
+
     access = Access(
         options.host, options.port, token_of_environment(), options.certificate, options.key
     )

@@ -7,6 +7,7 @@ import hmac
 import ipaddress
 import os
 import ssl
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,3 +98,14 @@ class Access:
 def token_of_environment() -> str:
     """Return the token that server and clients share, or ''."""
     return os.environ.get(TOKEN_VARIABLE, '').strip()
+
+
+def check_libraries() -> None:
+    """Raise ServerError where msgpack or a websockets that is new enough is missing."""
+    try:
+        import msgpack  # noqa: F401
+        import websockets.asyncio.server  # since 13  # noqa: F401
+    except ImportError as error:
+        raise ServerError(
+            f'{error}: run `{sys.executable} -m pip install -r requirements/server.txt`'
+        ) from None

@@ -14,6 +14,7 @@ as text if it has no sequence number.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -35,6 +36,7 @@ TOKEN_VARIABLE = 'VLA_POLICY_TOKEN'
 # Two views of 1280×720 are 5.3 MiB.
 MAX_REQUEST_BYTES = 16 * 2**20
 MAX_ANSWER_BYTES = 2**20
+MOST_PIXELS = 4096  # side of a view
 # Names of the first two cameras in messages of openpi's LIBERO clients.
 _OPENPI_IMAGES = ('observation/image', 'observation/wrist_image')
 _OPENPI_STATE = 'observation/state'
@@ -93,6 +95,12 @@ class Served:
             MessageError: it is another kind of server, or speaks another version.
             VLAAdapterError: its contract or preprocessing cannot be used.
         """
+        try:
+            json.dumps(message, allow_nan=False)
+        except (TypeError, ValueError):
+            raise MessageError(
+                'its first message is malformed: more than text and finite numbers'
+            ) from None
         if message.get('server') != SERVER:
             raise MessageError('it is not a policy server of vla_adapter_ros')
         if message.get('protocol') != PROTOCOL:
@@ -114,10 +122,14 @@ class Served:
             )
         except VLAAdapterError:
             raise
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise MessageError(f'its first message is malformed: {error!r}') from None
-        if not (0 < steps <= 1000 and 0 < values <= 1000 and 0 < served.step_period < 60):
-            raise MessageError(f'its chunks have shape {served.action_shape}: not possible')
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise MessageError(f'its first message is malformed: {error!r:.200}') from None
+        possible = 0 < steps <= 1000 and 0 < values <= 1000 and 0 < served.step_period < 60
+        if not possible or served.processing.images.size > MOST_PIXELS:
+            raise MessageError(
+                f'its chunks have shape {served.action_shape}, its steps {served.step_period} s, '
+                f'its views {served.processing.images.size} pixels: not possible'
+            )
         return served
 
 

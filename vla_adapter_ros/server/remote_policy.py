@@ -22,6 +22,7 @@ from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.processing.prompt import clean_instruction
 from vla_adapter_ros.processing.tokenizer import split_words
 from vla_adapter_ros.robot.contract import RobotContract
+from vla_adapter_ros.server.access import check_libraries
 from vla_adapter_ros.server.connection import Connection, ServerAwayError
 from vla_adapter_ros.server.protocol import (
     Served,
@@ -64,6 +65,7 @@ class RemotePolicy:
         timeout: float = 1.0,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> None:
+        check_libraries()
         self.url = url
         self._token = token
         self._timeout = timeout
@@ -190,6 +192,8 @@ class RemotePolicy:
                 self._lose(str(error))
             else:
                 self._connection, self._failures = connection, 0
+                if self._closed:  # meanwhile
+                    connection.close()
                 return connection
         away = time.monotonic() - self._lost_since
         raise ServerError(f'not reachable for {away:.0f} s ({self._why_lost}); trying again')
