@@ -12,6 +12,7 @@ import torch
 from vla_adapter_ros.processing import augment as ours
 from vla_adapter_ros.processing.augment import AugmentConfig, augment, normalise_pixels
 from vla_adapter_ros.processing.images import ImageConfig, crop_and_normalise
+from vla_adapter_ros.processing.pixels import to_device
 
 GOLDEN = Path(__file__).parents[1] / 'golden'
 
@@ -83,3 +84,19 @@ def test_normalised_pixels_equal_those_of_evaluation(tensorflow):
     config = ImageConfig(size=56, crop_area=1.0)
     batch = normalise_pixels(planes(image[None]), config)
     np.testing.assert_array_equal(batch[0].numpy(), crop_and_normalise(image, config))
+
+
+def test_copies_to_a_gpu_are_pinned_and_do_not_wait():
+    class Recorded:
+        calls = ()
+
+        def pin_memory(self):
+            self.calls += ('pinned',)
+            return self
+
+        def to(self, device, non_blocking=False):
+            self.calls += (device.type, non_blocking)
+            return self
+
+    assert to_device(Recorded(), torch.device('cuda')).calls == ('pinned', 'cuda', True)
+    assert to_device(Recorded(), torch.device('cpu')).calls == ('cpu', False)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from vla_adapter_ros.processing.images import ImageConfig, normalisation_tables
+from vla_adapter_ros.processing.pixels import to_device
 
 
 @dataclass(frozen=True)
@@ -52,19 +53,22 @@ def augment(
     """
     count = images.shape[0]
 
-    def draw(low: float, high: float) -> Tensor:
-        values = torch.rand(count, generator=generator) * (high - low) + low
-        return values.to(images.device)
-
     side = config.crop_area**0.5
-    top = draw(0.0, 1.0 - side)
-    left = draw(0.0, 1.0 - side)
+    brightness, hue = config.brightness, config.hue
+    ranges = torch.tensor([
+        (0.0, 1.0 - side), (0.0, 1.0 - side), (-brightness, brightness),
+        config.contrast, config.saturation, (-hue, hue),
+    ])  # fmt: skip
+    drawn = torch.stack([torch.rand(count, generator=generator) for _ in ranges])
+    low, high = ranges[:, :1], ranges[:, 1:]
+    values = to_device(drawn * (high - low) + low, images.device)
+    top, left, brightness, contrast, saturation, hue = values
     boxes = torch.stack([top, top if config.diagonal_crops else left], dim=1)
     x = crop_and_resize(images.float() * (1.0 / 255.0), boxes, side)
-    x = adjust_brightness(x, draw(-config.brightness, config.brightness)).clamp(0, 1)
-    x = adjust_contrast(x, draw(*config.contrast)).clamp(0, 1)
-    x = adjust_saturation(x, draw(*config.saturation)).clamp(0, 1)
-    x = adjust_hue(x, draw(-config.hue, config.hue)).clamp(0, 1)
+    x = adjust_brightness(x, brightness).clamp(0, 1)
+    x = adjust_contrast(x, contrast).clamp(0, 1)
+    x = adjust_saturation(x, saturation).clamp(0, 1)
+    x = adjust_hue(x, hue).clamp(0, 1)
     return to_uint8(x)
 
 
@@ -75,7 +79,8 @@ def to_uint8(images: Tensor) -> Tensor:
 
 def normalise_pixels(images: Tensor, config: ImageConfig) -> Tensor:
     """Normalise (N, 3, H, W) uint8 to (N, 3·T, H, W) float32, as `images.crop_and_normalise`."""
-    tables = torch.as_tensor(normalisation_tables(config.normalisations), device=images.device)
+    tables = torch.as_tensor(normalisation_tables(config.normalisations))
+    tables = to_device(tables, images.device)
     indices = images.long()
     channels = [tables[c][indices[:, c % 3]] for c in range(len(tables))]
     return torch.stack(channels, dim=1)

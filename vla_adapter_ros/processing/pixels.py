@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Crop and normalisation of images as a torch module: on a GPU, and in exported policies."""
+"""Images on the device: copies, and crop and normalisation as a torch module."""
 
 from __future__ import annotations
 
@@ -8,6 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from vla_adapter_ros.processing.images import ImageConfig, crop_positions
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """Return a tensor of the CPU on a device, without waiting for what the device does now.
+
+    An ordinary copy waits for all work queued before it, a whole training step for instance.
+    """
+    if device.type != 'cuda':
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 class Pixels(nn.Module):

@@ -16,6 +16,7 @@ from vla_adapter_ros.data.training.mixture import BatchOrder, Mixture
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.processing.augment import AugmentConfig, augment, normalise_pixels
 from vla_adapter_ros.processing.pipeline import InputPipeline, padded_prompts
+from vla_adapter_ros.processing.pixels import Pixels, to_device
 from vla_adapter_ros.processing.statistics import Normaliser, Statistics
 from vla_adapter_ros.training.config import TrainConfig
 from vla_adapter_ros.training.trainer import Batch
@@ -47,6 +48,7 @@ class Collator:
         self._latent, self._scenes, self._scene_count = latent, scenes, scene_count
         self.pipeline, self._augmentation, self._names = pipeline, augmentation, names
         config = pipeline.config
+        self._pixels = Pixels(config.images)
         mode = config.normalisation
         self.actions = {
             name: Normaliser(s.action, mode, zero_constant=True) for name, s in statistics.items()
@@ -76,13 +78,13 @@ class Collator:
             visual = {'pixel_values': self.pixels(samples.images, device, training)}
         batch = {
             **visual,
-            'input_ids': ids.to(device),
-            'attention_mask': mask.to(device),
-            'proprio': torch.as_tensor(proprio, dtype=torch.float32, device=device),
-            'actions': torch.as_tensor(actions, dtype=torch.float32, device=device),
+            'input_ids': to_device(ids, device),
+            'attention_mask': to_device(mask, device),
+            'proprio': to_device(torch.from_numpy(proprio).float(), device),
+            'actions': to_device(torch.from_numpy(actions).float(), device),
         }
         if self._latent is not None:
-            batch['initial_latent'] = self._latent.to(device)
+            batch['initial_latent'] = to_device(self._latent, device)
         if training and self._scenes is not None:
             batch['scenes'] = self._scenes.draw(self._scene_count, device)
         return batch
@@ -110,13 +112,10 @@ class Collator:
         """Return normalised pixels (B, 3·T·n, S, S) of images (B, n, S, S, 3)."""
         config = self.pipeline.config.images
         batch, cameras = images.shape[:2]
-        if not (training and self._augmentation) and config.crop_area < 1:
-            # The evaluation's centre crop; the same code as on the robot.
-            made = [self.pipeline.model_pixels(list(frame)) for frame in images]
-            return torch.from_numpy(np.stack(made)).to(device)
-        flat = torch.from_numpy(images).to(device).flatten(0, 1).permute(0, 3, 1, 2)
-        if training and self._augmentation:
-            flat = augment(flat, self._augmentation)
+        moved = to_device(torch.from_numpy(images), device)
+        if not (training and self._augmentation):
+            return self._pixels.to(device)(moved)  # with the evaluation's centre crop
+        flat = augment(moved.flatten(0, 1).permute(0, 3, 1, 2), self._augmentation)
         pixels = normalise_pixels(flat, config)
         return pixels.reshape(batch, cameras * pixels.shape[1], *pixels.shape[2:])
 
@@ -134,7 +133,7 @@ def _normalised(
 
 def _visual_tokens(stored: np.ndarray, device: torch.device) -> torch.Tensor:
     """Return tokens of a feature cache as a tensor; int16 holds the bits of bfloat16."""
-    tensor = torch.from_numpy(stored).to(device)
+    tensor = to_device(torch.from_numpy(stored), device)
     return tensor.view(torch.bfloat16) if tensor.dtype == torch.int16 else tensor
 
 
