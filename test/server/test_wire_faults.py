@@ -24,7 +24,8 @@ from vla_adapter_ros.server.codec import encode
 from vla_adapter_ros.server.remote_policy import RemotePolicy
 
 ROBOT = 'alicia_d'
-TIMEOUT_S = 0.1
+TIMEOUT_S = 0.1  # where an answer is waited for in vain
+PATIENCE_S = 10.0  # on a busy machine
 # What the product waits, in the time of the arm: 0.9 of the watchdog's second.
 ARM_TIMEOUT_S = 0.9
 
@@ -51,8 +52,12 @@ class Wire:
         self.cable.mend()
         self.server.first = SERVED.to_message()
         self.spoil = Wire.spoil
-        self.bench.worker.latency = 0.08
+        self.bench.worker.latency, self.remote._timeout = 0.08, PATIENCE_S
         time.sleep(0.05)
+
+    def in_vain(self):
+        """From now on the client waits for answers that do not come."""
+        self.bench.worker.latency, self.remote._timeout = ARM_TIMEOUT_S, TIMEOUT_S
 
 
 @pytest.fixture
@@ -60,7 +65,7 @@ def wire(monkeypatch):
     monkeypatch.setattr(remote_policy, '_LONGEST_BACK_OFF_S', 0.03)
     bench = deepcopy(swaying(ROBOT))
     with FakeServer() as server, Cable(server.port) as cable:
-        remote = RemotePolicy(cable.url, timeout=TIMEOUT_S)
+        remote = RemotePolicy(cable.url, timeout=PATIENCE_S)
         wire = Wire(bench, server, cable, remote)
         bench.worker.behave = wire.ask
         bench.run(1.0)
@@ -71,7 +76,7 @@ def wire(monkeypatch):
 
 def pull(wire):
     wire.cable.cut()
-    wire.bench.worker.latency = ARM_TIMEOUT_S
+    wire.in_vain()
 
 
 def kill(wire):
@@ -80,7 +85,7 @@ def kill(wire):
 
 def silent(wire):
     wire.spoil = lambda answer: []
-    wire.bench.worker.latency = ARM_TIMEOUT_S
+    wire.in_vain()
 
 
 def slow(wire):
@@ -112,6 +117,7 @@ def replay(wire):
         return [kept[0]] * 3
 
     wire.spoil = spoil
+    wire.remote._timeout = TIMEOUT_S
 
 
 def for_a_while(cause):
