@@ -201,3 +201,32 @@ def test_prompts_of_a_compiled_run_have_one_length_which_changes_nothing(dataset
         losses[setting] = setup.model.compute_loss(batch)[0].item()
     assert lengths['false'] < lengths['true'] == max(sizes)
     assert losses['true'] == pytest.approx(losses['false'], rel=1e-5)
+
+
+def test_what_lies_past_the_end_of_motions_is_never_a_target(tmp_path):
+    foreign = write_v21(tmp_path / 'theirs', 'image')
+    setup = build_setup(config(foreign, tmp_path / 'run', 'data.complete_chunks=false'), False)
+    setup.model.eval()
+    data = setup.mixture.datasets[0]
+    samples = data.batch([data.indices_of(data.selected[0])[-3]])
+    assert samples.is_pad.tolist() == [[False] * 3 + [True] * 5]
+    losses = []
+    for change in (0.0, 7.0):
+        samples.actions[samples.is_pad] += change
+        batch = setup.collate(samples, torch.device('cpu'), False)
+        assert batch['valid'].tolist() == [[True] * 3 + [False] * 5]
+        loss, parts = setup.model.compute_loss(batch)
+        losses.append(loss.item())
+        assert losses[-1] == pytest.approx((parts['l1_first'] + 2 * parts['l1_later']).item() / 3)
+    predicted = setup.model.predict(batch['pixel_values'], batch['input_ids'], batch['proprio'])
+    error = (predicted - batch['actions']).abs()[:, :3].mean().item()
+    assert losses == pytest.approx([error, error], rel=1e-4)
+
+
+def test_absolute_targets_are_held_past_the_end(dataset, tmp_path):
+    setup = build_setup(config(dataset, tmp_path), False)
+    data = setup.mixture.datasets[0]
+    samples = data.batch([data.indices_of(data.selected[0])[-1]])
+    assert samples.is_pad[0, 1:].all()
+    np.testing.assert_array_equal(samples.actions[0], samples.actions[0, :1].repeat(8, axis=0))
+    assert 'valid' not in setup.collate(samples, torch.device('cpu'), True)

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from vla_adapter_ros.architecture.config import VLAAdapterConfig
 from vla_adapter_ros.errors import ObservationError
 from vla_adapter_ros.model.bridge import Pair, ProBlock, Tables, group_tables
-from vla_adapter_ros.model.policy import ActionPolicy, Features
+from vla_adapter_ros.model.policy import ActionPolicy, Features, mean_of_valid
 
 Prepared = tuple[list[Pair], Tables]
 
@@ -154,6 +154,7 @@ class DiffusionPolicy(ActionPolicy):
         proprio: Tensor | None,
         actions: Tensor,
         initial_latent: Tensor | None = None,
+        valid: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean squared error of the predicted noise at one random time step per row."""
         batch, device = features[0][0].shape[0], features[0][0].device
@@ -163,7 +164,7 @@ class DiffusionPolicy(ActionPolicy):
         signal = noise_levels(self.config.policy.diffusion_steps).to(device)[steps][:, None, None]
         noisy = signal.sqrt() * actions + (1 - signal).sqrt() * noise
         predicted = self.network(noisy, steps, self._prepare(features, proprio)).float()
-        return F.mse_loss(predicted, noise.expand_as(predicted).float()), {}
+        return mean_of_valid((predicted - noise.float()) ** 2, valid), {}
 
     def schedule(self) -> list[int]:
         """Time steps of the sampler, from noise to actions."""

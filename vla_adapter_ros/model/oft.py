@@ -99,6 +99,7 @@ class OFTPolicy(ActionPolicy):
         proprio: Tensor | None,
         actions: Tensor,
         initial_latent: Tensor | None = None,
+        valid: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean absolute error of the normalised actions (B, K, A)."""
-        return action_error(self(features), actions)
+        return action_error(self(features), actions, valid)

@@ -92,8 +92,20 @@ class ActionPolicy(nn.Module):
         return self.proprio_projector(proprio.to(self.dtype))[:, None]
 
 
-def action_error(predicted: Tensor, actions: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+def mean_of_valid(values: Tensor, valid: Tensor | None) -> Tensor:
+    """Return the mean of values (B, K, A) over the steps that `valid` (B, K) marks; None: all."""
+    if valid is None:
+        return values.mean()
+    kept = valid.to(values.device)[..., None]
+    return torch.where(kept, values, 0.0).sum() / (kept.sum() * values.shape[-1]).clamp(min=1)
+
+
+def action_error(
+    predicted: Tensor, actions: Tensor, valid: Tensor | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
     """Mean absolute error of chunks (B, K, A), and that of the first and the later actions.
+
+    `valid` (B, K) marks the steps that count.
 
     Raises:
         ObservationError: the shapes differ.
@@ -106,8 +118,9 @@ def action_error(predicted: Tensor, actions: Tensor) -> tuple[Tensor, dict[str, 
     error = (predicted.float() - actions.to(predicted.device).float()).abs()
     steps = {'l1_first': error[:, 0].mean()}
     if error.shape[1] > 1:
-        steps['l1_later'] = error[:, 1:].mean()
-    return error.mean(), steps
+        later = None if valid is None else valid[:, 1:]
+        steps['l1_later'] = mean_of_valid(error[:, 1:], later)
+    return mean_of_valid(error, valid), steps
 
 
 class BridgePolicy(ActionPolicy):
@@ -155,9 +168,10 @@ class BridgePolicy(ActionPolicy):
         proprio: Tensor | None,
         actions: Tensor,
         initial_latent: Tensor | None = None,
+        valid: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean absolute error of the normalised actions (B, K, A), unweighted, with gripper."""
-        return action_error(self(features, proprio, initial_latent), actions)
+        return action_error(self(features, proprio, initial_latent), actions, valid)
 
     def initial_latent(
         self, batch: int, device: torch.device, given: Tensor | None = None

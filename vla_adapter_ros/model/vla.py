@@ -314,8 +314,8 @@ class VLAAdapter(nn.Module):
 
         Args:
             batch: `pixel_values` (or `visual_tokens` computed earlier), `input_ids`,
-                `proprio`, `actions` (B, K, A) normalised, and optionally `attention_mask` and
-                `initial_latent`.
+                `proprio`, `actions` (B, K, A) normalised, and optionally `attention_mask`,
+                `initial_latent`, and `valid` (B, K): the steps of the chunks that count.
 
         Returns:
             The loss and detached metrics to log.
@@ -328,8 +328,9 @@ class VLAAdapter(nn.Module):
             proprio=batch.get('proprio'),
         )
         loss, metrics = self.policy.loss(
-            features, batch.get('proprio'), batch['actions'], batch.get('initial_latent')
-        )
+            features, batch.get('proprio'), batch['actions'], batch.get('initial_latent'),
+            batch.get('valid'),
+        )  # fmt: skip
         return loss, {name: value.detach() for name, value in {'loss': loss, **metrics}.items()}
 
     @torch.inference_mode()

@@ -159,6 +159,7 @@ def build_setup(config: TrainConfig, progress: bool) -> TrainingSetup:
         config.grounding.batch_size,
         # Compiled blocks are made for one length.
         _longest_prompt(pipeline, datasets) if config.compute.compile else 0,
+        {d.name for d in datasets if not d.holds_last},
     )
     return TrainingSetup(model, pipeline, by_dataset, contract, mixture, validation, collate)
 

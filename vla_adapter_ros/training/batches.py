@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,6 +36,8 @@ class Collator:
         latent: (K, D·A) initial latent given to the policy; None: its own (noise in training).
         scenes: images with points that come with training batches; None: none.
         scene_count: how many of them.
+        moving: datasets whose actions go on moving if the last one is held: what lies past the end
+            of an episode is then left out of the loss.
         prompt_length: prompts are padded to so many tokens; 0: to the longest of each batch.
     """
 
@@ -43,7 +45,9 @@ class Collator:
         self, pipeline: InputPipeline, statistics: Mapping[str, Statistics],
         augmentation: AugmentConfig | None, names: list[str], latent: torch.Tensor | None = None,
         scenes: SceneBatches | None = None, scene_count: int = 0, prompt_length: int = 0,
+        moving: Collection[str] = (),
     ) -> None:
+        self._moving = moving
         self._prompt_length = prompt_length
         self._latent, self._scenes, self._scene_count = latent, scenes, scene_count
         self.pipeline, self._augmentation, self._names = pipeline, augmentation, names
@@ -83,6 +87,9 @@ class Collator:
             'proprio': to_device(torch.from_numpy(proprio).float(), device),
             'actions': to_device(torch.from_numpy(actions).float(), device),
         }
+        invented = samples.is_pad & np.array([n in self._moving for n in used])[:, None]
+        if invented.any():
+            batch['valid'] = torch.from_numpy(~invented).to(device)
         if self._latent is not None:
             batch['initial_latent'] = to_device(self._latent, device)
         if training and self._scenes is not None:

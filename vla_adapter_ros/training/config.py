@@ -89,7 +89,8 @@ class DataConfig:
     )
     complete_chunks: bool | None = option(
         None, 'leave out frames whose chunk would run past the end of their episode (the official '
-        'code does); none: only where the last action cannot be held (motions per step, commands)'
+        'code does); none: only where the last action cannot be held (motions per step, commands);'
+        ' false: such frames train up to the end'
     )
     only_successes: bool = option(
         False, 'leave out episodes that are not marked as successful when they were recorded'

@@ -35,6 +35,8 @@ def validate(
     for name, samples, batch in inputs:
         predicted = _predict(setup, config, batch)
         error = (predicted - batch['actions'].float()).abs()
+        if 'valid' in batch:
+            error = error[batch['valid']]
         normalised += error.double().sum().item(), error.numel()
         actions = setup.collate.actions[name]
         offset = np.abs(actions.denormalise(predicted.cpu().numpy()) - samples.actions)

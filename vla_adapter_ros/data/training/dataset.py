@@ -139,6 +139,8 @@ class Dataset:
             the official loader does; otherwise the last target is held and marked in `is_pad`.
         contract: robot contract, if known.
         fps: frames per second, if known.
+        holds_last: whether the last target may be held past the episode's end: absolute targets
+            may, motions and commands would go on moving.
 
     Raises:
         DatasetError: no observations are left.
@@ -157,8 +159,9 @@ class Dataset:
         complete_chunks: bool = False,
         contract: RobotContract | None = None,
         fps: float | None = None,
+        holds_last: bool = True,
     ) -> None:
-        self.fps = fps
+        self.fps, self.holds_last = fps, holds_last
         self.name, self.store, self.action_space = name, store, action_space
         self.chunk_size, self.stride, self.contract = chunk_size, stride, contract
         self._transform = transform
@@ -264,6 +267,7 @@ class Dataset:
             self.name, self.store, self._transform, self.action_space,
             chunk_size=self.chunk_size, stride=self.stride, episodes=episodes,
             complete_chunks=self._complete_chunks, contract=self.contract, fps=self.fps,
+            holds_last=self.holds_last,
         )  # fmt: skip
 
     def split(self, fraction: float, seed: int = 0) -> tuple[Dataset, Dataset | None]:
@@ -348,8 +352,9 @@ def open_dataset(
     source = open_source(path, columns)
     check_contract(source, contract)
     stride = _stride(source, contract or source.contract)
+    holds_last = source.action_kind == 'joint_target'
     if complete_chunks is None:
-        complete_chunks = source.action_kind != 'joint_target'
+        complete_chunks = not holds_last
     chosen = None
     if only_successes:
         marks = [episode.success for episode in source.episodes]
@@ -364,7 +369,7 @@ def open_dataset(
         )
     options: dict[str, Any] = {
         'chunk_size': chunk_size, 'complete_chunks': complete_chunks, 'fps': source.fps,
-        'episodes': chosen,
+        'episodes': chosen, 'holds_last': holds_last,
     }  # fmt: skip
     label = name or dataset_names([path])[0]
     used = contract or source.contract
