@@ -43,7 +43,7 @@ sed -i -E '/^(setuptools|empy|catkin-pkg|lark-parser|packaging|pyparsing)==/d' c
   echo '# Exact versions for a Jetson with JetPack 6 (Python 3.10), beside the torch of NVIDIA.'
   echo '# Written by scripts/lock.sh; do not edit.'
   uv pip compile --quiet --python-version 3.10 --python-platform aarch64-manylinux_2_31 \
-    --only-binary :all: --no-header --no-annotate --constraint constraints-ros.txt core.txt \
+    --only-binary :all: --no-header --no-annotate --constraint constraints-ros.txt core.txt server.txt \
     | grep -vE '^(nvidia-|cuda-|triton|torch|setuptools|packaging)'
 } > constraints-jetson.txt.new
 mv constraints-jetson.txt.new constraints-jetson.txt
