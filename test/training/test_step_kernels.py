@@ -12,7 +12,8 @@ from torch.nn import functional as F
 
 from support.kernels import KernelCount
 from vla_adapter_ros.architecture.config import VLAAdapterConfig
-from vla_adapter_ros.model import language
+from vla_adapter_ros.model import bridge, language, vision
+from vla_adapter_ros.model.precision import attention
 from vla_adapter_ros.model.vla import VLAAdapter
 from vla_adapter_ros.training.adaptation import adapt
 from vla_adapter_ros.training.config import AdaptationConfig
@@ -42,6 +43,8 @@ def test_a_lora_step_in_mixed_precision_launches_at_most_4000_and_5500_kernels(m
     model = VLAAdapter.from_config(narrow()).train()
     adapt(model, AdaptationConfig(mode='lora', rank=2), torch.bfloat16)
     monkeypatch.setattr(language.F, 'rms_norm', one_norm_is_one_kernel)
+    for module in (bridge, language, vision):  # on a CPU it goes through float32
+        monkeypatch.setattr(module, 'attention', F.scaled_dot_product_attention)
     batch = {
         'pixel_values': torch.zeros(2, 12, 28, 28),
         'input_ids': torch.ones(2, 9, dtype=torch.long),
@@ -101,3 +104,19 @@ def test_an_adapter_compiles_as_a_whole_with_the_same_gradients():
     got.sum().backward()
     torch.testing.assert_close(got, wanted, rtol=2e-2, atol=2e-2)
     torch.testing.assert_close(layer.lora_factors.grad, gradient, rtol=2e-2, atol=2e-2)
+
+
+@pytest.mark.parametrize('autocast', [False, True])
+def test_attention_that_trains_in_16_bit_on_a_cpu_is_as_exact_as_in_float32(autocast):
+    torch.manual_seed(0)
+    narrow = [torch.randn(1, 2, 5, 4).bfloat16().requires_grad_() for _ in range(3)]
+    wide = [x.detach().float().requires_grad_() for x in narrow]
+    with torch.autocast('cpu', torch.bfloat16, enabled=autocast):
+        got = attention(*narrow, is_causal=True)
+    wanted = F.scaled_dot_product_attention(*wide, is_causal=True)
+    assert got.dtype == torch.bfloat16
+    assert torch.equal(got, wanted.bfloat16())
+    got.sum().backward()
+    wanted.sum().backward()
+    for a, b in zip(narrow, wide):
+        assert torch.equal(a.grad, b.grad.bfloat16())

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vla_adapter_ros.architecture.config import VLAAdapterConfig
+from vla_adapter_ros.model.precision import attention
 
 Pair = tuple[Tensor, Tensor]  # keys and values
 Tables = tuple[Tensor, Tensor]  # cosines, and sines negated on even channels
@@ -166,7 +167,7 @@ class BridgeBlock(nn.Module):
         turned = own[:2] if tables is None else rotate_interleaved(own[:2], *tables)
         keys = torch.cat((turned[1], features[0]), dim=2)
         values = torch.cat((own[2], features[1]), dim=2)
-        mixed = F.scaled_dot_product_attention(turned[0], keys, values)
+        mixed = attention(turned[0], keys, values)
         return self.o_proj(mixed.transpose(1, 2).flatten(2))
 
     def feed_forward(self, attended: Tensor, x: Tensor) -> Tensor:

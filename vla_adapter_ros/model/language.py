@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from vla_adapter_ros.architecture.config import LanguageConfig
-from vla_adapter_ros.model.precision import in_weights_dtype
+from vla_adapter_ros.model.precision import attention, in_weights_dtype
 
 Tables = tuple[Tensor, Tensor]  # cosines, and sines negated on the first half of the channels
 
@@ -62,9 +62,7 @@ class SelfAttention(nn.Module):
         cos, sin = tables
         turned = torch.addcmul(turned * cos, turned.roll(self.head_dim // 2, dims=-1), sin)
         query, key = turned.split((self.heads, self.kv_heads), dim=1)
-        mixed = F.scaled_dot_product_attention(
-            query, self._shared(key), self._shared(value), is_causal=True
-        )
+        mixed = attention(query, self._shared(key), self._shared(value), is_causal=True)
         return self.o_proj(mixed.transpose(1, 2).flatten(2))
 
     def _split(self, x: Tensor) -> Tensor:

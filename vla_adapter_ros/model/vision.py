@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from vla_adapter_ros.architecture.config import VisionTowerConfig, VLAAdapterConfig
-from vla_adapter_ros.model.precision import in_weights_dtype
+from vla_adapter_ros.model.precision import attention, in_weights_dtype
 from vla_adapter_ros.model.small.stem import ConvStem, KeypointToken
 
 
@@ -52,7 +52,7 @@ class Attention(nn.Module):
         batch, length, width = x.shape
         qkv = self.qkv(x).view(batch, length, 3, self.heads, width // self.heads)
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-        mixed = F.scaled_dot_product_attention(q, k, v)
+        mixed = attention(q, k, v)
         return self.proj(mixed.transpose(1, 2).reshape(batch, length, width))
 
 
