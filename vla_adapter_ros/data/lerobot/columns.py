@@ -91,7 +91,7 @@ def camera_features(path: Path, features: Mapping[str, Any], columns: Columns) -
 
 
 def _is_camera(feature: Mapping[str, Any]) -> bool:
-    info = feature.get('info') or {}
+    info = feature.get('info') or feature.get('video_info') or {}
     depth = info.get('video.is_depth_map') or info.get('is_depth_map')
     return feature.get('dtype') in ('video', 'image') and not depth
 
