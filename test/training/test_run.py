@@ -22,6 +22,7 @@ from support.training_samples import config, make_dataset, settings, weights
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.inference.policy import Policy
 from vla_adapter_ros.training import train
+from vla_adapter_ros.training.config import load_config
 from vla_adapter_ros.training.config_loader import to_dict
 from vla_adapter_ros.training.trainer import Trainer
 
@@ -236,6 +237,15 @@ def test_out_of_memory_names_a_recipe(dataset, tmp_path, monkeypatch, capsys, ra
     error = capsys.readouterr().err
     assert 'small_memory_10gb.yaml' in error
     assert 'batch_size=4' in error
+
+
+def test_out_of_memory_does_not_advise_what_is_already_set():
+    small = ['batch_size=1', 'compute.gradient_checkpointing=true']
+    error = str(train.out_of_memory(load_config(None, small), None))
+    assert 'small_memory' not in error and 'batch_size and double' not in error
+    assert 'adaptation.rank' in error
+    for size, batch in train.RECIPE_BATCHES.items():
+        assert load_config(f'small_memory_{size}gb').batch_size == batch
 
 
 def test_a_full_disk_while_logging_names_the_last_good_checkpoint(

@@ -21,9 +21,11 @@ from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.training.config import TrainConfig, load_config
 from vla_adapter_ros.training.config_loader import build, describe, to_dict
 
+# Memory of a card [GB] → batch_size of its recipe, config/train/small_memory_*gb.yaml.
+RECIPE_BATCHES = {80: 16, 40: 8, 24: 4, 10: 1}
+RECOMPILE_LIMIT = 64
 # Settings that may change when a run is resumed: they do not affect the result.
 RESUMABLE_CHANGES = ('output_dir', 'log', 'save', 'simulation', 'compute')
-RECOMPILE_LIMIT = 64
 RESUMABLE_DATA_CHANGES = ('workers', 'prefetch', 'cache')
 
 
@@ -232,12 +234,19 @@ def out_of_memory(config: TrainConfig, last: Path | None) -> VLAAdapterError:
     gpu = torch.cuda.is_available() and config.compute.device != 'cpu'
     total = torch.cuda.mem_get_info()[1] / 1e9 if gpu else 0.0
     # A card of "24 GB" has a little more or less than that many gigabytes.
-    sizes = [size for size in (80, 40, 24, 10) if size <= total * 1.05] or [10]
+    sizes = [size for size in RECIPE_BATCHES if size <= total * 1.05] or [10]
+    smaller = [size for size in sizes if RECIPE_BATCHES[size] < config.batch_size]
+    advice = [f'config/train/small_memory_{smaller[0]}gb.yaml'] if smaller else []
+    if config.batch_size > 1:
+        advice.append('halve batch_size and double accumulate')
+    if not config.compute.gradient_checkpointing:
+        advice.append('set compute.gradient_checkpointing=true')
+    if config.adaptation.mode != 'frozen':
+        advice.append('train less (adaptation.rank, adaptation.mode)')
     where = f'on a device of {total:.0f} GB' if gpu else "in this machine's memory"
     return TrainingError(
-        f'out of memory with batch_size={config.batch_size} {where}: use '
-        f'config/train/small_memory_{sizes[0]}gb.yaml, or halve batch_size and double accumulate'
-        f', or set compute.gradient_checkpointing=true; last checkpoint: {last or "none"}'
+        f'out of memory with batch_size={config.batch_size} {where}; ways out: '
+        f'{", or ".join(advice) or "a device with more memory"}; last checkpoint: {last or "none"}'
     )
 
 
