@@ -34,6 +34,7 @@ CACHES = Path(tempfile.gettempdir()) / f'vla_adapter_ros_caches_{os.getpid()}'
 for name, folder in (('HF_HOME', 'huggingface'), ('MPLCONFIGDIR', 'matplotlib')):
     base = os.environ.get('XDG_CACHE_HOME') or str(Path.home() / '.cache')
     os.environ.setdefault(name, str(Path(base) / folder))
+os.environ['XDG_CACHE_HOME'] = str(CACHES / 'of_fixtures')
 
 IN_WORKER = 'PYTEST_XDIST_WORKER' in os.environ
 if PART == 'unit' and not IN_WORKER:

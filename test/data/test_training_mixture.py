@@ -164,12 +164,14 @@ def test_joint_statistics_of_very_many_chunks_take_evenly_spaced_ones(datasets, 
     assert joint.num_transitions == len(mixture)
 
 
-def test_unfit_mixtures_are_refused(datasets):
+def test_unfit_mixtures_are_refused(datasets, tmp_path):
     with pytest.raises(DatasetError, match=r'got weights \[1.0\], expected 2'):
         Mixture(datasets, [1.0])
     with pytest.raises(DatasetError, match='names must be unique'):
         Mixture([datasets[0], datasets[0]])
-    path = datasets[1].store.path.parent.parent
+    path = tmp_path / 'push'
+    with DatasetWriter(path, contract(), storage='image') as writer:
+        writer.add_episode(observations(9, 0), targets(9, 0), 'push')
     other = open_dataset(path, images=SMALL, action_space='joint_delta', name='other')
     with pytest.raises(DatasetError, match="action_space is 'joint_position' in 'pick'"):
         Mixture([datasets[0], other])

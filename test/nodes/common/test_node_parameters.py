@@ -58,7 +58,7 @@ def test_every_parameter_is_described():
         ('max_skew', 'fast', "got 'fast' (str), expected a number"),
         ('enable', 'yes', "got 'yes' (str), expected true or false"),
         ('robot', None, 'got None (NoneType), expected a string'),
-        ('dtype', 'float64', 'expected one of: auto, float32, bfloat16, int8'),
+        ('dtype', 'float64', 'expected one of: auto, float32, bfloat16, float16, int8'),
     ],
 )
 def test_wrong_values_are_refused_with_what_is_allowed(name, value, said):
