@@ -3,11 +3,24 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+_place = {'as on a GPU': False}  # read by compiled code, which cannot read a ContextVar
+
+
+@contextmanager
+def as_on_a_gpu() -> Iterator[None]:
+    """Return a context in which the CPU keeps what a GPU keeps, to measure the memory."""
+    before, _place['as on a GPU'] = _place['as on a GPU'], True
+    try:
+        yield
+    finally:
+        _place['as on a GPU'] = before
 
 
 def without_autocast(like: Tensor) -> AbstractContextManager[None]:
@@ -30,7 +43,8 @@ def in_weights_dtype(weight: Tensor) -> AbstractContextManager[None]:
 def attention(query: Tensor, key: Tensor, value: Tensor, is_causal: bool = False) -> Tensor:
     """Scaled dot-product attention (B, heads, N, head_dim) in the dtype of `query`."""
     arguments = (query, key, value)
-    if query.device.type == 'cpu' and query.requires_grad and query.dtype != torch.float64:
+    narrow = query.dtype in (torch.bfloat16, torch.float16)
+    if narrow and query.device.type == 'cpu' and query.requires_grad and not _place['as on a GPU']:
         # The CPU's backward pass in 16 bit takes ten times as long as in float32.
         with without_autocast(query):
             wide = (tensor.float() for tensor in arguments)

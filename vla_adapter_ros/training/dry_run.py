@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 from torch import nn
 
+from vla_adapter_ros.model.precision import as_on_a_gpu
 from vla_adapter_ros.training.adaptation import adapt, count_by_module, frozen_dtype
 from vla_adapter_ros.training.assembly import TrainingSetup, build_setup
 from vla_adapter_ros.training.batches import TrainingBatches
@@ -57,7 +60,8 @@ def _saved_bytes(setup: TrainingSetup, config: TrainConfig, size: int) -> int:
     counter = _SavedBytes({p.untyped_storage().data_ptr() for p in setup.model.parameters()})
     mixed = config.compute.precision == 'bf16'
     setup.model.set_gradient_checkpointing(config.compute.gradient_checkpointing)
-    with torch.autograd.graph.saved_tensors_hooks(counter.pack, lambda tensor: tensor):
+    place = nullcontext() if config.compute.device == 'cpu' else as_on_a_gpu()
+    with torch.autograd.graph.saved_tensors_hooks(counter.pack, lambda tensor: tensor), place:
         with torch.autocast(device.type, torch.bfloat16, enabled=mixed):
             setup.model.train().compute_loss(batch)
     return counter.total
