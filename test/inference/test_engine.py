@@ -289,6 +289,23 @@ def test_blocks_compile_as_whole_graphs_and_give_the_same_actions(exact):
     assert relative_error(engine.run(case), expected) < bound
 
 
+def test_a_call_compiles_nothing():
+    compiled = []
+
+    def backend(graph, _):
+        compiled.append(graph)
+        return graph
+
+    engine = Engine(network(), ONE_THREAD)
+    compile_blocks(engine.model, backend)
+    engine._compiled = True  # as on a GPU
+    engine.run(inputs(33))  # longer than any captured graph
+    assert not compiled
+    engine._compiled = False
+    engine.run(inputs(34))
+    assert compiled
+
+
 def test_views_are_cropped_and_normalised_by_the_engine():
     policy = Policy.random(alicia(), settings=ONE_THREAD)
     assert policy.pipeline.config.images.crop_area < 1

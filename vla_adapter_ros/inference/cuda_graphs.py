@@ -8,6 +8,9 @@ padded to one length.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -99,7 +102,10 @@ class CapturedForward:
             for _ in range(CAPTURE_WARM_UPS):
                 session(inputs.pixel_values, inputs.prompt, inputs.proprio)
             self._stream.synchronize()
-            with torch.cuda.graph(self._graph, stream=self._stream):
+            # What other threads ask of the GPU meanwhile must not spoil the capture.
+            with torch.cuda.graph(
+                self._graph, stream=self._stream, capture_error_mode='thread_local'
+            ):
                 actions = session(inputs.pixel_values, inputs.prompt, inputs.proprio)
                 self._actions = actions[0].float()
         self._result = torch.empty(self._actions.shape, pin_memory=True)
@@ -118,7 +124,7 @@ class CapturedForward:
         return self._result.numpy().copy()
 
 
-def compile_blocks(model: VLAAdapter, backend: str = 'inductor') -> int:
+def compile_blocks(model: VLAAdapter, backend: str | Callable[..., Any] = 'inductor') -> int:
     """Compile the repeated blocks of the network, in place; return how many.
 
     Blocks of one kind share one compilation, which saves minutes over compiling the network.

@@ -13,12 +13,14 @@ One thread must own an engine: a CUDA graph is captured and replayed by the same
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -135,10 +137,12 @@ class Engine:
         self._quantised = False
         self._captured: CapturedForward | None = None
         self._pixels: Pixels | None = None
+        self._compiled = False
         if self.device.type == 'cuda':
             join_language_layers(self.model.decoder)
             if self.settings.compile:
                 compile_blocks(self.model)
+                self._compiled = True
         if self.device.type == 'cpu' and self.dtype != 'int8':
             pack_if_possible(self.model)
         self._prepare_session()
@@ -196,8 +200,15 @@ class Engine:
             return self._captured.run(inputs)
         pixels = torch.from_numpy(inputs.pixel_values)[None].to(self.device)
         proprio = torch.from_numpy(inputs.proprio)[None].to(self.device)
-        actions = self.session(pixels, self._prompt(inputs.input_ids), proprio)
+        with self._nothing_compiled():
+            actions = self.session(pixels, self._prompt(inputs.input_ids), proprio)
         return actions[0].float().cpu().numpy()
+
+    def _nothing_compiled(self) -> contextlib.AbstractContextManager[Any]:
+        """Return a context without compilation: of each new length it would take minutes."""
+        if not self._compiled:
+            return contextlib.nullcontext()
+        return torch.compiler.set_stance('force_eager')
 
     def _prompt(self, input_ids: np.ndarray) -> Prompt:
         """Return the prepared prompt of an instruction, cached for the last ones."""

@@ -145,7 +145,7 @@ class InferenceSession:
         """Run two towers in parallel on two streams."""
         if len(calls) == 1:
             return [calls[0]()]
-        main = torch.cuda.current_stream()
+        main = torch.cuda.current_stream(self.model.device)
         self._side.wait_stream(main)
         with torch.cuda.stream(self._side):
             first = calls[0]()
