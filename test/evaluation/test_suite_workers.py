@@ -1,0 +1,112 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""Messages to a benchmark's worker, and workers that die, hang or are not there."""
+
+from __future__ import annotations
+
+import json
+import socket
+import sys
+import textwrap
+import threading
+
+import numpy as np
+import pytest
+
+from vla_adapter_ros.evaluation.suites import wire
+from vla_adapter_ros.evaluation.suites.worker_process import WorkerLost, WorkerProcess
+
+LIBERO_WORKER = 'vla_adapter_ros.evaluation.libero.worker'
+
+
+@pytest.fixture
+def ends():
+    pair = socket.socketpair()
+    yield pair
+    for end in pair:
+        end.close()
+
+
+def test_arrays_and_header_arrive_as_they_were_sent(ends):
+    arrays = {
+        'image': np.arange(24, dtype=np.uint8).reshape(2, 4, 3)[::-1],
+        'state': np.array([0.1, -0.0, np.inf]),
+        'empty': np.zeros((0, 7)),
+    }
+    sender = threading.Thread(target=wire.send, args=(ends[0], {'observe': True}, arrays))
+    sender.start()
+    header, received = wire.receive(ends[1])
+    sender.join()
+    assert header == {'observe': True}
+    assert {name: array.dtype for name, array in received.items()} == {
+        'image': np.uint8, 'state': np.float64, 'empty': np.float64
+    }  # fmt: skip
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(received[name], array)
+    assert np.signbit(received['state'][1])
+
+
+@pytest.mark.parametrize(
+    ('header', 'reason'),
+    [
+        ({'arrays': [['x', '|O', [1]]]}, 'malformed'),
+        ({'arrays': [['x', '<f8', [-1]]]}, 'malformed'),
+        ({'arrays': [['x', '<f8', [True]]]}, 'malformed'),
+        ({'arrays': [['x', '|u1', [1 << 40]]]}, 'at most'),
+        ({}, 'malformed'),
+        ([], 'malformed'),
+    ],
+)
+def test_what_is_no_message_is_refused_before_memory_is_taken(ends, header, reason):
+    text = json.dumps(header).encode()
+    ends[0].sendall(wire.LENGTH.pack(len(text)) + text)
+    with pytest.raises(wire.WireError, match=reason):
+        wire.receive(ends[1])
+
+
+def test_a_header_of_gigabytes_is_refused_and_a_cut_message_noticed(ends):
+    ends[0].sendall(wire.LENGTH.pack(0xFFFFFFFF))
+    with pytest.raises(wire.WireError, match='at most'):
+        wire.receive(ends[1])
+    ends[0].sendall(wire.LENGTH.pack(10) + b'{"a"')
+    ends[0].close()
+    with pytest.raises(wire.WireError, match='ended'):
+        wire.receive(ends[1])
+
+
+def interpreter(folder, program: str) -> str:
+    """Return an executable that runs `program` where a worker's interpreter would be started."""
+    path = folder / 'python'
+    path.write_text(f'#!{sys.executable}\n' + textwrap.dedent(program))
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_an_interpreter_without_libero_says_so():
+    worker = WorkerProcess(sys.executable, LIBERO_WORKER, None)
+    try:
+        with pytest.raises(WorkerLost, match='LIBERO is not installed here'):
+            worker.ask({'do': 'hello'})
+    finally:
+        worker.close()
+
+
+def test_an_interpreter_that_does_not_exist_is_named():
+    with pytest.raises(WorkerLost, match='cannot run /nowhere/python'):
+        WorkerProcess('/nowhere/python', LIBERO_WORKER, None)
+
+
+def test_a_worker_that_dies_is_reported_with_its_last_words(tmp_path):
+    python = interpreter(tmp_path, 'import sys; sys.exit("no GPU for EGL")')
+    worker = WorkerProcess(python, LIBERO_WORKER, tmp_path / 'worker.log')
+    with pytest.raises(WorkerLost, match='status 1: no GPU for EGL'):
+        worker.ask({'do': 'hello'})
+    worker.close()
+
+
+def test_a_worker_that_hangs_is_given_up(tmp_path):
+    python = interpreter(tmp_path, 'import time; time.sleep(600)')
+    worker = WorkerProcess(python, LIBERO_WORKER, None, timeout=0.05)
+    with pytest.raises(WorkerLost, match='no answer within'):
+        worker.ask({'do': 'hello'})
+    worker.close()
+    assert worker._process.returncode is not None
