@@ -22,6 +22,7 @@ from vla_adapter_ros.inference.policy import Policy
 from vla_adapter_ros.model import VLAAdapter
 from vla_adapter_ros.processing.tokenizer import Tokenizer
 from vla_adapter_ros.training import train
+from vla_adapter_ros.training.checkpoints.content import merge
 from vla_adapter_ros.training.config import load_config
 from vla_adapter_ros.training.model_setup import network_config
 from vla_adapter_ros.training.trainer import Trainer
@@ -110,6 +111,18 @@ def test_a_recipe_starts_saves_resumes_and_is_evaluated(
     dataset, tmp_path, cache, monkeypatch, recipe
 ):
     check(two_steps(dataset, tmp_path, cache, recipe, monkeypatch, QUICK), recipe)
+
+
+def test_the_papers_recipe_runs_with_film_and_another_chunk_length(
+    dataset, tmp_path, cache, monkeypatch
+):
+    more = [*QUICK, 'model.use_film=true', 'model.chunk_size=12', 'save.weights=adapters']
+    last = two_steps(dataset, tmp_path / 'run', cache, 'paper', monkeypatch, more)
+    merge(last, tmp_path / 'whole')
+    policy = Policy.from_pretrained(tmp_path / 'whole', device='cpu')
+    assert policy.engine.model.config.use_film
+    observation = next(data_samples.observations(1, 0, TEXTS[0]))
+    assert policy.predict(observation).actions.shape == (12, 7)
 
 
 @pytest.mark.slow(reason='whole batches and compiled blocks of every recipe')
