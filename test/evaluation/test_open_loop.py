@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,9 +15,11 @@ from support.training_samples import config, make_dataset
 from vla_adapter_ros.evaluation import open_loop
 from vla_adapter_ros.evaluation.open_loop import (
     EpisodeChunks,
+    TrainingSplit,
     action_names,
     error_table,
     mean_errors,
+    training_split,
     with_units,
 )
 from vla_adapter_ros.training import train
@@ -66,7 +69,7 @@ def test_names_and_units_are_those_of_the_action_space():
 
 def test_the_command_writes_table_json_and_plots(dataset, checkpoint, tmp_path, capsys):
     arguments = [str(checkpoint), str(dataset), '--output', str(tmp_path), '--episodes', '3',
-                 '--plots', '2', '--device', 'cpu']  # fmt: skip
+                 '--plots', '2', '--device', 'cpu', '--all']  # fmt: skip
     assert open_loop.main(arguments) == 0
     assert 'Joint1' in capsys.readouterr().out
     report = json.loads((tmp_path / 'report.json').read_text())
@@ -75,6 +78,29 @@ def test_the_command_writes_table_json_and_plots(dataset, checkpoint, tmp_path, 
     assert np.array(report['mean_absolute_error_by_step']).shape == (8, 7)
     assert (tmp_path / 'errors.png').stat().st_size > 1000
     assert len(list(tmp_path.glob('episode-*.png'))) == 2
+
+
+def test_episodes_that_were_trained_on_do_not_count(dataset, checkpoint, tmp_path, capsys):
+    from vla_adapter_ros.training.assembly import build_setup
+
+    held = build_setup(config(dataset, tmp_path / 'run'), progress=False).validation[0].selected
+    arguments = [str(checkpoint), str(dataset), '--output', str(tmp_path), '--device', 'cpu']
+    assert open_loop.main(arguments) == 0
+    assert '1 of the 1 of 4 episodes that training held out' in capsys.readouterr().out
+    report = json.loads((tmp_path / 'report.json').read_text())
+    assert report['episodes'] == held == [held[0]]
+    assert 'held out' in report['chosen_from']
+
+
+def test_what_was_trained_on_is_known_from_the_recipe(tmp_path):
+    data = {'datasets': ['/old/pick', 'hub:lab/place@v1', 'suites/object/1.0.0'],
+            'validation_fraction': 0.1}  # fmt: skip
+    recipe = {'data': data, 'seed': 3}
+    split = TrainingSplit(0.1, 3, only_successes=False)
+    for known in (tmp_path / 'pick', tmp_path / 'object' / '1.0.0', Path('hub:lab/place')):
+        assert training_split(recipe, known) == split
+    assert training_split(recipe, tmp_path / 'push') is None
+    assert training_split({}, tmp_path / 'pick') is None
 
 
 def test_a_policy_that_repeats_the_data_has_no_error(dataset, checkpoint):

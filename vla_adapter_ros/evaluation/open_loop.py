@@ -4,7 +4,8 @@
     python -m vla_adapter_ros.evaluation.open_loop CHECKPOINT DATASET --output report
 
 The observations go through the policy that the robot runs; nothing moves. A small open-loop error
-is necessary for success, not sufficient: errors add up in the closed loop.
+is necessary for success, not sufficient: errors add up in the closed loop. Of a dataset that the
+checkpoint was trained on, only the episodes that training held out count, unless `--all` is given.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from vla_adapter_ros.data.lerobot.columns import (
     add_column_options,
     columns_of,
 )
+from vla_adapter_ros.data.sources import dataset_names
 from vla_adapter_ros.errors import DatasetError, VLAAdapterError
 from vla_adapter_ros.processing.images import as_camera
 from vla_adapter_ros.processing.observation import Observation
@@ -56,8 +58,59 @@ class EpisodeChunks:
     is_pad: np.ndarray
 
 
+@dataclass(frozen=True)
+class TrainingSplit:
+    """Which episodes of a dataset a training run held out (see `Dataset.split`).
+
+    Attributes:
+        fraction: of the episodes that was held out.
+        seed: of the choice.
+        only_successes: training left out episodes that are not marked as successful.
+    """
+
+    fraction: float
+    seed: int
+    only_successes: bool
+
+
+def training_split(recipe: Mapping[str, Any], dataset: Path) -> TrainingSplit | None:
+    """Return how a run split a dataset, None if it was not trained on it.
+
+    Args:
+        recipe: `training.config` of a checkpoint's metadata; {} where no recipe is known.
+        dataset: known again by its name (see `dataset_names`), so that it may have moved.
+    """
+    data = recipe.get('data')
+    data = data if isinstance(data, Mapping) else {}
+    trained = dataset_names([path for path in data.get('datasets', ()) if isinstance(path, str)])
+    # A dataset's own folder is the last part of its name in a mixture.
+    if dataset_names([dataset])[0] not in {name.rsplit('/', 1)[-1] for name in trained}:
+        return None
+    return TrainingSplit(
+        float(data.get('validation_fraction', 0)),
+        int(recipe.get('seed', 0)),
+        bool(data.get('only_successes', False)),
+    )
+
+
+def choose_episodes(dataset: Dataset, split: TrainingSplit | None) -> tuple[Dataset, str]:
+    """Return the episodes to judge on, and a sentence that says which they are."""
+    count = len(dataset.selected)
+    if split is None:
+        return dataset, f'all {count} episodes; the recipe does not name this dataset'
+    if split.fraction == 0:
+        return dataset, f'all {count} episodes, all of them trained on: none were held out'
+    held = dataset.split(split.fraction, split.seed)[1]
+    assert held is not None
+    return held, f'the {len(held.selected)} of {count} episodes that training held out'
+
+
 def open_for_policy(
-    path: Path, policy: Policy, cache: Path | None = None, columns: Columns = DEFAULT
+    path: Path,
+    policy: Policy,
+    cache: Path | None = None,
+    columns: Columns = DEFAULT,
+    only_successes: bool = False,
 ) -> Dataset:
     """Open a dataset in a policy's action space and image size.
 
@@ -74,6 +127,7 @@ def open_for_policy(
         chunk_size=policy.chunk_size,
         columns=columns,
         complete_chunks=False,
+        only_successes=only_successes,
         cache=cache,
         progress=True,
     )
@@ -216,16 +270,22 @@ def evaluate(
 
 
 def write_report(
-    episodes: Sequence[EpisodeChunks], names: Sequence[str], folder: Path, plots: int, stride: int
+    episodes: Sequence[EpisodeChunks],
+    names: Sequence[str],
+    folder: Path,
+    plots: int,
+    stride: int,
+    chosen: str = '',
 ) -> None:
     """Write report.json, errors.png and a plot of each of the first `plots` episodes.
 
-    `names` are those of `with_units`.
+    `names` are those of `with_units`, `chosen` says which episodes they were chosen from.
     """
     errors = mean_errors(episodes)
     folder.mkdir(parents=True, exist_ok=True)
     data: dict[str, Any] = {
         'episodes': [e.episode for e in episodes],
+        'chosen_from': chosen,
         'observations': int(sum(len(e.frames) for e in episodes)),
         'names': list(names),
         'mean_absolute_error': errors.mean(axis=0).tolist(),
@@ -250,6 +310,8 @@ def make_parser() -> argparse.ArgumentParser:
     add('checkpoint', help='folder of the checkpoint, own or official; or org/name on the Hub')
     add('dataset', type=Path, help='dataset of the same robot contract, folder or hub:')
     add('--episodes', type=int, default=20, help='episodes, spread evenly; 0: all')
+    add('--all', action='store_true',
+        help='also judge on episodes that the checkpoint was trained on')  # fmt: skip
     add('--stride', type=int, default=1, help='use every n-th observation (no episode plots)')
     add('--output', type=Path, help='folder for report.json and plots')
     add('--plots', type=int, default=5, help='episodes to plot')
@@ -264,6 +326,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
     options = make_parser().parse_args(arguments)
     from vla_adapter_ros.inference.policy import Policy
+    from vla_adapter_ros.weights.directory import read_checkpoint_metadata
 
     try:
         if options.stride < 1 or options.episodes < 0:
@@ -271,18 +334,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         policy = Policy.from_pretrained(
             options.checkpoint, device=options.device, dtype=options.dtype
         )
+        recipe = read_checkpoint_metadata(options.checkpoint).training.get('config', {})
+        split = None if options.all else training_split(recipe, options.dataset)
         dataset = open_for_policy(
-            options.dataset, policy, options.cache, columns_of(options)
-        )
+            options.dataset, policy, options.cache, columns_of(options),
+            split is not None and split.only_successes,
+        )  # fmt: skip
+        if options.all:
+            text = f'all {len(dataset.selected)} episodes, trained on or not (--all)'
+        else:
+            dataset, text = choose_episodes(dataset, split)
         count = len(dataset.selected)
         wanted = min(count, options.episodes or count)
         chosen = np.unique(np.linspace(0, count - 1, wanted).round().astype(int))
         episodes = evaluate(policy, dataset, [dataset.selected[i] for i in chosen], options.stride)
         contract = policy.contract
         names = with_units(action_names(contract, policy.statistics.action.size), contract)
+        print(f'{len(episodes)} of {text}')
         print(error_table(mean_errors(episodes), names))
         if options.output:
-            write_report(episodes, names, options.output, options.plots, options.stride)
+            write_report(episodes, names, options.output, options.plots, options.stride, text)
             print(f'report: {options.output}')
     except VLAAdapterError as error:
         print(f'error: {error}', file=sys.stderr)
