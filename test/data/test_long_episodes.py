@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -12,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from support.data_samples import contract, frame_of, image, observations, states, targets
+from vla_adapter_ros.data.edit import rebuild
+from vla_adapter_ros.data.edit.__main__ import main as edit
 from vla_adapter_ros.data.lerobot import staging, stored_images
 from vla_adapter_ros.data.lerobot.reader import LeRobotSource
 from vla_adapter_ros.data.lerobot.writer import DatasetWriter
@@ -75,6 +78,18 @@ def test_an_index_of_another_length_is_refused(grouped, tmp_path):
     source._rows[1]['length'] = 8
     with pytest.raises(DatasetError, match='9 images of .*wrist in episode 1, the table says 8'):
         next(iter(source.images(1, 'wrist', [0])))
+
+
+def test_an_edited_dataset_is_grouped_likewise(grouped, tmp_path, monkeypatch):
+    monkeypatch.setattr(rebuild, 'GROUP_BYTES', 3_000)
+    copy = shutil.copytree(grouped, tmp_path / 'set')
+    assert edit([str(copy), 'delete', '1']) == 0
+    file = pq.ParquetFile(next((copy / 'data').rglob('*.parquet')))
+    rows = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+    assert sum(rows) == LENGTHS[0] + LENGTHS[2]
+    assert max(rows) <= 10
+    pixels = list(LeRobotSource(copy).images(1, 'wrist', range(LENGTHS[2])))
+    assert [frame_of(image) for image in pixels] == list(range(LENGTHS[2]))
 
 
 PROGRAM = """

@@ -18,6 +18,7 @@ from vla_adapter_ros.data.edit.opened import Piece, Row, unnamed_line
 from vla_adapter_ros.data.edit.summaries import Summaries
 from vla_adapter_ros.data.edit.videos import MEGABYTE, VideoFiles
 from vla_adapter_ros.data.lerobot import layout
+from vla_adapter_ros.data.lerobot.staging import GROUP_BYTES
 from vla_adapter_ros.data.lerobot.tables import replace_table, rows_table, write_tasks
 from vla_adapter_ros.data.lerobot.video import QUALITY
 from vla_adapter_ros.errors import DatasetError
@@ -124,7 +125,9 @@ class _Rebuild:
                         writer.close()
                     number, sizes = number + 1, table.nbytes
                     writer = self._open_data(number, schema)
-                writer.write_table(table)
+                # As the writer groups rows: readers take a group at once.
+                rows = max(1, len(table) * GROUP_BYTES // max(1, table.nbytes))
+                writer.write_table(table, row_group_size=rows)
                 place = layout.file_place(number)
                 self.rows[i] |= {f'data/{name}': value for name, value in place.items()}
         finally:
