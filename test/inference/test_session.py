@@ -15,6 +15,7 @@ from support.model_cases import (
     tiny_model,
 )
 from vla_adapter_ros.architecture.config import PolicyConfig
+from vla_adapter_ros.inference.joined import join_language_layers
 from vla_adapter_ros.inference.reference import ReferenceForward
 from vla_adapter_ros.inference.session import InferenceSession
 from vla_adapter_ros.model.vla import VLAAdapter
@@ -159,3 +160,21 @@ def test_bf16_session_stays_within_bf16_noise_of_the_plain_path():
     )
     plain = model.predict(**inputs)
     assert relative_error(actions.float(), plain) < 0.05
+
+
+@pytest.mark.parametrize('kind', ['pro', 'original'])
+def test_a_network_with_joined_layers_is_saved_as_any_other(kind, tmp_path):
+    config = small_config(policy=PolicyConfig(kind=kind, heads=4))
+    model = VLAAdapter.from_config(config)
+    values = {name: value.clone() for name, value in model.state_dict().items()}
+    InferenceSession(model, absorb=False)
+    join_language_layers(model.decoder)
+    model.save_pretrained(tmp_path)
+    loaded = VLAAdapter.from_pretrained(tmp_path).state_dict()
+    assert loaded.keys() == values.keys()
+    assert all(torch.equal(loaded[name], value) for name, value in values.items())
+    stored = sum(value.numel() * value.element_size() for value in values.values())
+    assert (tmp_path / 'model.safetensors').stat().st_size < 1.2 * stored
+    first = model.policy.network.blocks[0].own_layers()
+    kept = {layer.weight.untyped_storage().data_ptr() for layer in first}
+    assert len(kept) == 1  # views of one tensor: no memory is held twice
