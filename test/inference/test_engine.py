@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from torch._inductor.runtime.cache_dir_utils import cache_dir
 
 from support.float32_rounding import BFLOAT16, float64_actions
 from support.model_cases import relative_error
@@ -21,6 +22,7 @@ from vla_adapter_ros.inference.cuda_graphs import (
     StaticInputs,
     bucket_of,
     compile_blocks,
+    keep_compiled,
 )
 from vla_adapter_ros.inference.engine import DeviceError, Engine, EngineSettings
 from vla_adapter_ros.inference.int8 import (
@@ -348,6 +350,16 @@ def test_one_graph_is_captured_at_the_start_and_none_by_a_call(monkeypatch):
     longer = engine.run(inputs(33))
     assert abs(longer).max() < 33
     assert len(FakeGraph.made) == 1
+
+
+def test_compiled_kernels_outlive_a_reboot_unless_their_place_is_chosen(monkeypatch, tmp_path):
+    monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
+    monkeypatch.delenv('TORCHINDUCTOR_CACHE_DIR', raising=False)
+    keep_compiled()
+    assert cache_dir() == str(tmp_path / 'vla_adapter_ros' / 'inductor')
+    monkeypatch.setenv('TORCHINDUCTOR_CACHE_DIR', str(tmp_path / 'mine'))
+    keep_compiled()
+    assert cache_dir() == str(tmp_path / 'mine')
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device')

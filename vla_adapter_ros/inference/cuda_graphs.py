@@ -8,7 +8,9 @@ padded to one length.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -124,11 +126,20 @@ class CapturedForward:
         return self._result.numpy().copy()
 
 
+def keep_compiled() -> None:
+    """Let torch keep what it compiles: its own folder is below /tmp, gone at the next boot."""
+    base = os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache'
+    folder = Path(base) / 'vla_adapter_ros' / 'inductor'
+    os.environ.setdefault('TORCHINDUCTOR_CACHE_DIR', str(folder))
+
+
 def compile_blocks(model: VLAAdapter, backend: str | Callable[..., Any] = 'inductor') -> int:
     """Compile the repeated blocks of the network, in place; return how many.
 
     Blocks of one kind share one compilation, which saves minutes over compiling the network.
     """
+    if backend == 'inductor':
+        keep_compiled()
     blocks = model.repeated_blocks
     mode = COMPILE_MODE if backend == 'inductor' else None
     for block in blocks:

@@ -76,7 +76,7 @@ class PolicyNodeParameters:
         'Precision of the model.',
         choices=('auto', 'float32', 'bfloat16', 'float16', 'int8'),
     )
-    compile: bool = parameter(False, 'Compile the model and capture CUDA graphs (GPU).')
+    compile: bool = parameter(False, 'Compile the blocks (GPU): minutes, at the first start.')
     warm_up: bool = parameter(True, 'Run one inference while configuring.')
     threads: int = parameter(0, 'CPU threads of the model; 0: all cores but one.', low=0, high=256)
     seed: int = parameter(0, 'Seed of random policies.', low=0, high=2**31 - 1)
