@@ -142,6 +142,5 @@ def test_sigterm_to_the_launcher_saves_one_step_of_all_processes(dataset, tmp_pa
     error = process.communicate()[1]
     (last,) = (tmp_path / 'checkpoints').glob('step-*')
     step = int(last.name.removeprefix('step-'))
-    assert step % 10 == 0
     assert error.count(f'stopped by SIGTERM; step {step} is saved') == 2
     assert weights(last)

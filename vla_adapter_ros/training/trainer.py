@@ -39,7 +39,6 @@ from vla_adapter_ros.training.schedule import rate_factor
 from vla_adapter_ros.training.stop_signals import StopSignals
 
 Batch = dict[str, Any]
-SIGNAL_STEPS = 10  # several processes agree on signals so often
 
 
 class TrainingError(VLAAdapterError):
@@ -289,8 +288,6 @@ class Trainer:
         self, signals: StopSignals, log: RunLog, window: _Window, bar: ProgressBar
     ) -> None:
         """Save or end the run if any process was asked to; all come to the same answer."""
-        if self.processes.count > 1 and self.step % SIGNAL_STEPS:
-            return
         save, stop = self.processes.sum(np.array([signals.save, signals.stop])) > 0
         if not save:
             return
