@@ -23,6 +23,7 @@ from vla_adapter_ros.evaluation.open_loop import (
     with_units,
 )
 from vla_adapter_ros.training import train
+from vla_adapter_ros.weights.directory import checkpoint_fingerprint
 
 
 @pytest.fixture(scope='module')
@@ -89,7 +90,8 @@ def test_episodes_that_were_trained_on_do_not_count(dataset, checkpoint, tmp_pat
     assert '1 of the 1 of 4 episodes that training held out' in capsys.readouterr().out
     report = json.loads((tmp_path / 'report.json').read_text())
     assert report['episodes'] == held == [held[0]]
-    assert 'held out' in report['chosen_from']
+    assert 'held out' in report['made_with']['chosen_from']
+    assert report['made_with']['fingerprint'] == checkpoint_fingerprint(checkpoint)
 
 
 def test_what_was_trained_on_is_known_from_the_recipe(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.evaluation import simulate
+from vla_adapter_ros.evaluation.episode_log import EpisodeLog, provenance
 from vla_adapter_ros.evaluation.policies import ReplayPolicy, make_policy
 from vla_adapter_ros.evaluation.report import chance, success_table
 from vla_adapter_ros.evaluation.rollout import (
@@ -25,6 +26,7 @@ from vla_adapter_ros.simulation import collect
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
 from vla_adapter_ros.simulation.goals import Move, Place, Sequence, Stack
 from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, TaskOptions, make_task
+from vla_adapter_ros.weights.directory import checkpoint_fingerprint
 
 
 @pytest.fixture(scope='module')
@@ -217,6 +219,47 @@ def test_the_command_prints_a_table_and_writes_report_and_films(tmp_path, capsys
     films = [path.name for path in (out / 'failures').iterdir()]
     assert films == ['zero-reach-0.gif']
     assert (out / 'report.md').read_text().strip() in printed
+
+
+def test_an_interrupted_evaluation_goes_on(tmp_path, monkeypatch):
+    out = tmp_path / 'report'
+    command = ['zero', '--task', 'reach', '--episodes', '3', '--films', '0', '--out', str(out)]
+    run, ran = EpisodeRunner.run, []
+
+    def interrupted(self, job):
+        if job.seed == 1 and len(ran) == 1:
+            raise KeyboardInterrupt
+        ran.append(job.seed)
+        return run(self, job)
+
+    monkeypatch.setattr(EpisodeRunner, 'run', interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        simulate.main(command)
+    with (out / 'episodes.jsonl').open('a') as file:
+        file.write('{"made_with": "cut o')
+    ran.append(-1)  # from here on nothing is interrupted
+    assert simulate.main(command) == 0
+    assert ran == [0, -1, 1, 2]
+    data = json.loads((out / 'report.json').read_text())
+    assert [e['seed'] for e in data['policies']['zero']['episodes']] == [0, 1, 2]
+    # A complete evaluation is not taken for an interrupted one.
+    assert not (out / 'episodes.jsonl').exists()
+
+
+def test_episodes_of_another_setting_or_version_are_run_again(tmp_path):
+    job = EpisodeJob('reach', 3, film=True)
+    result = EpisodeResult('reach', 3, 'reach', ('red block',), None, 3, True, 1.0, 2, 0, '', 0.1)
+    EpisodeLog(tmp_path, {'latency': 0.05}).add(job, result)
+    assert EpisodeLog(tmp_path, {'latency': 0.05}).find(replace(job, film=False)) == result
+    assert EpisodeLog(tmp_path, {'latency': 0.05}).find(replace(job, target='ball')) is None
+    assert EpisodeLog(tmp_path, {'latency': 0.1}).find(job) is None
+
+
+def test_what_made_a_report_is_named():
+    made = provenance('shipped', 'alicia_d_sim')
+    assert made['fingerprint'] == checkpoint_fingerprint(made['checkpoint'])
+    assert made['robot'] == 'alicia_d_sim' and made['versions']['vla_adapter_ros']
+    assert provenance('expert', 'alicia_d')['robot'] == 'alicia_d'
 
 
 @pytest.mark.slow(reason='starts two processes that import the simulation')

@@ -275,17 +275,17 @@ def write_report(
     folder: Path,
     plots: int,
     stride: int,
-    chosen: str = '',
+    made_with: Mapping[str, Any],
 ) -> None:
     """Write report.json, errors.png and a plot of each of the first `plots` episodes.
 
-    `names` are those of `with_units`, `chosen` says which episodes they were chosen from.
+    `names` are those of `with_units`, `made_with` says of which checkpoint and episodes.
     """
     errors = mean_errors(episodes)
     folder.mkdir(parents=True, exist_ok=True)
     data: dict[str, Any] = {
         'episodes': [e.episode for e in episodes],
-        'chosen_from': chosen,
+        'made_with': dict(made_with),
         'observations': int(sum(len(e.frames) for e in episodes)),
         'names': list(names),
         'mean_absolute_error': errors.mean(axis=0).tolist(),
@@ -327,6 +327,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = make_parser().parse_args(arguments)
     from vla_adapter_ros.inference.policy import Policy
     from vla_adapter_ros.weights.directory import read_checkpoint_metadata
+    from vla_adapter_ros.weights.metadata import software_versions
 
     try:
         if options.stride < 1 or options.episodes < 0:
@@ -353,7 +354,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f'{len(episodes)} of {text}')
         print(error_table(mean_errors(episodes), names))
         if options.output:
-            write_report(episodes, names, options.output, options.plots, options.stride, text)
+            made_with = {
+                'versions': software_versions('torch'),
+                'dataset': str(options.dataset),
+                'chosen_from': text,
+                **policy.provenance,
+            }
+            write_report(episodes, names, options.output, options.plots, options.stride, made_with)
             print(f'report: {options.output}')
     except VLAAdapterError as error:
         print(f'error: {error}', file=sys.stderr)

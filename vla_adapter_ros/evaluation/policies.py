@@ -204,6 +204,11 @@ def make_policy(
     return Checkpoint(checkpoint_folder(name), settings or PolicySettings())
 
 
+def is_baseline(name: str) -> bool:
+    """Whether a policy is none of the checkpoints."""
+    return name in BASELINES or name.startswith('replay:')
+
+
 def checkpoint_folder(name: str) -> Path:
     """Return the folder of a checkpoint: itself, of the shipped one, or of one on the Hub.
 

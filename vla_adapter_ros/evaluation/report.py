@@ -88,8 +88,12 @@ def report_data(
     settings: dict[str, Any],
     evaluated: dict[str, Sequence[EpisodeResult]],
     instruction_check: dict[str, Sequence[EpisodeResult]],
+    made_with: dict[str, Any],
 ) -> dict[str, Any]:
-    """Return the complete evaluation as JSON data."""
+    """Return the complete evaluation as JSON data.
+
+    `made_with` has of each policy its checkpoint's fingerprint, robot and versions.
+    """
 
     def described(groups: dict[str, Sequence[EpisodeResult]]) -> dict[str, Any]:
         return {
@@ -102,6 +106,7 @@ def report_data(
 
     return {
         'settings': settings,
+        'made_with': made_with,
         'policies': described(evaluated),
         'instruction_check': described(instruction_check),
     }

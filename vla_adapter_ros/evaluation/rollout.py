@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -78,6 +79,12 @@ class EpisodeResult:
     def to_dict(self) -> dict[str, Any]:
         """Return JSON data."""
         return {**asdict(self), 'followed_instruction': self.followed_instruction}
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> EpisodeResult:
+        """Return what `to_dict` described."""
+        fields = {k: v for k, v in data.items() if k != 'followed_instruction'}
+        return EpisodeResult(**{**fields, 'named': tuple(data['named'])})
 
 
 def swapped(goal: Goal, old: str, new: str) -> Goal:

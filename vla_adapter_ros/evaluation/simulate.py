@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.evaluation.episode_log import EPISODES, EpisodeLog, provenance
 from vla_adapter_ros.evaluation.policies import (
     BASELINES,
     SHIPPED,
@@ -122,22 +123,33 @@ def evaluate(
     label: str,
     through_ros: bool = False,
 ) -> list[EpisodeResult]:
-    """Run episodes with a progress bar; write films of the first failures of each task."""
+    """Run episodes with a progress bar; write films of the first failures of each task.
+
+    With a folder, episodes are written there as they end (`EpisodeLog`), and those that are there
+    already are not run again.
+    """
     from tqdm import tqdm
 
     run = partial(run_ros_jobs, settings) if through_ros else partial(run_jobs, settings)
-    results: list[EpisodeResult] = []
+    log = None
+    if folder is not None:
+        made_with = provenance(settings.policy, settings.robot)
+        log = EpisodeLog(folder, {**asdict(settings), **made_with, 'ros': through_ros})
+    results = {job: found for job in jobs if log and (found := log.find(job))}
+    missing = [job for job in jobs if job not in results]
     written: dict[str, int] = {}
-    with tqdm(total=len(jobs), unit='episode', desc=label) as bar:
-        for job, result, film in run(jobs, workers):
-            results.append(result)
-            solved = sum(r.success for r in results)
+    with tqdm(total=len(jobs), initial=len(results), unit='episode', desc=label) as bar:
+        for job, result, film in run(missing, workers) if missing else ():
+            results[job] = result
+            if log:
+                log.add(job, result)
+            solved = sum(r.success for r in results.values())
             bar.set_postfix_str(f'{solved}/{len(results)} solved')
             bar.update()
             if film and folder is not None and written.get(job.task, 0) < films:
                 written[job.task] = written.get(job.task, 0) + 1
                 _write_film(folder, label, result, film)
-    return results
+    return [results[job] for job in jobs]
 
 
 def run_ros_jobs(
@@ -182,9 +194,7 @@ def _ros_result(process: subprocess.Popen[str]) -> EpisodeResult:
     data = json.loads(line)
     if 'error' in data:
         raise VLAAdapterError(f'--ros: {data["error"]}')
-    data['named'] = tuple(data['named'])
-    del data['followed_instruction']
-    return EpisodeResult(**data)
+    return EpisodeResult.from_dict(data)
 
 
 def _write_film(folder: Path, label: str, result: EpisodeResult, film: list[Any]) -> None:
@@ -215,7 +225,9 @@ def make_parser() -> argparse.ArgumentParser:
     add('--seed', type=int, default=0, help='seed of the first episode')
     add('--instruction-check', type=int, default=0, metavar='SCENES',
         help='also run this many scenes of each task once per object, naming that object')
-    add('--out', type=Path, help='folder for report.json, report.md and films of failures')
+    add('--out', type=Path,
+        help='folder for report.json, report.md and films of failures; an evaluation that was '
+        'interrupted goes on there')  # fmt: skip
     add('--films', type=int, default=3, help='films of failures of each task and policy')
     add('--workers', type=int, default=1, help='processes (not with --ros)')
     add('--execute-steps', type=int, default=ControlSettings.execute_steps,
@@ -238,6 +250,10 @@ def make_parser() -> argparse.ArgumentParser:
     add('--distractors', type=int, default=TaskOptions.distractors,
         help='objects on the table that the instruction does not name')  # fmt: skip
     add('--plain-wording', action='store_true', help='one wording of each instruction')
+    add('--start-spread', type=float, default=TaskOptions.start_spread,
+        help='half width [m] of the box around the ready pose in which the tool starts')
+    add('--closed-start', type=float, default=TaskOptions.closed_start,
+        help='fraction of the episodes that start with the gripper closed')  # fmt: skip
     for name in ('light', 'colour', 'camera'):
         add(f'--random-{name}', action='store_true', help=f'vary the {name} between episodes')
     return parser
@@ -252,6 +268,8 @@ def settings_from(arguments: argparse.Namespace, policy: str) -> EvaluationSetti
         options=TaskOptions(
             distractors=arguments.distractors,
             random_wording=not arguments.plain_wording,
+            start_spread=arguments.start_spread,
+            closed_start=arguments.closed_start,
             random_light=arguments.random_light,
             random_colour=arguments.random_colour,
             random_camera=arguments.random_camera,
@@ -284,15 +302,16 @@ def _evaluate_all(arguments: Any, tasks: Sequence[str]) -> dict[str, Any]:
             seeds = range(arguments.seed, arguments.seed + arguments.instruction_check)
             scenes = instruction_check_jobs(settings, tasks, seeds)
             checked[policy] = evaluate(
-                settings, scenes, arguments.workers, 0, None, f'{policy} (instruction check)',
-                arguments.ros,
+                settings, scenes, arguments.workers, 0, arguments.out,
+                f'{policy} (instruction check)', arguments.ros,
             )  # fmt: skip
     text = success_table(evaluated)
     if checked:
         text += '\n\nThe same scenes, each object named in turn:\n\n'
         text += instruction_check_table(checked)
     plain = {key: str(v) if isinstance(v, Path) else v for key, v in vars(arguments).items()}
-    return {'text': text, 'data': report_data(plain, evaluated, checked)}
+    made_with = {policy: provenance(policy, arguments.robot) for policy in arguments.policies}
+    return {'text': text, 'data': report_data(plain, evaluated, checked, made_with)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -319,6 +338,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.out.mkdir(parents=True, exist_ok=True)
         (options.out / 'report.json').write_text(json.dumps(report['data'], indent=1))
         (options.out / 'report.md').write_text(report['text'] + '\n')
+        (options.out / EPISODES).unlink(missing_ok=True)  # complete: the next run is a new one
     return 0
 
 
