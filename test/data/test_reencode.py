@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from support.data_samples import HEIGHT, WIDTH, contract, frame_of, observations, states, targets
@@ -18,6 +21,7 @@ from vla_adapter_ros.data.lerobot import layout, reencode
 from vla_adapter_ros.data.lerobot.reader import LeRobotSource
 from vla_adapter_ros.data.lerobot.writer import DatasetWriter, final_keys, final_metadata
 from vla_adapter_ros.data.training.dataset import open_dataset
+from vla_adapter_ros.errors import DatasetError
 
 LENGTHS = {'seed_0003': 12, 'seed_0007': 8}
 
@@ -193,6 +197,57 @@ def test_a_damaged_episode_costs_itself(tmp_path, capsys):
     assert run(path, tmp_path / 'new', *robot, *columns) == 1
     assert 'skipped episode_000000: video' in capsys.readouterr().out
     assert told(LeRobotSource(tmp_path / 'new')) == [(5, 'push', None)]
+
+
+def cut_table(path):
+    table = path / 'data/chunk-000/episode_000000.parquet'
+    table.write_bytes(table.read_bytes()[:-100])
+
+
+def null_row(path):
+    table = path / 'data/chunk-000/episode_000000.parquet'
+    rows = pq.read_table(table).to_pydict()
+    rows['action'][3] = None
+    pq.write_table(pa.table(rows), table)
+
+
+def empty_task(path):
+    lines = path / 'meta/episodes.jsonl'
+    lines.write_text(lines.read_text().replace('"pick"', '" "'))
+
+
+@pytest.mark.parametrize(
+    ('spoil', 'reason'),
+    [
+        (cut_table, '0 frames of data, the table says 7; .*no readable Parquet file'),
+        (null_row, r'row 3 \(episode 0\): action has nothing'),
+        (empty_task, 'episode 0: its task text is empty'),
+    ],
+)
+def test_a_damaged_table_or_instruction_costs_its_episode(tmp_path, capsys, spoil, reason):
+    path, robot, columns = foreign(tmp_path, 'video')
+    spoil(path)
+    assert run(path, tmp_path / 'new', *robot, *columns) == 1
+    assert re.search(f'skipped episode_000000: .*{reason}', capsys.readouterr().out)
+    assert told(LeRobotSource(tmp_path / 'new')) == [(5, 'push', None)]
+    # Nothing is trained on less than the user thinks.
+    with pytest.raises(DatasetError):
+        open_dataset(path, cache=False)
+
+
+def test_a_damaged_row_group_costs_its_episode(tmp_path, capsys):
+    path = write_set(tmp_path / 'set')
+    (table,) = path.glob('data/*/*.parquet')
+    place = pq.ParquetFile(table).metadata.row_group(0)
+    columns = [place.column(i) for i in range(place.num_columns)]
+    states = next(c for c in columns if c.path_in_schema.startswith('observation.state'))
+    data = bytearray(table.read_bytes())
+    start = states.dictionary_page_offset or states.data_page_offset
+    data[start : start + states.total_compressed_size] = bytes(states.total_compressed_size)
+    table.write_bytes(data)
+    assert run(path, tmp_path / 'new') == 1
+    assert 'skipped seed_0003: ' in capsys.readouterr().out
+    assert final_keys(tmp_path / 'new') == ['seed_0007']
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,9 @@ from vla_adapter_ros.data.lerobot.metadata import episode_rows, read_info, read_
 from vla_adapter_ros.data.lerobot.stored_images import StoredImages
 from vla_adapter_ros.data.lerobot.tables import (
     column_matrix,
+    damage,
     parquet_files,
+    read_groups,
     read_table,
     read_tasks,
 )
@@ -58,14 +60,21 @@ class LeRobotSource:
     Args:
         path: folder with meta/info.json.
         columns: what its features are.
+        tolerant: leave damaged episodes out, in place of an error for all.
+
+    Attributes:
+        damaged: key → why, of the episodes that are left out.
 
     Raises:
         DatasetError: another version, missing or damaged files or features, or lengths that do
             not add up.
     """
 
-    def __init__(self, path: str | Path, columns: Columns = DEFAULT) -> None:
+    def __init__(
+        self, path: str | Path, columns: Columns = DEFAULT, tolerant: bool = False
+    ) -> None:
         self.path, self.columns = Path(path), columns
+        self._tolerant, self.damaged = tolerant, dict[str, str]()
         self.info = read_info(self.path)
         self.version = str(self.info['codebase_version'])
         self._features = self.info['features']
@@ -85,8 +94,10 @@ class LeRobotSource:
         self._rows = self._read_rows()
         # Key and metadata of each episode, if we wrote it.
         self._written = list(final_metadata(self.path).items())
-        self._parts = [part for number in range(len(self._rows)) for part in self._split(number)]
-        self.episodes = [self._episode(part) for part in self._parts]
+        self._parts: list[_Part] = []
+        self.episodes: list[Episode] = []
+        for number in range(len(self._rows)):
+            self._add(number)
         if not self.episodes:
             raise DatasetError(f'{self.path}: has no episodes')
         self._videos: dict[Path, VideoReader] = {}
@@ -146,6 +157,19 @@ class LeRobotSource:
                 f'{self.path}: info.json counts {total} episodes, the table has {len(rows)}'
             )
         return rows[:total]
+
+    def _add(self, number: int) -> None:
+        try:
+            if self._tolerant:
+                self._frames(number)
+            parts = self._split(number)
+            self.episodes += [self._episode(part) for part in parts]
+            self._parts += parts
+        except DatasetError as error:
+            if not self._tolerant:
+                raise
+            key, _ = self._written_as(int(self._rows[number]['episode_index']))
+            self.damaged[key] = str(error)
 
     def _split(self, number: int) -> list[_Part]:
         row = self._rows[number]
@@ -230,8 +254,13 @@ class LeRobotSource:
         """Return columns of all data files, in their order: (N, D) each."""
         parts: list[list[np.ndarray]] = []
         for file in self._data_files:
-            table = read_table(file, list(names))
+            why, groups = self._cut.get(file, ('', []))
+            if why and not groups:
+                continue
+            table = read_groups(file, names, groups) if why else read_table(file, names)
             parts.append([column_matrix(table.column(name), name, file) for name in names])
+        if not parts:
+            raise DatasetError('; '.join(why for why, _ in self._cut.values()))
         try:
             return [np.concatenate(column) for column in zip(*parts, strict=True)]
         except ValueError as error:
@@ -239,6 +268,15 @@ class LeRobotSource:
             raise DatasetError(
                 f'{self.path}: the length of {names} differs from file to file: {sizes}'
             ) from error
+
+    @cached_property
+    def _cut(self) -> dict[Path, tuple[str, list[int]]]:
+        """Damaged file → why it cannot be read, and its row groups that can."""
+        names = [name for name in ('episode_index', 'task_index') if name in self._features]
+        names = list(dict.fromkeys(('episode_index', *names, self._state, self._actions)))
+        files = self._data_files if self._tolerant else []
+        found = {file: damage(file, names) for file in files}
+        return {file: (why, groups) for file, (why, groups) in found.items() if why}
 
     @cached_property
     def _order(self) -> tuple[np.ndarray, np.ndarray]:
@@ -255,6 +293,7 @@ class LeRobotSource:
             raise DatasetError(
                 f'{self.path}: episode_{int(self._rows[number]["episode_index"]):06d}: '
                 f'{len(rows)} frames of data, the table says {self._rows[number]["length"]}'
+                + ''.join(f'; {why}' for why, _ in self._cut.values())
             )
         return rows
 

@@ -88,7 +88,7 @@ def reencode(
             output cannot be added to.
     """
     begin = time.monotonic()
-    sources = [LeRobotSource(path, columns) for path in paths]
+    sources = [LeRobotSource(path, columns, tolerant=True) for path in paths]
     if any(source.path.resolve() == output.resolve() for source in sources):
         raise DatasetError(f'{output}: is the dataset that is read; name a new folder')
     contract = _contract(sources, contract)
@@ -200,6 +200,7 @@ def _choose(
         place = _hash(str(source.path.resolve()))
         images = _image_statistics(source)
         repeated: Counter[str] = Counter()
+        result.failed.update(source.damaged)
         for episode in range(len(source.episodes)):
             number += 1
             key, metadata = source.described(episode)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,37 @@ def read_table(file: Path, names: Sequence[str], episode: int | None = None) -> 
             raise DatasetError(f'{file}: no column {missing[0]!r}; it has {there}')
         chosen = None if episode is None else [('episode_index', '=', episode)]
         return pq.read_table(file, columns=list(names), filters=chosen)
+
+
+def read_groups(file: Path, names: Sequence[str], groups: Sequence[int]) -> pa.Table:
+    """Return columns of some row groups of a file, as `read_table` does of all."""
+    with parquet_errors(file), pq.ParquetFile(file) as opened:
+        return opened.read_row_groups(list(groups), columns=list(names))
+
+
+def damage(file: Path, names: Sequence[str]) -> tuple[str, list[int]]:
+    """Return why columns of a file cannot be read ('': they can), and the row groups that can."""
+    try:
+        _read_all(read_table(file, names), names, file)
+        return '', []
+    except DatasetError as error:
+        why = str(error)
+    try:
+        with parquet_errors(file), pq.ParquetFile(file) as opened:
+            count = opened.num_row_groups
+    except DatasetError:
+        return why, []
+    good = []
+    for group in range(count):
+        with suppress(DatasetError, KeyError):
+            _read_all(read_groups(file, names, [group]), names, file)
+            good.append(group)
+    return why, good
+
+
+def _read_all(table: pa.Table, names: Sequence[str], file: Path) -> None:
+    for name in names:
+        column_matrix(table.column(name), name, file)
 
 
 def column_matrix(
