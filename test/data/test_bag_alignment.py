@@ -12,6 +12,7 @@ from support.bag_samples import trajectory
 from support.data_samples import contract
 from vla_adapter_ros.data.bags.alignment import align, ascending, drop_idle_frames
 from vla_adapter_ros.data.bags.commands import StreamTrack, TrajectoryTrack, gripper_fraction
+from vla_adapter_ros.data.bags.streams import JointTrack
 from vla_adapter_ros.errors import DatasetError
 
 S = 1_000_000_000
@@ -137,3 +138,14 @@ def test_gripper_commands_become_open_fractions():
     assert gripper_fraction(contract(), 0.025) == 0.0
     assert gripper_fraction(contract(), 0.02) == pytest.approx(0.2)
     assert gripper_fraction(contract(), 0.5) == 0.0
+
+
+def test_the_clock_of_joint_states_is_looked_at_once(monkeypatch):
+    stamps = np.arange(500) * 10_000_000
+    track = JointTrack(stamps, stamps + 5_000_000_000, np.zeros((500, 7)))
+    calls, median = [], np.median
+    monkeypatch.setattr(np, 'median', lambda *a, **k: calls.append(0) or median(*a, **k))
+    times = [track.stamped(int(time)) for time in track.times]
+    np.testing.assert_allclose(times, stamps / 1e9)
+    # Once a message would be quadratic: a minute for ten minutes at 100 Hz.
+    assert len(calls) == 1
