@@ -94,6 +94,15 @@ def test_trajectories_are_followed_replaced_and_held():
     np.testing.assert_allclose(found.at(99.0), [5, 5])
 
 
+def test_a_trajectory_cancels_one_that_has_not_begun():
+    goal = trajectory(['j', 'k'], [1.0], [[1, 1]])
+    later, now = trajectory(['j', 'k'], [1.0], [[9, 9]]), trajectory(['j', 'k'], [1.0], [[3, 3]])
+    found = track((0.0, goal), (5.0, later), (2.0, now))
+    expected = track((0.0, goal), (2.0, now))
+    for time in (0.5, 1.9, 2.5, 4.0, 7.0):
+        np.testing.assert_array_equal(found.at(time), expected.at(time))
+
+
 def test_velocities_make_the_motion_smooth():
     message = trajectory(['j', 'k'], [1.0, 2.0], [[1, 0], [2, 0]], [[1, 0], [0, 0]])
     found = track((0.0, message))

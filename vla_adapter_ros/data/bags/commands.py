@@ -58,11 +58,15 @@ class TrajectoryTrack:
         self._plans: list[JointPlan | _Linear] = []
 
     def add(self, message: Any, start: float) -> None:
-        """Take the next trajectory, which begins at `start` [s].
+        """Take the next trajectory, which begins at `start` [s] and cancels later ones.
 
         Raises:
             DatasetError: a joint is missing, times do not increase, or a value is not finite.
         """
+        # As the controller does: a new trajectory cancels one that has not begun.
+        while self._starts and self._starts[-1] > start:
+            self._starts.pop()
+            self._plans.pop()
         if self._plans:
             position, velocity = self._plans[-1].sample(start)
         else:
