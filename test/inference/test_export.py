@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from dataclasses import replace
 from importlib.util import find_spec
@@ -286,3 +287,11 @@ def test_every_engine_gives_the_networks_actions(tmp_path, form, dtype):
     np.testing.assert_allclose(actions, checkpoint.predict(seen).actions, atol=tolerance)
     with pytest.raises(ExportError, match="device: got 'tpu'"):
         open_policy(tmp_path / 'made', device='tpu')
+
+
+def test_the_command_is_beside_those_on_weights():
+    done = subprocess.run(
+        [sys.executable, '-m', 'vla_adapter_ros.weights.export', '--help'],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.startswith('usage: python -m vla_adapter_ros.weights.export ')

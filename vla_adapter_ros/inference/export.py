@@ -1,7 +1,7 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """Export a checkpoint for other engines: ONNX, OpenVINO, or a compiled torch package.
 
-    python -m vla_adapter_ros.inference.export CKPT --format onnx --output exported/reach
+    python -m vla_adapter_ros.weights.export CKPT --format onnx --output exported/reach
 
 The result is compared with the network before its folder appears. `policy.json` in it says what
 goes in and comes out; the tokenizer lies beside it.
@@ -169,7 +169,7 @@ def description(
 def make_parser() -> argparse.ArgumentParser:
     """Return the command line of this module."""
     parser = argparse.ArgumentParser(
-        prog='python -m vla_adapter_ros.inference.export',
+        prog='python -m vla_adapter_ros.weights.export',
         description='Export a checkpoint for other engines, checked against the network.',
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
