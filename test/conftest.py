@@ -31,9 +31,12 @@ os.environ.setdefault('ROS_PYTHON_CHECK_FIELDS', '1')
 
 # Caches of the tests: a folder of its own for each test, and none of them in the user's home.
 CACHES = Path(tempfile.gettempdir()) / f'vla_adapter_ros_caches_{os.getpid()}'
-for name, folder in (('HF_HOME', 'huggingface'), ('MPLCONFIGDIR', 'matplotlib')):
-    base = os.environ.get('XDG_CACHE_HOME') or str(Path.home() / '.cache')
-    os.environ.setdefault(name, str(Path(base) / folder))
+BASE = Path(os.environ.get('XDG_CACHE_HOME') or Path.home() / '.cache')
+SHARED = {'HF_HOME': 'huggingface', 'MPLCONFIGDIR': 'matplotlib', 'MESA_SHADER_CACHE_DIR': 'mesa'}
+for name, folder in SHARED.items():
+    os.environ.setdefault(name, str(BASE / folder))
+# Mesa makes the last folder of the path only, and complains on stderr.
+BASE.mkdir(parents=True, exist_ok=True)
 os.environ['XDG_CACHE_HOME'] = str(CACHES / 'of_fixtures')
 
 IN_WORKER = 'PYTEST_XDIST_WORKER' in os.environ
