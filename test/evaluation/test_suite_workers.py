@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pickle
 import socket
 import sys
 import textwrap
@@ -11,7 +13,9 @@ import threading
 
 import numpy as np
 import pytest
+import torch
 
+from vla_adapter_ros.evaluation.libero.simulator import read_states
 from vla_adapter_ros.evaluation.suites import wire
 from vla_adapter_ros.evaluation.suites.worker_process import WorkerLost, WorkerProcess
 
@@ -110,3 +114,28 @@ def test_a_worker_that_hangs_is_given_up(tmp_path):
         worker.ask({'do': 'hello'})
     worker.close()
     assert worker._process.returncode is not None
+
+
+class Command:
+    def __init__(self, text):
+        self.text = text
+
+    def __reduce__(self):
+        return os.system, (self.text,)
+
+
+@pytest.mark.parametrize('core', (b'numpy._core', b'numpy.core'))
+def test_initial_states_of_an_older_libero_are_read(tmp_path, core):
+    states = np.random.default_rng(0).normal(size=(3, 5))
+    file = tmp_path / 'states'
+    torch.save(states, file, _use_new_zipfile_serialization=False)
+    for written in (b'numpy._core', b'numpy.core'):
+        file.write_bytes(file.read_bytes().replace(written + b'.multi', core + b'.multi'))
+    np.testing.assert_array_equal(read_states(file), states)
+
+
+def test_code_in_a_file_of_initial_states_is_not_run(tmp_path):
+    torch.save(Command(f'touch {tmp_path}/ran'), tmp_path / 'states')
+    with pytest.raises(pickle.UnpicklingError):
+        read_states(tmp_path / 'states')
+    assert not (tmp_path / 'ran').exists()

@@ -9,6 +9,7 @@ would have drawn, without them. Cameras are rendered only when the policy looks.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -226,7 +227,22 @@ def _initial_states(tasks: Any, task: Any, number: int, path_of: Any) -> np.ndar
     try:
         return np.asarray(tasks.get_task_init_states(number), np.float64)
     except pickle.UnpicklingError:  # upstream's files, read by a torch from 2.6 on
-        import torch
-
         file = Path(path_of('init_states'), task.problem_folder, task.init_states_file)
-        return np.asarray(torch.load(file, weights_only=False), np.float64)
+        return read_states(file)
+
+
+def read_states(file: Path) -> np.ndarray:
+    """Return the array (N, S) float64 that `torch.save` wrote; no other code in it is run.
+
+    Raises:
+        pickle.UnpicklingError: the file holds something else.
+    """
+    import torch
+
+    array = np.empty(0)
+    rebuild = array.__reduce__()[0]
+    allowed: list[Any] = [np.ndarray, np.dtype, type(array.dtype), codecs.encode]
+    # The module of numpy's function has had two names; files were written under both.
+    allowed += [(rebuild, f'numpy.{core}.multiarray._reconstruct') for core in ('core', '_core')]
+    with torch.serialization.safe_globals(allowed):
+        return np.asarray(torch.load(file, weights_only=True), np.float64)
