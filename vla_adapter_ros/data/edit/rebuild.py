@@ -82,18 +82,8 @@ class _Rebuild:
             old = piece.source.rows[piece.number]
             if not piece.whole:
                 old = self.summaries.without_stale(old)
-            rows.append(
-                old
-                | {
-                    'episode_index': number,
-                    'tasks': list(dict.fromkeys(texts)),
-                    'length': piece.length,
-                    'dataset_from_index': frames,
-                    'dataset_to_index': frames + piece.length,
-                    'meta/episodes/chunk_index': 0,
-                    'meta/episodes/file_index': 0,
-                }
-            )
+            tasks = list(dict.fromkeys(texts))
+            rows.append(old | layout.episode_row(number, tasks, piece.length, frames))
             frames += piece.length
         return rows
 

@@ -123,17 +123,8 @@ class _Assembly:
         rows = []
         first = self.existing.frames
         for number, episode in enumerate(self.staged, start=len(self.existing.rows)):
-            rows.append(
-                {
-                    'episode_index': number,
-                    'tasks': [episode.description['instruction']],
-                    'length': episode.length,
-                    'dataset_from_index': first,
-                    'dataset_to_index': first + episode.length,
-                    'meta/episodes/chunk_index': 0,
-                    'meta/episodes/file_index': 0,
-                }
-            )
+            tasks = [episode.description['instruction']]
+            rows.append(layout.episode_row(number, tasks, episode.length, first))
             first += episode.length
         return rows
 

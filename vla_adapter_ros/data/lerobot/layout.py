@@ -91,6 +91,26 @@ def file_place(number: int) -> dict[str, int]:
     return {'chunk_index': number // FILES_PER_CHUNK, 'file_index': number % FILES_PER_CHUNK}
 
 
+def episode_row(number: int, tasks: Sequence[str], length: int, first: int) -> dict[str, Any]:
+    """Return what the table of episodes says of one, but for its files and statistics.
+
+    Args:
+        number: of the episode.
+        tasks: its instructions, in order.
+        length: frames.
+        first: number of its first frame in the dataset.
+    """
+    return {
+        'episode_index': number,
+        'tasks': list(tasks),
+        'length': length,
+        'dataset_from_index': first,
+        'dataset_to_index': first + length,
+        'meta/episodes/chunk_index': 0,
+        'meta/episodes/file_index': 0,
+    }
+
+
 def image_key(camera: str) -> str:
     """Return the feature name of a camera."""
     return IMAGES + camera
