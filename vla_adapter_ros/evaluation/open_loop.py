@@ -28,6 +28,7 @@ from vla_adapter_ros.data.lerobot.columns import (
 )
 from vla_adapter_ros.data.sources import dataset_names
 from vla_adapter_ros.errors import DatasetError, VLAAdapterError
+from vla_adapter_ros.inference.chunk import PRECISIONS
 from vla_adapter_ros.processing.images import as_camera
 from vla_adapter_ros.processing.observation import Observation
 
@@ -317,7 +318,7 @@ def make_parser() -> argparse.ArgumentParser:
     add('--plots', type=int, default=5, help='episodes to plot')
     add('--cache', type=Path, help="folder of the dataset's training cache")
     add('--device', default='auto', help='auto, cpu, cuda, …')
-    add('--dtype', default='auto', help='auto, float32, bfloat16, float16, int8')
+    add('--dtype', default='auto', help=', '.join(PRECISIONS))
     add_column_options(parser)
     return parser
 

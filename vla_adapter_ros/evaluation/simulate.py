@@ -32,6 +32,7 @@ from vla_adapter_ros.evaluation.policies import (
 from vla_adapter_ros.evaluation.report import instruction_check_table, report_data, success_table
 from vla_adapter_ros.evaluation.rollout import EpisodeJob, EpisodeResult, EpisodeRunner
 from vla_adapter_ros.evaluation.simulated_node import ControlSettings
+from vla_adapter_ros.inference.chunk import PRECISIONS
 from vla_adapter_ros.robot.contract import resolve_contract
 from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, TaskOptions
 from vla_adapter_ros.simulation.workers import run_in_workers
@@ -245,7 +246,7 @@ def make_parser() -> argparse.ArgumentParser:
         'result (0: real time)')  # fmt: skip
     add('--robot', default='alicia_d_sim', help='robot contract of the baselines')
     add('--device', default='auto', help='of checkpoints: auto, cpu, cuda, …')
-    add('--dtype', default='auto', help='of checkpoints: auto, float32, bfloat16, float16, int8')
+    add('--dtype', default='auto', help=f'of checkpoints: {", ".join(PRECISIONS)}')
     add('--threads', type=int, default=1, help='CPU threads of a checkpoint in each process')
     add('--distractors', type=int, default=TaskOptions.distractors,
         help='objects on the table that the instruction does not name')  # fmt: skip

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from vla_adapter_ros.processing.prompt import build_prompt, clean_instruction
 from vla_adapter_ros.robot.contract import RobotContract
 
 CHUNK_SIZE = VLAAdapterConfig.chunk_size  # actions in a chunk, where no network decides it
+# Names of precisions (`EngineSettings.dtype`), here because command lines must not import torch.
+PRECISIONS = ('auto', 'float32', 'bfloat16', 'float16', 'int8')
 EXAMPLE_IMAGE_SIZE = (480, 640)  # height, width [px], where no contract says it
 
 
@@ -67,7 +70,35 @@ class PipelinePolicy:
     provenance: dict[str, str]
 
     def predict(self, observation: Observation) -> ActionChunk:
-        """Return the chunk for one observation: actions (K, A) in contract units."""
+        """Return the chunk for one observation: actions (K, A) in contract units.
+
+        Raises:
+            ObservationError: the observation does not fit.
+        """
+        start = time.perf_counter()
+        inputs = self._prepare(observation)
+        prepared = time.perf_counter()
+        actions = self._infer(inputs)
+        end = time.perf_counter()
+        return ActionChunk(
+            actions=actions,
+            observation_stamp=observation.stamp,
+            step_period=self.step_period,
+            instruction=observation.instruction,
+            latencies={
+                'preprocess': prepared - start,
+                'model': end - prepared,
+                'total': end - start,
+            },
+            provenance=self.provenance,
+        )
+
+    def _prepare(self, observation: Observation) -> Any:
+        """Return what `_infer` takes."""
+        raise NotImplementedError
+
+    def _infer(self, inputs: Any) -> np.ndarray:
+        """Return actions (K, A) float64 in contract units."""
         raise NotImplementedError
 
     def warm_up(self) -> None:

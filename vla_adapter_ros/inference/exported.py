@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import importlib
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vla_adapter_ros.errors import CheckpointError, VLAAdapterError
-from vla_adapter_ros.inference.chunk import ActionChunk, PipelinePolicy
+from vla_adapter_ros.inference.chunk import PipelinePolicy
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.processing.pipeline import InputPipeline, ProcessingConfig
 from vla_adapter_ros.processing.statistics import Statistics
@@ -78,30 +77,11 @@ class ExportedPolicy(PipelinePolicy):
             'device': device,
         }
 
-    def predict(self, observation: Observation) -> ActionChunk:
-        """Return the chunk for one observation: actions (K, A) in contract units.
+    def _prepare(self, observation: Observation) -> Arrays:
+        return engine_inputs(self.pipeline, observation, self.prompt_tokens)
 
-        Raises:
-            ObservationError: the observation does not fit.
-            ExportError: the prompt is longer than the file takes.
-        """
-        start = time.perf_counter()
-        inputs = engine_inputs(self.pipeline, observation, self.prompt_tokens)
-        prepared = time.perf_counter()
-        actions = self._run(inputs)[0].astype(np.float64)
-        end = time.perf_counter()
-        return ActionChunk(
-            actions=actions,
-            observation_stamp=observation.stamp,
-            step_period=self.step_period,
-            instruction=observation.instruction,
-            latencies={
-                'preprocess': prepared - start,
-                'model': end - prepared,
-                'total': end - start,
-            },
-            provenance=self.provenance,
-        )
+    def _infer(self, inputs: Arrays) -> np.ndarray:
+        return self._run(inputs)[0].astype(np.float64)
 
     def warm_up(self) -> None:
         """Run one synthetic observation, since the first call of an engine is slower.

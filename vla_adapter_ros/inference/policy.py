@@ -10,13 +10,14 @@ evaluation, simulation and a researcher's notebook all run this class.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from vla_adapter_ros.errors import CheckpointError
-from vla_adapter_ros.inference.chunk import ActionChunk, PipelinePolicy
+from vla_adapter_ros.inference.chunk import PipelinePolicy
 from vla_adapter_ros.inference.engine import Engine, EngineSettings
 from vla_adapter_ros.inference.official_processing import official_processing
 from vla_adapter_ros.inference.precision import fastest
@@ -202,29 +203,11 @@ class Policy(PipelinePolicy):
         """Actions in a chunk, K."""
         return self.engine.chunk_size
 
-    def predict(self, observation: Observation) -> ActionChunk:
-        """Return the chunk for one observation: actions (K, A) in contract units.
+    def _prepare(self, observation: Observation) -> ModelInputs:
+        return self.pipeline(observation)
 
-        Raises:
-            ObservationError: the observation does not fit the network.
-        """
-        start = time.perf_counter()
-        inputs = self.pipeline(observation)
-        prepared = time.perf_counter()
-        actions = self._actions.denormalise(self.engine.run(inputs))
-        end = time.perf_counter()
-        return ActionChunk(
-            actions=actions,
-            observation_stamp=observation.stamp,
-            step_period=self.step_period,
-            instruction=observation.instruction,
-            latencies={
-                'preprocess': prepared - start,
-                'model': end - prepared,
-                'total': end - start,
-            },
-            provenance=self.provenance,
-        )
+    def _infer(self, inputs: ModelInputs) -> np.ndarray:
+        return self._actions.denormalise(self.engine.run(inputs))
 
     def warm_up(self, instruction: str = WARM_UP_INSTRUCTION) -> None:
         """Run synthetic observations so that the first real one is not slower than the others.

@@ -26,6 +26,7 @@ import numpy as np
 
 import vla_adapter_ros
 from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.inference.chunk import PRECISIONS
 from vla_adapter_ros.inference.exported import EXPORT_FILE, is_exported
 from vla_adapter_ros.inference.simple_policies import shipped_checkpoint
 from vla_adapter_ros.preflight.checks import (
@@ -296,7 +297,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--device', default='auto', help='auto, cpu, cuda, cuda:1, … (auto)')
     parser.add_argument(
-        '--dtype', default='auto', choices=('auto', 'float32', 'bfloat16', 'float16', 'int8'),
+        '--dtype', default='auto', choices=PRECISIONS,
         help='precision (%(default)s)',
     )
     parser.add_argument('--threads', type=int, default=0, help='CPU threads; 0: all cores but one')

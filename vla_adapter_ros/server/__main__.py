@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.inference.chunk import PRECISIONS
 from vla_adapter_ros.inference.simple_policies import shipped_checkpoint
 from vla_adapter_ros.server.access import Access, check_libraries, token_of_environment
 from vla_adapter_ros.server.protocol import DEFAULT_PORT, TOKEN_VARIABLE
@@ -102,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     add('--certificate', default='', help='certificate file (PEM): clients use wss://')
     add('--key', default='', help='key file of the certificate (PEM)')
     add('--device', default='auto', help='auto, cpu, cuda, cuda:0, ... (%(default)s)')
-    add('--dtype', default='auto', help='auto, float32, bfloat16, float16 or int8')
+    add('--dtype', default='auto', help=', '.join(PRECISIONS))
     add('--compile', action='store_true', help='compile the model (GPU)')
     add('--threads', type=int, default=0, help='CPU threads; 0: all but one')
     add('--statistics-key', default='', help='which statistics, if the checkpoint holds several')

@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.inference.chunk import PRECISIONS
 from vla_adapter_ros.nodes.common.parameters import FRAME_PREFIX, parameter
 from vla_adapter_ros.robot.camera_spec import IMAGE_TRANSPORTS
 
@@ -74,7 +75,7 @@ class PolicyNodeParameters:
     dtype: str = parameter(
         'auto',
         'Precision of the model.',
-        choices=('auto', 'float32', 'bfloat16', 'float16', 'int8'),
+        choices=PRECISIONS,
     )
     compile: bool = parameter(False, 'Compile the blocks (GPU): minutes, at the first start.')
     warm_up: bool = parameter(True, 'Run one inference while configuring.')
