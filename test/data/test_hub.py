@@ -43,6 +43,14 @@ def test_cached_datasets_open_without_a_network(cache, name):
     assert pinned(address) == f'hub:lab/pick@{COMMIT}'
 
 
+def test_one_of_several_datasets_of_a_repository(cache):
+    write_set(cache / 'suites/spatial/1.0.0')
+    address = 'hub:lab/pick/suites/spatial/1.0.0'
+    assert [episode.instruction for episode in open_source(address).episodes] == ['pick']
+    assert pinned(address) == f'{address}@{COMMIT}'
+    assert dataset_names([address, 'hub:lab/pick']) == ['spatial', 'pick']
+
+
 def test_a_dataset_is_named_by_its_repository(cache):
     assert dataset_names(['hub:lab/pick@v3.0', 'sets/push']) == ['pick', 'push']
     assert dataset_names(['hub:lab/pick', 'hub:home/pick']) == ['lab/pick', 'home/pick']
@@ -55,7 +63,7 @@ def test_folders_stay_folders(tmp_path):
     assert pinned('sets/hub:x') == 'sets/hub:x'
 
 
-@pytest.mark.parametrize('address', ['hub:pick', 'hub:lab/pick@', 'hub:lab/pick/meta', 'hub:../x'])
+@pytest.mark.parametrize('address', ['hub:pick', 'hub:lab/pick@', 'hub:lab/pick/../x', 'hub:../x'])
 def test_malformed_addresses_are_refused(address):
     with pytest.raises(DatasetError, match='expected hub:ORG/NAME'):
         open_source(address)
@@ -114,7 +122,9 @@ def test_what_is_no_complete_dataset_is_not_pushed(hub, tmp_path, capsys):
     (made / '.staging').mkdir()
     assert main([str(made), 'lab/pick']) == 1
     assert main([str(tmp_path), 'lab/pick']) == 1
+    assert main([str(write_set(tmp_path / 'good')), 'lab/pick/folder']) == 1
     out = capsys.readouterr().out
     assert 'has unfinished episodes' in out
     assert 'no LeRobot dataset' in out
+    assert "got 'lab/pick/folder', expected ORG/NAME" in out
     assert (hub.files, hub.created) == ({}, {})

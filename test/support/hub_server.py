@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from urllib.parse import unquote
 
 
 def put_into_cache(
@@ -67,7 +68,7 @@ class Repository:
         if path == '/api/validate-yaml':
             return {'errors': [], 'warnings': []}, ''
         if '/resolve/' in path:
-            name = path.partition('/resolve/')[2].partition('/')[2]
+            name = unquote(path.partition('/resolve/')[2].partition('/')[2])
             return self.files[name], name
         words = path.partition('lab/pick')[2].strip('/').split('/')
         if words[0] == 'preupload':

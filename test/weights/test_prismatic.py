@@ -65,14 +65,19 @@ def test_towers_can_come_from_their_own_files(tmp_path):
             assert torch.equal(value, reference[name]), name
 
 
-def test_of_several_files_of_a_run_the_latest_is_taken(tmp_path):
-    older = write_base(tmp_path)
-    with pytest.raises(CheckpointError, match=r'expected one .*found'):
-        (older.parent / 'step-1.pt').touch()
-        VLAAdapter.from_vlm(tmp_path, tiny_config())
-    older.rename(older.parent / 'latest-checkpoint.pt')
-    (older.parent / 'step-2.pt').touch()
+@pytest.mark.parametrize('name', ['latest-checkpoint.pt', 'step-020792-epoch-01-loss=0.5268.pt'])
+def test_of_several_files_of_a_run_the_latest_is_taken(tmp_path, name):
+    latest = write_base(tmp_path)
+    latest.rename(latest.parent / name)
+    for other in ('step-000100-epoch-00-loss=0.9.pt', 'step-010000-epoch-00-loss=0.6.pt'):
+        (latest.parent / other).touch()
     VLAAdapter.from_vlm(tmp_path, tiny_config())
+
+
+def test_a_folder_that_holds_no_vlm_is_told_what_one_is(tmp_path):
+    (tmp_path / 'pytorch_model.bin').touch()
+    with pytest.raises(CheckpointError, match=r'no base VLM; expected checkpoints/\*.pt, or'):
+        VLAAdapter.from_vlm(tmp_path, tiny_config())
 
 
 def test_film_layers_are_new_to_a_base_vlm_and_keep_the_rest(tmp_path):

@@ -122,6 +122,48 @@ def test_downloads_are_announced_and_leave_code_and_training_states(hub, monkeyp
     ]
 
 
+@pytest.fixture
+def served(hub, monkeypatch):
+    """The files of `lab/pick` on a server."""
+    monkeypatch.setattr(constants, 'HF_HUB_OFFLINE', False)
+    monkeypatch.setenv('NO_PROXY', '127.0.0.1')
+    with hub_server() as (address, repository):
+        monkeypatch.setenv('HF_ENDPOINT', address)
+        yield repository
+
+
+@pytest.mark.parametrize(
+    ('names', 'read'),
+    [
+        (['step-000100-epoch-00-loss=0.9.pt', 'latest-checkpoint.pt'], 'latest-checkpoint.pt'),
+        (['step-000100-epoch-00-loss=0.9.pt', 'step-020792-epoch-01-loss=0.5268.pt'],
+         'step-020792-epoch-01-loss=0.5268.pt'),
+        (['latest-checkpoint.pt'], 'latest-checkpoint.pt'),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize('folder', ['', '/prism-dinosiglip-224px+7b'])
+def test_of_a_base_vlm_the_weights_that_are_read_are_downloaded(served, names, read, folder):
+    """Runs of Prismatic as published: several steps, or many runs in one repository."""
+    begin = f'{folder[1:]}/' if folder else ''
+    served.files = {f'{begin}checkpoints/{name}': name.encode() for name in names}
+    served.files |= {f'{begin}config.json': b'{}', f'{begin}train-metrics.jsonl': b'{}'}
+    served.files |= {'other/config.json': b'{}', 'other/checkpoints/latest-checkpoint.pt': b''}
+    found = model_folder(f'hub:lab/pick{folder}', say=lambda text: None)
+    assert [file.name for file in found.glob('checkpoints/*')] == [read]
+    assert (found / 'config.json').is_file()
+    if folder:
+        assert not (found.parent / 'other').exists()
+    address = f'hub:lab/pick{folder}@{served.commit}'
+    assert pinned_model(f'hf://lab/pick{folder}') == address
+    assert model_folder(address) == found
+
+
+def test_a_folder_that_a_repository_lacks_is_named(served):
+    served.files = {'config.json': b'{}'}
+    with pytest.raises(CheckpointError, match="has no folder 'vlm'"):
+        model_folder('hub:lab/pick/vlm')
+
+
 def test_only_a_folder_without_a_policy_is_a_base_vlm(tmp_path):
     write_base(tmp_path / 'vlm')
     unmerged = tmp_path / 'unmerged'
@@ -192,6 +234,16 @@ def test_fetch_names_commit_size_and_folder(released, capsys):
     assert main(['lab/pick', 'hub:lab/pick']) == 0
     line = f'hub:lab/pick@{COMMIT}: 0.005 GB in {released}'
     assert capsys.readouterr().out.splitlines() == [line, line]
+
+
+def test_fetch_takes_a_vlm_in_the_form_of_transformers(hub, tmp_path, capsys):
+    vlm = tmp_path / 'vlm'
+    vlm.mkdir()
+    (vlm / 'config.json').write_text('{"text_config": {"model_type": "llama"}}')
+    (vlm / 'model-00001-of-00001.safetensors').touch()
+    hub(vlm, 'lab/vlm')
+    assert main(['lab/vlm']) == 0
+    assert 'a VLM without a policy: for training with start.kind=base' in capsys.readouterr().out
 
 
 def test_fetch_tells_what_is_no_checkpoint_or_not_there(hub, tmp_path, capsys):

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vla_adapter_ros.errors import DatasetError, VLAAdapterError
-from vla_adapter_ros.weights.hub import HubAddress, is_hub, parse_address, snapshot
+from vla_adapter_ros.weights.hub import address_of, is_hub, parse_address, snapshot
 
 # No reader needs them: documents, and what our tools leave beside the data.
 UNUSED = ('.gitattributes', '.gitignore', '*.md', '*.rrd', '.*/*', '*/.*')
@@ -34,5 +34,4 @@ def pinned(path: str) -> str:
     """
     if not is_hub(path):
         return path
-    # The cache keeps each commit in a folder of its name.
-    return str(HubAddress(parse_address(path).repo, dataset_folder(path).name))
+    return str(address_of(dataset_folder(path)))

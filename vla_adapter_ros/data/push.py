@@ -19,7 +19,7 @@ from vla_adapter_ros.data.lerobot import layout
 from vla_adapter_ros.data.lerobot.reader import LeRobotSource
 from vla_adapter_ros.data.lerobot.writer import STAGING
 from vla_adapter_ros.errors import DatasetError, VLAAdapterError
-from vla_adapter_ros.weights.hub import hub_client, hub_errors, hub_library, parse_address
+from vla_adapter_ros.weights.hub import hub_client, hub_errors, hub_library, parse_name
 
 FOLDERS, CARD = ('meta', 'data', 'videos'), 'README.md'
 _LISTED_TASKS = 50
@@ -81,7 +81,7 @@ def push(
         VLAAdapterError: no complete dataset, or the Hub refuses.
     """
     files, source = dataset_files(path), LeRobotSource(path)
-    parse_address(f'hub:{repo}')
+    _check_name(repo)
     library, client = hub_library(), hub_client()
     card = dataset_card(source, repo).encode()
     add = library.CommitOperationAdd
@@ -108,6 +108,11 @@ def push(
     return str(done.oid)
 
 
+def _check_name(repo: str) -> None:
+    if str(address := parse_name(repo)) != f'hub:{repo}' or address is None:
+        raise VLAAdapterError(f'got {repo!r}, expected ORG/NAME')
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(
@@ -126,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         files = dataset_files(options.dataset)
         size = sum(file.stat().st_size for file in files.values())
         if options.dry_run:
-            parse_address(f'hub:{options.repo}')
+            _check_name(options.repo)
             LeRobotSource(options.dataset)
             print('\n'.join([CARD, *files]))
         print(f'{len(files) + 1} files, {size / 1e9:.3f} GB')

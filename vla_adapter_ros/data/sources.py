@@ -97,9 +97,10 @@ def dataset_names(paths: Sequence[str | Path]) -> list[str]:
     parts = []
     for path in paths:
         if is_hub(path):
-            parts.append(parse_address(path).repo.split('/'))
-            continue
-        full = Path(path).expanduser().resolve()
+            address = parse_address(path)
+            full = Path('/', address.repo, address.folder)
+        else:
+            full = Path(path).expanduser().resolve()
         if _PART.fullmatch(full.name):
             full = full.parent
         parts.append([*full.parent.parts[1:], full.stem if full.is_file() else full.name])

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.weights.directory import read_checkpoint_metadata
+from vla_adapter_ros.weights.metadata import METADATA_FILE
+from vla_adapter_ros.weights.official import is_official, official_vlm_config
 from vla_adapter_ros.weights.released import (
     BASE_TOKENIZER,
     BASE_VLM,
@@ -40,8 +42,8 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         'models', nargs='+', metavar='ID',
-        help=f'ORG/NAME or ORG/NAME@REVISION; {BASE}: what the paper trains from, which is a base '
-        'VLM, its vision towers and its tokenizer',
+        help=f'ORG/NAME, ORG/NAME@REVISION or hub:ORG/NAME/FOLDER; {BASE}: what the paper trains '
+        'from, which is a base VLM, its vision towers and its tokenizer',
     )
     return parser
 
@@ -59,9 +61,17 @@ def fetch(model: str) -> list[Path]:
         towers = [tower_file(address).parent for address in TOWERS.values()]
         return [model_folder(BASE_VLM), *towers, tokenizer_folder(BASE_TOKENIZER)]
     folder = model_folder(model)
-    if not is_base_vlm(folder):
+    if is_vlm_alone(folder):
+        official_vlm_config(folder)
+    elif not is_base_vlm(folder):
         read_checkpoint_metadata(folder)
     return [folder]
+
+
+def is_vlm_alone(folder: Path) -> bool:
+    """Return whether a folder has a VLM in the form of transformers and no policy beside it."""
+    policy = (folder / METADATA_FILE).is_file() or any(folder.glob('*action_head*'))
+    return not policy and is_official(folder) and any(folder.glob('model*.safetensors'))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,6 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for folder in (folder for model in options.models for folder in fetch(model)):
             size = sum(file.stat().st_size for file in folder.rglob('*') if file.is_file())
             print(f'{checkpoint_name(folder)}: {size / _GIGABYTE:.3f} GB in {folder}')
+            if is_vlm_alone(folder):
+                print('  a VLM without a policy: for training with start.kind=base')
     except VLAAdapterError as error:
         print(f'error: {error}', file=sys.stderr)
         return 1

@@ -1,11 +1,14 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """Repositories of the Hugging Face Hub in place of folders: `hub:org/name@revision`, or `hf://…`.
 
+A repository of several models or datasets: `hub:org/name/folder@revision`.
+
 Files come through the cache of huggingface_hub; with HF_HUB_OFFLINE=1 from the cache alone.
 """
 
 from __future__ import annotations
 
+import glob
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -19,19 +22,21 @@ from vla_adapter_ros.errors import VLAAdapterError
 _PREFIX = 'hub:'
 # `Path` makes one slash of the two in `hf://`.
 _BEGIN = re.compile(r'hub:|hf:/{1,2}')
-_NAME = re.compile(r'([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?')
+_NAME = re.compile(r'([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(/[\w./+=-]+)?(?:@([\w./-]+))?')
 _GIGABYTE = 1e9
 
 
 @dataclass(frozen=True)
 class HubAddress:
-    """A repository, `org/name`, and a branch, tag or commit of it (None: `main`)."""
+    """A repository, `org/name`, a branch, tag or commit of it (None: `main`), a folder in it."""
 
     repo: str
     revision: str | None = None
+    folder: str = ''
 
     def __str__(self) -> str:
-        return f'{_PREFIX}{self.repo}' + (f'@{self.revision}' if self.revision else '')
+        place = f'{self.repo}/{self.folder}' if self.folder else self.repo
+        return f'{_PREFIX}{place}' + (f'@{self.revision}' if self.revision else '')
 
 
 def is_hub(path: str | Path) -> bool:
@@ -40,22 +45,26 @@ def is_hub(path: str | Path) -> bool:
 
 
 def parse_address(text: str | Path) -> HubAddress:
-    """Return the parts of `hub:org/name@revision`.
+    """Return the parts of `hub:org/name@revision` or `hub:org/name/folder@revision`.
 
     Raises:
         VLAAdapterError: it is written differently.
     """
     begin = _BEGIN.match(str(text))
-    address = parse_name(str(text)[begin.end() :]) if begin else None
-    if address is None:
-        raise VLAAdapterError(f'got {str(text)!r}, expected hub:ORG/NAME or hub:ORG/NAME@REVISION')
-    return address
+    found = _NAME.fullmatch(str(text)[begin.end() :]) if begin else None
+    inside = (found[2] or '')[1:].split('/') if found else []
+    if found is None or (found[2] and not {'', '.', '..'}.isdisjoint(inside)):
+        raise VLAAdapterError(
+            f'got {str(text)!r}, expected hub:ORG/NAME or hub:ORG/NAME@REVISION, or '
+            'hub:ORG/NAME/FOLDER@REVISION'
+        )
+    return HubAddress(found[1], found[3], '/'.join(inside))
 
 
 def parse_name(text: str) -> HubAddress | None:
     """Return the parts of `org/name@revision`, or None if it is written differently."""
     found = _NAME.fullmatch(text)
-    return None if found is None else HubAddress(found[1], found[2])
+    return None if found is None or found[2] else HubAddress(found[1], found[3])
 
 
 def hub_library() -> Any:
@@ -97,6 +106,7 @@ def snapshot(
     *,
     wanted: Sequence[str] | None = None,
     ignored: Sequence[str] = (),
+    spared: Callable[[list[str]], list[str]] = lambda names: [],
     say: Callable[[str], None] = print,
 ) -> Path:
     """Return the local folder of a repository; downloads what is not in the cache.
@@ -106,31 +116,45 @@ def snapshot(
         kind: `dataset` or `model`.
         wanted: patterns of the files that are needed; None: all.
         ignored: patterns of files that are not needed.
+        spared: from the names of all files, those that are not needed because of others.
         say: is told what will be downloaded, before it is.
 
     Raises:
-        VLAAdapterError: no such repository or revision, or no connection and not in the cache.
+        VLAAdapterError: no such repository, revision or folder, or no connection and not in the
+            cache.
     """
     client = hub_client()
     from huggingface_hub import constants
 
+    begin = f'{glob.escape(address.folder)}/' if address.folder else ''
     patterns = {
-        'allow_patterns': None if wanted is None else list(wanted),
-        'ignore_patterns': list(ignored),
+        'allow_patterns': [begin + pattern for pattern in wanted or ('*',)],
+        'ignore_patterns': [begin + pattern for pattern in ignored],
     }
     options = {'repo_type': kind, 'revision': address.revision}
     with hub_errors(f'{address}: cannot be had from the Hub (cache: {constants.HF_HUB_CACHE})'):
-        _announce(client, address, kind, patterns, say)
-        return Path(client.snapshot_download(address.repo, **options, **patterns))
+        if not constants.HF_HUB_OFFLINE and (info := _repository(client, address, kind)):
+            names = [file.rfilename for file in info.siblings or []]
+            patterns['ignore_patterns'] += map(glob.escape, spared(names))
+            _announce(info, address, kind, patterns, say)
+        found = Path(client.snapshot_download(address.repo, **options, **patterns), address.folder)
+        if not found.is_dir():
+            raise FileNotFoundError(f'the repository has no folder {address.folder!r} of this use')
+        return found
 
 
 def address_of(path: str | Path) -> HubAddress | None:
-    """Return what a file or folder of the cache is part of, with its commit; None for others."""
+    """Return what a file or folder of the cache is part of, with its commit; None for others.
+
+    Of a folder inside a repository the address has the folder, of a file it has not.
+    """
     path = Path(path).expanduser().absolute()  # not resolved: files are links to another folder
     for place in (path, *path.parents):
         kind, _, name = place.parent.parent.name.partition('--')
         if place.parent.name == 'snapshots' and kind in ('models', 'datasets') and '--' in name:
-            return HubAddress(name.replace('--', '/', 1), place.name)
+            inside = path.relative_to(place).as_posix() if path.is_dir() else '.'
+            folder = '' if inside == '.' else inside
+            return HubAddress(name.replace('--', '/', 1), place.name, folder)
     return None
 
 
@@ -139,22 +163,23 @@ def origin(path: Path) -> str:
     return str(address_of(path) or path.name)
 
 
-def _announce(
-    client: Any, address: HubAddress, kind: str, patterns: dict[str, Any],
-    say: Callable[[str], None],
-) -> None:  # fmt: skip
-    library = hub_library()
-    from huggingface_hub import constants
-    from huggingface_hub.utils import filter_repo_objects
-
-    if constants.HF_HUB_OFFLINE:
-        return
+def _repository(client: Any, address: HubAddress, kind: str) -> Any:
+    """Return commit and files of a repository, or None if it does not answer."""
     try:
-        info = client.repo_info(
+        return client.repo_info(
             address.repo, repo_type=kind, revision=address.revision, files_metadata=True
         )
     except Exception:  # snapshot_download looks into the cache, or says what is wrong
-        return
+        return None
+
+
+def _announce(
+    info: Any, address: HubAddress, kind: str, patterns: dict[str, Any],
+    say: Callable[[str], None],
+) -> None:  # fmt: skip
+    library = hub_library()
+    from huggingface_hub.utils import filter_repo_objects
+
     files = filter_repo_objects(
         info.siblings or [], key=lambda file: file.rfilename, **patterns
     )

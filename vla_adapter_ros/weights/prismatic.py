@@ -24,12 +24,11 @@ from vla_adapter_ros.weights.official import is_official, official_vlm_config, u
 from vla_adapter_ros.weights.official_weights import official_vlm
 from vla_adapter_ros.weights.own import NetworkT, open_checkpoint
 from vla_adapter_ros.weights.released import TOWERS as HUB_TOWERS
-from vla_adapter_ros.weights.released import is_base_vlm, model_folder, tower_file
+from vla_adapter_ros.weights.released import base_vlm_file, is_base_vlm, model_folder, tower_file
 from vla_adapter_ros.weights.tensors import LazyTensor, load_parameters, open_pt, open_safetensors
 
 TOWERS = {'dino_featurizer': 'featurizer', 'siglip_featurizer': 'fused_featurizer'}
 PROJECTOR = {'0': 'fc1', '2': 'fc2', '4': 'fc3'}
-LATEST = 'latest-checkpoint.pt'  # the official code reads this one of several
 _FILM = re.compile(r'vision_backbone\..+\.(scale|shift|films\.\d+)')
 # open_clip files hold the tower under this prefix, beside a text encoder.
 OPEN_CLIP_PREFIX = 'visual.trunk.'
@@ -125,15 +124,13 @@ def film_layers(model: nn.Module) -> list[str]:
 
 def _vlm_tensors(source: Path) -> tuple[dict[str, LazyTensor], CheckpointMetadata]:
     if is_base_vlm(source):
-        found = sorted(source.glob('checkpoints/*.pt'))
-        latest = [path for path in found if path.name == LATEST]
-        found = latest or found
-        if len(found) != 1:
-            names = [path.name for path in found]
+        found = base_vlm_file(map(str, source.glob('checkpoints/*.pt')))
+        if found is None:
             raise CheckpointError(
-                f'{source}: expected one checkpoints/*.pt, found {names or "none"}'
+                f'{source}: no base VLM; expected checkpoints/*.pt, or config.json with '
+                'model*.safetensors'
             )
-        source = found[0]
+        source = Path(found)
     if is_official(source) and not (source / METADATA_FILE).is_file():
         metadata = CheckpointMetadata(official_vlm_config(source), source={'format': 'official'})
         return official_vlm(source), metadata

@@ -8,8 +8,8 @@ No code of a repository is fetched: only configuration, tokenizers and weights, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path, PurePath
 
 from vla_adapter_ros.errors import CheckpointError, VLAAdapterError
 from vla_adapter_ros.weights.hub import (
@@ -29,8 +29,9 @@ CHECKPOINT_FILES = (
     '*action_head*checkpoint*.pt',
     '*proprio_projector*checkpoint*.pt',
     '*vision_backbone*checkpoint*.pt',
-    'checkpoints/step-*.pt',
+    'checkpoints/*.pt',
 )
+LATEST = 'latest-checkpoint.pt'  # of a base VLM; the official code reads this one of several
 TOKENIZER_PATTERNS = ('tokenizer*.json', 'vocab.json', 'merges.txt', 'added_tokens.json')
 TOWER_FILE = 'model.safetensors'
 
@@ -65,7 +66,9 @@ def model_folder(
     local = Path(path).expanduser()
     try:
         address = _address(path, local)
-        return local if address is None else snapshot(address, 'model', wanted=files, say=say)
+        if address is None:
+            return local
+        return snapshot(address, 'model', wanted=files, spared=_other_steps, say=say)
     except VLAAdapterError as error:
         begin = '' if is_hub(path) else f'{path}: no such file or folder here; '
         raise CheckpointError(f'{begin}{error}') from error
@@ -84,6 +87,23 @@ def tower_file(path: str | Path, say: Callable[[str], None] = print) -> Path:
     """
     found = model_folder(path, (TOWER_FILE,), say)
     return found / TOWER_FILE if found.is_dir() else found
+
+
+def base_vlm_file(names: Iterable[str]) -> str | None:
+    """Return the file of a base VLM's weights among several paths: the latest step's."""
+    files = [name for name in names if name.endswith('.pt')]
+    latest = [name for name in files if PurePath(name).name == LATEST]
+    # `step-020792-epoch-01-loss=0.5268.pt`: the official code takes the last in this order, too.
+    return max(latest or files, default=None)
+
+
+def _other_steps(names: list[str]) -> list[str]:
+    """Return the weights of steps that are not read: gigabytes each."""
+    folders: dict[PurePath, list[str]] = {}
+    for name in names:
+        if (path := PurePath(name)).parent.name == 'checkpoints' and path.suffix == '.pt':
+            folders.setdefault(path.parent, []).append(name)
+    return [n for files in folders.values() for n in files if n != base_vlm_file(files)]
 
 
 def is_base_vlm(path: Path) -> bool:
