@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.training.checkpoints.peft_state import from_peft
 from vla_adapter_ros.training.checkpoints.run_folder import STATE_FILE, RunFolder
 from vla_adapter_ros.training.config import TrainConfig
 from vla_adapter_ros.training.experiments.grounding.loss import grounding_loss, scene_scores
@@ -352,6 +353,9 @@ class Trainer:
             TrainingError: the checkpoint does not hold this run's parameters.
         """
         state = torch.load(checkpoint / STATE_FILE, map_location='cpu', weights_only=True)
+        names = {id(parameter): name for name, parameter in self.named}
+        groups = [[names[id(p)] for p in g['params']] for g in self.optimizer.param_groups]
+        state = from_peft(state, groups)
         mine, theirs = {n for n, _ in self.named}, set(state['trained'])
         if mine != theirs:
             odd = sorted(mine ^ theirs)[0]
