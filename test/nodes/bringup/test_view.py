@@ -17,7 +17,7 @@ from vla_adapter_ros.nodes.bringup.view import installed, rviz_settings
 from vla_adapter_ros.nodes.common.dds_profile import shipped_config
 from vla_adapter_ros.robot.contract import contract_path, resolve_contract
 
-FILE = shipped_config('vla_adapter.rviz')
+FILE = shipped_config('viewers/vla_adapter.rviz')
 TF = (('/tf', 'tf'), ('/tf_static', 'tf_static'))
 POSE = 'pose: {parent: base_link, xyz: [0.5, 0, 0.4], quaternion: [0, 1, 0, 0]}'
 
@@ -70,6 +70,18 @@ def test_rviz_comes_with_the_model_of_the_arm():
     assert rviz.arguments == ('-d', str(FILE))
     assert {process.namespace for process in found.values()} == {'sim'}
     assert all(process.remappings[-2:] == TF for process in (rviz, found['wrist_frame']))
+
+
+def test_foxglove_gets_the_model_and_a_bridge_that_only_shows():
+    found = views(sim='true', foxglove='true', use_sim_time='true')
+    assert list(found)[2:] == ['model_state_publisher', 'foxglove_bridge']
+    bridge = found['foxglove_bridge']
+    assert (bridge.package, bridge.executable) == ('foxglove_bridge', 'foxglove_bridge')
+    assert bridge.parameters == {
+        'use_sim_time': True, 'address': '127.0.0.1',
+        'capabilities': ['connectionGraph', 'assets'],
+    }  # fmt: skip
+    assert list(views(rviz='true', foxglove='true'))[1:] == ['foxglove_bridge', 'rviz2']
 
 
 def test_topics_that_the_user_names_reach_model_and_rviz():

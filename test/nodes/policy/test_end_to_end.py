@@ -14,6 +14,7 @@ from visualization_msgs.msg import Marker
 
 from support.graph_client import GraphClient
 from support.ros_harness import NodeProcess, isolated_environment, wait_until
+from support.viewer_fields import in_namespace, type_name
 from vla_adapter_ros.nodes.common.dds_profile import shipped_config
 from vla_adapter_ros.nodes.common.messages import EVERY, to_seconds
 from vla_adapter_ros.robot.contract import resolve_contract
@@ -129,13 +130,16 @@ def test_path_of_the_tool_is_shown_to_those_who_look(system):
     assert len(points) > 10
     # The ready pose has the tool about 0.27 m in front of the base: the path is around there.
     assert np.linalg.norm(points - [0.25, 0.0, 0.15], axis=1).max() < 0.6
-    assert_rviz_finds_its_topics(dict(client.node.get_topic_names_and_types()))
+    found = dict(client.node.get_topic_names_and_types())
+    assert_rviz_finds_its_topics(found)
+    for topic, kind in in_namespace('').items():
+        assert found[topic] == [type_name(kind)], 'what Foxglove, PlotJuggler and rerun show'
 
 
 def assert_rviz_finds_its_topics(found):
     kinds = {'Image': 'sensor_msgs/msg/Image', 'Marker': 'visualization_msgs/msg/Marker',
              'MarkerArray': 'visualization_msgs/msg/MarkerArray'}  # fmt: skip
-    settings = yaml.safe_load(shipped_config('vla_adapter.rviz').read_text())
+    settings = yaml.safe_load(shipped_config('viewers/vla_adapter.rviz').read_text())
     displays = [d for d in settings['Visualization Manager']['Displays'] if 'Topic' in d]
     assert len(displays) == 4
     for display in displays:

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""What only shows: frames of the cameras, the model of the arm, RViz.
+"""What only shows: frames of the cameras, the model of the arm, RViz, the bridge of Foxglove.
 
 All of it comes with ROS and none is needed to move the arm: what is not installed is left out, and
 what ends (a closed window) ends nothing else.
@@ -24,16 +24,22 @@ from vla_adapter_ros.robot.contract import RobotContract, urdf_path
 VIEW_ARGUMENTS = (
     Argument('rviz', 'false', 'Start RViz, and a robot_state_publisher for it.', BOOLEANS),
     Argument(
+        'foxglove', 'false', 'Start foxglove_bridge for this machine only, and a '
+        'robot_state_publisher for it.', BOOLEANS,
+    ),
+    Argument(
         'robot_state_publisher',
         'true',
-        'With rviz:=true show the URDF of the robot contract;'
+        'With rviz:=true or foxglove:=true show the URDF of the robot contract;'
         ' false: show what the driver publishes (robot_description, /tf).',
         BOOLEANS,
     ),
 )
-RVIZ_FILE = 'vla_adapter.rviz'
+RVIZ_FILE = 'viewers/vla_adapter.rviz'
 # Apart from the driver's own, which the policy node reads.
 DESCRIPTION = 'vla_adapter/robot_description'
+# Viewers show and do not command: nobody publishes, calls or sets anything through the bridge.
+_BRIDGE = {'address': '127.0.0.1', 'capabilities': ['connectionGraph', 'assets']}
 _IMAGE = 'rviz_default_plugins/Image'
 _MODEL = 'rviz_default_plugins/RobotModel'
 
@@ -44,7 +50,7 @@ def view_processes(
     folder: Path,
     policy: NodeProcess,
 ) -> list[NodeProcess]:
-    """Return frames of the cameras whose pose the contract has, and with rviz:=true the rest.
+    """Return frames of the cameras whose pose the contract has, and the viewers asked for.
 
     Args:
         arguments: checked, VIEW_ARGUMENTS among them.
@@ -65,7 +71,8 @@ def view_processes(
     }  # fmt: skip
     clock = {'use_sim_time': True} if policy.parameters.get('use_sim_time') else {}
     found = _camera_frames(contract, prefix, {**common, 'remappings': tf})
-    if arguments['rviz'] != 'true':
+    rviz, foxglove = (arguments[name] == 'true' for name in ('rviz', 'foxglove'))
+    if not rviz and not foxglove:
         return found
     common['remappings'] = (*policy.remappings, *tf)
     urdf = urdf_path(contract, folder)
@@ -73,15 +80,27 @@ def view_processes(
         found.append(_model(contract, urdf, {**clock, 'frame_prefix': prefix}, common))
     else:
         common['remappings'] += ((DESCRIPTION, 'robot_description'),)
+    if foxglove:
+        found.append(
+            NodeProcess(
+                'foxglove_bridge', 'foxglove_bridge', parameters={**clock, **_BRIDGE},
+                package='foxglove_bridge', **{**common, 'remappings': ()},
+            )
+        )  # fmt: skip
+    if rviz:
+        found.append(_rviz(contract, prefix, clock, common))
+    return found
+
+
+def _rviz(
+    contract: RobotContract, prefix: str, clock: Mapping[str, Any], common: Mapping[str, Any]
+) -> NodeProcess:
     base = contract.kinematics.base if contract.kinematics else 'base_link'
     settings = rviz_settings(yaml.safe_load(_rviz_file().read_text()), contract, base, prefix)
-    found.append(
-        NodeProcess(
-            'rviz2', 'rviz2', parameters=clock, package='rviz2',
-            arguments=('-d', str(_settings_file(settings))), **common,
-        )
+    return NodeProcess(
+        'rviz2', 'rviz2', parameters=clock, package='rviz2',
+        arguments=('-d', str(_settings_file(settings))), **common,
     )  # fmt: skip
-    return found
 
 
 def _camera_frames(
