@@ -58,6 +58,14 @@ def test_normalise_is_the_official_formula_clipped():
     np.testing.assert_array_equal(result, [first, 1.0, 0.7])
 
 
+def test_what_a_mask_excludes_is_clipped_as_in_the_official_evaluation():
+    values = np.array([-0.3, 9.0, 1.7])
+    scaled = np.where(MASK, 2 * (values - Q01) / (Q99 - Q01 + 1e-8) - 1, values)
+    np.testing.assert_array_equal(Normaliser(vector()).normalise(values), np.clip(scaled, -1, 1))
+    # Ours and official training keep them.
+    assert Normaliser(vector(), zero_constant=True).normalise(values)[2] == 1.7
+
+
 def test_bounds_use_minimum_and_maximum():
     result = Normaliser(vector(), 'bounds').normalise([1.0, 0.0, 0.0])
     np.testing.assert_allclose(result, 0.0, atol=1e-8)

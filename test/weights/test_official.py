@@ -82,6 +82,19 @@ def test_one_camera_is_split_where_the_released_head_splits(released):
     assert query.shape[1] == 0
 
 
+def test_a_robot_of_seven_and_seven_values_is_said_to_be_taken_for_bridge(damaged, caplog):
+    """One's own 6+1 joints, trained in LIBERO mode, have chunks of 8."""
+    weights = torch.load(damaged / PROPRIO)
+    name = next(name for name in weights if name.endswith('fc1.weight'))
+    (damaged / PROPRIO).unlink()
+    torch.save({**weights, name: weights[name][:, :7].clone()}, damaged / PROPRIO)
+    assert load(damaged).config.chunk_size == 5
+    assert '7 action and 7 state values, taken for BRIDGE: chunks of 5 steps' in caplog.text
+    caplog.clear()
+    assert load(damaged, chunk_size=8).config.chunk_size == 8
+    assert caplog.text == ''
+
+
 def test_a_lost_proprio_projector_is_not_taken_for_a_policy_without_state(damaged, tmp_path):
     (damaged / PROPRIO).unlink()
     message = r'proprio_projector--\*checkpoint.pt is missing.*use_proprio=False'

@@ -34,7 +34,8 @@ class ProcessingConfig:
         prompt_format: a key of `PROMPT_FORMATS`.
         normalisation: `bounds_q99`, `bounds` or `normal`, of actions and proprioception.
         zero_constant: proprioception that never changed in the data is given as 0. The official
-            evaluation gives -1 (its training 0); our own checkpoints get 0 in both.
+            evaluation gives -1 (its training 0), and clips what a mask leaves unnormalised (its
+            training does not); our own checkpoints get 0 and no clipping in both.
     """
 
     images: ImageConfig = field(default_factory=ImageConfig)

@@ -156,7 +156,8 @@ class Normaliser:
         zero_constant: normalise dimensions with min == max to 0, as official training does. The
             official evaluation does not for proprioception, and maps it to -1. A dimension that
             the mask excludes stays unchanged: official training zeroes that too, and a gripper
-            that was open in all demonstrations would be closed.
+            that was open in all demonstrations would be closed. If False, excluded dimensions are
+            clipped too, as the official evaluation does with proprioception.
     """
 
     def __init__(
@@ -178,6 +179,8 @@ class Normaliser:
         self._mask = everything if statistics.mask is None else statistics.mask
         constant = statistics.min == statistics.max
         self._zero = constant & self._mask if zero_constant else ~everything
+        clipped = self._mask if zero_constant else everything
+        self._limit = np.where(clipped & (mode != 'normal'), 1.0, np.inf)
 
     def normalise(self, values: np.ndarray) -> np.ndarray:
         """Return float64 values of shape (…, D), clipped to [-1, 1] in the bounds modes."""
@@ -185,8 +188,9 @@ class Normaliser:
         if self.mode == 'normal':
             normalized = (values - self._low) / self._scale
         else:
-            normalized = np.clip(2.0 * (values - self._low) / self._scale - 1.0, -1.0, 1.0)
-        return np.where(self._zero, 0.0, np.where(self._mask, normalized, values))
+            normalized = 2.0 * (values - self._low) / self._scale - 1.0
+        normalized = np.where(self._mask, normalized, values)
+        return np.where(self._zero, 0.0, np.clip(normalized, -self._limit, self._limit))
 
     def denormalise(self, values: np.ndarray) -> np.ndarray:
         """Return (…, D) physical units, float64. Never clips: limits are the safety filter's."""
@@ -204,8 +208,7 @@ class Normaliser:
 
     def limits(self) -> np.ndarray:
         """Return the least and the largest normalised value (2, D) that `normalise` gives."""
-        unlimited = ~self._mask | (self.mode == 'normal')
-        high = np.where(self._zero, 0.0, np.where(unlimited, np.inf, 1.0))
+        high = np.where(self._zero, 0.0, self._limit)
         return np.stack([-high, high])
 
     def _checked(self, values: np.ndarray) -> np.ndarray:

@@ -33,8 +33,10 @@ from vla_adapter_ros.weights.released import model_folder
 
 KNOWN_TOWERS = {tower.name: tower for tower in (DINOV2_LARGE, SIGLIP_SO400M)}
 
-# (action, proprioception) sizes of the released platforms -> chunk length: LIBERO and CALVIN,
-# ALOHA, BRIDGE. The files do not record it.
+# (action, proprioception) sizes of the paper's platforms, and their chunk lengths, which the files
+# do not record.
+LIBERO = 'LIBERO or CALVIN'
+PLATFORMS = {(7, 8): LIBERO, (14, 14): 'ALOHA', (7, 7): 'BRIDGE'}
 CHUNK_LENGTHS = {(7, 8): 8, (14, 14): 25, (7, 7): 5}
 
 # The official head reads so many raw features whatever the number of cameras; right for two.

@@ -65,10 +65,24 @@ def open_official(
         else:
             tensors |= {f'{kind}.{official.strip_ddp_prefix(n)}': v for n, v in values.items()}
     config = refine(metadata.config, tensors, overrides)
+    if 'chunk_size' not in overrides:
+        _say_platform(directory, config)
     pattern = official.unused_pattern(config)
     unused = {name: lazy for name, lazy in tensors.items() if pattern.fullmatch(name)}
     used = {official.local_name(n): lazy for n, lazy in tensors.items() if n not in unused}
     return OpenCheckpoint(replace(metadata, config=config), used, unused)
+
+
+def _say_platform(directory: Path, config: VLAAdapterConfig) -> None:
+    """Warn where a robot of one's own may have been taken for a platform of the paper."""
+    sizes = (config.action_dim, config.proprio_dim)
+    platform = official.PLATFORMS.get(sizes, 'none of the paper')
+    if platform != official.LIBERO:
+        LOGGER.warning(
+            '%s: %d action and %d state values, taken for %s: chunks of %d steps. The files do '
+            'not record this; if training had another NUM_ACTIONS_CHUNK, give chunk_size=N '
+            '(convert: --set chunk_size=N)', directory, *sizes, platform, config.chunk_size,
+        )  # fmt: skip
 
 
 def state_dict(path: Path) -> dict[str, Tensor]:
