@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from vla_adapter_ros.data.bags.mcap_index import IndexedMcap
+from vla_adapter_ros.data.bags.mcap_index import IndexedMcap, ends_well
 from vla_adapter_ros.data.bags.metadata import METADATA, BagMetadata
 from vla_adapter_ros.errors import DatasetError
 
@@ -51,6 +51,28 @@ def header_stamp(data: bytes) -> int:
     return seconds * 1_000_000_000 + nanoseconds
 
 
+def complete_bag(path: Path) -> BagMetadata:
+    """Return a bag's description after a look at the ends of its files.
+
+    Their messages are not looked at: a dataset may be made of thousands of bags.
+
+    Raises:
+        DatasetError: not a bag, or its recording was cut off; the message says how to recover it.
+    """
+    bag = BagMetadata(path)
+    try:
+        if bag.files is None:
+            BagFile(path).close()
+        cut = [file.name for file in bag.files or () if not ends_well(file)]
+    except DatasetError:
+        raise
+    except Exception as error:  # a foreign description may hold anything
+        raise bag.damaged(error) from error
+    if cut:
+        raise bag.damaged(DatasetError(f'{cut[0]} is cut off'))
+    return bag
+
+
 class BagFile(BagMetadata):
     """One bag, open for reading.
 
@@ -69,20 +91,19 @@ class BagFile(BagMetadata):
             if self._index is None:
                 self._library()
         except Exception as error:  # a foreign file may hold anything
-            raise self._damaged(error) from error
+            raise self.damaged(error) from error
 
     def _find_index(self) -> IndexedMcap | None:
         """Return direct access to the messages, where the files allow it."""
         found = self._information
-        compressed = (found.get('compression_mode') or 'none').lower() != 'none'
         formats = {
             entry['topic_metadata']['serialization_format']
             for entry in found['topics_with_message_count']
         }
-        if found['storage_identifier'] != 'mcap' or compressed or formats - {'cdr'}:
+        if self.files is None or formats - {'cdr'}:
             return None
         try:
-            return IndexedMcap([self.path / Path(n).name for n in found['relative_file_paths']])
+            return IndexedMcap(self.files)
         except LookupError:
             return None
 
@@ -148,7 +169,7 @@ class BagFile(BagMetadata):
         try:
             return self._index.read(topic, number, most)
         except (DatasetError, OSError) as error:
-            raise self._damaged(error) from error
+            raise self.damaged(error) from error
 
     def _read_on(
         self, topic: str, start: int | None = None, stop: int | None = None
@@ -159,7 +180,7 @@ class BagFile(BagMetadata):
             for _, time, data in reader.messages(connections, start, stop):
                 yield Message(time, data)
         except Exception as error:  # each storage and compression has errors of its own
-            raise self._damaged(error) from error
+            raise self.damaged(error) from error
 
     def decode(self, topic: str, data: bytes) -> Any:
         """Return a message of a topic as an object with its fields.

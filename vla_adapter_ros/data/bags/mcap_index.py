@@ -10,13 +10,13 @@ from __future__ import annotations
 import os
 import struct
 import threading
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
+from isal import isal_zlib
 
 from vla_adapter_ros.errors import DatasetError
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from mcap.summary import Summary
 
 _MESSAGE_INDEX, _MESSAGE, _CHUNK = 0x07, 0x05, 0x06
+MAGIC = b'\x89MCAP0\r\n'  # at both ends of a file
 _HEAD = struct.Struct('<BQ')  # opcode, length of the content
 _INDEX_HEAD = struct.Struct('<BQHI')  # … channel, bytes of the entries
 _MESSAGE_HEAD = struct.Struct('<BQHIQQ')  # … channel, number, times
@@ -32,6 +33,7 @@ _MESSAGE_HEAD = struct.Struct('<BQHIQQ')  # … channel, number, times
 _CHUNK_HEAD = struct.Struct('<BQQQQIIQ')
 _ENTRY = np.dtype([('time', '<u8'), ('offset', '<u8')])
 _PIECE = 1 << 18  # [bytes], what fits into a core's cache
+_SHORT = 1 << 10  # [bytes], longer than a joint state
 
 
 @dataclass(frozen=True)
@@ -135,12 +137,18 @@ class IndexedMcap:
         index = self.topics[topic]
         file, place = int(index.files[number]), int(index.places[number])
         self._check_chunk(int(index.chunks[number]))
-        head = self._read(file, place, _MESSAGE_HEAD.size)
-        opcode, length, _, _, time, _ = _MESSAGE_HEAD.unpack(head)
+        # Mostly one read is enough: joint states are short, and of images the stamp is asked for.
+        guess = _MESSAGE_HEAD.size + (_SHORT if most is None else most)
+        start = os.pread(self._files[file].fileno(), guess, place)
+        if len(start) < _MESSAGE_HEAD.size:
+            raise self._damaged(file, place, 'the file ends early')
+        opcode, length, _, _, time, _ = _MESSAGE_HEAD.unpack_from(start)
         size = length - (_MESSAGE_HEAD.size - _HEAD.size)
         if opcode != _MESSAGE or time != index.times[number] or size < 0:
             raise self._damaged(file, place)
         wanted = size if most is None else min(size, most)
+        if _MESSAGE_HEAD.size + wanted <= len(start):
+            return start[_MESSAGE_HEAD.size : _MESSAGE_HEAD.size + wanted]
         return self._read(file, place + _MESSAGE_HEAD.size, wanted)
 
     def _check_chunk(self, number: int) -> None:
@@ -165,7 +173,7 @@ class IndexedMcap:
                 count = os.preadv(handle, [self._piece[: min(_PIECE, size)]], place)
                 if not count:
                     raise self._damaged(file, place, 'the file ends early')
-                found = zlib.crc32(self._piece[:count], found)
+                found = isal_zlib.crc32(self._piece[:count], found)
                 place, size = place + count, size - count
         return found
 
@@ -183,6 +191,17 @@ class IndexedMcap:
         for file in self._files:
             file.close()
         self._files.clear()
+
+
+def ends_well(path: Path) -> bool:
+    """Return whether a file ends as its writer ends it; one that was cut off does not.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open('rb') as file:
+        file.seek(max(0, path.stat().st_size - len(MAGIC)))
+        return file.read() == MAGIC
 
 
 def _summary(path: Path) -> Summary:

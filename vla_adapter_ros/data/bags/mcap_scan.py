@@ -15,12 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vla_adapter_ros.data.bags.mcap_index import MAGIC
 from vla_adapter_ros.errors import DatasetError
 
 if TYPE_CHECKING:
     from mcap.records import Channel, McapRecord, Message, Schema
 
-_MAGIC = b'\x89MCAP0\r\n'
 _HEAD = struct.Struct('<BQ')  # opcode, length of the content
 _OPCODES = range(0x01, 0x10)
 _SCHEMA, _CHANNEL, _MESSAGE, _CHUNK = 0x03, 0x04, 0x05, 0x06
@@ -73,7 +73,7 @@ class McapScan:
 
     def _records(self) -> Iterator[McapRecord]:
         self.damage = []
-        after = len(_MAGIC)
+        after = len(MAGIC)
         with self._path.open('rb') as file:
             for opcode, start, length in self._places:
                 if (gap := start - _HEAD.size - after) > 0:
@@ -116,15 +116,15 @@ def _record_places(path: Path) -> Iterator[tuple[int, int, int]]:
     if not size:
         return
     with path.open('rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        begins = data[: len(_MAGIC)] == _MAGIC
-        place: int | None = len(_MAGIC) if begins else _next_chunk(data, 0)
+        begins = data[: len(MAGIC)] == MAGIC
+        place: int | None = len(MAGIC) if begins else _next_chunk(data, 0)
         while place is not None and place + _HEAD.size <= size:
             opcode, length = _HEAD.unpack_from(data, place)
             start = place + _HEAD.size
             if opcode in _OPCODES and start + length <= size:
                 yield opcode, start, length
                 place = start + length
-            elif size - place == len(_MAGIC) and data[place:] == _MAGIC:
+            elif size - place == len(MAGIC) and data[place:] == MAGIC:
                 return
             else:
                 place = _next_chunk(data, place + 1)

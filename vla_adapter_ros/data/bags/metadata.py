@@ -50,12 +50,22 @@ class BagMetadata:
             end = start + self._information['duration']['nanoseconds'] + 1
             self._facts = [start, end, self._information['message_count'], sorted(self._topics)]
         except Exception as error:  # a foreign file may hold anything
-            raise self._damaged(error) from error
+            raise self.damaged(error) from error
 
-    def _damaged(self, error: Exception) -> DatasetError:
+    def damaged(self, error: Exception) -> DatasetError:
+        """Return what to raise for an error in its files."""
         return DatasetError(
             f'bag {self.path}: truncated or damaged: {error}; try {RECOVERY} {self.path}'
         )
+
+    @cached_property
+    def files(self) -> list[Path] | None:
+        """Its MCAP files in the order of the recording; None: other storage, or compressed."""
+        found = self._information
+        compressed = (found.get('compression_mode') or 'none').lower() != 'none'
+        if found['storage_identifier'] != 'mcap' or compressed:
+            return None
+        return [self.path / Path(name).name for name in found['relative_file_paths']]
 
     @cached_property
     def types(self) -> dict[str, str]:

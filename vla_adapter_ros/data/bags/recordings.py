@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from vla_adapter_ros.data.bags.file import BagFile
+from vla_adapter_ros.data.bags.file import complete_bag
 from vla_adapter_ros.data.bags.metadata import BagMetadata
 from vla_adapter_ros.data.bags.parts import PART, Part
 from vla_adapter_ros.data.episodes import successes
@@ -78,8 +78,7 @@ def choose_recordings(
     for bag in bags:
         try:
             # A recording that was cut off does not count as there: its recovered copy does.
-            with BagFile(bag) as opened:
-                identity = opened.identity
+            identity = complete_bag(bag).identity
         except DatasetError as error:
             choice.refused[bag.name] = str(error)
             continue

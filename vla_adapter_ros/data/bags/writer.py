@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import os
 import struct
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from isal import isal_zlib
 
 from vla_adapter_ros.data.bags.file import message_types
 from vla_adapter_ros.errors import DatasetError
@@ -117,7 +118,7 @@ def _add_checksums(storage: Any) -> None:
         close_chunk()
         end = storage.bio.tell()
         storage.bio.seek(place + _CHECKSUM_AT)
-        storage.bio.write(struct.pack('<I', zlib.crc32(content)))
+        storage.bio.write(struct.pack('<I', isal_zlib.crc32(content)))
         storage.bio.seek(end)
 
     storage.close_chunk = close_with_checksum
