@@ -84,6 +84,15 @@ def test_foxglove_gets_the_model_and_a_bridge_that_only_shows():
     assert list(views(rviz='true', foxglove='true'))[1:] == ['foxglove_bridge', 'rviz2']
 
 
+def test_rerun_shows_what_the_policy_node_sees():
+    found = views(rerun='true', image_transport='compressed', wrist_topic='/cam/image/compressed')
+    assert list(found) == ['rerun_viewer']
+    viewer = found['rerun_viewer']
+    assert viewer.parameters == {'robot': 'alicia_d', 'image_transport': 'compressed'}
+    assert ('wrist/image/compressed', '/cam/image/compressed') in viewer.remappings
+    assert views(sim='true', rerun='true')['rerun_viewer'].namespace == 'sim'
+
+
 def test_topics_that_the_user_names_reach_model_and_rviz():
     found = views(rviz='true', joint_states_topic='/arm/joints', wrist_topic='/cam/image_raw')
     assert ('joint_states', '/arm/joints') in found['model_state_publisher'].remappings

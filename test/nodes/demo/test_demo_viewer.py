@@ -15,10 +15,9 @@ pytest.importorskip('rclpy', reason='ROS 2 is not in this environment')
 from support.ros_harness import isolated_environment
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.demo import demo
-from vla_adapter_ros.nodes.demo.demo_viewer import RerunViewer, check_viewer
+from vla_adapter_ros.nodes.demo.demo_viewer import check_viewer
 from vla_adapter_ros.nodes.simulation.sim_window import SimWindow
 from vla_adapter_ros.robot.contract import contract_path, load_contract
-from vla_adapter_ros.robot.kinematics import Kinematics
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
 
 FILE = contract_path('alicia_d_sim')
@@ -30,38 +29,6 @@ def listed(path) -> str:
     """Everything that is in a recording, as rerun's own tool prints it."""
     command = [sys.executable, '-m', 'rerun', 'rrd', 'print', '-vvv', str(path)]
     return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
-
-
-def test_a_recording_holds_pictures_joints_commands_and_the_intended_path(tmp_path):
-    pytest.importorskip('rerun', reason='rerun-sdk is not installed')
-    viewer = RerunViewer(CONTRACT, Kinematics.of(CONTRACT, FILE.parent), tmp_path / 'demo.rrd')
-    viewer.instruction('reach the red block', 0.0)
-    viewer.image('wrist', np.full((240, 320, 3), 90, np.uint8), 0.1)
-    viewer.state(STATE, 0.1)
-    viewer.chunk(np.tile(np.append(np.full(6, 0.01), 1.0), (8, 1)), 0.05, 0.15)
-    first = [(0.2 + 0.1 * i, np.append(np.full(6, i + 1.125), np.nan)) for i in range(4)]
-    viewer.command(CONTRACT.joint_names, first, 0.15)
-    viewer.command(CONTRACT.joint_names, [(0.45, np.append(np.full(6, 7.5), np.nan))], 0.35)
-    viewer.close()
-    text = listed(tmp_path / 'demo.rrd')
-    for entity in ('instruction', 'cameras/wrist', 'scene/tool', 'scene/predicted_path',
-                   'joints/Joint6/measured', 'joints/Gripper/measured',
-                   'joints/Joint1/commanded'):  # fmt: skip
-        assert f'/{entity}' in text, entity
-    assert '/joints/Gripper/commanded' not in text, 'the trajectory was not for it'
-    # Of the replaced trajectory only the points at 0.2 s and 0.3 s were due.
-    shown = {value: f'[{value}]' in text for value in (1.125, 2.125, 3.125, 4.125, 7.5)}
-    assert shown == {1.125: True, 2.125: True, 3.125: False, 4.125: False, 7.5: True}
-
-
-def test_a_chunk_that_cannot_be_followed_is_not_shown_and_harms_nothing(tmp_path):
-    pytest.importorskip('rerun', reason='rerun-sdk is not installed')
-    viewer = RerunViewer(CONTRACT, Kinematics.of(CONTRACT, FILE.parent), tmp_path / 'demo.rrd')
-    viewer.chunk(np.zeros((8, 7)), 0.0, 0.0)
-    viewer.state(STATE, 0.1)
-    viewer.chunk(np.full((8, 7), np.nan), 0.0, 0.2)
-    viewer.close()
-    assert 'predicted_path' not in listed(tmp_path / 'demo.rrd')
 
 
 def test_the_demo_writes_a_recording_without_a_display(tmp_path, monkeypatch, capsys):
@@ -95,7 +62,7 @@ def test_a_viewer_that_cannot_work_is_refused_in_a_sentence(name, environment, r
 
 
 def test_missing_rerun_is_told(monkeypatch):
-    monkeypatch.setattr('vla_adapter_ros.nodes.demo.demo_viewer.find_spec', lambda name: None)
+    monkeypatch.setattr('vla_adapter_ros.nodes.viewing.rerun_log.find_spec', lambda name: None)
     with pytest.raises(VLAAdapterError, match='pip install rerun-sdk'):
         check_viewer('rerun', {})
 

@@ -1,7 +1,7 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""What only shows: frames of the cameras, the model of the arm, RViz, the bridge of Foxglove.
+"""What only shows: frames of the cameras, the model of the arm, RViz, Foxglove, rerun.
 
-All of it comes with ROS and none is needed to move the arm: what is not installed is left out, and
+None of it is needed to move the arm: what is not installed is left out, and
 what ends (a closed window) ends nothing else.
 """
 
@@ -27,6 +27,7 @@ VIEW_ARGUMENTS = (
         'foxglove', 'false', 'Start foxglove_bridge for this machine only, and a '
         'robot_state_publisher for it.', BOOLEANS,
     ),
+    Argument('rerun', 'false', "Show cameras, joints and chunks in rerun's window.", BOOLEANS),
     Argument(
         'robot_state_publisher',
         'true',
@@ -71,6 +72,8 @@ def view_processes(
     }  # fmt: skip
     clock = {'use_sim_time': True} if policy.parameters.get('use_sim_time') else {}
     found = _camera_frames(contract, prefix, {**common, 'remappings': tf})
+    if arguments['rerun'] == 'true':
+        found.append(_rerun(policy, clock))
     rviz, foxglove = (arguments[name] == 'true' for name in ('rviz', 'foxglove'))
     if not rviz and not foxglove:
         return found
@@ -90,6 +93,18 @@ def view_processes(
     if rviz:
         found.append(_rviz(contract, prefix, clock, common))
     return found
+
+
+def _rerun(policy: NodeProcess, clock: Mapping[str, Any]) -> NodeProcess:
+    same = {
+        name: policy.parameters[name]
+        for name in ('robot', 'image_transport')
+        if name in policy.parameters
+    }
+    return NodeProcess(
+        'rerun_viewer', 'rerun_viewer', policy.namespace, {**clock, **same}, policy.remappings,
+        policy.log_level,
+    )  # fmt: skip
 
 
 def _rviz(

@@ -25,7 +25,9 @@ from vla_adapter_ros.nodes.bringup.bringup import Bringup, namespace_arguments
 from vla_adapter_ros.nodes.bringup.nodes_to_start import nodes_to_start
 from vla_adapter_ros.nodes.common.dds_profile import use_shipped_profile
 from vla_adapter_ros.nodes.demo.demo_observer import FILM_RATE, DemoObserver
-from vla_adapter_ros.nodes.demo.demo_viewer import RerunViewer, check_viewer, has_display
+from vla_adapter_ros.nodes.demo.demo_viewer import check_viewer
+from vla_adapter_ros.nodes.viewing.rerun_log import RerunLog, has_display
+from vla_adapter_ros.nodes.viewing.rerun_topics import RerunTopics
 from vla_adapter_ros.robot.contract import RobotContract, contract_path, load_contract
 from vla_adapter_ros.robot.kinematics import Kinematics
 from vla_adapter_ros.srv import SetInstruction
@@ -114,7 +116,9 @@ def run(options: argparse.Namespace) -> None:
         viewer = make_viewer(options, contract, robot)
         rclpy.init(args=['--ros-args', *namespace_arguments(processes[0].namespace)])
         try:
-            observer = DemoObserver(contract, viewer)
+            observer = DemoObserver(contract)
+            if viewer is not None:
+                RerunTopics(observer, contract, viewer)
             executor = SingleThreadedExecutor()
             executor.add_node(observer)
             say(describe_policy(observer, executor))
@@ -131,12 +135,12 @@ def run(options: argparse.Namespace) -> None:
 
 def make_viewer(
     options: argparse.Namespace, contract: RobotContract, robot: Path
-) -> RerunViewer | None:
+) -> RerunLog | None:
     """Return the recorder for rerun, if requested; `robot` is the contract's file."""
     if options.viewer != 'rerun':
         return None
     kinematics = Kinematics.of(contract, robot.parent)
-    return RerunViewer(contract, kinematics, options.out / RECORDING, has_display(os.environ))
+    return RerunLog(contract, kinematics, options.out / RECORDING, has_display(os.environ))
 
 
 def describe_policy(observer: DemoObserver, executor: SingleThreadedExecutor) -> str:

@@ -17,7 +17,6 @@ from trajectory_msgs.msg import JointTrajectory
 from vla_adapter_ros.evaluation.film import side_by_side
 from vla_adapter_ros.msg import ActionChunk, PolicyStatus
 from vla_adapter_ros.nodes.common.messages import EVERY, LATCHED, LATEST, to_seconds
-from vla_adapter_ros.nodes.demo.demo_viewer import RerunViewer
 from vla_adapter_ros.robot.contract import RobotContract
 from vla_adapter_ros.robot.joint_state import JointStateReader
 from vla_adapter_ros.srv import SetInstruction
@@ -49,11 +48,10 @@ class Recording:
 class DemoObserver(Node):
     """Subscribes to everything a visitor would look at."""
 
-    def __init__(self, contract: RobotContract, viewer: RerunViewer | None = None) -> None:
+    def __init__(self, contract: RobotContract) -> None:
         super().__init__('demo')
         self._contract = contract
         self._reader = JointStateReader(contract)
-        self._viewer = viewer
         self._begin = time.monotonic()
         self._latest: dict[str, Image] = {}
         self._instruction = ''
@@ -80,8 +78,6 @@ class DemoObserver(Node):
         self._instruction = instruction
         self._begin = time.monotonic()
         self.recording = Recording()
-        if self._viewer is not None:
-            self._viewer.instruction(instruction, 0.0)
 
     @property
     def elapsed(self) -> float:
@@ -101,8 +97,6 @@ class DemoObserver(Node):
             return
         state = reading.state
         record.measured.append((now, state))
-        if self._viewer is not None:
-            self._viewer.state(state, now)
         if record.first_motion is None:
             moved = np.abs(state[:-1] - record.measured[0][1][:-1]).max()
             if moved > 0.02:
@@ -119,18 +113,12 @@ class DemoObserver(Node):
             due = now + to_seconds(point.time_from_start)
             rows.append((due, row))
         self.recording.commanded.extend(rows)
-        if self._viewer is not None:
-            self._viewer.command(message.joint_names, rows, now)
 
     def _on_status(self, message: PolicyStatus) -> None:
         self.status = message
 
     def _on_chunk(self, message: ActionChunk) -> None:
         self.chunk = message
-        if self._viewer is not None:
-            actions = np.reshape(message.actions, (message.chunk_size, message.action_dim))
-            age = self.get_clock().now().nanoseconds * 1e-9 - to_seconds(message.observation_stamp)
-            self._viewer.chunk(actions, age, self.elapsed)
         if self.recording.first_chunk is None:
             self.recording.first_chunk = self.elapsed
 
@@ -145,9 +133,6 @@ class DemoObserver(Node):
             np.frombuffer(image.data, np.uint8).reshape(image.height, image.width, 3)
             for image in (self._latest[camera] for camera in self._contract.cameras)
         ]
-        if self._viewer is not None:
-            for camera, image in zip(self._contract.cameras, images, strict=True):
-                self._viewer.image(camera, image, self.elapsed)
         caption = f'{self.elapsed:5.1f} s   "{self._instruction}"'
         if self.recording.success is not None:
             caption += '   done'
