@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import time
 from array import array
 
@@ -209,6 +211,23 @@ def test_killed_recorder_loses_a_second_at_most(graph):
     pixels = next(episode.images('wrist', [3]))
     known = [np.abs(pixels.astype(int) - image(1, f)).mean() for f in range(robot.frame)]
     assert min(known) < 2
+
+
+def test_recording_need_not_wait_for_recovery(graph):
+    robot, start, folder = graph
+    place = folder / '.recording' / 'dead-1-abc'
+    for number in range(2000):
+        left = place / f'broken_{number:04d}'
+        left.mkdir(parents=True)
+        (left / 'part.mcap').write_text('nothing that can be read')
+    (place / 'lock').write_text(json.dumps({'host': socket.gethostname()}))
+    node = start(instruction='push')
+    node.wait_for_log('broken_0000 was cut off')
+    start_recording(robot)
+    robot.frames_later(15)
+    assert robot.ask('stop').success
+    assert (folder / 'episode_000000').is_dir()
+    assert any(place.glob('broken_*')), 'the recovery was over too soon to say anything'
 
 
 def test_bad_parameters_end_the_node_with_a_reason(graph):
