@@ -5,14 +5,12 @@ from __future__ import annotations
 
 import json
 import socket
-import time
-from array import array
 
 import numpy as np
 import pytest
 import yaml
 
-from support.data_samples import HEIGHT, WIDTH, contract, image
+from support.data_samples import contract, image
 from support.ros_harness import NodeProcess, isolated_environment, wait_until
 from vla_adapter_ros.control.observation_inputs import InputSettings
 from vla_adapter_ros.data.bags.contents import BagOptions
@@ -21,66 +19,12 @@ from vla_adapter_ros.data.bags.file import BagFile
 
 pytest.importorskip('rclpy', reason='ROS 2 is not installed')
 
-from rclpy.qos import DurabilityPolicy, QoSProfile
-from sensor_msgs.msg import CameraInfo, Image, JointState
 from std_msgs.msg import String
-from std_srvs.srv import Trigger
-from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
-from support.graph_client import RosClient
+from support.recorded_robot import RecordedRobot, start_recording
 
 # The test's own cameras may stand still for a while on a busy machine.
 PATIENT = BagOptions(limits=InputSettings(9.0, 9.0, 9.0))
-
-
-class Robot(RosClient):
-    """Cameras at 30 Hz, joints at 60 Hz, and the services of the recorder."""
-
-    def __init__(self, environment):
-        super().__init__(environment, 'robot')
-        node = self.node
-        self.images = {
-            c: node.create_publisher(Image, f'{c}/image', 1) for c in contract().cameras
-        }
-        self.info = node.create_publisher(CameraInfo, 'wrist/camera_info', 1)
-        self.joints = node.create_publisher(JointState, 'joint_states', 10)
-        self.arm = node.create_publisher(JointTrajectory, contract().front_end.arm_topic, 10)
-        latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
-        self.text = node.create_publisher(String, 'vla_adapter/instruction', latched)
-        self.frame, self.running = 0, True
-        node.create_timer(1 / 30, self.tick)
-        self.start()
-
-    def tick(self):
-        if not self.running:
-            return
-        for shift, publisher in enumerate(self.images.values()):
-            message = Image(height=HEIGHT, width=WIDTH, encoding='rgb8', step=3 * WIDTH)
-            message.header.stamp = self.node.get_clock().now().to_msg()
-            message.data = array('B', image(shift, self.frame).tobytes())
-            publisher.publish(message)
-        self.info.publish(CameraInfo(header=message.header, width=WIDTH, height=HEIGHT))
-        for _ in range(2):
-            state = JointState(name=list(contract().names))
-            state.header.stamp = self.node.get_clock().now().to_msg()
-            # Servos flicker by a count; an arm whose states stay bit-equal is refused as frozen.
-            flicker = 1.5e-3 * (self.frame % 7)
-            state.position = array('d', [0.1 + flicker] * 6 + [0.0])
-            self.joints.publish(state)
-        self.frame += 1
-
-    def command(self):
-        point = JointTrajectoryPoint(positions=[1.0] * 6)
-        point.time_from_start.sec = 1
-        names = list(contract().joint_names)
-        self.arm.publish(JointTrajectory(joint_names=names, points=[point]))
-
-    def ask(self, name):
-        return self.call(Trigger, f'recorder/{name}', Trigger.Request())
-
-    def frames_later(self, count):
-        goal = self.frame + count
-        wait_until(lambda: self.frame >= goal, 30.0, f'{count} frames')
 
 
 @pytest.fixture
@@ -96,20 +40,11 @@ def graph(tmp_path):
         started.append(process)
         return process
 
-    robot = Robot(environment)
+    robot = RecordedRobot(environment)
     yield robot, start, tmp_path / 'bags'
     robot.close()
     for process in started:
         process.stop()
-
-
-def start_recording(robot):
-    """Call start until the node has seen every topic."""
-    end = time.monotonic() + 20
-    while not (answer := robot.ask('start')).success:
-        assert time.monotonic() < end, answer.message
-        time.sleep(0.1)
-    return answer
 
 
 def test_episodes_are_recorded_kept_and_discarded(graph):
