@@ -15,8 +15,8 @@ HERE = Path(__file__).parent
 PACKAGE = 'vla_adapter_ros'
 EXTRAS = ('sim', 'train', 'camera', 'server', 'viz', 'export')
 DATA_SUFFIXES = (
-    '.json', '.jsonl', '.md', '.npz', '.png', '.rules', '.rviz', '.safetensors', '.txt', '.urdf',
-    '.xml', '.yaml',
+    '.html', '.json', '.jsonl', '.md', '.npz', '.png', '.rules', '.rviz', '.safetensors', '.txt',
+    '.urdf', '.xml', '.yaml',
 )  # fmt: skip
 
 

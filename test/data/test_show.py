@@ -77,13 +77,15 @@ def test_contact_sheet_shows_frames_in_order(dataset):
 
 
 def test_command_line_writes_images(dataset, tmp_path, capsys):
-    assert main([str(dataset), '--output', str(tmp_path / 'out'), '--rerun', 'no']) == 0
+    arguments = [str(dataset), '--output', str(tmp_path / 'out'), '--rerun', 'no', '--web']
+    assert main(arguments) == 0
     out = capsys.readouterr().out
     assert '3 episodes, 60 frames, 0.1 min; 20 to 20 frames an episode' in out
     assert 'cameras: third_person 64x48, wrist 64x48' in out
     assert 'robot alicia_d, actions for the model: joint_position' in out
     names = {file.name for file in (tmp_path / 'out').iterdir()}
-    expected = {f'episode_{n:06d}.png' for n in range(3)} | {'contact_sheet.png'}
+    expected = {f'episode_{n:06d}.png' for n in range(3)}
+    expected |= {'contact_sheet.png', 'index.html'}
     assert names == expected
     plot = cv2.imread(str(tmp_path / 'out/episode_000001.png'))
     assert plot.shape[0] > 400

@@ -12,7 +12,8 @@ import pytest
 
 from support import data_samples
 from support.training_samples import config, make_dataset
-from vla_adapter_ros.evaluation import open_loop
+from vla_adapter_ros.data.sources import open_source
+from vla_adapter_ros.evaluation import open_loop, open_loop_page
 from vla_adapter_ros.evaluation.open_loop import (
     EpisodeChunks,
     TrainingSplit,
@@ -79,6 +80,22 @@ def test_the_command_writes_table_json_and_plots(dataset, checkpoint, tmp_path, 
     assert np.array(report['mean_absolute_error_by_step']).shape == (8, 7)
     assert (tmp_path / 'errors.png').stat().st_size > 1000
     assert len(list(tmp_path.glob('episode-*.png'))) == 2
+    page = (tmp_path / 'episodes.html').read_text()
+    text = page.partition('type="application/json">')[2].partition('</script>')[0]
+    shown = json.loads(text)
+    assert [one['length'] for one in shown] == [20, 20]
+    assert [len(next(iter(one['pictures'].values()))) for one in shown] == [10, 10]
+    recorded, predicted = (np.array(shown[0]['chunks'][k]) for k in ('recorded', 'predicted'))
+    assert recorded.shape == predicted.shape == (20, 8, 7)
+    actions = open_source(dataset).states_actions(report['episodes'][0]).actions
+    np.testing.assert_allclose(recorded[:, 0], actions, atol=2e-4)
+
+
+def test_offsets_are_shown_as_the_joints_that_they_lead_to():
+    state = np.arange(14.0).reshape(2, 7)
+    shown = open_loop_page.absolute_targets(np.full((2, 3, 7), 0.25), state)
+    np.testing.assert_array_equal(shown[:, 0, :-1], state[:, :-1] + 0.25)
+    np.testing.assert_array_equal(shown[:, :, -1], 0.25)
 
 
 def test_episodes_that_were_trained_on_do_not_count(dataset, checkpoint, tmp_path, capsys):

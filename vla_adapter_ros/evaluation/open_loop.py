@@ -3,7 +3,8 @@
 
     python -m vla_adapter_ros.evaluation.open_loop CHECKPOINT DATASET --output report
 
-The observations go through the policy that the robot runs; nothing moves. A small open-loop error
+The observations go through the policy that the robot runs; nothing moves. `episodes.html` of the
+report has the predictions beside the pictures. A small open-loop error
 is necessary for success, not sufficient: errors add up in the closed loop. Of a dataset that the
 checkpoint was trained on, only the episodes that training held out count, unless `--all` is given.
 """
@@ -315,7 +316,7 @@ def make_parser() -> argparse.ArgumentParser:
         help='also judge on episodes that the checkpoint was trained on')  # fmt: skip
     add('--stride', type=int, default=1, help='use every n-th observation (no episode plots)')
     add('--output', type=Path, help='folder for report.json and plots')
-    add('--plots', type=int, default=5, help='episodes to plot')
+    add('--plots', type=int, default=5, help='episodes to plot, and to show in episodes.html')
     add('--cache', type=Path, help="folder of the dataset's training cache")
     add('--device', default='auto', help='auto, cpu, cuda, …')
     add('--dtype', default='auto', help=', '.join(PRECISIONS))
@@ -326,6 +327,8 @@ def make_parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
     options = make_parser().parse_args(arguments)
+    from vla_adapter_ros.data.show.page import write_page
+    from vla_adapter_ros.evaluation.open_loop_page import predicted_episode
     from vla_adapter_ros.inference.policy import Policy
     from vla_adapter_ros.weights.directory import read_checkpoint_metadata
     from vla_adapter_ros.weights.metadata import software_versions
@@ -362,6 +365,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 **policy.provenance,
             }
             write_report(episodes, names, options.output, options.plots, options.stride, made_with)
+            shown = episodes[: options.plots] if options.stride == 1 else []
+            if shown:
+                pages = (predicted_episode(dataset, one, names) for one in shown)
+                write_page(options.output / 'episodes.html', pages)
             print(f'report: {options.output}')
     except VLAAdapterError as error:
         print(f'error: {error}', file=sys.stderr)

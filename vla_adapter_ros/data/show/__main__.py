@@ -4,7 +4,8 @@
     python -m vla_adapter_ros.data.show datasets/pick --output look/
 
 Prints a summary with warnings; writes a contact sheet, a plot of states and actions for each
-chosen episode, and rerun recordings (.rrd) where rerun-sdk is installed.
+chosen episode, and rerun recordings (.rrd) where rerun-sdk is installed; with --web also a page
+to browse them, look/index.html.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from vla_adapter_ros.data.episodes import EpisodeSource
 from vla_adapter_ros.data.lerobot.columns import add_column_options, columns_of
 from vla_adapter_ros.data.show.images import contact_sheet, plot_episode, write_rrd
 from vla_adapter_ros.data.show.overview import overview_of
+from vla_adapter_ros.data.show.page import recorded_episode, write_page
 from vla_adapter_ros.data.sources import open_source
 from vla_adapter_ros.errors import DatasetError, VLAAdapterError
 
@@ -89,8 +91,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         '--rerun', choices=['auto', 'yes', 'no'], default='auto',
         help='write .rrd files: auto (default) does where rerun-sdk is installed',
     )  # fmt: skip
+    parser.add_argument(
+        '--web', action='store_true',
+        help='write index.html too: pictures and plots of the drawn episodes, for any browser',
+    )  # fmt: skip
     add_column_options(parser)
     options = parser.parse_args(arguments)
+    if options.web and options.output is None:
+        parser.error('--web needs --output')
     try:
         source = open_source(options.dataset, columns_of(options))
         print('\n'.join([*describe(source), *overview_of(source).lines()]))
@@ -102,6 +110,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             chosen = choose_episodes(source, options.episode, options.count)
             for file in look(source, options.output, chosen, rerun):
                 print(file)
+            if options.web:
+                page = options.output / 'index.html'
+                episodes = tqdm(chosen, desc='page', unit='episode')
+                write_page(page, (recorded_episode(source, number) for number in episodes))
+                print(page)
     except VLAAdapterError as error:
         print(f'error: {error}')
         return 1
