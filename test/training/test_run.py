@@ -148,9 +148,13 @@ LAUNCHERS = {
 
 @pytest.mark.slow(reason='starts two more processes that import torch, for each launcher')
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize('launcher', LAUNCHERS)
-def test_two_processes_equal_one_with_a_doubled_batch(dataset, tmp_path, launcher):
-    same = ['data.augment=false', 'steps=5', 'save.every=5']
+@pytest.mark.parametrize(('launcher', 'more'), [
+    ('torchrun', ['log.peak_tflops=1']),
+    ('accelerate', []),
+    ('torchrun', ['accumulate=2', 'compute.gradient_checkpointing=true', 'adaptation.mode=lora']),
+])
+def test_two_processes_equal_one_with_a_doubled_batch(dataset, tmp_path, launcher, more):
+    same = ['data.augment=false', 'steps=5', 'save.every=5', *more]
     one = weights(train.run(config(dataset, tmp_path / 'one', *same, 'batch_size=4')))
     arguments = settings(dataset, tmp_path / 'two', *same, 'batch_size=2')
     command = [

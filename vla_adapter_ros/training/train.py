@@ -143,8 +143,15 @@ def make_accelerator(config: TrainConfig) -> Any:
     return Accelerator(
         cpu=compute.device == 'cpu' or not torch.cuda.is_available(),
         mixed_precision='bf16' if compute.precision == 'bf16' else 'no',
-        # Gradients live in the buffers that are sent: no second copy of them.
-        kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
+        kwargs_handlers=[
+            DistributedDataParallelKwargs(
+                # Gradients live in the buffers that are sent: no second copy of them.
+                gradient_as_bucket_view=True,
+                # Each step computes the same graph. torch notes it in the first backward pass,
+                # which must not be one of several whose gradients are not sent.
+                static_graph=config.accumulate == 1,
+            )
+        ],
     )
 
 

@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.training.ahead import BatchesAhead
 from vla_adapter_ros.training.checkpoints.peft_state import from_peft
 from vla_adapter_ros.training.checkpoints.run_folder import STATE_FILE, RunFolder
 from vla_adapter_ros.training.config import TrainConfig
@@ -162,7 +163,7 @@ class Trainer:
         self.model.train()
         signals = StopSignals()
         with signals, ProgressBar(self.config.steps, self.step, self.is_main) as bar:
-            stream = self.batches.training(self.step)
+            stream = self._batches_ahead()
             window = _Window()
             while self.step < self.config.steps:
                 self._optimiser_step(stream, window)
@@ -178,7 +179,21 @@ class Trainer:
         last = self.step == self.config.steps
         return every > 0 and (self.step % every == 0 or last)
 
-    def _optimiser_step(self, stream: Iterator[Batch], window: _Window) -> None:
+    def _batches_ahead(self) -> BatchesAhead[Any]:
+        """Return the batches from this step on."""
+        first = self.step
+
+        def prepare(samples: Any, number: int) -> Batch:
+            step, micro = divmod(number, self.config.accumulate)
+            # Augmentation differs between processes; the latent noise must not (it is one draw
+            # for the whole batch), so that two processes equal one with a doubled batch.
+            self._seed(first + step, micro, self.accelerator.process_index + 1)
+            return self.batches.prepare(samples, self.accelerator.device)
+
+        samples = self.batches.training(first)
+        return BatchesAhead(samples, prepare, self.accelerator.device)
+
+    def _optimiser_step(self, stream: BatchesAhead[Any], window: _Window) -> None:
         rate = rate_factor(self.step, self.config.steps, self.config.schedule)
         set_rate(self.optimizer, rate)
         for micro in range(self.config.accumulate):
@@ -197,18 +212,14 @@ class Trainer:
         window.steps += 1
 
     def _micro_step(
-        self, stream: Iterator[Batch], micro: int
+        self, stream: BatchesAhead[Any], micro: int
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         self._timer.start()
-        batch = next(stream)
-        # Augmentation differs between processes; the latent noise must not (it is one draw for
-        # the whole batch), so that two processes equal one with a doubled batch.
-        self._seed(micro, self.accelerator.process_index + 1)
-        batch = self.batches.prepare(batch, self.accelerator.device)
+        batch = stream.take()
         if micro == 0:
             self._count_flops(batch)
         self._timer.end('data')
-        self._seed(micro, 0)
+        self._seed(self.step, micro, 0)
         last = micro + 1 == self.config.accumulate
         sync = contextlib.nullcontext() if last else self.accelerator.no_sync(self._loss_module)
         with sync:
@@ -216,10 +227,12 @@ class Trainer:
             self._timer.end('forward')
             self.accelerator.backward(loss / self.config.accumulate)
         self._timer.end('backward')
+        stream.fill()
+        self._timer.end('data')
         return loss.detach(), self._loss.metrics
 
-    def _seed(self, micro: int, stream: int) -> None:
-        numbers = (self.config.seed, self.step, micro, stream)
+    def _seed(self, step: int, micro: int, stream: int) -> None:
+        numbers = (self.config.seed, step, micro, stream)
         torch.manual_seed(int(np.random.SeedSequence(numbers).generate_state(1)[0]))
 
     def _count_flops(self, batch: Batch) -> None:
@@ -232,8 +245,8 @@ class Trainer:
         with eager, FlopCounterMode(display=False) as counter:
             with self.accelerator.autocast():
                 loss = LossModule(self.model)(batch)
-            loss.backward()
-        self.optimizer.zero_grad(set_to_none=True)
+            # Not `backward`: DDP would take this for its first step, and send other gradients.
+            torch.autograd.grad(loss, [p for _, p in self.named], allow_unused=True)
         self._flops = float(counter.get_total_flops()) * self.config.accumulate
 
     def _report(self, window: _Window, log: RunLog, bar: ProgressBar) -> None:
