@@ -18,9 +18,11 @@ from typing import Any
 
 import numpy as np
 import rclpy
+from rclpy.client import Client
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
 from rclpy.task import Future
+from std_srvs.srv import Trigger
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.evaluation.rollout import EpisodeJob, EpisodeResult, Referee
@@ -97,14 +99,13 @@ class EvaluationRig:
         self._sim = self._start_sim(arm)
         self._client = PolicyClient()
         self._executor = SingleThreadedExecutor()
+        self._stack.callback(self._executor.shutdown)
         self._executor.add_node(self._sim)
         self._executor.add_node(self._client)
         self._logs = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
         policy = replace(policy, parameters={**policy.parameters, **self._policy_parameters})
         self._bringup = Bringup([policy], self._logs, lambda line: None)
-        end = time.monotonic() + _DISCOVERY_S
-        while time.monotonic() < end:
-            self._executor.spin_once(timeout_sec=_POLL_PERIOD_S)
+        self.wait_for(_DISCOVERY_S)
         self._check_alone(policies=0)
         self._stack.enter_context(self._bringup)
         try:
@@ -115,7 +116,7 @@ class EvaluationRig:
         if why := wait_until_connected(self._client.get_state, self._executor, lambda _: lost()):
             raise BringupError(why)
         self._check_alone(policies=1)
-        self._call(self._client.deactivate(), 'deactivate')
+        self.call(self._client.deactivate(), 'deactivate')
 
     def _start_sim(self, process: NodeProcess) -> SimArmNode:
         parameters = dict(process.parameters)
@@ -153,8 +154,14 @@ class EvaluationRig:
 
     # -- one episode ------------------------------------------------------------------------
 
-    def run(self, job: EpisodeJob) -> EpisodeResult:
-        """Run one episode.
+    def run(
+        self, job: EpisodeJob, before_motion: Callable[[], None] | None = None
+    ) -> EpisodeResult:
+        """Run one episode; the arm stands still at its end.
+
+        Args:
+            job: which episode.
+            before_motion: called when the scene, the instruction and fresh inputs are there.
 
         Raises:
             VLAAdapterError: no such episode, or a node was lost or does not answer.
@@ -164,11 +171,13 @@ class EvaluationRig:
             lambda simulation: Referee(simulation, job, self._settings.options)
         )
         client.forget()
-        self._call(client.set_instruction(referee.task.instruction), 'set_instruction')
-        self._call(client.activate(), 'activate')
-        self._call(client.clear_trip(), 'clear_trip')
+        self.call(client.set_instruction(referee.task.instruction), 'set_instruction')
+        self.call(client.activate(), 'activate')
+        self.call(client.clear_trip(), 'clear_trip')
         before = self._fresh_report()
         errors_before = self._error()
+        if before_motion is not None:
+            before_motion()
         self._enable()
         with self._sim.lock:
             referee.start()
@@ -177,7 +186,7 @@ class EvaluationRig:
         self._sim.after_step = None
         after = self._next_report()
         failure = '' if referee.success or self._error() == errors_before else self._error()[0]
-        self._call(client.deactivate(), 'deactivate')
+        self.call(client.deactivate(), 'deactivate')
         chunks = after.chunks - before.chunks
         return referee.result(
             chunks=chunks,
@@ -271,12 +280,28 @@ class EvaluationRig:
             if time.monotonic() > end:
                 raise VLAAdapterError(f'{problem()} after {_ANSWER_TIMEOUT_S:g} s')
 
-    def _call(self, future: Future, doing: str) -> None:
-        self._wait(future.done, lambda: f'vla_adapter did not answer to {doing}')
+    def call(self, future: Future, doing: str, node: str = 'vla_adapter') -> str:
+        """Wait for the answer of a service and return its message, '' if it has none.
+
+        Raises:
+            VLAAdapterError: no answer in time, or it is no success.
+        """
+        self._wait(future.done, lambda: f'{node} did not answer to {doing}')
         answer = future.result()
+        message = getattr(answer, 'message', '')
         if not answer.success:
-            why = getattr(answer, 'message', '') or self._error()[0]
-            raise VLAAdapterError(f'vla_adapter: {doing} failed: {why}')
+            raise VLAAdapterError(f'{node}: {doing} failed: {message or self._error()[0]}')
+        return message
+
+    def wait_for(self, seconds: float) -> None:
+        """Let the nodes run on."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._spin()
+
+    def trigger(self, name: str) -> Client:
+        """Return a client of a service without arguments."""
+        return self._client.create_client(Trigger, name)
 
 
 def _policy_parameters(settings: EvaluationSettings) -> dict[str, Any]:
