@@ -30,11 +30,11 @@ TOP = (
     'action', 'benchmarks', 'config', 'docs', 'launch', 'msg', 'requirements', 'scripts', 'srv',
     'test',
 )  # fmt: skip
-# Options of other programs, and of the tests.
+# Options of other programs, of shell scripts, and of the tests.
 FOREIGN_OPTIONS = {
     '--clock', '--feedback', '--help', '--include', '--index-url', '--list-formats-ext',
     '--local-dir', '--multi_gpu',
-    '--nproc-per-node', '--num_processes', '--once', '--packages-select', '--reload',
+    '--nproc-per-node', '--num_processes', '--once', '--packages-select', '--quick', '--reload',
     '--repo-type', '--ros-args', '--system-site-packages',
 }  # fmt: skip
 
