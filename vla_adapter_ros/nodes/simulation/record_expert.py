@@ -95,7 +95,9 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument('folder', type=Path, help='where the bags go, after those that are there')
     parser.add_argument('--task', default='pick_and_place', choices=EVALUATED_TASKS)
     parser.add_argument('--episodes', type=int, default=50, help='how many (50)')
-    parser.add_argument('--seed', type=int, default=1_000_000, help='of the first episode (1000000)')
+    parser.add_argument(
+        '--seed', type=int, default=1_000_000, help='of the first episode (1000000)'
+    )
     options = parser.parse_args(words)
     begin, done = time.monotonic(), 0
     seeds = range(options.seed, options.seed + options.episodes)
