@@ -22,6 +22,16 @@ def test_tool_of_the_zero_pose_is_where_the_vendor_says(arm):
     assert arm.tool_positions(np.zeros((1, 6)))[0] == pytest.approx([0.313, 0, 0.108], abs=1e-3)
 
 
+def test_the_arm_goes_from_the_base_through_its_joints_to_the_tool(arm):
+    joints = np.array([0.3, 0.2, 0.5, -0.4, 0.6, 0.1])
+    places = arm.arm_positions(joints)
+    assert places.shape == (8, 3) and not places[0].any()
+    assert places[-1] == pytest.approx(arm.tool_positions(joints[None])[0])
+    moved = arm.arm_positions(joints + np.eye(6)[3])
+    np.testing.assert_allclose(moved[:5], places[:5], atol=1e-9)
+    assert np.linalg.norm(moved[-1] - places[-1]) > 0.01
+
+
 def test_first_joint_turns_the_tool_about_the_vertical(arm):
     joints = np.zeros((2, 6))
     joints[1, 0] = 0.7

@@ -82,6 +82,14 @@ class Kinematics:
         """Return the tool's positions (N, 3) [m] in the base frame for joints (N, J) [rad]."""
         return np.array([self._pose(row).translation for row in joints]).reshape(-1, 3)
 
+    def arm_positions(self, joints: np.ndarray) -> np.ndarray:
+        """Return the positions (J + 2, 3) [m] of base, joints and tool in the base frame."""
+        tool = self._pose(joints).translation
+        base = self._data.oMf[self._base]
+        # The model's first joint is the universe.
+        places = [base.actInv(pose).translation for pose in list(self._data.oMi)[1:]]
+        return np.array([np.zeros(3), *places, tool])
+
     def tool_pose(self, joints: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the tool's position (3,) [m] and rotation (3, 3) in the base frame."""
         pose = self._pose(joints)

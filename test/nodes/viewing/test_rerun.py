@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import re
+import socket
 import subprocess
 import sys
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
@@ -18,7 +20,7 @@ from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
 from vla_adapter_ros.msg import ActionChunk, PolicyStatus
 
-from support.ros_harness import isolated_environment
+from support.ros_harness import isolated_environment, wait_until
 from vla_adapter_ros.nodes.common.messages import (
     image_message,
     joint_state_message,
@@ -79,7 +81,7 @@ def test_a_recording_holds_pictures_joints_commands_and_the_intended_path(log, t
     text = listed(tmp_path / 'a.rrd')
     for entity in ('instruction', 'cameras/wrist', 'scene/tool', 'scene/predicted_path',
                    'joints/Joint6/measured', 'joints/Gripper/measured',
-                   'joints/Joint1/commanded', 'joints/Joint1/chunk',
+                   'joints/Joint1/commanded', 'joints/Joint1/chunk', 'scene/arm',
                    'status', 'log', 'latency/median'):  # fmt: skip
         assert f'/{entity}' in text, entity
     # Of the replaced trajectory only the points at 0.2 s and 0.3 s were due.
@@ -170,3 +172,41 @@ def test_a_viewer_without_display_is_refused_in_a_sentence():
         'rerun_viewer: there is no display (DISPLAY and WAYLAND_DISPLAY are not set): give the '
         'parameter connect (a viewer on another machine) or save (a file)'
     )
+
+
+@pytest.mark.slow(reason="starts rerun's viewer, which renders on the CPU")
+def test_the_window_shows_cameras_arm_and_curves(log, tmp_path):
+    experimental = pytest.importorskip('rerun.experimental', reason=NEEDED)
+    if not hasattr(experimental, 'ViewerClient'):
+        pytest.skip('this rerun-sdk has no viewer without a window')
+    for i in range(100):
+        t = T + 0.05 * i
+        state = STATE + 0.2 * np.sin(0.1 * i)
+        log.state(state, t)
+        log.command(CONTRACT.joint_names, [(t, np.append(state[:-1] + 0.1, np.nan))], t)
+        log.image('wrist', np.full((240, 320, 3), (200, 0, 200), np.uint8), t)
+    log.close()
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    try:
+        viewer = experimental.ViewerClient.spawn(headless=True, port=port)
+    except RuntimeError as error:
+        pytest.skip(f'the viewer does not start here: {str(error).splitlines()[0]}')
+    try:
+        viewer.open(str(tmp_path / 'a.rrd'))
+        viewer.set_time('time', timestamp=T + 5.0, play_state='paused')
+        shot = tmp_path / 'window.png'
+
+        def seen() -> set[str]:
+            viewer.save_screenshot(str(shot))
+            pixels = cv2.imread(str(shot))[..., ::-1].reshape(-1, 3).astype(int)
+            colours = {'image': (200, 0, 200), 'arm': (150, 150, 160),
+                       'measured': (78, 152, 226), 'commanded': (245, 119, 77)}  # fmt: skip
+            return {name for name, colour in colours.items()
+                    if (np.abs(pixels - colour).max(axis=1) < 24).sum() > 100}  # fmt: skip
+
+        everything = {'image', 'arm', 'measured', 'commanded'}
+        wait_until(lambda: seen() == everything, 60, 'a picture of everything', poll=1.0)
+    finally:
+        viewer.quit()

@@ -21,7 +21,7 @@ JPEG_QUALITY = 80
 DISPLAYS = ('DISPLAY', 'WAYLAND_DISPLAY')
 # Measured states that are kept to find the one a chunk was computed from.
 _STATES = 1000
-_PATH, _TOOL = (60, 200, 90), (230, 70, 50)
+_PATH, _TOOL, _ARM = (60, 200, 90), (230, 70, 50), (150, 150, 160)
 _COLOURS = {'measured': (78, 152, 226), 'commanded': (245, 119, 77), 'chunk': (107, 214, 107)}
 _SHOWN_S = 20.0
 _TIME = 'time'
@@ -98,8 +98,11 @@ class RerunLog:
         self._states.append((time, state))
         self._scalars('measured', [(time, state)])
         if self._kinematics is not None:
-            tool = self._kinematics.tool_positions(state[None, :-1])
-            self._stream.log('scene/tool', self._rr.Points3D(tool, colors=[_TOOL], radii=0.006))
+            arm = self._kinematics.arm_positions(state[:-1])
+            strip = self._rr.LineStrips3D([arm], colors=[_ARM], radii=0.006)
+            self._stream.log('scene/arm', strip)
+            tool = self._rr.Points3D(arm[-1:], colors=[_TOOL], radii=0.01)
+            self._stream.log('scene/tool', tool)
 
     def command(self, names: Sequence[str], rows: Rows, time: float) -> None:
         """Show a trajectory; of the one it replaces only what was due before.
@@ -202,7 +205,7 @@ def blueprint(contract: RobotContract) -> Any:
     ]
     seen = rrb.Vertical(
         rrb.Horizontal(*cameras),
-        rrb.Spatial3DView(origin='scene', name='tool and chunk [m]'),
+        rrb.Spatial3DView(origin='scene', name='arm, and path of the chunk [m]'),
         rrb.Horizontal(*words),
         row_shares=[3, 3, 1],
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -125,7 +126,7 @@ class RerunTopics:
         self._log.command(names, [(now, self._row(names, message.position))], now)
 
     def _on_status(self, message: PolicyStatus) -> None:
-        words = [message.state_text, message.reason, message.policy]
+        words = [message.state_text, message.reason, Path(message.policy).name]
         if message.dry_run:
             words.append('dry run: nothing is sent')
         latencies = {'p50': message.latency_p50, 'p95': message.latency_p95}
