@@ -258,7 +258,7 @@ def test_padding_to_a_bucket_changes_no_action(exact):
     # A longer prompt first: nothing of it may be left in the buffers.
     for length, seed in ((16, 1), (5, 2), (7, 3), (7, 4)):
         case = inputs(length, seed)
-        buffers.load(case)
+        buffers.load([case])
         padded = engine.session(buffers.pixel_values, buffers.prompt, buffers.proprio)
         expected, bound = exact(length, seed)
         assert relative_error(padded[0], expected) < bound
@@ -266,11 +266,37 @@ def test_padding_to_a_bucket_changes_no_action(exact):
     assert addresses == [tensor.data_ptr() for tensor in buffers.prompt.tensors()]
 
 
+BATCH = ((7, 0), (12, 1), (3, 2), (7, 3))  # lengths of prompts, and seeds
+
+
+@pytest.mark.parametrize('rows', (BATCH, BATCH[::-1], BATCH[:1] * 2))
+def test_observations_of_a_batch_get_the_actions_they_get_alone(exact, rows):
+    actions = Engine(network(), ONE_THREAD).run_many([inputs(*row) for row in rows])
+    assert actions.shape == (len(rows), 8, 7)
+    for row, chunk in zip(rows, actions, strict=True):
+        expected, bound = exact(*row)
+        assert relative_error(chunk, expected) < bound
+
+
+def test_a_graph_for_batches_takes_fewer_and_other_prompts(exact):
+    engine = Engine(network(), ONE_THREAD)
+    buffers = StaticInputs(engine.session, 16, inputs(7), torch.device('cpu'), batch=3)
+    addresses = [tensor.data_ptr() for tensor in buffers.prompt.tensors()]
+    for rows in (BATCH[:3], BATCH[1:2], BATCH[2:]):
+        buffers.load([inputs(*row) for row in rows])
+        actions = engine.session(buffers.pixel_values, buffers.prompt, buffers.proprio)
+        assert len(actions) == 3
+        for row, chunk in zip(rows, actions):
+            expected, bound = exact(*row)
+            assert relative_error(chunk, expected) < bound
+    assert addresses == [tensor.data_ptr() for tensor in buffers.prompt.tensors()]
+
+
 def test_every_instruction_is_prepared_once(exact, monkeypatch):
     engine = Engine(network(), ONE_THREAD)
     prepared = []
     prompt = engine.session.prompt
-    monkeypatch.setattr(engine.session, 'prompt', lambda ids: prepared.append(ids) or prompt(ids))
+    monkeypatch.setattr(engine.session, 'prompt', lambda *a: prepared.append(a) or prompt(*a))
     first = engine.run(inputs(seed=1))
     for case in (inputs(seed=1), inputs(seed=2), inputs(seed=1)):
         engine.run(case)
@@ -319,37 +345,41 @@ def test_views_are_cropped_and_normalised_by_the_engine():
     assert views.pixel_values.dtype == np.uint8
     np.testing.assert_array_equal(policy.engine.run(views), wanted)
     buffers = StaticInputs(policy.engine.session, 32, views, torch.device('cpu'))
-    buffers.load(views)
+    buffers.load([views])
     assert torch.equal(buffers.pixel_values[0], torch.from_numpy(views.pixel_values))
 
 
 class FakeGraph:
     """Stands for a captured graph, on the CPU."""
 
-    made: list[int]
+    made: list[tuple[int, int]]
 
-    def __init__(self, session, length, example, device):
-        self.length = length
-        self.made.append(length)
+    def __init__(self, session, length, example, device, batch):
+        self.length, self.batch = length, batch
+        self.made.append((length, batch))
 
     fits = CapturedForward.fits
 
     def run(self, inputs):
-        return np.full((8, 7), float(len(inputs.input_ids)))
+        lengths = [float(len(row.input_ids)) for row in inputs]
+        return np.ones((len(inputs), 8, 7)) * np.array(lengths)[:, None, None]
 
 
-def test_one_graph_is_captured_at_the_start_and_none_by_a_call(monkeypatch):
+def test_graphs_are_captured_at_the_start_and_none_by_a_call(monkeypatch):
     monkeypatch.setattr(engine_module, 'CapturedForward', FakeGraph)
     FakeGraph.made = []
     engine = Engine(network(), ONE_THREAD)
     engine.device = torch.device('cuda')  # from here on; the network is on the CPU
-    engine.prepare([inputs(3), inputs(12)])
-    assert FakeGraph.made == [bucket_of(12 + engine_module.SPARE_TOKENS)] == [32]
+    engine.prepare([inputs(3), inputs(12)], batch=3)
+    assert bucket_of(12 + engine_module.SPARE_TOKENS) == 32
+    assert FakeGraph.made == [(32, 1), (32, 3)]
     assert float(engine.run(inputs(32))[0, 0]) == 32.0
+    assert engine.run_many([inputs(32), inputs(5)])[:, 0, 0].tolist() == [32.0, 5.0]
     engine.device = torch.device('cpu')
-    longer = engine.run(inputs(33))
-    assert abs(longer).max() < 33
-    assert len(FakeGraph.made) == 1
+    longer = engine.run_many([inputs(33), inputs(5)])
+    more = engine.run_many([inputs(5)] * 4)
+    assert max(abs(longer).max(), abs(more).max()) < 5
+    assert len(FakeGraph.made) == 2
 
 
 def test_compiled_kernels_outlive_a_reboot_unless_their_place_is_chosen(monkeypatch, tmp_path):
@@ -372,3 +402,14 @@ def test_cuda_graph_gives_the_cpu_actions(exact, compile):
     for seed in (0, 1):
         expected, bound = exact(seed=seed)
         assert relative_error(engine.run(inputs(seed=seed)), expected) < bound
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='no CUDA device')
+def test_cuda_graph_of_a_batch_gives_the_cpu_actions(exact):
+    engine = Engine(network(), EngineSettings('cuda', 'float32'))
+    engine.prepare([inputs(12)], batch=4)
+    assert [graph.batch for graph in engine._captured] == [1, 4]
+    for rows in (BATCH, BATCH[1:]):
+        for row, chunk in zip(rows, engine.run_many([inputs(*row) for row in rows]), strict=True):
+            expected, bound = exact(*row)
+            assert relative_error(chunk, expected) < bound

@@ -175,7 +175,7 @@ def exported(fake, tmp_path, monkeypatch):
     return tmp_path / 'made'
 
 
-def test_an_exported_policy_acts_as_its_checkpoint(exported):
+def test_an_exported_policy_acts_as_its_checkpoint(exported, caplog):
     policy = open_policy(exported, threads=1)
     checkpoint = open_policy(shipped_checkpoint(), device='cpu', dtype='float32', threads=1)
     assert isinstance(policy, ExportedPolicy)
@@ -192,6 +192,14 @@ def test_an_exported_policy_acts_as_its_checkpoint(exported):
     assert mine.provenance['fingerprint'] == theirs.provenance['fingerprint']
     assert mine.provenance['engine'] == 'onnx'
     policy.warm_up()
+    other = replace(seen, instruction='pick up the block')
+    for _ in range(2):  # its file takes one at a time
+        chunks = policy.predict_many([seen, other])
+        np.testing.assert_array_equal(chunks[0].actions, mine.actions)
+        np.testing.assert_array_equal(chunks[1].actions, policy.predict(other).actions)
+    assert [r.message for r in caplog.records] == [
+        'exported policies take one observation at a time: no batches'
+    ]
     with pytest.raises(ExportError, match=r'prompt has \d+ tokens, the exported file takes 16'):
         policy.predict(replace(seen, instruction='push the red block left ' * 4))
 

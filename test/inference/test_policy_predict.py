@@ -46,7 +46,7 @@ def test_provenance_says_where_the_actions_come_from(policy):
 def test_actions_are_the_networks_in_physical_units(policy, monkeypatch):
     seen = observation()
     normalised = policy.engine.run(policy.pipeline(seen)).astype(np.float64)
-    monkeypatch.setattr(policy.engine, 'run', lambda _: normalised.astype(np.float32))
+    monkeypatch.setattr(policy.engine, 'run_many', lambda _: normalised.astype(np.float32)[None])
     bounds = policy.statistics.action
     expected = 0.5 * (normalised + 1) * (bounds.q99 - bounds.q01 + 1e-8) + bounds.q01
     np.testing.assert_array_equal(policy.predict(seen).actions, expected)
@@ -79,6 +79,20 @@ def test_same_seed_same_actions_other_seed_others(policy, tolerance):
     base = policy.predict(seen).actions
     assert (np.abs(again - base) < tolerance).all()
     assert np.abs(other - base).max() > 0.01
+
+
+def test_several_observations_get_the_chunks_that_each_gets_alone(policy, tolerance):
+    texts = ('pick up the red block', 'push', 'pick up the red block and put it in the box')
+    seen = [observation(i, instruction=text, stamp=float(i)) for i, text in enumerate(texts)]
+    chunks = policy.predict_many(seen)
+    assert [chunk.instruction for chunk in chunks] == list(texts)
+    assert [chunk.observation_stamp for chunk in chunks] == [0.0, 1.0, 2.0]
+    alone = [policy.predict(each).actions for each in seen]
+    for chunk, expected in zip(chunks, alone, strict=True):
+        assert chunk.actions.shape == (8, 7)
+        assert (np.abs(chunk.actions - expected) < 2 * tolerance).all()
+    assert (np.abs(alone[0] - alone[1]) > 2 * tolerance).any()
+    assert policy.predict_many([]) == []
 
 
 @pytest.mark.parametrize('space', ('joint_position', 'joint_delta', 'ee_delta'))

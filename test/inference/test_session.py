@@ -99,6 +99,35 @@ def test_session_equals_the_plain_path_for_every_variant(changes):
     assert float(plain.abs().max()) > 0.01
 
 
+@pytest.mark.parametrize('absorb', [False, True])
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {},
+        {'aligned_slices': True},
+        {'use_film': True, 'aligned_slices': True},
+        {'use_film': True, 'film_segment_tokens': 2},
+        {'policy': PolicyConfig(heads=4, features='raw')},
+        {'policy': PolicyConfig(heads=4, num_task_tokens=36), 'num_images': 2},
+        {'policy': PolicyConfig(kind='oft')},
+    ],
+    ids=str,
+)
+def test_prompts_of_different_lengths_in_one_batch_change_nothing(changes, absorb):
+    config = small_config(**changes)
+    session = InferenceSession(awake(config), absorb=absorb)
+    batch = wide_batch(config, batch=3, length=9)
+    lengths = (4, 9, 6)
+    mask = torch.stack([torch.arange(9) < length for length in lengths]).long()
+    prompts = session.prompt(batch['input_ids'], mask)
+    together = session(batch['pixel_values'], prompts, batch['proprio'])
+    for i, length in enumerate(lengths):
+        row = slice(i, i + 1)
+        prompt = session.prompt(batch['input_ids'][row, :length])
+        alone = session(batch['pixel_values'][row], prompt, batch['proprio'][row])
+        assert relative_error(together[row], alone) < IN_FLOAT64
+
+
 @pytest.mark.parametrize('use_film', [False, True])
 def test_a_prompt_padded_to_a_bucket_changes_nothing(use_film):
     config = small_config(use_film=use_film)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from vla_adapter_ros.architecture.config import VLAAdapterConfig
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.processing.pipeline import InputPipeline
 from vla_adapter_ros.processing.prompt import build_prompt, clean_instruction
+from vla_adapter_ros.processing.statistics import Statistics
 from vla_adapter_ros.robot.contract import RobotContract
 
 CHUNK_SIZE = VLAAdapterConfig.chunk_size  # actions in a chunk, where no network decides it
@@ -57,6 +58,7 @@ class PipelinePolicy:
 
     Attributes:
         pipeline: from observations to the network's inputs.
+        statistics: of the data it was trained on.
         contract: the robot it was trained for; None for official checkpoints.
         step_period: time between two actions [s].
         chunk_size: actions in a chunk, K.
@@ -64,6 +66,7 @@ class PipelinePolicy:
     """
 
     pipeline: InputPipeline
+    statistics: Statistics
     contract: RobotContract | None
     step_period: float
     chunk_size: int
@@ -75,34 +78,55 @@ class PipelinePolicy:
         Raises:
             ObservationError: the observation does not fit.
         """
+        return self.predict_many([observation])[0]
+
+    def predict_many(self, observations: Sequence[Observation]) -> list[ActionChunk]:
+        """Return the chunks for observations of any instructions, computed in one batch.
+
+        They differ from those of `predict` by rounding. Latencies are those of the batch. An
+        engine that takes one observation at a time computes them one by one.
+
+        Raises:
+            ObservationError: an observation does not fit.
+        """
+        if not observations:
+            return []
         start = time.perf_counter()
-        inputs = self._prepare(observation)
+        inputs = [self._prepare(observation) for observation in observations]
         prepared = time.perf_counter()
         actions = self._infer(inputs)
         end = time.perf_counter()
-        return ActionChunk(
-            actions=actions,
-            observation_stamp=observation.stamp,
-            step_period=self.step_period,
-            instruction=observation.instruction,
-            latencies={
-                'preprocess': prepared - start,
-                'model': end - prepared,
-                'total': end - start,
-            },
-            provenance=self.provenance,
-        )
+        latencies = {
+            'preprocess': prepared - start,
+            'model': end - prepared,
+            'total': end - start,
+        }
+        return [
+            ActionChunk(
+                actions=chunk,
+                observation_stamp=observation.stamp,
+                step_period=self.step_period,
+                instruction=observation.instruction,
+                latencies=latencies,
+                provenance=self.provenance,
+            )
+            for observation, chunk in zip(observations, actions, strict=True)
+        ]
 
     def _prepare(self, observation: Observation) -> Any:
         """Return what `_infer` takes."""
         raise NotImplementedError
 
-    def _infer(self, inputs: Any) -> np.ndarray:
-        """Return actions (K, A) float64 in contract units."""
+    def _infer(self, inputs: Sequence[Any]) -> np.ndarray:
+        """Return actions (B, K, A) float64 in contract units."""
         raise NotImplementedError
 
-    def warm_up(self) -> None:
-        """Run synthetic observations so that the first real one is not slower than the others."""
+    def warm_up(self, *, batch: int = 1) -> None:
+        """Run synthetic observations so that the first real one is not slower than the others.
+
+        Args:
+            batch: observations at once in `predict_many`.
+        """
         raise NotImplementedError
 
     @property

@@ -3,7 +3,7 @@
 
     CPU   exact prompt length, eager, packed weights; float32, bfloat16, or int8 (gated by its
           action error)
-    GPU   one CUDA graph, captured at the start, optionally with compiled blocks; bfloat16
+    GPU   CUDA graphs captured at the start, optionally with compiled blocks; bfloat16
 
 The GPU path is checked on the CPU as far as that goes (padding, static buffers, compilation
 without graph breaks). Its speed has not been measured yet.
@@ -33,7 +33,7 @@ from vla_adapter_ros.inference.packed_linear import pack_if_possible
 from vla_adapter_ros.inference.session import InferenceSession, Prompt
 from vla_adapter_ros.model import VLAAdapter
 from vla_adapter_ros.processing.images import ImageConfig
-from vla_adapter_ros.processing.pipeline import ModelInputs
+from vla_adapter_ros.processing.pipeline import ModelInputs, padded_prompts
 from vla_adapter_ros.processing.pixels import Pixels
 
 CACHED_PROMPTS = 16
@@ -115,6 +115,11 @@ def _gpu_dtype(device: torch.device) -> str:
     return 'bfloat16' if torch.cuda.get_device_capability(device) >= (8, 0) else 'float16'
 
 
+def _batch(rows: Sequence[np.ndarray]) -> torch.Tensor:
+    """Return arrays of one shape as a batch; one alone is not copied."""
+    return torch.from_numpy(rows[0][None] if len(rows) == 1 else np.stack(rows))
+
+
 def _devices() -> str:
     return ', '.join(['cpu', *(f'cuda:{i}' for i in range(torch.cuda.device_count()))])
 
@@ -135,7 +140,7 @@ class Engine:
         self.model = model.to(self.device, DTYPES[self.dtype]).eval()
         self.int8_error: ActionError | None = None
         self._quantised = False
-        self._captured: CapturedForward | None = None
+        self._captured: list[CapturedForward] = []  # the smallest batch first
         self._pixels: Pixels | None = None
         self._compiled = False
         if self.device.type == 'cuda':
@@ -153,24 +158,25 @@ class Engine:
         On a GPU that is part of the graph, and an eighth of the bytes are copied to it.
         """
         self._pixels = Pixels(images).to(self.device)
-        self._captured = None
+        self._captured = []
         self._prepare_session()
 
     def _prepare_session(self) -> None:
         self.session = InferenceSession(self.model, pixels=self._pixels)
-        self._prompts: OrderedDict[bytes, Prompt] = OrderedDict()
+        self._prompts: OrderedDict[tuple[bytes, ...], Prompt] = OrderedDict()
 
     @property
     def chunk_size(self) -> int:
         """Actions in a chunk."""
         return self.model.config.chunk_size
 
-    def prepare(self, examples: Sequence[ModelInputs]) -> None:
+    def prepare(self, examples: Sequence[ModelInputs], batch: int = 1) -> None:
         """Warm up before the first real call: quantise and check, or capture a CUDA graph.
 
         Args:
-            examples: inputs like those to come. One graph is captured, for prompts of their
+            examples: inputs like those to come. A graph is captured for prompts of their
                 length and some tokens more; capturing takes seconds, so `run` never does.
+            batch: observations at once in `run_many`; above 1, a second graph is captured.
 
         Raises:
             QuantisationError: int8 changes the actions of `examples` too much.
@@ -178,11 +184,15 @@ class Engine:
         """
         if self.dtype == 'int8' and not self._quantised:
             self._quantise(examples)
-        if self.device.type == 'cuda' and self._captured is None:
-            self._capture(max(examples, key=lambda inputs: len(inputs.input_ids)))
-        for inputs in examples:
-            if not np.isfinite(self.run(inputs)).all():
-                raise DeviceError(f'dtype: {self.dtype} gives actions that are not finite')
+        if self.device.type == 'cuda' and not self._captured:
+            longest = max(examples, key=lambda inputs: len(inputs.input_ids))
+            for size in sorted({1, batch}):
+                self._capture(longest, size)
+        results = [self.run(inputs) for inputs in examples]
+        if batch > 1:
+            results += list(self.run_many([examples[i % len(examples)] for i in range(batch)]))
+        if not np.isfinite(results).all():
+            raise DeviceError(f'dtype: {self.dtype} gives actions that are not finite')
 
     def _quantise(self, examples: Sequence[ModelInputs]) -> None:
         reference = np.stack([self.run(inputs) for inputs in examples])
@@ -193,16 +203,23 @@ class Engine:
         self.int8_error = check_actions(actions, reference)
         LOGGER.info('int8: %d linear layers, %s', count, self.int8_error)
 
-    @torch.inference_mode()
     def run(self, inputs: ModelInputs) -> np.ndarray:
         """Return the normalised actions (K, A) float32 of one observation."""
-        if self._captured is not None and self._captured.fits(inputs):
-            return self._captured.run(inputs)
-        pixels = torch.from_numpy(inputs.pixel_values)[None].to(self.device)
-        proprio = torch.from_numpy(inputs.proprio)[None].to(self.device)
+        return self.run_many([inputs])[0]
+
+    @torch.inference_mode()
+    def run_many(self, inputs: Sequence[ModelInputs]) -> np.ndarray:
+        """Return the normalised actions (B, K, A) float32 of B observations, in one batch.
+
+        Prompts may differ: the shorter ones are padded, which changes no action.
+        """
+        if graph := next((g for g in self._captured if g.fits(inputs)), None):
+            return graph.run(inputs)
+        pixels = _batch([row.pixel_values for row in inputs]).to(self.device)
+        proprio = _batch([row.proprio for row in inputs]).to(self.device)
         with self._nothing_compiled():
-            actions = self.session(pixels, self._prompt(inputs.input_ids), proprio)
-        return actions[0].float().cpu().numpy()
+            actions = self.session(pixels, self._prompt(inputs), proprio)
+        return actions.float().cpu().numpy()
 
     def _nothing_compiled(self) -> contextlib.AbstractContextManager[Any]:
         """Return a context without compilation: of each new length it would take minutes."""
@@ -210,25 +227,31 @@ class Engine:
             return contextlib.nullcontext()
         return torch.compiler.set_stance('force_eager')
 
-    def _prompt(self, input_ids: np.ndarray) -> Prompt:
-        """Return the prepared prompt of an instruction, cached for the last ones."""
-        key = input_ids.tobytes()
+    def _prompt(self, inputs: Sequence[ModelInputs]) -> Prompt:
+        """Return the prepared prompts of some instructions, cached for the last ones."""
+        key = tuple(row.input_ids.tobytes() for row in inputs)
+        if len(set(key)) == 1:
+            key = key[:1]
         if key not in self._prompts:
-            ids = torch.from_numpy(np.array(input_ids))[None].to(self.device)
-            self._prompts[key] = self.session.prompt(ids)
+            rows = [row.input_ids for row in inputs[: len(key)]]
+            ids, mask = (t.to(self.device) for t in padded_prompts(rows, 0))
+            ragged = len({len(row) for row in rows}) > 1
+            self._prompts[key] = self.session.prompt(ids, mask if ragged else None)
             if len(self._prompts) > CACHED_PROMPTS:
                 self._prompts.popitem(last=False)
         return self._prompts[key]
 
-    def _capture(self, longest: ModelInputs) -> None:
-        """Capture the graph for the longest example's prompt; without one calls are slower."""
+    def _capture(self, longest: ModelInputs, batch: int) -> None:
+        """Capture a graph for the longest example's prompt; without one calls are slower."""
         length = len(longest.input_ids)
         bucket = bucket_of(length + SPARE_TOKENS) or bucket_of(length)
         if bucket is None:
             LOGGER.warning('no CUDA graph: a prompt of %d tokens is too long', length)
             return
         try:
-            self._captured = CapturedForward(self.session, bucket, longest, self.device)
+            self._captured.append(
+                CapturedForward(self.session, bucket, longest, self.device, batch)
+            )
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
             LOGGER.warning('CUDA graph for %d prompt tokens failed: %s', bucket, reason)

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ EXPORT_FILE = 'policy.json'
 OUTPUT = 'actions'
 Arrays = dict[str, np.ndarray]
 Run = Callable[[Arrays], np.ndarray]
+_log = logging.getLogger(__name__)
 
 
 class ExportError(VLAAdapterError):
@@ -64,11 +66,12 @@ class ExportedPolicy(PipelinePolicy):
             raise CheckpointError(
                 f'{folder / EXPORT_FILE}: not written by this release, {error!r}'
             ) from error
-        self.contract = contract
+        self.contract, self.statistics = contract, statistics
         self.pipeline = InputPipeline(processing, Tokenizer.from_directory(folder), statistics)
         if not file.is_file():
             raise CheckpointError(f'{file}: no such file')
         self._run = open_file(file, device, threads)
+        self._told = False
         self.provenance = {
             **origin,
             'exported': str(folder.resolve()),
@@ -80,11 +83,17 @@ class ExportedPolicy(PipelinePolicy):
     def _prepare(self, observation: Observation) -> Arrays:
         return engine_inputs(self.pipeline, observation, self.prompt_tokens)
 
-    def _infer(self, inputs: Arrays) -> np.ndarray:
-        return self._run(inputs)[0].astype(np.float64)
+    def _infer(self, inputs: Sequence[Arrays]) -> np.ndarray:
+        if len(inputs) > 1 and not self._told:
+            self._told = True
+            _log.warning('exported policies take one observation at a time: no batches')
+        return np.concatenate([self._run(row).astype(np.float64) for row in inputs])
 
-    def warm_up(self) -> None:
+    def warm_up(self, *, batch: int = 1) -> None:
         """Run one synthetic observation, since the first call of an engine is slower.
+
+        Args:
+            batch: has no effect.
 
         Raises:
             ExportError: the actions are not finite.

@@ -10,7 +10,7 @@ evaluation, simulation and a researcher's notebook all run this class.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -206,19 +206,23 @@ class Policy(PipelinePolicy):
     def _prepare(self, observation: Observation) -> ModelInputs:
         return self.pipeline(observation)
 
-    def _infer(self, inputs: ModelInputs) -> np.ndarray:
-        return self._actions.denormalise(self.engine.run(inputs))
+    def _infer(self, inputs: Sequence[ModelInputs]) -> np.ndarray:
+        return self._actions.denormalise(self.engine.run_many(inputs))
 
-    def warm_up(self, instruction: str = WARM_UP_INSTRUCTION) -> None:
+    def warm_up(self, instruction: str = WARM_UP_INSTRUCTION, *, batch: int = 1) -> None:
         """Run synthetic observations so that the first real one is not slower than the others.
 
         On a GPU this captures a graph for prompts up to a little longer than with twice this
-        instruction; with int8 it quantises and checks.
+        instruction, and one for batches; with int8 it quantises and checks.
+
+        Args:
+            instruction: of the observations.
+            batch: observations at once in `predict_many`.
 
         Raises:
             QuantisationError: int8 changes the actions too much.
         """
-        self.engine.prepare(self.warm_up_inputs(instruction))
+        self.engine.prepare(self.warm_up_inputs(instruction), batch)
         if self.engine.int8_error is not None:
             self.provenance['int8_error'] = str(self.engine.int8_error)
 

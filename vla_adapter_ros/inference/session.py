@@ -32,13 +32,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Prompt:
-    """The part of the inputs that depends on the instruction alone.
+    """The part of the inputs that depends on the instructions alone: one for all rows, or B.
 
     Attributes:
-        text: embeddings of prompt and ActionQueries (1, L + Q, D).
-        positions: of the query features in the sequence (1, Q), or None where none are read.
+        text: embeddings of prompt and ActionQueries (1 or B, L + Q, D).
+        positions: of the query features in the sequence (1 or B, Q), or None where none are read.
         tables: rotary tables of the language model for the complete sequence.
-        language: conditioning vector (1, film_width) of the FiLM layers, or None.
+        language: conditioning vectors (1 or B, film_width) of the FiLM layers, or None.
     """
 
     text: Tensor
@@ -91,7 +91,7 @@ class InferenceSession:
 
     @torch.inference_mode()
     def prompt(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Prompt:
-        """Prepare a prompt (1, L), right-padded according to `attention_mask`."""
+        """Prepare prompts (1 or B, L), right-padded according to `attention_mask`."""
         model, config = self.model, self.model.config
         embedded, lengths = model.embed_prompt(input_ids, attention_mask)
         queries = model.queries(embedded)
@@ -134,7 +134,10 @@ class InferenceSession:
             return model.policy(read, proprio)
         # All states together, as if they were one batch: (blocks·B, N, D).
         stacked = torch.stack([states[layer] for layer in self.layers]).flatten(0, 1)
-        read = [x.unflatten(0, (-1, batch)) for x in model.read(stacked, prompt.positions)]
+        positions = prompt.positions
+        if positions is not None and len(positions) > 1:  # of each row, in every layer
+            positions = positions.repeat(len(self.layers), 1)
+        read = [x.unflatten(0, (-1, batch)) for x in model.read(stacked, positions)]
         query, raw = (x.to(model.policy.dtype) for x in read)
         token = model.policy.proprio_token(proprio, batch)
         if token is not None:
