@@ -12,57 +12,42 @@ where it ended.
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.evaluation.libero.asking import LIBERO
 from vla_adapter_ros.evaluation.libero.check import check_table
 from vla_adapter_ros.evaluation.libero.episode import OPEN_LOOP, WAIT_STEPS
-from vla_adapter_ros.evaluation.libero.policies import (
-    ZERO,
-    Answering,
-    CheckpointPolicy,
-    ZeroPolicy,
-)
 from vla_adapter_ros.evaluation.libero.report import markdown, suite_data
 from vla_adapter_ros.evaluation.libero.suites import EPISODES, PUBLISHED, SUITES
-from vla_adapter_ros.evaluation.suites.pool import Finished, run_episodes
+from vla_adapter_ros.evaluation.suites import command
+from vla_adapter_ros.evaluation.suites.policies import Answering, make_policy
+from vla_adapter_ros.evaluation.suites.pool import run_episodes
 from vla_adapter_ros.evaluation.suites.store import ResultStore
 from vla_adapter_ros.evaluation.suites.worker_process import WorkerProcess
 
 WORKER = 'vla_adapter_ros.evaluation.libero.worker'
 # From here on MuJoCo draws LIBERO differently, and from 3.4 on objects settle elsewhere.
 FIRST_WRONG_MUJOCO = (3, 3, 3)
+NOTHING = {
+    'success': False, 'steps': 0, 'queries': 0, 'instruction': '', 'fixtures': {}, 'sha256': ''
+}  # fmt: skip
 
 
 def make_parser() -> argparse.ArgumentParser:
     """Return the command line of this module."""
-    parser = argparse.ArgumentParser(
-        prog='python -m vla_adapter_ros.evaluation.libero',
-        description='Evaluate a policy on LIBERO by the official protocol.',
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
+    parser = command.make_parser('LIBERO', '1.5 GB')
     add = parser.add_argument
-    add('checkpoint', nargs='?', help=f'folder or Hub address of a checkpoint, or {ZERO}; '
-        '{suite} in it is replaced by the name of the suite')  # fmt: skip
     add('--suite', action='append', dest='suites', choices=[*SUITES, 'all'],
-        help='repeatable; all: the four of the paper')  # fmt: skip
+        help='repeatable; all: the four of the paper; {suite} in the name of the checkpoint is '
+        'replaced by it')  # fmt: skip
     add('--tasks', help='numbers of the tasks, such as 0,3 (default: all)')
     add('--episodes', type=int, default=EPISODES, help='of each task')
     add('--open-loop', type=int, default=OPEN_LOOP, help='actions executed of each chunk')
-    add('--workers', type=int, default=1, help='simulators at once; each needs 1.5 GB')
-    add('--libero-python', default=sys.executable, help='interpreter that has LIBERO; '
-        'scripts/libero_env.sh makes one')  # fmt: skip
     add('--any-mujoco', action='store_true', help='accept a MuJoCo whose results differ')
-    add('--device', default='auto', help='auto, cpu, cuda, …')
-    add('--dtype', default='auto', help='auto, bfloat16 (official), float32, …')
-    add('--out', type=Path, default=Path('runs/libero'), help='results and reports')
-    add('--check', action='store_true',
-        help='compare the simulator with recordings of the official one, and end')  # fmt: skip
     return parser
 
 
@@ -92,24 +77,10 @@ def requests_for(
     ]  # fmt: skip
 
 
-def as_result(finished: Finished) -> dict[str, Any]:
-    """Return the line that is stored of an episode."""
-    over = finished.over or {
-        'success': False, 'steps': 0, 'queries': 0, 'instruction': '', 'fixtures': {}, 'sha256': ''
-    }  # fmt: skip
-    return {
-        'task': finished.request['task'], 'episode': finished.request['episode'], **over,
-        'error': finished.error, 'attempts': finished.attempts,
-        'seconds': round(finished.seconds, 3), 'policy_seconds': round(finished.policy_seconds, 3),
-    }  # fmt: skip
-
-
 def evaluate_suite(
     suite: str, policy: Answering, versions: Mapping[str, str], options: argparse.Namespace
 ) -> dict[str, Any]:
     """Run what is missing of one suite and return its figures."""
-    from tqdm import tqdm
-
     if options.open_loop > policy.chunk_size:
         raise VLAAdapterError(
             f'--open-loop: got {options.open_loop}, the policy gives {policy.chunk_size} actions'
@@ -123,21 +94,20 @@ def evaluate_suite(
     store = ResultStore(folder, identity)
 
     def start(number: int) -> WorkerProcess:
-        return WorkerProcess(options.libero_python, WORKER, folder / f'worker-{number}.log')
+        return WorkerProcess(options.python, WORKER, folder / f'worker-{number}.log')
 
     tasks = task_numbers(options.tasks, suite)
     wanted = requests_for(suite, tasks, options.episodes, options.open_loop)
-    missing = [r for r in wanted if not store.done((r['task'], r['episode']))]
-    try:
-        with tqdm(total=len(wanted), initial=len(wanted) - len(missing), desc=suite) as bar:
-            for finished in run_episodes(missing, start, policy, options.workers):
-                store.add(as_result(finished))
-                solved = sum(r['success'] for r in store.results.values())
-                bar.set_postfix_str(f'{solved}/{len(store.results)} solved')
-                bar.update()
-    finally:
-        store.close()
+    command.run_missing(
+        store, wanted, lambda missing: run_episodes(missing, start, policy, options.workers),
+        NOTHING, lambda store: f'{solved(store)}/{len(store.results)} solved',
+    )  # fmt: skip
     return suite_data(suite, identity, store.results)
+
+
+def solved(store: ResultStore) -> int:
+    """Return how many of the stored episodes were solved."""
+    return sum(result['success'] for result in store.results.values())
 
 
 def task_numbers(text: str | None, suite: str) -> list[int]:
@@ -160,24 +130,15 @@ def run(options: argparse.Namespace) -> int:
     names = list(dict.fromkeys(names))
     for name in names:
         task_numbers(options.tasks, name)
-    worker = WorkerProcess(options.libero_python, WORKER, None)
-    try:
-        versions = worker.ask({'do': 'hello'})[0]['versions']
-    finally:
-        worker.close()
+    versions = command.versions_of(options.python, WORKER, {})
     refuse_mujoco(versions, options.any_mujoco)
     data = []
     for suite in names:
         name = options.checkpoint.replace('{suite}', suite)
-        policy: Answering = (
-            ZeroPolicy()
-            if name == ZERO
-            else CheckpointPolicy(name, suite, options.device, options.dtype)
-        )
+        policy = make_policy(LIBERO, name, suite, options.device, options.dtype)
         data.append(evaluate_suite(suite, policy, versions, options))
         text = markdown(data)
-        (options.out / 'report.json').write_text(json.dumps(data, indent=1), encoding='utf-8')
-        (options.out / 'report.md').write_text(text + '\n', encoding='utf-8')
+        command.write_reports(options.out, data, text)
     print(text)
     return int(any(entry['errors'] for entry in data))
 
@@ -192,18 +153,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f'--episodes: got {options.episodes}, expected 1 to {EPISODES}')
     if options.open_loop < 1 or options.workers < 1:
         parser.error('--open-loop and --workers must be at least 1')
-    try:
-        if options.check:
-            text, passed = check_table(options.libero_python, WORKER)
-            print(text)
-            return int(not passed)
+    return command.guarded('libero', options.out, lambda: check_or_run(options))
+
+
+def check_or_run(options: argparse.Namespace) -> int:
+    """Do what the options ask for; return the exit status."""
+    if not options.check:
         return run(options)
-    except VLAAdapterError as error:
-        print(f'libero: {error}', file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f'libero: stopped; the same command goes on ({options.out})', file=sys.stderr)
-        return 130
+    text, passed = check_table(options.python, WORKER)
+    print(text)
+    return int(not passed)
 
 
 if __name__ == '__main__':

@@ -12,10 +12,9 @@ from vla_adapter_ros.evaluation.libero.episode import (
     proprioception,
     turned,
 )
+from vla_adapter_ros.evaluation.suites.policies import CAMERAS, Benchmark
 from vla_adapter_ros.processing.grippers import libero_commands
 from vla_adapter_ros.processing.observation import Observation
-
-CAMERAS = ('third_person', 'wrist')  # in the order of the official evaluation
 
 
 def observation_for(raw: RawObservation, instruction: str) -> Observation:
@@ -30,3 +29,6 @@ def observation_for(raw: RawObservation, instruction: str) -> Observation:
 def commands_of(actions: np.ndarray) -> np.ndarray:
     """Return the simulator's commands (K, 7) of a chunk in physical units (K, 7)."""
     return libero_commands(actions)
+
+
+LIBERO = Benchmark('LIBERO', observation_for, commands_of, (0.0,) * 6 + (-1.0,))

@@ -13,6 +13,7 @@ import numpy as np
 
 from vla_adapter_ros.evaluation.libero.suites import EPISODES, SUITES, TASKS
 from vla_adapter_ros.evaluation.statistics import Rate, format_table
+from vla_adapter_ros.evaluation.suites.command import costs, costs_text
 from vla_adapter_ros.evaluation.suites.comparison import Pairing
 
 LOGS = Path(__file__).parent / 'data' / 'official_logs.json'
@@ -41,7 +42,6 @@ def suite_data(suite: str, identity: Mapping[str, Any], results: Results) -> dic
     """Return the figures of one suite as JSON data."""
     solved = outcomes(results)
     good = [r for r in results.values() if not r['error']]
-    queries = sum(r['queries'] for r in good)
     pairs = {}
     for variant in VARIANTS:
         if (logged := released(suite, variant)) is not None:
@@ -56,9 +56,7 @@ def suite_data(suite: str, identity: Mapping[str, Any], results: Results) -> dic
         'success': Rate.of(solved.values()).to_dict(),
         'tasks': [_task_data(task, results) for task in sorted({task for task, _ in results})],
         'errors': len(results) - len(good),
-        'queries': queries,
-        'milliseconds_per_query': 1000 * sum(r['policy_seconds'] for r in good) / max(1, queries),
-        'seconds_per_episode': float(np.mean([r['seconds'] for r in good])) if good else None,
+        **costs(good),
         'released': pairs,
         'episodes': [results[key] for key in sorted(results)],
     }
@@ -107,12 +105,7 @@ def _suite_text(entry: Mapping[str, Any]) -> str:
             f'{pair["only_ours"]} solved by this run alone, {pair["only_theirs"]} by that alone; '
             f'exact McNemar p = {pair["mcnemar_p"]:.3g}.'
         )
-    seconds = entry['seconds_per_episode']
-    lines += [
-        f'{entry["queries"]} queries, {entry["milliseconds_per_query"]:.0f} ms each with waiting; '
-        + ('no episode ended.' if seconds is None else f'{seconds:.1f} s per episode.'),
-        '', 'Run: ' + json.dumps(entry['identity'], sort_keys=True),
-    ]  # fmt: skip
+    lines += [costs_text(entry), '', 'Run: ' + json.dumps(entry['identity'], sort_keys=True)]
     return '\n'.join(lines)
 
 

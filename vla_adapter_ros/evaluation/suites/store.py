@@ -6,14 +6,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.errors import VLAAdapterError
 
 FILE = 'results.jsonl'
-Key = tuple[int, int]  # task, episode
+Key = tuple[int, ...]
 
 
 class ResultStore:
@@ -22,16 +22,22 @@ class ResultStore:
     Args:
         folder: created if missing.
         identity: everything that decides the results, as plain JSON data.
+        names: of the fields that tell results apart.
 
     Attributes:
-        results: (task, episode) → the last result of it.
+        path: of the file.
+        names: as given.
+        results: values of these fields → the last result.
 
     Raises:
         VLAAdapterError: the folder holds results of something else, or cannot be written.
     """
 
-    def __init__(self, folder: Path, identity: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, identity: Mapping[str, Any], names: Sequence[str] = ('task', 'episode')
+    ) -> None:
         self.path = folder / FILE
+        self.names = names
         self.results: dict[Key, dict[str, Any]] = {}
         text = json.dumps(identity, sort_keys=True)
         self.hash = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -49,10 +55,15 @@ class ResultStore:
     def add(self, result: Mapping[str, Any]) -> None:
         """Append the result of an episode and wait until it is on the disk."""
         self._append(result)
-        self.results[result['task'], result['episode']] = dict(result)
+        self.results[self.key(result)] = dict(result)
 
-    def done(self, key: Key) -> bool:
-        """Return whether an episode has a verdict; those that ended in an error have none."""
+    def key(self, result: Mapping[str, Any]) -> Key:
+        """Return what tells a result, or the request for it, from others."""
+        return tuple(result[name] for name in self.names)
+
+    def done(self, request: Mapping[str, Any]) -> bool:
+        """Return whether a request has its verdict; what ended in an error has none."""
+        key = self.key(request)
         return key in self.results and not self.results[key]['error']
 
     def close(self) -> None:
@@ -73,7 +84,7 @@ class ResultStore:
             if lines:
                 self._check(lines[0], identity)
             for line in lines[1:]:
-                self.results[line['task'], line['episode']] = line
+                self.results[self.key(line)] = line
         except (ValueError, KeyError, TypeError) as error:
             if isinstance(error, VLAAdapterError):
                 raise
