@@ -35,6 +35,7 @@ from vla_adapter_ros.preflight.checks import PASS
 from vla_adapter_ros.preflight.files import PreflightSettings, check_checkpoint, check_latency
 from vla_adapter_ros.processing.statistics import Normaliser
 from vla_adapter_ros.processing.tokenizer import Tokenizer
+from vla_adapter_ros.server.policy_thread import served_by
 
 TOKENS = 24
 ENGINES = {
@@ -191,6 +192,8 @@ def test_an_exported_policy_acts_as_its_checkpoint(exported, caplog):
     assert policy.unknown_words('pick up the zebra') == ['zebra']
     assert mine.provenance['fingerprint'] == theirs.provenance['fingerprint']
     assert mine.provenance['engine'] == 'onnx'
+    assert policy.recipe == checkpoint.recipe and policy.recipe['data']['datasets']
+    assert served_by(policy).is_same_policy(served_by(checkpoint))
     policy.warm_up()
     other = replace(seen, instruction='pick up the block')
     for _ in range(2):  # its file takes one at a time

@@ -35,7 +35,7 @@ from vla_adapter_ros.processing.observation import Observation
 
 if TYPE_CHECKING:
     from vla_adapter_ros.data.training.dataset import Dataset
-    from vla_adapter_ros.inference.policy import Policy
+    from vla_adapter_ros.inference.chunk import PipelinePolicy
     from vla_adapter_ros.robot.contract import RobotContract
 
 
@@ -109,7 +109,7 @@ def choose_episodes(dataset: Dataset, split: TrainingSplit | None) -> tuple[Data
 
 def open_for_policy(
     path: Path,
-    policy: Policy,
+    policy: PipelinePolicy,
     cache: Path | None = None,
     columns: Columns = DEFAULT,
     only_successes: bool = False,
@@ -142,7 +142,7 @@ def open_for_policy(
 
 
 def predict_episode(
-    policy: Policy, dataset: Dataset, episode: int, stride: int = 1
+    policy: PipelinePolicy, dataset: Dataset, episode: int, stride: int = 1
 ) -> EpisodeChunks:
     """Run the policy on the observations of one episode."""
     indices = np.array(dataset.indices_of(episode))[::stride]
@@ -262,7 +262,11 @@ def plot_errors(errors: np.ndarray, names: Sequence[str], path: Path) -> None:
 
 
 def evaluate(
-    policy: Policy, dataset: Dataset, episodes: Sequence[int], stride: int, progress: bool = True
+    policy: PipelinePolicy,
+    dataset: Dataset,
+    episodes: Sequence[int],
+    stride: int,
+    progress: bool = True,
 ) -> list[EpisodeChunks]:
     """Run the policy on several episodes, with a progress bar."""
     from tqdm import tqdm
@@ -309,7 +313,7 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add('checkpoint', help='folder of the checkpoint, own or official; or org/name on the Hub')
+    add('checkpoint', help='folder of a checkpoint or an export; or org/name on the Hub')
     add('dataset', type=Path, help='dataset of the same robot contract, folder or hub:')
     add('--episodes', type=int, default=20, help='episodes, spread evenly; 0: all')
     add('--all', action='store_true',
@@ -329,18 +333,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = make_parser().parse_args(arguments)
     from vla_adapter_ros.data.show.page import write_page
     from vla_adapter_ros.evaluation.open_loop_page import predicted_episode
-    from vla_adapter_ros.inference.policy import Policy
-    from vla_adapter_ros.weights.directory import read_checkpoint_metadata
+    from vla_adapter_ros.inference.exported import open_policy
     from vla_adapter_ros.weights.metadata import software_versions
 
     try:
         if options.stride < 1 or options.episodes < 0:
             raise VLAAdapterError('--stride must be at least 1, --episodes at least 0')
-        policy = Policy.from_pretrained(
-            options.checkpoint, device=options.device, dtype=options.dtype
-        )
-        recipe = read_checkpoint_metadata(options.checkpoint).training.get('config', {})
-        split = None if options.all else training_split(recipe, options.dataset)
+        policy = open_policy(options.checkpoint, device=options.device, dtype=options.dtype)
+        split = None if options.all else training_split(policy.recipe, options.dataset)
         dataset = open_for_policy(
             options.dataset, policy, options.cache, columns_of(options),
             split is not None and split.only_successes,

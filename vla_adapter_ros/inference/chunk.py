@@ -62,6 +62,7 @@ class PipelinePolicy:
         contract: the robot it was trained for; None for official checkpoints.
         step_period: time between two actions [s].
         chunk_size: actions in a chunk, K.
+        recipe: of its training, as far as that was recorded.
         provenance: origin of the weights, device, dtype, …; part of every chunk.
     """
 
@@ -70,6 +71,7 @@ class PipelinePolicy:
     contract: RobotContract | None
     step_period: float
     chunk_size: int
+    recipe: Mapping[str, Any]
     provenance: dict[str, str]
 
     def predict(self, observation: Observation) -> ActionChunk:

@@ -160,6 +160,7 @@ def description(
         'pad_id': policy.pipeline.tokenizer.pad_id,
         'robot': None if policy.contract is None else policy.contract.to_dict(),
         'step_period': policy.step_period,
+        'recipe': dict(policy.recipe),
         'checkpoint': policy.provenance['checkpoint'],
         'fingerprint': policy.provenance['fingerprint'],
         'versions': software_versions('torch', 'onnx', 'onnxruntime', 'openvino'),

@@ -61,6 +61,7 @@ class ExportedPolicy(PipelinePolicy):
             self.step_period = float(about['step_period'])
             self.prompt_tokens = int(about['inputs']['input_ids']['shape'][1])
             self.chunk_size = int(about['output'][OUTPUT]['shape'][1])
+            self.recipe = dict(about.get('recipe') or {})
             origin = {key: str(about[key]) for key in ('checkpoint', 'fingerprint', 'dtype')}
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise CheckpointError(

@@ -203,6 +203,11 @@ class Policy(PipelinePolicy):
         """Actions in a chunk, K."""
         return self.engine.chunk_size
 
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        """Of its training; {} where none was recorded."""
+        return (self.engine.model.metadata.training or {}).get('config') or {}
+
     def _prepare(self, observation: Observation) -> ModelInputs:
         return self.pipeline(observation)
 

@@ -24,7 +24,7 @@ from vla_adapter_ros.server.access import Access, check_libraries, token_of_envi
 from vla_adapter_ros.server.protocol import DEFAULT_PORT, TOKEN_VARIABLE
 
 if TYPE_CHECKING:
-    from vla_adapter_ros.inference.policy import Policy
+    from vla_adapter_ros.inference.chunk import PipelinePolicy
 
 _log = logging.getLogger('vla_adapter_ros.server')
 
@@ -66,15 +66,15 @@ async def _run(options: argparse.Namespace) -> None:
     await server.run(stop, lambda: _log.info(f'listening at {server.url}; loading the policy'))
 
 
-def _load(options: argparse.Namespace) -> Policy:
+def _load(options: argparse.Namespace) -> PipelinePolicy:
     directory = options.checkpoint or shipped_checkpoint()
     if directory is None:
         raise VLAAdapterError('no checkpoint ships with this installation: name a directory')
     # Seconds, for which somebody whose port is taken need not wait.
-    from vla_adapter_ros.inference.policy import Policy
+    from vla_adapter_ros.inference.exported import open_policy
     from vla_adapter_ros.weights.released import model_folder
 
-    policy = Policy.from_pretrained(
+    policy = open_policy(
         model_folder(directory, say=_log.info),
         device=options.device,
         dtype=options.dtype,
@@ -96,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=f'{TOKEN_VARIABLE} in the environment: the secret that clients must know.',
     )
     add = parser.add_argument
-    named = 'directory, or org/name on the Hub (the one that ships)'
+    named = 'directory, also of an export, or org/name on the Hub (the one that ships)'
     add('checkpoint', nargs='?', default='', help=named)
     add('--host', default='127.0.0.1', help='address to listen on (%(default)s)')
     add('--port', type=int, default=DEFAULT_PORT, help='TCP port (%(default)s)')

@@ -33,7 +33,7 @@ from vla_adapter_ros.server.protocol import (
 )
 
 if TYPE_CHECKING:
-    from vla_adapter_ros.inference.policy import Policy
+    from vla_adapter_ros.inference.chunk import PipelinePolicy
 
 # Each may have one request in the queue, and one arriving.
 MOST_CLIENTS = 16
@@ -57,7 +57,9 @@ class PolicyServer:
         served: what it serves, once the policy is loaded.
     """
 
-    def __init__(self, make_policy: Callable[[], Policy], access: Access | None = None) -> None:
+    def __init__(
+        self, make_policy: Callable[[], PipelinePolicy], access: Access | None = None
+    ) -> None:
         self._access = access or Access()
         self._thread = PolicyThread(make_policy)
         self._clients = 0

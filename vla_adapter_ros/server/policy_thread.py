@@ -15,7 +15,7 @@ from vla_adapter_ros.server.codec import MOST_TEXT_BYTES
 from vla_adapter_ros.server.protocol import Request, Served, answer_message
 
 if TYPE_CHECKING:
-    from vla_adapter_ros.inference.policy import Policy
+    from vla_adapter_ros.inference.chunk import PipelinePolicy
 
 
 class PolicyThread:
@@ -28,7 +28,7 @@ class PolicyThread:
             be captured and replayed by one thread.
     """
 
-    def __init__(self, make_policy: Callable[[], Policy]) -> None:
+    def __init__(self, make_policy: Callable[[], PipelinePolicy]) -> None:
         self._make_policy = make_policy
         self._jobs: queue.SimpleQueue[tuple[Request, float, Future[dict[str, Any]]]]
         self._jobs = queue.SimpleQueue()
@@ -64,7 +64,7 @@ class PolicyThread:
                 future.set_exception(error)
 
 
-def _answer(policy: Policy, request: Request, waited: float) -> dict[str, Any]:
+def _answer(policy: PipelinePolicy, request: Request, waited: float) -> dict[str, Any]:
     if waited > request.deadline:
         raise ServerError(
             f'the request waited {waited:.2f} s, its deadline was {request.deadline:.2f} s: '
@@ -73,7 +73,7 @@ def _answer(policy: Policy, request: Request, waited: float) -> dict[str, Any]:
     return answer_message(policy.predict(request.observation), request, waited)
 
 
-def served_by(policy: Policy) -> Served:
+def served_by(policy: PipelinePolicy) -> Served:
     """Return what clients are told of a policy."""
     words = policy.pipeline.tokenizer.words
     return Served(
