@@ -70,6 +70,18 @@ def test_the_source_of_gripper_actions_is_told_and_measured_ones_can_be_closed(t
         np.testing.assert_array_equal(closed.state, episode.state)
 
 
+def test_trajectories_stamped_by_another_clock_are_told(tmp_path):
+    def warnings(offset):
+        spec = BagSpec(command_offset=offset)
+        return BagEpisode(write_bag(tmp_path / f'{offset}', spec, size=(8, 6))).report['warnings']
+
+    # A planner stamps when it sends, or a little ahead, so that all joints start together.
+    assert warnings(0.0) == warnings(0.2) == []
+    for offset, said in ((1.0, '1.00 s after'), (-3.0, '3.00 s before')):
+        (found,) = warnings(offset)
+        assert f'/Alicia_controller/joint_trajectory: stamped {said} the arrival' in found
+
+
 def test_flicker_of_a_servo_count_is_no_motion(tmp_path, monkeypatch):
     count = 2 * np.pi / 4096
 

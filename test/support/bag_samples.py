@@ -128,6 +128,8 @@ class BagSpec:
     split: bool = False
     camera_rate: float = 30.0
     camera_offset: float = 0.0
+    # Of the trajectories' stamps from their arrival; None: not stamped.
+    command_offset: float | None = None
 
     def but(self, **changes) -> BagSpec:
         return replace(self, **changes)
@@ -204,7 +206,9 @@ def _commands(spec):
         times = 0.1 * np.arange(1, 9)
         positions = [commanded_at(start + after) + spec.offset for after in times]
         speeds = [0.05 * np.arange(1, 7)] * 8
-        arm = trajectory(robot.driver_joint_names, times, positions, speeds)
+        offset = spec.command_offset
+        stamp = 0 if offset is None else time_of(start + offset)
+        arm = trajectory(robot.driver_joint_names, times, positions, speeds, stamp)
         found.append((start, f'/{front_end.arm_topic}', arm))
     if spec.gripper:
         closing = trajectory(robot.driver_names[-1:], [0.5], [[front_end.gripper_closed_command]])

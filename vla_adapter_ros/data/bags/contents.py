@@ -29,6 +29,8 @@ from vla_adapter_ros.robot.joint_state import JointStateReader
 ACTIONS = ('auto', 'commands', 'next_state')
 NO_OP_FILTERS = ('off', 'ends', 'all')
 GRIPPERS = ('recorded', 'threshold')
+# How far from its arrival a trajectory's stamp may usually be [s].
+_USUAL_START = 0.5
 
 
 @dataclass(frozen=True)
@@ -96,6 +98,7 @@ class BagContents:
         first_text: the instruction that was set before the recording, or None.
         success: as marked at its end.
         damaged: topic → messages that cannot be read.
+        warnings: what its user should look at.
 
     Raises:
         DatasetError: anything that would make the data wrong; the message names bag, stream and
@@ -127,6 +130,7 @@ class BagContents:
         named = recorded | dict(self.options.topics)
         self.topics = choose_topics(bag.types, self.contract, named, self.path.name)
         self.damaged: Counter[str] = Counter()
+        self.warnings: list[str] = []
         self.joints, self.trimmed = self._read_joints(bag)
         self.cameras = {c: self._read_stamps(bag, t) for c, t in self.topics.cameras.items()}
         self._check_clocks()
@@ -238,14 +242,22 @@ class BagContents:
         self, bag: BagFile, topic: str, *, stamped: bool
     ) -> list[tuple[float, Any]]:
         """Return when each command began [s]: by its stamp, or without one when it arrived."""
-        return [
-            (
-                (header_stamp(message.data) / NANOSECONDS if stamped else 0.0)
-                or self.joints.stamped(message.time),
-                bag.decode(topic, message.data),
+        found: list[tuple[float, Any]] = []
+        ahead: list[float] = []
+        for message in bag.messages(topic):
+            arrival = self.joints.stamped(message.time)
+            stamp = header_stamp(message.data) / NANOSECONDS if stamped else 0.0
+            if stamp:
+                ahead.append(stamp - arrival)
+            found.append((stamp or arrival, bag.decode(topic, message.data)))
+        usual = float(np.median(ahead)) if ahead else 0.0
+        if abs(usual) > _USUAL_START:
+            self.warnings.append(
+                f'{topic}: stamped {abs(usual):.2f} s {"after" if usual > 0 else "before"} the '
+                'arrival (median), by the clock of the joint states; the actions follow the '
+                'stamps, as a controller would: are the clocks of these two computers in step?'
             )
-            for message in bag.messages(topic)
-        ]
+        return found
 
     def tracks(self, known: tuple[int, int]) -> tuple[CommandTrack, CommandTrack]:
         """Return what arm and gripper were commanded, by what is known between two stamps [ns]."""

@@ -308,6 +308,7 @@ class BagEpisode:
     def _warnings(self) -> list[str]:
         first = self.part.number == 1
         trimmed = [self._bag.trimmed] if first and self._bag.trimmed else []
+        trimmed += self._bag.warnings if first else []
         as_measured = self._options.gripper == 'recorded' and self.gripper_source == 'measured'
         if self.action_source != 'commands' or not as_measured:
             return trimmed
