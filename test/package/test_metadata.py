@@ -166,9 +166,9 @@ def pins(path: Path) -> dict[str, list[str]]:
 def test_every_requirement_has_an_exact_version_for_every_python():
     packaging = pytest.importorskip('packaging.requirements')
     locked = pins(ROOT / 'requirements' / 'constraints.txt')
-    groups = ('core', 'sim', 'train', 'camera', 'server', 'viz', 'test', 'ros', 'colcon')
+    groups = ('core', 'sim', 'train', 'camera', 'server', 'viz', 'test', 'ros-kilted', 'colcon')
     for name in set().union(*map(requirement_names, groups)):
-        for version in ('3.10', '3.11', '3.12', '3.13'):
+        for version in ('3.10', '3.11', '3.12', '3.13', '3.14'):
             environment = {
                 'python_version': version,
                 'python_full_version': f'{version}.5',
@@ -186,7 +186,7 @@ def test_every_requirement_has_an_exact_version_for_every_python():
 def test_a_jetson_gets_the_versions_of_python_3_10_and_keeps_its_torch():
     jetson = pins(ROOT / 'requirements' / 'constraints-jetson.txt')
     assert requirement_names('core') - set(jetson) == {'torch'}
-    beside_ros = (ROOT / 'requirements' / 'constraints-ros.txt').read_text()
+    beside_ros = (ROOT / 'requirements' / 'constraints-numpy1.txt').read_text()
     for (line,) in jetson.values():
         assert f'\n{line}' in beside_ros, line
 
@@ -196,7 +196,7 @@ def test_pinned_versions_satisfy_the_ranges():
     for group in ('core', 'sim', 'train', 'server', 'test'):
         for line in requirement_lines(group):
             wanted = packaging.Requirement(line)
-            for name in ('constraints.txt', 'constraints-ros.txt', 'constraints-jetson.txt'):
+            for name in ('constraints.txt', 'constraints-numpy1.txt', 'constraints-jetson.txt'):
                 for pin in pins(ROOT / 'requirements' / name).get(normal(wanted.name), []):
                     version = pin.split('==')[1].split(' ')[0].split(';')[0].strip()
                     assert wanted.specifier.contains(version), f'{name}: {pin} against {line}'

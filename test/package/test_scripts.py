@@ -44,7 +44,7 @@ def test_setup_names_the_python_that_does_not_fit(tmp_path):
     )
     assert result.returncode == 1
     assert 'is Python 3.9.2' in result.stderr
-    assert 'Python 3.10 to 3.13 is needed' in result.stderr
+    assert 'Python 3.10 to 3.14 is needed' in result.stderr
     assert not (tmp_path / 'venv').exists()
 
 
@@ -75,6 +75,20 @@ def test_sourced_ros_without_rclpy_is_an_error_that_says_what_to_do(tmp_path):
     assert result.returncode == 1
     assert 'ROS 2 jazzy is sourced' in result.stderr
     assert 'cannot import rclpy' in result.stderr
+
+
+def test_setup_names_the_distributions_that_pypi_has(tmp_path):
+    venv = {'VENV': str(tmp_path / 'venv')}
+    result = run([SCRIPTS / 'setup.sh', 'core'], ROS='humble', **venv)
+    assert result.returncode == 1
+    assert 'ROS=humble: from PyPI there are kilted and jazzy' in result.stderr
+    result = run([SCRIPTS / 'setup.sh', 'core'], ROS='jazzy', PYTHON='/nowhere', **venv)
+    assert 'Python 3.10 to 3.12 is needed' in result.stderr
+    result = run(
+        [SCRIPTS / 'setup.sh', 'core'],
+        ROS='kilted', ROS_DISTRO='humble', AMENT_PREFIX_PATH='/opt/ros/humble', **venv,
+    )  # fmt: skip
+    assert 'ROS=kilted is one from PyPI, but ROS 2 humble is sourced' in result.stderr
 
 
 def test_environment_script_asks_for_the_build(tmp_path):
