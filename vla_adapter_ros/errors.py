@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class VLAAdapterError(ValueError):
     """Base of every error that a user can cause and fix."""
@@ -46,3 +49,23 @@ class MessageError(VLAAdapterError):
 
 class ServerError(VLAAdapterError):
     """A policy server cannot be started, reached or trusted, or did not answer in time."""
+
+
+@contextmanager
+def readable(what: object, error: type[VLAAdapterError]) -> Iterator[None]:
+    """Turn whatever a library raises about a stranger's bytes into our error.
+
+    Damaged files make libraries raise nearly anything: KeyError, struct.error, RecursionError, …
+
+    Args:
+        what: names what is read, for the message.
+        error: to raise.
+    """
+    try:
+        yield
+    except VLAAdapterError:
+        raise
+    except Exception as problem:
+        lines = str(problem).strip().splitlines()
+        reason = lines[0] if lines else 'damaged'
+        raise error(f'{what}: cannot be read: {type(problem).__name__}: {reason}') from problem

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from contextlib import nullcontext
 
+import h5py
 import numpy as np
 import pytest
 import simplejpeg
@@ -73,8 +75,18 @@ def test_libero_demonstrations_are_in_numeric_order(tmp_path):
 
 def test_damaged_hdf5_is_reported(tmp_path):
     (tmp_path / 'a_demo.hdf5').write_bytes(b'no HDF5')
-    with pytest.raises(DatasetError, match=r'a_demo.hdf5: not a readable HDF5 file'):
+    with pytest.raises(DatasetError, match=r'a_demo.hdf5: cannot be read: OSError'):
         open_source(tmp_path)
+
+
+def test_hdf5_that_claims_to_be_huge_is_refused_before_memory_is_reserved(tmp_path):
+    write_libero(tmp_path / 'a_demo.hdf5')
+    with h5py.File(tmp_path / 'a_demo.hdf5', 'a') as file:
+        del file['data/demo_0/obs/ee_states']
+        # Never written: a few hundred bytes in the file.
+        file['data/demo_0/obs'].create_dataset('ee_states', (10**9, 6), 'f8', chunks=(1000, 6))
+    with pytest.raises(DatasetError, match=r'ee_states has 48000000000 bytes, at most 67108864'):
+        open_source(tmp_path).states_actions(0)
 
 
 def write_rlds(path, lengths=(5, 9, 4), calvin=False):
@@ -195,6 +207,50 @@ class Entry:
         raise AssertionError('stat of one of millions of files')
 
     is_file = is_dir = stat
+
+
+class Stranger:
+    """An object that writes a file when it is read from a pickle."""
+
+    def __init__(self, file):
+        self.file = str(file)
+
+    def __reduce__(self):
+        return open, (self.file, 'w')
+
+
+def test_code_in_the_annotations_of_calvin_is_not_run(tmp_path):
+    write_calvin(tmp_path / 'set')
+    annotations = tmp_path / 'set/lang_annotations/auto_lang_ann.npy'
+    found = np.load(annotations, allow_pickle=True).item()
+    np.save(annotations, found | {'more': Stranger(tmp_path / 'written')})
+    with pytest.raises(DatasetError, match=r'auto_lang_ann.npy: .* it asks for _?io.open, which'):
+        open_source(tmp_path / 'set')
+    assert not (tmp_path / 'written').exists()
+
+
+@pytest.mark.parametrize('module', ['numpy.core', 'numpy._core'])
+def test_annotations_of_every_numpy_are_read(tmp_path, module):
+    write_calvin(tmp_path / 'set')
+    with (tmp_path / 'set/lang_annotations/auto_lang_ann.npy').open('wb') as file:
+        np.lib.format.write_array_header_1_0(
+            file, {'descr': '|O', 'fortran_order': False, 'shape': ()}
+        )
+        spans = [tuple(span) for span in np.array([[3, 8], [20, 23]])]
+        texts = {'ann': [np.str_('a'), 'b'], 'emb': np.zeros((2, 1, 4), np.float32)}
+        # Protocol 0 writes names as plain text.
+        content = pickle.dumps({'language': texts, 'info': {'indx': spans}}, protocol=0)
+        file.write(re.sub(rb'numpy\._?core', module.encode(), content))
+    assert [episode.length for episode in open_source(tmp_path / 'set').episodes] == [6, 4]
+
+
+def test_a_step_of_calvin_that_unpacks_to_gigabytes_is_refused(tmp_path):
+    write_calvin(tmp_path / 'set')
+    step = tmp_path / 'set/episode_0000003.npz'
+    np.savez_compressed(step, robot_obs=np.zeros(20_000_000), rel_actions=np.zeros(7))
+    assert step.stat().st_size < 1_000_000
+    with pytest.raises(DatasetError, match=r'robot_obs has 160000128 bytes, at most 67108864'):
+        open_source(tmp_path / 'set').states_actions(0)
 
 
 def test_calvin_counts_its_files_and_looks_at_none(tmp_path, monkeypatch):

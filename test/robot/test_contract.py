@@ -276,3 +276,19 @@ def test_a_slowed_contract_keeps_slower_joints_and_fits_the_same_checkpoints(dat
     slowed = contract.slowed(0.3)
     assert [joint.max_velocity for joint in slowed.joints] == [0.3, 0.3, 0.1, 0.3, 0.3, 0.3]
     assert slowed.gripper == contract.gripper and contract.differences(slowed) == []
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        'a: &a {b: *a}',
+        'a0: &a0 [x, x]\n' + '\n'.join(f'a{i}: &a{i} [{f"*a{i - 1}, " * 9}]' for i in range(1, 9)),
+        'name: "\udcff"'.encode('utf-8', 'surrogateescape').decode('latin-1'),
+        'date: 2026-13-41',
+        '[' * 5000,
+    ],
+)  # fmt: skip
+def test_yaml_that_libraries_stumble_over_is_refused(tmp_path, text):
+    (tmp_path / 'x.yaml').write_bytes(text.encode('latin-1'))
+    with pytest.raises(ContractError, match=r'x.yaml: not valid YAML'):
+        load_contract(tmp_path / 'x.yaml')

@@ -213,3 +213,13 @@ def test_a_file_without_colour_is_known_by_its_header(extension):
     for image, grey in ((smooth_image(), False), (smooth_image()[..., 0], True)):
         assert is_grey_file(cv2.imencode(extension, image)[1].tobytes()) is grey
     assert not is_grey_file(b'\xff\xd8\xff broken')
+
+
+@pytest.mark.parametrize('extension', ['.png', '.jpg'])
+def test_a_file_that_claims_to_be_huge_is_refused_before_memory_is_reserved(extension):
+    data = bytearray(cv2.imencode(extension, np.zeros((4, 4, 3), np.uint8))[1].tobytes())
+    place = data.index(b'IHDR') + 4 if extension == '.png' else data.index(b'\xff\xc0') + 5
+    width = 4 if extension == '.png' else 2
+    data[place : place + 2 * width] = (60_000).to_bytes(width, 'big') * 2
+    with pytest.raises(ObservationError, match='compressed image of 60000×60000 pixels: expected'):
+        decode_compressed('', bytes(data))

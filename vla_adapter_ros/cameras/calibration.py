@@ -173,7 +173,7 @@ def read_calibration(path: Path) -> Calibration:
     except (yaml.YAMLError, UnicodeDecodeError):
         raise CalibrationError(f'{path} is not YAML') from None
     if not isinstance(data, Mapping):
-        raise CalibrationError(f'{path}: expected the keys of a calibration, got {data!r}')
+        raise CalibrationError(f'{path}: expected the keys of a calibration')
     try:
         return Calibration(_intrinsics(data), str(path), str(data.get('camera_name') or ''))
     except CalibrationError as error:

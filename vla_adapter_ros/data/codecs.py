@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.errors import DatasetError, ObservationError, readable
+from vla_adapter_ros.robot.image_decoding import check_file_size
 
 # 41 dB on camera images, an eighth of their raw size.
 JPEG_QUALITY = 95
@@ -38,11 +39,34 @@ def decode_image(data: bytes) -> np.ndarray:
     """Return the (H, W, 3) uint8 RGB image of PNG or JPEG bytes.
 
     Raises:
-        DatasetError: the bytes are neither.
+        DatasetError: the bytes are neither, or the image is too large.
     """
     import cv2
 
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    check_size(data)
+    with readable(f'image of {len(data)} bytes', DatasetError):
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if image is None:
         raise DatasetError(f'image of {len(data)} bytes: neither PNG nor JPEG')
     return np.ascontiguousarray(image[..., ::-1])
+
+
+def check_size(data: bytes) -> None:
+    """Raise DatasetError if PNG or JPEG bytes claim too many pixels."""
+    try:
+        check_file_size(data)
+    except ObservationError as error:
+        raise DatasetError(str(error)) from error
+
+
+def rgb_image(pixels: np.ndarray, where: str) -> np.ndarray:
+    """Return `pixels` if they are an (H, W, 3) uint8 image.
+
+    Raises:
+        DatasetError: they are not; `where` names them.
+    """
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise DatasetError(
+            f'{where}: {pixels.dtype} {pixels.shape}, expected an image of uint8 (H, W, 3)'
+        )
+    return pixels

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from vla_adapter_ros.errors import CheckpointError
+from vla_adapter_ros.errors import CheckpointError, readable
 from vla_adapter_ros.inference.chunk import PipelinePolicy
 from vla_adapter_ros.inference.engine import Engine, EngineSettings
 from vla_adapter_ros.inference.official_processing import official_processing
@@ -140,20 +140,22 @@ class Policy(PipelinePolicy):
             **overrides,
         )
         metadata = model.metadata
-        if metadata.preprocessing:
-            processing = ProcessingConfig.from_dict(metadata.preprocessing)
-        elif metadata.source.get('format') == 'official':
-            processing = official_processing(metadata)
-        else:
-            raise CheckpointError(
-                f"checkpoint {directory}: no 'preprocessing' entry; it cannot be run as a policy"
-            )
-        if not metadata.statistics:
-            raise CheckpointError(f'checkpoint {directory}: no dataset statistics')
-        statistics = Statistics.from_dict(metadata.statistics, statistics_key)
-        contract = RobotContract.from_dict(metadata.robot) if metadata.robot else None
-        recorded = float((metadata.training or {}).get('step_period', OFFICIAL_STEP_PERIOD_S))
-        period = contract.step_period if contract else recorded
+        with readable(f'checkpoint {directory}', CheckpointError):
+            if metadata.preprocessing:
+                processing = ProcessingConfig.from_dict(metadata.preprocessing)
+            elif metadata.source.get('format') == 'official':
+                processing = official_processing(metadata)
+            else:
+                raise CheckpointError(
+                    f"checkpoint {directory}: no 'preprocessing' entry; it cannot be run as a "
+                    'policy'
+                )
+            if not metadata.statistics:
+                raise CheckpointError(f'checkpoint {directory}: no dataset statistics')
+            statistics = Statistics.from_dict(metadata.statistics, statistics_key)
+            contract = RobotContract.from_dict(metadata.robot) if metadata.robot else None
+            recorded = float((metadata.training or {}).get('step_period', OFFICIAL_STEP_PERIOD_S))
+            period = contract.step_period if contract else recorded
         provenance = {
             'checkpoint': checkpoint_name(directory),
             'fingerprint': checkpoint_fingerprint(directory),

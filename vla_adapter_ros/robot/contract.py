@@ -22,7 +22,7 @@ from vla_adapter_ros.robot.camera_spec import GREY_ENCODINGS, CameraSpec, parse_
 from vla_adapter_ros.robot.gripper_action import GripperActionSpec, parse_gripper_action
 from vla_adapter_ros.robot.home import parse_home
 from vla_adapter_ros.robot.joint_spec import GripperSpec, JointSpec, parse_gripper, parse_joint
-from vla_adapter_ros.robot.sections import YAML_LOADER, Section
+from vla_adapter_ros.robot.sections import Section, parse_yaml
 from vla_adapter_ros.robot.supervision import Supervision, parse_supervision
 
 CONTRACT_VERSION = 1
@@ -449,10 +449,10 @@ def _merged(base: Any, own: Any) -> Any:
 
 def _read_yaml(path: Path) -> Any:
     try:
-        return yaml.load(path.read_text(), YAML_LOADER)
+        return parse_yaml(path.read_text(encoding='utf-8'))
     except OSError as error:
         raise ContractError(f'contract {path}: cannot be read: {error.strerror}') from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         place = getattr(error, 'problem_mark', None)
         where = f' at line {place.line + 1}' if place else ''
         raise ContractError(f'contract {path}: not valid YAML{where}') from error

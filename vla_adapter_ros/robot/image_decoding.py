@@ -8,16 +8,19 @@ here is refused by name.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Any
 
 import cv2
 import numpy as np
 
-from vla_adapter_ros.errors import DamagedImageError, ObservationError
+from vla_adapter_ros.errors import DamagedImageError, ObservationError, readable
 from vla_adapter_ros.robot.camera_spec import BYTES_PER_PIXEL, ENCODINGS, PLANAR_ENCODINGS
 
 # Side of the largest image [px].
 _MAX_SIDE = 16384
+# Of a JPEG or PNG file, which may claim a size that no data in it bears out; 8K video has half.
+_MAX_PIXELS = 1 << 26
 
 # Encoding → OpenCV's conversion to RGB; None: it is RGB already.
 _CONVERSIONS: dict[str, int | None] = {
@@ -126,11 +129,12 @@ def decode_compressed(format_text: str, data: Any) -> np.ndarray:
         data: a JPEG or PNG file.
 
     Raises:
-        ObservationError: not JPEG or PNG, damaged, or more than 8 bits per channel.
+        ObservationError: not JPEG or PNG, damaged, too large, or more than 8 bits per channel.
     """
     if 'compressedDepth' in format_text:
         raise ObservationError(f'compressed image format {format_text!r}: depth is refused')
     content = bytes(memoryview(data)) if not isinstance(data, bytes) else data
+    check_file_size(content)
     if content[:3] == b'\xff\xd8\xff':
         return _decode_jpeg(content)
     if content[:8] == _PNG:
@@ -138,6 +142,26 @@ def decode_compressed(format_text: str, data: Any) -> np.ndarray:
     raise ObservationError(
         f'compressed image of {len(content)} bytes, format {format_text!r}: expected JPEG or PNG'
     )
+
+
+def check_file_size(content: bytes) -> None:
+    """Refuse a JPEG or PNG file of too many pixels before memory is reserved for them.
+
+    Raises:
+        ObservationError: it has more than 64 million.
+    """
+    import simplejpeg
+
+    height = width = 0
+    if content[:8] == _PNG:
+        width, height = (int.from_bytes(content[i : i + 4], 'big') for i in (16, 20))
+    elif content[:2] == b'\xff\xd8':
+        with suppress(ValueError):  # a damaged header, which the decoder refuses
+            height, width = simplejpeg.decode_jpeg_header(content)[:2]
+    if height * width > _MAX_PIXELS:
+        raise ObservationError(
+            f'compressed image of {width}×{height} pixels: expected at most {_MAX_PIXELS}'
+        )
 
 
 def is_grey_file(content: bytes) -> bool:
@@ -160,7 +184,8 @@ def _decode_jpeg(content: bytes) -> np.ndarray:
     except ValueError as error:
         extra = _EXTRA_BYTES.search(str(error))
         if extra and _is_padding(content, int(extra[1])):
-            return simplejpeg.decode_jpeg(content, colorspace='RGB', strict=False)
+            with readable(f'JPEG of {len(content)} bytes', DamagedImageError):
+                return simplejpeg.decode_jpeg(content, colorspace='RGB', strict=False)
         raise DamagedImageError(f'damaged JPEG of {len(content)} bytes: {error}') from error
 
 
@@ -170,7 +195,8 @@ def _is_padding(content: bytes, count: int) -> bool:
 
 
 def _decode_png(content: bytes) -> np.ndarray:
-    pixels = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
+    with readable(f'PNG of {len(content)} bytes', DamagedImageError):
+        pixels = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     if pixels is None:
         raise DamagedImageError(f'damaged PNG of {len(content)} bytes')
     if pixels.dtype != np.uint8:

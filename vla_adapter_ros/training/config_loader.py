@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 import yaml
 
 from vla_adapter_ros.errors import ConfigError
+from vla_adapter_ros.robot.sections import parse_yaml
 
 T = TypeVar('T')
 
@@ -47,10 +48,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: the file is missing, not YAML, or not a mapping.
     """
     try:
-        data = yaml.safe_load(path.read_text(encoding='utf-8'))
+        data = parse_yaml(path.read_text(encoding='utf-8'))
     except OSError as error:
         raise ConfigError(f'config {path}: cannot be read: {error.strerror}') from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, 'problem_mark', None)
         where = f' at line {mark.line + 1}' if mark else ''
         raise ConfigError(f'config {path}: not valid YAML{where}') from error
@@ -79,7 +80,7 @@ def apply_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[st
 
 
 def _yaml_value(raw: str) -> Any:
-    value = yaml.safe_load(raw)
+    value = parse_yaml(raw)
     if isinstance(value, str):
         try:  # YAML 1.1 reads 1e-4 (no dot) as text
             return float(value) if not value[:1].isalpha() else value

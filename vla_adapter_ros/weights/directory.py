@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from vla_adapter_ros.errors import CheckpointError
+from vla_adapter_ros.errors import CheckpointError, readable
 from vla_adapter_ros.weights.files import read_json_object
 from vla_adapter_ros.weights.metadata import METADATA_FILE, CheckpointMetadata
 from vla_adapter_ros.weights.official import is_official, read_official_metadata
@@ -27,12 +27,13 @@ def read_checkpoint_metadata(directory: str | Path) -> CheckpointMetadata:
     directory = model_folder(directory)
     if not directory.is_dir():
         raise CheckpointError(f'checkpoint {directory}: no such directory')
-    if (directory / METADATA_FILE).is_file():
-        return CheckpointMetadata.from_dict(
-            read_json_object(directory / METADATA_FILE), str(directory / METADATA_FILE)
-        )
-    if is_official(directory):
-        return read_official_metadata(directory)
+    with readable(f'checkpoint {directory}', CheckpointError):
+        if (directory / METADATA_FILE).is_file():
+            return CheckpointMetadata.from_dict(
+                read_json_object(directory / METADATA_FILE), str(directory / METADATA_FILE)
+            )
+        if is_official(directory):
+            return read_official_metadata(directory)
     raise CheckpointError(
         f'checkpoint {directory}: neither {METADATA_FILE} (own format) nor config.json (official)'
     )

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from vla_adapter_ros.architecture.config import VisionTowerConfig, VLAAdapterConfig
-from vla_adapter_ros.errors import CheckpointError
+from vla_adapter_ros.errors import CheckpointError, readable
 from vla_adapter_ros.weights.directory import read_checkpoint_metadata
 from vla_adapter_ros.weights.files import make_folder, write_json
 from vla_adapter_ros.weights.metadata import (
@@ -93,9 +93,10 @@ def open_checkpoint(
     """
     directory = model_folder(directory)
     overrides = dict(overrides or {})
-    if (directory / METADATA_FILE).is_file() or not is_official(directory):
-        return _open_own(directory, overrides)
-    return open_official(directory, vision_towers, overrides, base)
+    with readable(f'checkpoint {directory}', CheckpointError):
+        if (directory / METADATA_FILE).is_file() or not is_official(directory):
+            return _open_own(directory, overrides)
+        return open_official(directory, vision_towers, overrides, base)
 
 
 def _open_own(directory: Path, overrides: dict[str, Any]) -> OpenCheckpoint:

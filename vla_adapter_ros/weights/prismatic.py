@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vla_adapter_ros.architecture.config import VLM_MODULES, VLAAdapterConfig
-from vla_adapter_ros.errors import CheckpointError
+from vla_adapter_ros.errors import CheckpointError, readable
 from vla_adapter_ros.weights.hub import origin
 from vla_adapter_ros.weights.metadata import METADATA_FILE, CheckpointMetadata
 from vla_adapter_ros.weights.official import is_official, official_vlm_config, unused_pattern
@@ -140,7 +140,8 @@ def _vlm_tensors(source: Path) -> tuple[dict[str, LazyTensor], CheckpointMetadat
     if not source.is_file():
         raise CheckpointError(f'{source}: no such file or directory')
     metadata = CheckpointMetadata(VLAAdapterConfig.full(), source={'format': 'prismatic'})
-    return prismatic_tensors(open_pt(source), source), metadata
+    with readable(source, CheckpointError):
+        return prismatic_tensors(open_pt(source), source), metadata
 
 
 def prismatic_tensors(content: Mapping[str, Any], where: Path) -> dict[str, LazyTensor]:
@@ -181,8 +182,9 @@ def tower_tensors(path: Path, key: str, config: VLAAdapterConfig) -> dict[str, L
     if path.suffix == '.safetensors':
         tensors = open_safetensors(path)
     else:
-        content = open_pt(path)
-        tensors = {name: LazyTensor.of(value) for name, value in content.items()}
+        with readable(path, CheckpointError):
+            content = open_pt(path)
+            tensors = {name: LazyTensor.of(value) for name, value in content.items()}
     if any(name.startswith(OPEN_CLIP_PREFIX) for name in tensors):
         tensors = {
             name.removeprefix(OPEN_CLIP_PREFIX): lazy

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from vla_adapter_ros.errors import CheckpointError
+from vla_adapter_ros.errors import CheckpointError, readable
 from vla_adapter_ros.weights.files import pointer_hint, replacement
 
 SHOWN = 10  # names per kind of mismatch in an error message
@@ -106,27 +106,39 @@ def read_safetensors_header(path: Path) -> tuple[dict[str, Any], int]:
             (size,) = struct.unpack('<Q', file.read(8))
             if size > min(path.stat().st_size, 100 << 20):
                 raise ValueError('header longer than the file')
-            return json.loads(file.read(size)), 8 + size
-    except (OSError, struct.error, ValueError) as error:
+            header = json.loads(file.read(size))
+            for name, entry in header.items():
+                if name != '__metadata__':
+                    _check_entry(name, entry)
+            return header, 8 + size
+    except (OSError, struct.error, ValueError, AttributeError, RecursionError) as error:
         hint = pointer_hint(path) or f': {error}'
         raise CheckpointError(f'{path}: damaged or not a safetensors file{hint}') from None
 
 
-def open_pt(path: Path) -> dict[str, Any]:
+def _check_entry(name: str, entry: Any) -> None:
+    """Raise ValueError unless a header's entry has all it must, of the right kinds."""
+    good = isinstance(entry, dict) and isinstance(entry.get('dtype'), str)
+    lists = [entry.get(key) for key in ('shape', 'data_offsets')] if good else [None]
+    if not all(isinstance(found, list) and all(type(n) is int for n in found) for found in lists):
+        raise ValueError(f'{name}: expected dtype, shape and data_offsets')
+    if len(entry['data_offsets']) != 2:
+        raise ValueError(f'{name}: expected two data_offsets')
+
+
+def open_pt(path: Path) -> Any:
     """Map a `.pt` file into memory, refusing anything but plain tensors and containers."""
     if hint := pointer_hint(path):
         raise CheckpointError(f'{path}{hint}')
-    try:
-        return torch.load(path, map_location='cpu', weights_only=True, mmap=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(
-            f'{path}: holds more than tensors and is refused, since reading it could run '
-            f'code: {reason}'
-        ) from None
-    except (OSError, RuntimeError, ValueError, EOFError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise CheckpointError(f'{path}: damaged or not a torch file: {reason}') from None
+    with readable(path, CheckpointError):
+        try:
+            return torch.load(path, map_location='cpu', weights_only=True, mmap=True)
+        except pickle.UnpicklingError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise CheckpointError(
+                f'{path}: holds more than tensors and is refused, since reading it could run '
+                f'code: {reason}'
+            ) from None
 
 
 def load_parameters(

@@ -9,11 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from vla_adapter_ros.errors import ContractError, DatasetError
 from vla_adapter_ros.robot.contract import RobotContract
-from vla_adapter_ros.robot.sections import YAML_LOADER
+from vla_adapter_ros.robot.sections import parse_yaml
 
 METADATA = 'metadata.yaml'
 # Keys of our recorder in the bag's custom data; values are JSON, or text for the instruction.
@@ -39,7 +37,7 @@ class BagMetadata:
                 f'try {RECOVERY} {self.path}'
             )
         try:
-            content = yaml.load((self.path / METADATA).read_text(), YAML_LOADER)
+            content = parse_yaml((self.path / METADATA).read_text(encoding='utf-8'))
             self._information: dict[str, Any] = content['rosbag2_bagfile_information']
             self._topics = [
                 (entry['topic_metadata']['name'], entry['topic_metadata']['type'],

@@ -36,7 +36,7 @@ from vla_adapter_ros.data.lerobot.tables import (
 )
 from vla_adapter_ros.data.lerobot.video import VideoReader
 from vla_adapter_ros.data.lerobot.writer import final_metadata
-from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.errors import DatasetError, readable
 from vla_adapter_ros.robot.contract import RobotContract
 
 OPEN_VIDEOS = 16
@@ -75,22 +75,29 @@ class LeRobotSource:
     ) -> None:
         self.path, self.columns = Path(path), columns
         self._tolerant, self.damaged = tolerant, dict[str, str]()
+        with readable(self.path, DatasetError):
+            self._read_tables()
+        self._videos: dict[Path, VideoReader] = {}
+        self._stored = StoredImages()
+        self._process = os.getpid()
+
+    def _read_tables(self) -> None:
         self.info = read_info(self.path)
         self.version = str(self.info['codebase_version'])
         self._features = self.info['features']
-        self._state, self._actions = columns.state, columns.action
-        for option, name in (('state', columns.state), ('action', columns.action)):
+        self._state, self._actions = self.columns.state, self.columns.action
+        for option, name in (('state', self.columns.state), ('action', self.columns.action)):
             if name not in self._features:
                 raise DatasetError(
                     f'{self.path}: no feature {name!r}: name it with data.{option} (--{option}). '
                     f'It has {self.describe_features()}'
                 )
         self.fps = float(self.info['fps'])
-        self._keys = camera_features(self.path, self._features, columns)
+        self._keys = camera_features(self.path, self._features, self.columns)
         self.cameras = tuple(self._keys)
         self.contract = self._read_contract()
         self.action_kind = self._kind()
-        self.names = feature_names(self._features[columns.action])
+        self.names = feature_names(self._features[self.columns.action])
         self._rows = self._read_rows()
         # Key and metadata of each episode, if we wrote it.
         self._written = list(final_metadata(self.path).items())
@@ -100,9 +107,6 @@ class LeRobotSource:
             self._add(number)
         if not self.episodes:
             raise DatasetError(f'{self.path}: has no episodes')
-        self._videos: dict[Path, VideoReader] = {}
-        self._stored = StoredImages()
-        self._process = os.getpid()
 
     def describe_features(self) -> str:
         """Return the features a user can choose from, in words."""
@@ -160,11 +164,12 @@ class LeRobotSource:
 
     def _add(self, number: int) -> None:
         try:
-            if self._tolerant:
-                self._frames(number)
-            parts = self._split(number)
-            self.episodes += [self._episode(part) for part in parts]
-            self._parts += parts
+            with readable(f'{self.path}: row {number} of meta/episodes', DatasetError):
+                if self._tolerant:
+                    self._frames(number)
+                parts = self._split(number)
+                self.episodes += [self._episode(part) for part in parts]
+                self._parts += parts
         except DatasetError as error:
             if not self._tolerant:
                 raise
@@ -304,8 +309,9 @@ class LeRobotSource:
     def states_actions(self, episode: int) -> StatesActions:
         """Return state and actions of all frames."""
         part = self._parts[episode]
-        rows = self._frames(part.row)[part.first : part.first + part.length]
-        state, actions = (v[rows].astype(np.float32) for v in self._states_actions)
+        with readable(f'{self.path}: {self.episodes[episode].key}', DatasetError):
+            rows = self._frames(part.row)[part.first : part.first + part.length]
+            state, actions = (v[rows].astype(np.float32) for v in self._states_actions)
         if self.columns.actions == 'joint_delta' and state.shape == actions.shape:
             actions[:, :-1] += state[:, :-1]
         return StatesActions(state, actions)
@@ -314,7 +320,12 @@ class LeRobotSource:
 
     def images(self, episode: int, camera: str, frames: Iterable[int]) -> Iterator[np.ndarray]:
         """Yield (H, W, 3) uint8 RGB images of the given frames."""
-        key, part = self._keys[camera], self._parts[episode]
+        where = f'{self.path}: {self.episodes[episode].key}: {camera}'
+        with readable(where, DatasetError):
+            yield from self._images(episode, self._keys[camera], frames)
+
+    def _images(self, episode: int, key: str, frames: Iterable[int]) -> Iterator[np.ndarray]:
+        part = self._parts[episode]
         if self._features[key]['dtype'] == 'video':
             reader, first = self._video(part.row, key)
             for frame in frames:

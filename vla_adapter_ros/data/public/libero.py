@@ -6,13 +6,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vla_adapter_ros.data.codecs import rgb_image
 from vla_adapter_ros.data.episodes import ActionKind, Episode, StatesActions, files_fingerprint
-from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.errors import DatasetError, readable
 from vla_adapter_ros.processing.grippers import ACTION_NAMES, libero_training_actions
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 VIEWS = {'third_person': 'agentview_rgb', 'wrist': 'eye_in_hand_rgb'}
 FPS = 20.0  # [Hz]
+MOST_BYTES = 1 << 26  # of one image, or of a demonstration's states
 # Suites with scenes put the scene before the task: KITCHEN_SCENE3_turn_on_the_stove_demo.
 _SCENE = re.compile(r'^[A-Z_]+_SCENE\d+_')
 
@@ -46,7 +49,7 @@ class LiberoSource:
         self._demos: list[tuple[Path, str]] = []
         self.episodes: list[Episode] = []
         for file in self._files:
-            with _open(file) as data:
+            with _opened(file) as data:
                 text = _instruction(file, data)
                 for name in sorted(data['data'], key=_number):
                     length = len(data['data'][name]['actions'])
@@ -58,21 +61,20 @@ class LiberoSource:
     def states_actions(self, episode: int) -> StatesActions:
         """Return state and actions of all frames."""
         file, name = self._demos[episode]
-        with _open(file) as data:
+        with _opened(file) as data:
             demo = data['data'][name]
-            try:
-                state = np.hstack([demo['obs/ee_states'][:], demo['obs/gripper_states'][:]])
-            except KeyError as error:
-                raise DatasetError(f'{file}: {name}: {error.args[0]}') from error
-            return libero_states_actions(state, demo['actions'][:])
+            parts = [_whole(demo, f'obs/{part}_states', file) for part in ('ee', 'gripper')]
+            return libero_states_actions(np.hstack(parts), _whole(demo, 'actions', file))
 
     def images(self, episode: int, camera: str, frames: Iterable[int]) -> Iterator[np.ndarray]:
         """Yield (H, W, 3) uint8 RGB upright images of the given frames."""
         file, name = self._demos[episode]
-        with _open(file) as data:
+        with _opened(file) as data:
             images = data['data'][name]['obs'][VIEWS[camera]]
+            _check_size(images, images.size // max(1, len(images)), file)
             for frame in frames:
-                yield np.ascontiguousarray(images[frame][::-1, ::-1])
+                pixels = np.ascontiguousarray(images[frame][::-1, ::-1])
+                yield rgb_image(pixels, f'{file}: {name}: frame {frame}: {camera}')
 
     def fingerprint(self) -> str:
         """Return a hash of all files' names and sizes."""
@@ -94,17 +96,28 @@ def libero_states_actions(state: np.ndarray, actions: np.ndarray) -> StatesActio
     return StatesActions(proprioception.astype(np.float32), targets.astype(np.float32))
 
 
-def _open(file: Path) -> h5py.File:
+@contextmanager
+def _opened(file: Path) -> Iterator[h5py.File]:
     import h5py
 
-    try:
-        data = h5py.File(file, 'r')
-    except OSError as error:
-        raise DatasetError(f'{file}: not a readable HDF5 file: {error}') from error
-    if 'data' not in data:
-        data.close()
-        raise DatasetError(f'{file}: no group "data": not a LIBERO file')
-    return data
+    with readable(file, DatasetError), h5py.File(file, 'r') as data:
+        if 'data' not in data:
+            raise DatasetError(f'{file}: no group "data": not a LIBERO file')
+        yield data
+
+
+def _whole(demo: h5py.Group, name: str, file: Path) -> np.ndarray:
+    """Return a table of a demonstration, (T, …)."""
+    if name not in demo:
+        raise DatasetError(f'{file}: {demo.name} has no {name}')
+    _check_size(demo[name], demo[name].size, file)
+    return demo[name][:]
+
+
+def _check_size(data: h5py.Dataset, count: int, file: Path) -> None:
+    """Refuse what a few bytes may claim: chunks that were never written take no room in a file."""
+    if (size := count * data.dtype.itemsize) > MOST_BYTES:
+        raise DatasetError(f'{file}: {data.name} has {size} bytes, at most {MOST_BYTES}')
 
 
 def _number(name: str) -> int:

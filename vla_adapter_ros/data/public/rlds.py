@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
-from vla_adapter_ros.data.codecs import decode_image
+from vla_adapter_ros.data.codecs import check_size, decode_image
 from vla_adapter_ros.data.episodes import ActionKind, Episode, StatesActions, files_fingerprint
 from vla_adapter_ros.data.public.calvin import calvin_states_actions
 from vla_adapter_ros.data.public.libero import libero_states_actions
 from vla_adapter_ros.data.public.tfrecord import check_record, parse_example, record_bounds
-from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.errors import DatasetError, readable
 from vla_adapter_ros.processing.grippers import ACTION_NAMES
 
 OBSERVATION = 'steps/observation/'
@@ -101,7 +101,11 @@ class RLDSSource:
         try:
             return parse_example(self._buffer(file)[start:end], set(wanted))
         except DatasetError as error:
-            raise DatasetError(f'{file.name}: record at byte {start}: {error}') from error
+            raise DatasetError(f'{self._place(number)}: {error}') from error
+
+    def _place(self, number: int) -> str:
+        file, start, _ = self._places[number]
+        return f'{file.name}: record at byte {start}'
 
     def _recognise(self) -> _Layout:
         for layout in LAYOUTS:
@@ -113,10 +117,10 @@ class RLDSSource:
 
     def _episode(self, number: int) -> Episode:
         found = self._parse(number, (ACTION, INSTRUCTION))
-        if ACTION not in found or not found.get(INSTRUCTION):
-            file, start, _ = self._places[number]
-            raise DatasetError(f'{file.name}: record at byte {start}: no action or instruction')
-        text = bytes(found[INSTRUCTION][0]).decode().strip()
+        if ACTION not in found or len(found[ACTION]) < 7 or not found.get(INSTRUCTION):
+            raise DatasetError(f'{self._place(number)}: no action or instruction')
+        with readable(f'{self._place(number)}: instruction', DatasetError):
+            text = bytes(found[INSTRUCTION][0]).decode().strip()
         return Episode(f'episode_{number:06d}', len(found[ACTION]) // 7, text)
 
     def states_actions(self, episode: int) -> StatesActions:
@@ -125,15 +129,17 @@ class RLDSSource:
         length = self.episodes[episode].length
         if STATE not in found or len(found[STATE]) % length:
             raise DatasetError(f'{self.path}: episode {episode}: no state for each of its steps')
-        state = found[STATE].reshape(length, -1)
-        return self._layout.states_actions(state, found[ACTION].reshape(length, 7))
+        with readable(self._place(episode), DatasetError):
+            state = found[STATE].reshape(length, -1)
+            return self._layout.states_actions(state, found[ACTION].reshape(length, 7))
 
     def images(self, episode: int, camera: str, frames: Iterable[int]) -> Iterator[np.ndarray]:
         """Yield (H, W, 3) uint8 RGB images of the given frames."""
         key = OBSERVATION + self._layout.views[camera]
-        encoded = self._parse(episode, (key,))[key]
-        for frame in frames:
-            yield _decode(bytes(encoded[frame]))
+        with readable(f'{self._place(episode)}: {key}', DatasetError):
+            encoded = self._parse(episode, (key,))[key]
+            for frame in frames:
+                yield _decode(bytes(encoded[frame]))
 
     def fingerprint(self) -> str:
         """Return a hash of all shards' names and sizes, and of what is left out."""
@@ -152,5 +158,7 @@ def _decode(data: bytes) -> np.ndarray:
         return decode_image(data)
     import simplejpeg
 
+    check_size(data)
     # TensorFlow decodes with the fast inverse DCT: up to 7 levels from the accurate one.
-    return simplejpeg.decode_jpeg(data, fastdct=True, fastupsample=False)
+    with readable(f'JPEG of {len(data)} bytes', DatasetError):
+        return simplejpeg.decode_jpeg(data, fastdct=True, fastupsample=False)

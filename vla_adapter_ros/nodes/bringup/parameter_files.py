@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import yaml
 
 from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.robot.sections import parse_yaml
 
 _PARAMETERS = 'ros__parameters'
 _PATTERN = re.compile(r'(/(\*\*|\*|\w+))+')
@@ -88,7 +89,7 @@ def read_parameters_file(path: Path, known: Iterable[str] | None = None) -> Para
         VLAAdapterError: the file is missing, is not YAML, or has another form.
     """
     try:
-        content = yaml.load(path.read_text(encoding='utf-8'), _Loader)
+        content = parse_yaml(path.read_text(encoding='utf-8'), _Loader)
     except OSError as error:
         raise VLAAdapterError(f'parameter file {path}: {error.strerror}') from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
