@@ -17,6 +17,7 @@ import torch
 
 from vla_adapter_ros.evaluation.libero.simulator import read_states
 from vla_adapter_ros.evaluation.suites import wire
+from vla_adapter_ros.evaluation.suites.pool import run_episodes
 from vla_adapter_ros.evaluation.suites.worker_process import WorkerLost, WorkerProcess
 
 LIBERO_WORKER = 'vla_adapter_ros.evaluation.libero.worker'
@@ -139,3 +140,50 @@ def test_code_in_a_file_of_initial_states_is_not_run(tmp_path):
     with pytest.raises(pickle.UnpicklingError):
         read_states(tmp_path / 'states')
     assert not (tmp_path / 'ran').exists()
+
+
+class Counter:
+    """A worker without a process; its episodes ask as often as the request says."""
+
+    def ask(self, header, arrays=None):
+        if header['do'] == 'episode':
+            self.left, self.number = header['queries'], header['episode']
+        else:
+            assert arrays['actions'] == self.number
+            self.left -= 1
+        if not self.left:
+            return {'over': {'success': True}}, {}
+        return {'observe': True}, {'left': np.array(self.left)}
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize('batch', (1, 2, 8))
+def test_workers_that_wait_are_answered_together(batch):
+    asked, never = [], threading.Event()
+
+    def ask(questions):
+        # The first answer comes late: meanwhile all others ask.
+        never.wait(0.0 if asked else 0.1)
+        asked.append(len(questions))
+        return [np.array(header['episode']) for header, _ in questions]
+
+    requests = [{'do': 'episode', 'episode': i, 'queries': 1 + i % 3} for i in range(12)]
+    ended = list(run_episodes(requests, lambda number: Counter(), ask, 6, batch))
+    assert sorted(each.request['episode'] for each in ended) == list(range(12))
+    assert sum(asked) == sum(request['queries'] for request in requests)
+    assert max(asked) <= batch
+    assert batch == 1 or max(asked) > 1
+
+
+def test_one_worker_waits_for_nobody():
+    asked = []
+
+    def ask(questions):
+        asked.append(len(questions))
+        return [np.array(header['episode']) for header, _ in questions]
+
+    requests = [{'do': 'episode', 'episode': i, 'queries': 2} for i in range(3)]
+    assert len(list(run_episodes(requests, lambda number: Counter(), ask, 1, 8))) == 3
+    assert asked == [1] * 6

@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from vla_adapter_ros.errors import VLAAdapterError
@@ -24,8 +24,9 @@ from vla_adapter_ros.evaluation.libero.episode import OPEN_LOOP, WAIT_STEPS
 from vla_adapter_ros.evaluation.libero.report import markdown, suite_data
 from vla_adapter_ros.evaluation.libero.suites import EPISODES, PUBLISHED, SUITES
 from vla_adapter_ros.evaluation.suites import command
+from vla_adapter_ros.evaluation.suites.films import Films
 from vla_adapter_ros.evaluation.suites.policies import Answering, make_policy
-from vla_adapter_ros.evaluation.suites.pool import run_episodes
+from vla_adapter_ros.evaluation.suites.pool import Finished, run_episodes
 from vla_adapter_ros.evaluation.suites.store import ResultStore
 from vla_adapter_ros.evaluation.suites.worker_process import WorkerProcess
 
@@ -89,6 +90,7 @@ def evaluate_suite(
         **policy.identity, 'suite': suite, 'max_steps': SUITES[suite].max_steps,
         'wait_steps': WAIT_STEPS, 'open_loop': options.open_loop,
         **{f'libero_{name}': version for name, version in versions.items()},
+        **command.own_versions(),
     }  # fmt: skip
     folder = options.out / suite
     store = ResultStore(folder, identity)
@@ -96,11 +98,17 @@ def evaluate_suite(
     def start(number: int) -> WorkerProcess:
         return WorkerProcess(options.python, WORKER, folder / f'worker-{number}.log')
 
+    films = Films(folder / 'failures', options.films, LIBERO, store.key)
+    ask = films.watching(policy)
+
+    def episodes(requests: Sequence[Mapping[str, Any]]) -> Iterator[Finished]:
+        return films.written(run_episodes(requests, start, ask, options.workers, options.batch))
+
     tasks = task_numbers(options.tasks, suite)
     wanted = requests_for(suite, tasks, options.episodes, options.open_loop)
     command.run_missing(
-        store, wanted, lambda missing: run_episodes(missing, start, policy, options.workers),
-        NOTHING, lambda store: f'{solved(store)}/{len(store.results)} solved',
+        store, wanted, episodes, NOTHING,
+        lambda store: f'{solved(store)}/{len(store.results)} solved',
     )  # fmt: skip
     return suite_data(suite, identity, store.results)
 
@@ -135,7 +143,7 @@ def run(options: argparse.Namespace) -> int:
     data = []
     for suite in names:
         name = options.checkpoint.replace('{suite}', suite)
-        policy = make_policy(LIBERO, name, suite, options.device, options.dtype)
+        policy = make_policy(LIBERO, name, suite, options.device, options.dtype, options.batch)
         data.append(evaluate_suite(suite, policy, versions, options))
         text = markdown(data)
         command.write_reports(options.out, data, text)
@@ -151,8 +159,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error('expected a checkpoint and --suite, or --check')
     if not 1 <= options.episodes <= EPISODES:
         parser.error(f'--episodes: got {options.episodes}, expected 1 to {EPISODES}')
-    if options.open_loop < 1 or options.workers < 1:
-        parser.error('--open-loop and --workers must be at least 1')
+    if min(options.open_loop, options.workers, options.batch) < 1:
+        parser.error('--open-loop, --workers and --batch must be at least 1')
     return command.guarded('libero', options.out, lambda: check_or_run(options))
 
 

@@ -15,6 +15,7 @@ from vla_adapter_ros.evaluation.suites.policies import ZERO
 from vla_adapter_ros.evaluation.suites.pool import Finished
 from vla_adapter_ros.evaluation.suites.store import ResultStore
 from vla_adapter_ros.evaluation.suites.worker_process import WorkerProcess
+from vla_adapter_ros.weights.metadata import software_versions
 
 STOPPED = 130  # exit status after Ctrl-C
 
@@ -35,14 +36,22 @@ def make_parser(title: str, memory: str) -> argparse.ArgumentParser:
     add = parser.add_argument
     add('checkpoint', nargs='?', help=f'folder or Hub address of a checkpoint, or {ZERO}')
     add('--workers', type=int, default=1, help=f'simulators at once; each needs {memory}')
+    add('--batch', type=int, default=1, help='most observations of waiting simulators that the '
+        'policy computes at once; above 1 its rounding is not the official one')  # fmt: skip
     add(f'--{name}-python', dest='python', default=sys.executable,
         help=f'interpreter that has {title}; see docs/benchmarks.md')  # fmt: skip
     add('--device', default='auto', help='auto, cpu, cuda, …')
     add('--dtype', default='auto', help='auto, bfloat16 (official), float32, …')
     add('--out', type=Path, default=Path('runs', name), help='results and reports')
+    add('--films', type=int, default=5, help='failures of which a film is written')
     add('--check', action='store_true',
         help='compare the simulator with recordings, and end')  # fmt: skip
     return parser
+
+
+def own_versions() -> dict[str, str]:
+    """Return the versions that the policy runs with, for the identity of a run."""
+    return {f'policy_{name}': v for name, v in software_versions('torch', 'numpy').items()}
 
 
 def versions_of(python: str, module: str, request: Mapping[str, Any]) -> dict[str, str]:
@@ -106,6 +115,7 @@ def costs(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     seconds = sum(result['seconds'] for result in results)
     return {
         'queries': queries,
+        'queries_per_episode': queries / len(results) if results else None,
         'milliseconds_per_query': 1000 * waiting / max(1, queries),
         'seconds_per_episode': seconds / len(results) if results else None,
     }
@@ -115,9 +125,11 @@ def costs_text(entry: Mapping[str, Any], episode: str = 'episode') -> str:
     """Return the sentence on what `costs` found."""
     seconds = entry['seconds_per_episode']
     ended = f'no {episode} ended.' if seconds is None else f'{seconds:.1f} s per {episode}.'
+    each = entry['queries_per_episode']
     return (
-        f'{entry["queries"]} queries, {entry["milliseconds_per_query"]:.0f} ms each with waiting; '
-        + ended
+        f'{entry["queries"]} queries, {entry["milliseconds_per_query"]:.0f} ms each with waiting'
+        + ('' if each is None else f', {each:.1f} per {episode}')
+        + f'; {ended}'
     )
 
 

@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from vla_adapter_ros.errors import CheckpointError, VLAAdapterError
+from vla_adapter_ros.evaluation.suites.pool import Asked
 from vla_adapter_ros.processing.observation import Observation
+
+if TYPE_CHECKING:
+    from vla_adapter_ros.inference.chunk import PipelinePolicy
 
 ZERO = 'zero'
 CAMERAS = ('third_person', 'wrist')  # in the order of the official evaluations
@@ -36,7 +40,7 @@ class Benchmark:
 
 
 class Answering(Protocol):
-    """Answers observations with commands.
+    """Answers observations (header and arrays of each) with commands.
 
     Attributes:
         identity: what decides its answers, as plain JSON data.
@@ -46,8 +50,8 @@ class Answering(Protocol):
     identity: Mapping[str, Any]
     chunk_size: int
 
-    def __call__(self, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return commands (K, 7)."""
+    def __call__(self, questions: Sequence[Asked]) -> Sequence[np.ndarray]:
+        """Return the commands (K, 7) of each."""
         ...
 
 
@@ -60,9 +64,9 @@ class ZeroPolicy:
     def __init__(self, benchmark: Benchmark) -> None:
         self._answer = np.tile(benchmark.still, (ZERO_CHUNK, 1))
 
-    def __call__(self, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    def __call__(self, questions: Sequence[Asked]) -> Sequence[np.ndarray]:
         """Return commands that move nothing, gripper open."""
-        return self._answer
+        return [self._answer] * len(questions)
 
 
 class CheckpointPolicy:
@@ -70,10 +74,12 @@ class CheckpointPolicy:
 
     Args:
         benchmark: that asks it.
-        checkpoint: folder or address on the Hub.
+        checkpoint: folder, also of an export, or address on the Hub.
         statistics_key: which statistics it uses; None: its only ones.
         device: see `EngineSettings`, as `dtype`.
         dtype: precision.
+        batch: most observations that it is asked at once. Above 1, rounding differs from that of
+            the official evaluation.
 
     Raises:
         VLAAdapterError: it cannot be loaded, or was not trained for the benchmark.
@@ -86,30 +92,40 @@ class CheckpointPolicy:
         statistics_key: str | None,
         device: str,
         dtype: str,
+        batch: int = 1,
     ) -> None:
-        from vla_adapter_ros.inference.policy import Policy
+        from vla_adapter_ros.inference.exported import open_policy
 
-        self._policy = Policy.from_pretrained(
+        self._policy = open_policy(
             checkpoint, device=device, dtype=dtype, statistics_key=statistics_key
         )
         refuse_unfit(benchmark.title, checkpoint, self._policy)
+        self._policy.warm_up(batch=batch)
         self._benchmark = benchmark
         self.chunk_size = self._policy.chunk_size
-        self.identity = dict(self._policy.provenance)
+        self.identity = {**self._policy.provenance, 'batch': batch}
 
-    def __call__(self, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the commands of a chunk."""
-        observation = self._benchmark.observation(arrays, header['instruction'])
-        actions = self._policy.predict(observation).actions
+    def __call__(self, questions: Sequence[Asked]) -> Sequence[np.ndarray]:
+        """Return the commands of a chunk for each."""
+        seen = [
+            self._benchmark.observation(arrays, header['instruction'])
+            for header, arrays in questions
+        ]
+        actions = [chunk.actions for chunk in self._policy.predict_many(seen)]
         if not np.isfinite(actions).all():
             raise VLAAdapterError(
                 'policy: its actions are not finite; nothing of it can be judged'
             )
-        return self._benchmark.commands(actions)
+        return [self._benchmark.commands(chunk) for chunk in actions]
 
 
 def make_policy(
-    benchmark: Benchmark, name: str, statistics_key: str | None, device: str, dtype: str
+    benchmark: Benchmark,
+    name: str,
+    statistics_key: str | None,
+    device: str,
+    dtype: str,
+    batch: int = 1,
 ) -> Answering:
     """Return the policy of a name on the command line: `zero`, or a checkpoint.
 
@@ -118,10 +134,10 @@ def make_policy(
     """
     if name == ZERO:
         return ZeroPolicy(benchmark)
-    return CheckpointPolicy(benchmark, name, statistics_key, device, dtype)
+    return CheckpointPolicy(benchmark, name, statistics_key, device, dtype, batch)
 
 
-def refuse_unfit(title: str, name: str, policy: Any) -> None:
+def refuse_unfit(title: str, name: str, policy: PipelinePolicy) -> None:
     """Raise CheckpointError for a policy that was not trained for a benchmark's robot."""
     contract, processing = policy.contract, policy.pipeline.config
     if contract is not None:
@@ -142,7 +158,7 @@ def refuse_unfit(title: str, name: str, policy: Any) -> None:
         raise CheckpointError(
             f'checkpoint {name}: actions of {statistics.action.size} numbers, {title} has 7'
         )
-    if policy.engine.model.config.use_proprio and statistics.proprio.size != STATE_SIZE:
+    if statistics.proprio.size != STATE_SIZE:
         raise CheckpointError(
             f'checkpoint {name}: a state of {statistics.proprio.size} numbers, {title} has 8'
         )

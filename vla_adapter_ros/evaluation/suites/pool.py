@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import itertools
 import queue
 import threading
 import time
@@ -18,14 +17,14 @@ from vla_adapter_ros.evaluation.suites.worker_process import WorkerLost, WorkerP
 ATTEMPTS = 2  # a worker that dies may have been unlucky; twice is a fault to report
 
 Arrays = Mapping[str, np.ndarray]
+Asked = tuple[Mapping[str, Any], Arrays]  # header and arrays of an observation
 
 
 @dataclass
 class _Question:
     """What a worker's thread wants from the policy; answered by `reply`, None: give up."""
 
-    header: Mapping[str, Any]
-    arrays: Arrays
+    asked: Asked
     reply: queue.Queue[np.ndarray | None] = field(default_factory=lambda: queue.Queue(1))
 
 
@@ -57,16 +56,20 @@ class _GivenUp(Exception):
 def run_episodes(
     requests: Sequence[Mapping[str, Any]],
     start: Callable[[int], WorkerProcess],
-    ask: Callable[[Mapping[str, Any], Arrays], np.ndarray],
+    ask: Callable[[Sequence[Asked]], Sequence[np.ndarray]],
     workers: int,
+    batch: int = 1,
 ) -> Iterator[Finished]:
     """Run episodes and yield each as it ends.
 
     Args:
         requests: to the workers, in order: neighbours should share what is slow to build.
         start: begins worker number n.
-        ask: the policy: observation → actions (K, A). Called in the thread that iterates.
+        ask: the policy: observations → actions (K, A) of each. Called in the thread that iterates.
+            Its headers have the request, and the number of the `attempt`, too.
         workers: how many at once.
+        batch: most observations that are asked at once. Whatever workers wait are answered, none
+            is waited for.
     """
     events: queue.Queue[_Question | Finished | BaseException] = queue.Queue()
     stop = threading.Event()
@@ -82,20 +85,28 @@ def run_episodes(
     ]
     for thread in threads:
         thread.start()
-    unanswered: _Question | None = None
+    unanswered: list[_Question] = []
+    left = len(requests)
     try:
-        for _ in itertools.repeat(None, len(requests)):
-            while isinstance(event := events.get(), _Question):
-                unanswered = event
-                event.reply.put(ask(event.header, event.arrays))
-                unanswered = None
+        while left:
+            event = _next(events, wait=not unanswered)
             if isinstance(event, BaseException):
                 raise event
-            yield event
+            if isinstance(event, Finished):
+                left -= 1
+                yield event
+                continue
+            if event is not None:
+                unanswered.append(event)
+            if event is None or len(unanswered) == batch:
+                answers = ask([question.asked for question in unanswered])
+                for question, answer in zip(unanswered, answers, strict=True):
+                    question.reply.put(answer)
+                unanswered = []
     finally:
         stop.set()
-        if unanswered is not None:
-            unanswered.reply.put(None)
+        for question in unanswered:
+            question.reply.put(None)
         while any(thread.is_alive() for thread in threads):
             try:
                 event = events.get(timeout=0.05)
@@ -103,6 +114,14 @@ def run_episodes(
                 continue
             if isinstance(event, _Question):
                 event.reply.put(None)
+
+
+def _next(events: queue.Queue, wait: bool) -> _Question | Finished | BaseException | None:
+    """Return the next event, or None where there is none and `wait` is false."""
+    try:
+        return events.get(block=wait)
+    except queue.Empty:
+        return None
 
 
 def _work(
@@ -121,7 +140,8 @@ def _work(
                 began, clock = time.monotonic(), [0.0]
                 try:
                     worker = worker or start(number)
-                    over, error = _converse(worker, request, events, clock), ''
+                    said = {**request, 'attempt': attempt}
+                    over, error = _converse(worker, request, said, events, clock), ''
                 except WorkerLost as lost:
                     over, error = None, str(lost)
                     if worker is not None:
@@ -141,11 +161,15 @@ def _work(
 
 
 def _converse(
-    worker: WorkerProcess, request: Mapping[str, Any], events: queue.Queue, clock: list[float]
+    worker: WorkerProcess,
+    request: Mapping[str, Any],
+    said: Mapping[str, Any],
+    events: queue.Queue,
+    clock: list[float],
 ) -> Mapping[str, Any]:
     header, arrays = worker.ask(request)
     while 'over' not in header:
-        question = _Question({**request, **header}, arrays)
+        question = _Question(({**said, **header}, arrays))
         asked = time.monotonic()
         events.put(question)
         actions = question.reply.get()
