@@ -12,9 +12,8 @@ from collections.abc import Callable, Collection, Iterable
 from functools import partial
 
 from action_msgs.msg import GoalStatus, GoalStatusArray
-from rclpy.node import Node
+from rclpy.node import Node, TopicEndpointInfo
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from vla_adapter_ros.robot.contract import RobotContract
 
