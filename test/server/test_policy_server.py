@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import logging
 import socket
@@ -23,7 +24,8 @@ from vla_adapter_ros.preflight.checks import FAIL, PASS
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.server.access import Access
 from vla_adapter_ros.server.codec import decode, encode
-from vla_adapter_ros.server.protocol import MAX_REQUEST_BYTES
+from vla_adapter_ros.server.policy_thread import PolicyThread
+from vla_adapter_ros.server.protocol import MAX_REQUEST_BYTES, Request
 from vla_adapter_ros.server.remote_policy import RemotePolicy
 from vla_adapter_ros.server.server_checks import server_checks
 
@@ -246,6 +248,59 @@ def test_clients_wait_for_each_other_and_what_is_past_its_deadline_is_not_comput
             answer = decode(patient.recv(timeout=10))
     assert answer['server_timing']['wait_ms'] > 20
     assert computed == ['first', 'patient']
+
+
+def test_clients_that_wait_are_computed_together_and_a_bad_one_costs_only_itself(policy):
+    entered, gate = threading.Event(), threading.Event()
+
+    def wait(observation):
+        entered.set()
+        assert gate.wait(10)
+        if observation.instruction == 'bad':
+            raise InstructionError('bad')
+
+    batching = FakePolicy(wait)
+    texts = ('one', 'two', 'three', 'bad')
+    with (
+        RunningServer(lambda: batching, batch=3) as server,
+        contextlib.ExitStack() as stack,
+    ):
+        first, *others = (stack.enter_context(connect(server.url)) for _ in range(5))
+        for client in (first, *others):
+            client.recv(timeout=10)
+        first.send(encode(raw(prompt='first')))
+        assert entered.wait(10)
+        assert batching.batches == []  # alone it is asked as ever
+        jobs = server.server._thread._jobs
+        for number, (client, text) in enumerate(zip(others, texts)):
+            client.send(encode(raw(prompt=text, deadline=0.01 if text == 'two' else 20)))
+            while jobs.qsize() <= number:
+                time.sleep(0.002)
+        time.sleep(0.02)
+        gate.set()
+        answers = [client.recv(timeout=10) for client in (first, *others)]
+    # The late one of the first three waiting is not computed, and the fourth comes after them.
+    assert batching.batches == [['one', 'three']]
+    assert 'not computed' in answers[2] and answers[4] == 'bad'
+    for text, answer in zip(('first', *texts), answers):
+        if text in ('first', 'one', 'three'):
+            alone = policy.predict(replace(observation(), instruction=text))
+            np.testing.assert_array_equal(decode(answer)['actions'], alone.actions)
+
+
+def test_of_a_batch_that_fails_each_is_computed_alone(policy):
+    def fail(observation):
+        if observation.instruction == 'bad':
+            raise InstructionError('bad')
+
+    requests = [Request(replace(observation(), instruction=t)) for t in ('one', 'bad', 'two')]
+    thread = PolicyThread(lambda: FakePolicy(fail), batch=8)
+    answers = [thread.submit(request) for request in requests]
+    thread.start()
+    assert str(answers[1].exception(10)) == 'bad'
+    for request, answer in zip(requests[::2], answers[::2]):
+        alone = policy.predict(request.observation).actions
+        np.testing.assert_array_equal(answer.result(10)['actions'], alone)
 
 
 def test_a_server_that_loads_says_so_and_the_client_waits_for_it(policy):

@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
     [
         (['--host', '0.0.0.0'], 'set the environment variable VLA_POLICY_TOKEN'),
         (['--certificate', '/nowhere', '--key', '/nowhere'], 'cannot be used'),
+        (['--batch', '0'], '--batch: got 0'),
         (['--host', '203.0.113.7'], 'set the environment variable'),
         (['/nowhere/checkpoint', '--port', '0'], '/nowhere/checkpoint'),
     ],

@@ -37,8 +37,8 @@ ACTIONS = np.linspace(-0.5, 0.5, 56).reshape(8, 7)
 class RunningServer:
     """A server of `make_policy()` on a free port of this machine; use as a context."""
 
-    def __init__(self, make_policy, wait=True, **access):
-        self.server = PolicyServer(make_policy, Access(**{'port': 0, **access}))
+    def __init__(self, make_policy, wait=True, batch=1, **access):
+        self.server = PolicyServer(make_policy, Access(**{'port': 0, **access}), batch)
         self._wait, self._listening = wait, threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
         self.error = None
@@ -160,6 +160,7 @@ class FakePolicy:
         config = ProcessingConfig(images, ('third_person', 'wrist'), turns, 'plain')
         self.pipeline = InputPipeline(config, Tokenizer.from_texts(), self.statistics)
         self._behave = predict
+        self.batches = []
 
     def predict(self, observation):
         if self._behave is not None:
@@ -170,6 +171,10 @@ class FakePolicy:
         actions = np.random.default_rng(seed).uniform(-1, 1, (8, 7))
         stages = dict.fromkeys(('preprocess', 'model', 'total'), time.perf_counter() - start)
         return ActionChunk(actions, observation.stamp, 0.1, observation.instruction, stages)
+
+    def predict_many(self, observations):
+        self.batches.append([each.instruction for each in observations])
+        return [self.predict(each) for each in observations]
 
 
 def good(request):

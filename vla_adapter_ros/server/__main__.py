@@ -17,7 +17,7 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.errors import ServerError, VLAAdapterError
 from vla_adapter_ros.inference.chunk import PRECISIONS
 from vla_adapter_ros.inference.simple_policies import shipped_checkpoint
 from vla_adapter_ros.server.access import Access, check_libraries, token_of_environment
@@ -51,6 +51,8 @@ def main(args: Sequence[str] | None = None) -> int:
 
 async def _run(options: argparse.Namespace) -> None:
     check_libraries()
+    if options.batch < 1:
+        raise ServerError(f'--batch: got {options.batch}, expected at least 1')
     from vla_adapter_ros.server.policy_server import PolicyServer
 
     access = Access(
@@ -58,7 +60,7 @@ async def _run(options: argparse.Namespace) -> None:
     )
     if access.warning:
         _log.warning(access.warning)
-    server = PolicyServer(lambda: _load(options), access)
+    server = PolicyServer(lambda: _load(options), access, options.batch)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -84,7 +86,7 @@ def _load(options: argparse.Namespace) -> PipelinePolicy:
     )
     if because := policy.provenance.get('dtype_because'):
         _log.info(f'dtype {because}')
-    policy.warm_up()
+    policy.warm_up(batch=options.batch)
     return policy
 
 
@@ -106,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     add('--dtype', default='auto', help=', '.join(PRECISIONS))
     add('--compile', action='store_true', help='compile the model (GPU)')
     add('--threads', type=int, default=0, help='CPU threads; 0: all but one')
+    add('--batch', type=int, default=1, help='most clients to compute at once (%(default)s)')
     add('--statistics-key', default='', help='which statistics, if the checkpoint holds several')
     return parser
 

@@ -51,6 +51,7 @@ class PolicyServer:
     Args:
         make_policy: loads and warms up the policy; the port is open meanwhile and says so.
         access: where to listen, and whom to answer.
+        batch: most observations that are computed at once, see `PolicyThread`.
 
     Attributes:
         url: where it listens, once it does.
@@ -58,10 +59,13 @@ class PolicyServer:
     """
 
     def __init__(
-        self, make_policy: Callable[[], PipelinePolicy], access: Access | None = None
+        self,
+        make_policy: Callable[[], PipelinePolicy],
+        access: Access | None = None,
+        batch: int = 1,
     ) -> None:
         self._access = access or Access()
-        self._thread = PolicyThread(make_policy)
+        self._thread = PolicyThread(make_policy, batch)
         self._clients = 0
         self._failed = ''  # name of the fault in code that the last inference ended with
         self._awaited: set[asyncio.Future[dict[str, Any]]] = set()
