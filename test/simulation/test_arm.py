@@ -85,7 +85,7 @@ def test_moving_targets_are_followed_without_lag(arm):
     error = np.abs(arm.positions - arm.targets)
     assert error[:6].max() < 0.01
     assert error[6] < 0.001
-    np.testing.assert_allclose(arm.velocities, velocities, atol=0.06)
+    np.testing.assert_allclose(arm.measured[1], velocities, atol=0.06)
 
 
 def test_it_stands_still_against_gravity(arm):
@@ -187,7 +187,7 @@ def test_physics_takes_coarse_steps_in_one_call(arm, monkeypatch):
     assert steps == [2000]
     assert arm.data.time - before == pytest.approx(10.0)
     # What a step costs: the joints, the constraints of contacts, and the solver's rounds.
-    assert arm.model.nv <= 60
+    assert arm.model.nv <= 120
     assert arm.data.nefc < 200
     assert arm.data.solver_niter.max() < 10
 
@@ -240,10 +240,10 @@ def test_a_image_can_be_written_into_a_given_array(arm):
     np.testing.assert_array_equal(out, arm.render('wrist', 48, 64))
 
 
-def test_random_looks_change_the_image_but_not_the_table(arm):
+def test_levels_change_the_image_but_not_the_table(arm):
     plain = arm.reset(4, SceneOptions())
     before = arm.render('third_person', 96, 96).astype(int)
-    varied = arm.reset(4, SceneOptions(random_light=True, random_colour=True, random_camera=True))
+    varied = arm.reset(4, SceneOptions(level='bench'))
     after = arm.render('third_person', 96, 96)
     assert dict(plain.objects) == dict(varied.objects)
     assert 2 < np.abs(before - after).mean() < 80

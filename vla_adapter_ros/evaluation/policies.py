@@ -26,6 +26,7 @@ from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.robot.contract import RobotContract
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
 from vla_adapter_ros.simulation.expert.chunks import ExpertChunks
+from vla_adapter_ros.simulation.expert.expert import ExpertPolicy
 from vla_adapter_ros.weights.released import model_folder
 
 BASELINES = ('expert', 'zero', 'random', 'replay:FOLDER')
@@ -74,7 +75,7 @@ class ScriptedExpert:
     def begin(self, simulation: ArmSimulation, task: str, seed: int) -> None:
         """Begin an episode."""
         self._simulation = simulation
-        self._chunks = ExpertChunks(self.contract)
+        self._chunks = ExpertChunks(self.contract, ExpertPolicy.of(simulation))
 
     def predict(self, observation: Observation) -> ActionChunk:
         """Return the chunk for an observation."""

@@ -34,6 +34,7 @@ from vla_adapter_ros.evaluation.rollout import EpisodeJob, EpisodeResult, Episod
 from vla_adapter_ros.evaluation.simulated_node import ControlSettings
 from vla_adapter_ros.inference.chunk import PRECISIONS
 from vla_adapter_ros.robot.contract import resolve_contract
+from vla_adapter_ros.simulation.levels.ranges import LEVELS, NOMINAL
 from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, TaskOptions
 from vla_adapter_ros.simulation.workers import run_in_workers
 
@@ -251,12 +252,13 @@ def make_parser() -> argparse.ArgumentParser:
     add('--distractors', type=int, default=TaskOptions.distractors,
         help='objects on the table that the instruction does not name')  # fmt: skip
     add('--plain-wording', action='store_true', help='one wording of each instruction')
-    add('--start-spread', type=float, default=TaskOptions.start_spread,
-        help='half width [m] of the box around the ready pose in which the tool starts')
-    add('--closed-start', type=float, default=TaskOptions.closed_start,
-        help='fraction of the episodes that start with the gripper closed')  # fmt: skip
-    for name in ('light', 'colour', 'camera'):
-        add(f'--random-{name}', action='store_true', help=f'vary the {name} between episodes')
+    add('--start-spread', type=float,
+        help="half width [m] of the box around the ready pose in which the tool starts; None: the "
+        "level's")
+    add('--closed-start', type=float,
+        help="fraction of the episodes that start with the gripper closed; None: the level's")
+    add('--level', default=NOMINAL, choices=list(LEVELS),
+        help='how much light, cameras, colours, images and servos vary')
     return parser
 
 
@@ -271,9 +273,7 @@ def settings_from(arguments: argparse.Namespace, policy: str) -> EvaluationSetti
             random_wording=not arguments.plain_wording,
             start_spread=arguments.start_spread,
             closed_start=arguments.closed_start,
-            random_light=arguments.random_light,
-            random_colour=arguments.random_colour,
-            random_camera=arguments.random_camera,
+            level=arguments.level,
         ),
         model=PolicySettings(arguments.device, arguments.dtype, arguments.threads),
         sim_time_rate=arguments.ros_sim_time,

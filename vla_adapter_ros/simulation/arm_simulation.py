@@ -11,7 +11,6 @@ import mujoco
 import numpy as np
 
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.simulation.appearance import Appearance
 from vla_adapter_ros.simulation.layout import (
     PLATE_HEIGHT,
     PLATE_NAME,
@@ -21,6 +20,12 @@ from vla_adapter_ros.simulation.layout import (
     SceneOptions,
     sample_layout,
 )
+from vla_adapter_ros.simulation.levels.appearance import Appearance
+from vla_adapter_ros.simulation.levels.camera_image import CameraImages
+from vla_adapter_ros.simulation.levels.clutter import CLUTTER
+from vla_adapter_ros.simulation.levels.dynamics import Dynamics
+from vla_adapter_ros.simulation.levels.patterns import fill_patterns
+from vla_adapter_ros.simulation.levels.ranges import find_level
 from vla_adapter_ros.simulation.rendering import OffscreenRenderer
 from vla_adapter_ros.simulation.scene import (
     ARM_JOINT_NAMES,
@@ -79,6 +84,9 @@ class ArmSimulation:
     [m of finger travel, 0 = open, 0.025 = closed]. Times are simulation time [s].
 
     Not thread-safe; render and close in the thread that rendered first.
+
+    Attributes:
+        images: what the cameras of this episode make of rendered images.
     """
 
     joint_names: tuple[str, ...] = JOINT_NAMES
@@ -90,14 +98,14 @@ class ArmSimulation:
         joints = (*ARM_JOINT_NAMES, 'left_finger')
         self._qpos = np.array([int(self.model.joint(n).qposadr[0]) for n in joints])
         self._dof = np.array([int(self.model.joint(n).dofadr[0]) for n in joints])
-        # A target moving at v is followed without lag when the servo gets target + kv / kp * v.
-        self._lead = -self.model.actuator_biasprm[:, 2] / self.model.actuator_gainprm[:, 0]
         low, high = np.array([self.model.joint(name).range for name in ARM_JOINT_NAMES]).T
         # Limits (7,) of actions in contract order: joints [rad], gripper open fraction.
         self.action_lower, self.action_upper = np.append(low, 0.0), np.append(high, 1.0)
         self._tool = int(self.model.site('tool0').id)
         self._plate_body = int(self.model.body(PLATE_NAME).id)
+        fill_patterns(self.model)
         self._appearance = Appearance(self.model)
+        self._dynamics = Dynamics(self.model, self._movable_bodies())
         self._renderer: OffscreenRenderer | None = None
         self._slots: dict[str, str] = {}
         self.options = options or SceneOptions()
@@ -115,13 +123,24 @@ class ArmSimulation:
 
     @property
     def positions(self) -> np.ndarray:
-        """(7,) measured joint positions, a copy."""
+        """(7,) true joint positions, a copy."""
         return self.data.qpos[self._qpos]
 
     @property
-    def velocities(self) -> np.ndarray:
-        """(7,) measured joint velocities [rad/s, m/s], a copy."""
-        return self.data.qvel[self._dof]
+    def measured(self) -> tuple[np.ndarray, np.ndarray]:
+        """(7,) joint positions and velocities [rad/s, m/s] as the servos report them, copies.
+
+        Beyond `nominal` positions are those of the last reading, and velocities are 0, as the
+        Alicia-D's driver publishes them.
+        """
+        if self._servos.direct:
+            return self.positions, self.data.qvel[self._dof]
+        return self._servos.reading(self.positions), np.zeros(len(self._qpos))
+
+    @property
+    def lag(self) -> float:
+        """Longest time [s] by which the measured arm is behind its command; 0 at `nominal`."""
+        return self._dynamics.lag
 
     @property
     def targets(self) -> np.ndarray:
@@ -130,10 +149,13 @@ class ArmSimulation:
 
     @property
     def proprioception(self) -> np.ndarray:
-        """(7,) state in contract order: joints [rad], gripper as open fraction (1 = open)."""
-        state = self.positions
-        state[6] = 1.0 - state[6] / FINGER_STROKE
-        return state
+        """(7,) measured state in contract order: joints [rad], gripper as open fraction."""
+        return _in_contract_units(self.measured[0])
+
+    @property
+    def true_state(self) -> np.ndarray:
+        """(7,) state in contract order as it is, not as it is measured: for experts."""
+        return _in_contract_units(self.positions)
 
     @property
     def object_names(self) -> tuple[str, ...]:
@@ -165,11 +187,16 @@ class ArmSimulation:
         self.data.qpos[self._qpos] = (*start, closed)
         self.data.joint('right_finger').qpos = closed
         self._place_objects()
-        self._appearance.apply(self.options, self.layout, self._slots)
+        level = find_level(self.options.level)
+        self._appearance.apply(level, self.layout, self._slots)
+        self._servos = self._dynamics.apply(level, self.layout.look_seed)
+        self.images = CameraImages(level, self.layout.look_seed)
         self._targets = np.array([*start, closed])
         self.data.ctrl[:] = self._targets
         self._ahead = 0.0
         mujoco.mj_forward(self.model, self.data)
+        if not self._servos.direct:
+            self._servos.read(self.positions, 0.0)
         return self.layout
 
     def _place_objects(self) -> None:
@@ -180,18 +207,21 @@ class ArmSimulation:
             used[item.shape] = slot + 1
             self._slots[item.name] = f'{item.shape}_{slot}'
             self._put(f'{item.shape}_{slot}', placement, item.half_height)
-        for body in self._object_bodies():
-            parked = body not in self._slots.values()
+        for body, (x, y, yaw) in self.layout.clutter.items():
+            self._put(body, Placement(x, y, yaw), CLUTTER[body])
+        present = {*self._slots.values(), *self.layout.clutter}
+        for body in self._movable_bodies():
             body_id = self.model.body(body).id
-            self.model.body_gravcomp[body_id] = 1.0 if parked else 0.0
+            self.model.body_gravcomp[body_id] = 0.0 if body in present else 1.0
             # Parked objects must neither fall nor touch anything.
-            self.model.geom(body).contype = 0 if parked else 1
-            self.model.geom(body).conaffinity = 0 if parked else 3
+            geoms = self.model.geom_bodyid == body_id
+            self.model.geom_contype[geoms] = 1 if body in present else 0
+            self.model.geom_conaffinity[geoms] = 3 if body in present else 0
         plate = self.layout.plate
         where = (plate.x, plate.y, 0.0) if plate else (0.0, 0.0, PARKING_HEIGHT)
         self.model.body_pos[self._plate_body] = where
 
-    def _object_bodies(self) -> list[str]:
+    def _movable_bodies(self) -> list[str]:
         return [
             name
             for name in (self.model.joint(i).name for i in range(self.model.njnt))
@@ -213,17 +243,28 @@ class ArmSimulation:
         if positions.shape != (7,) or not np.isfinite(positions).all():
             raise VLAAdapterError(f'targets: expected 7 finite positions, got {positions!r}')
         self._targets[:] = positions
-        self.data.ctrl[:] = positions
+        control = self._targets.copy()
         if velocities is not None:
-            self.data.ctrl[:] += self._lead * np.asarray(velocities, float)
+            control += self._dynamics.lead * np.asarray(velocities, float)
+        if self._servos.direct:
+            self.data.ctrl[:] = control
+        else:
+            self._servos.send(control, self.time)
 
     def step(self, duration: float) -> None:
         """Advance physics by `duration` [s]; less than a physics step is kept for later."""
         self._ahead += duration
         steps = int(self._ahead / self.timestep + 1e-6)
         self._ahead -= steps * self.timestep
-        if steps:
+        if steps and self._servos.direct:
             mujoco.mj_step(self.model, self.data, nstep=steps)
+            return
+        for _ in range(steps):
+            control = self._servos.arrived(self.time)
+            if control is not None:
+                self.data.ctrl[:] = control
+            mujoco.mj_step(self.model, self.data)
+            self._servos.read(self.positions, self.time)
 
     def tool_pose(self) -> Pose:
         """Return the pose of `tool0`, between the finger pads."""
@@ -279,3 +320,9 @@ class ArmSimulation:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _in_contract_units(driver: np.ndarray) -> np.ndarray:
+    """Return a (7,) driver vector with the gripper as open fraction (1 = open)."""
+    driver[6] = 1.0 - driver[6] / FINGER_STROKE
+    return driver

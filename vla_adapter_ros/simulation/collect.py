@@ -24,6 +24,7 @@ from vla_adapter_ros.simulation.demonstration import (
     demonstrate_in_turn,
 )
 from vla_adapter_ros.simulation.expert.expert import ExpertPolicy
+from vla_adapter_ros.simulation.levels.ranges import LEVELS, NOMINAL
 from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, TASKS, TaskOptions, make_task
 from vla_adapter_ros.simulation.workers import run_in_workers
 
@@ -78,7 +79,7 @@ class Collector:
         self.writer = job.open_writer()
         self._cameras = contract.cameras
         self._simulation = ArmSimulation()
-        self._expert = ExpertPolicy(self._simulation.object_poses)
+        self._expert = ExpertPolicy.of(self._simulation)
         self._takeover = TakeoverPolicy.load(job.takeover, contract) if job.takeover else None
 
     def collect(self, task: str, seed: int) -> tuple[str, Counter[str]]:
@@ -203,8 +204,8 @@ def make_parser() -> argparse.ArgumentParser:
         'over, and only its part is recorded (not with tabletop). Gives demonstrations of states '
         'in which the policy fails; use other seeds than those of its training data')
     add('--tail', type=int, default=4, help='steps recorded after the task is done')
-    for name in ('light', 'colour', 'camera'):
-        add(f'--random-{name}', action='store_true', help=f'vary the {name} between episodes')
+    add('--level', default=NOMINAL, choices=list(LEVELS),
+        help='how much light, cameras, colours, images and servos vary')
     return parser
 
 
@@ -220,9 +221,7 @@ def job_from(arguments: argparse.Namespace) -> CollectionJob:
             distractors=arguments.distractors,
             start_spread=arguments.start_spread,
             closed_start=arguments.closed_start,
-            random_light=arguments.random_light,
-            random_colour=arguments.random_colour,
-            random_camera=arguments.random_camera,
+            level=arguments.level,
         ),
         disturbance=Disturbance(chance=arguments.disturb, size=arguments.noise),
         tail=arguments.tail,

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.simulation.levels.clutter import place_clutter
+from vla_adapter_ros.simulation.levels.ranges import NOMINAL, find_level
 
 COLOURS: dict[str, tuple[float, float, float]] = {
     'red': (0.85, 0.08, 0.08),
@@ -85,7 +87,8 @@ class SceneLayout:
         plate: where the plate stands, or None if there is none.
         start_joints: (6,) joint positions [rad] at reset, or None for the ready pose.
         start_gripper: open fraction of the gripper at reset.
-        look_seed: seed of the random light, colours and camera pose.
+        look_seed: of everything that a level draws.
+        clutter: body → (x, y) [m] and yaw [rad] of things that are never named.
     """
 
     objects: Mapping[SceneObject, Placement]
@@ -93,11 +96,12 @@ class SceneLayout:
     start_joints: tuple[float, ...] | None = None
     start_gripper: float = 1.0
     look_seed: int = 0
+    clutter: Mapping[str, tuple[float, float, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class SceneOptions:
-    """Objects on the table at reset, and the properties to randomise.
+    """Objects on the table at reset, and how much else varies.
 
     Attributes:
         objects: names of the objects; None draws `object_count` of `shapes` at random.
@@ -105,9 +109,7 @@ class SceneOptions:
         shapes: shapes to draw from when `objects` is None.
         plate: whether there is a plate.
         max_yaw: objects are turned by at most this angle [rad].
-        random_light: vary the light's direction and strength.
-        random_colour: vary the colours of objects, table and arm a little.
-        random_camera: move the third-person camera a little (about 2 cm and 2 degrees).
+        level: how much light, cameras, colours, images and servos vary (`levels.ranges`).
     """
 
     objects: Sequence[str] | None = ('red block', 'green block', 'blue block')
@@ -115,9 +117,7 @@ class SceneOptions:
     shapes: Sequence[str] = ('block',)
     plate: bool = True
     max_yaw: float = 0.35
-    random_light: bool = False
-    random_colour: bool = False
-    random_camera: bool = False
+    level: str = NOMINAL
 
 
 @dataclass
@@ -220,7 +220,10 @@ def _try_layout(
         taken.append((placement.x, placement.y, OBJECT_SPACING))
         reserved.extend(points)
     ordered = {item: placed[item] for item in objects}
-    return SceneLayout(ordered, plate, look_seed=int(rng.integers(2**31)))
+    seed = int(rng.integers(2**31))
+    free = [(x, y) for x, y, _ in taken] + reserved
+    clutter = place_clutter(find_level(options.level), seed, free)
+    return SceneLayout(ordered, plate, look_seed=seed, clutter=clutter)
 
 
 def _draw_placement(rng: np.random.Generator, max_yaw: float) -> Placement | None:

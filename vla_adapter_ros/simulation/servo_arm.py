@@ -18,10 +18,10 @@ GRIPPER_OPEN = 1000.0
 STROKE = 0.025  # finger travel of the 50 mm gripper [m]
 
 _COUNTS = 4096
-_COUNT = 2.0 * math.pi / _COUNTS  # rad
+COUNT = 2.0 * math.pi / _COUNTS  # [rad]
 # A servo rests where friction and weight let it, a count beside its target: an arm in its zero
 # pose does not read as exactly zero.
-_REST_ERROR = np.array([1.2, -0.8, 1.2, 0.0, -0.8, 1.2]) * _COUNT
+_REST_ERROR = np.array([1.2, -0.8, 1.2, 0.0, -0.8, 1.2]) * COUNT
 _SPEED_STEP = 50  # counts/s
 _MIN_SPEED, _MAX_SPEED = 50, 5000
 # The driver sends the gripper at 5500 counts/s: the full stroke takes about 0.4 s.
@@ -55,7 +55,7 @@ class ServoArm:
     @property
     def joints(self) -> np.ndarray:
         """(6,) measured positions [rad], in integer counts, as the servos report them."""
-        return np.trunc((self._joints + math.pi) / _COUNT) * _COUNT - math.pi
+        return in_counts(self._joints)
 
     @property
     def gripper(self) -> float:
@@ -68,9 +68,9 @@ class ServoArm:
         As in the protocol: positions are truncated to integer counts within ±π, the speed is
         rounded to its steps. There is no other limit.
         """
-        counts = np.clip(np.trunc((joints + math.pi) / _COUNT), 0, _COUNTS - 1)
-        rest = counts * _COUNT - math.pi + _REST_ERROR
-        self._target = np.clip(rest, -math.pi, (_COUNTS - 1) * _COUNT - math.pi)
+        counts = np.clip(np.trunc((joints + math.pi) / COUNT), 0, _COUNTS - 1)
+        rest = counts * COUNT - math.pi + _REST_ERROR
+        self._target = np.clip(rest, -math.pi, (_COUNTS - 1) * COUNT - math.pi)
         self._speed = actual_speed(speed)
         if gripper is not None:
             self._gripper_target = min(max(gripper, 0.0), GRIPPER_OPEN)
@@ -111,10 +111,15 @@ class ServoArm:
             self._joints = np.clip(self._joints + _SAG * duration, *_SAG_LIMITS)
 
 
+def in_counts(joints: np.ndarray) -> np.ndarray:
+    """Return joint positions [rad] as the servos report them: truncated to whole counts."""
+    return np.trunc((joints + math.pi) / COUNT) * COUNT - math.pi
+
+
 def actual_speed(speed: float) -> float:
     """Return the speed [rad/s] that the servos make of a wanted one: steps of 4.39 deg/s."""
-    counts = round(speed / _COUNT / _SPEED_STEP) * _SPEED_STEP
-    return min(max(counts, _MIN_SPEED), _MAX_SPEED) * _COUNT
+    counts = round(speed / COUNT / _SPEED_STEP) * _SPEED_STEP
+    return min(max(counts, _MIN_SPEED), _MAX_SPEED) * COUNT
 
 
 def opening_to_metres(opening: float) -> float:

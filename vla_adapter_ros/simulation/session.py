@@ -27,10 +27,12 @@ def render_views(
     simulation: ArmSimulation, cameras: Mapping[str, CameraSpec]
 ) -> dict[str, np.ndarray]:
     """Return camera → (H, W, 3) uint8 RGB: what a policy sees of each camera, not yet turned."""
-    return {
-        name: crop_to_view(simulation.render(name, camera.height, camera.width), camera)
-        for name, camera in cameras.items()
-    }
+    views = {}
+    for name, camera in cameras.items():
+        image = simulation.render(name, camera.height, camera.width)
+        image = simulation.images.seen(name, image, simulation.time)
+        views[name] = crop_to_view(image, camera)
+    return views
 
 
 class TaskSession:

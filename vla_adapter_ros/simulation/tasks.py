@@ -42,6 +42,7 @@ from vla_adapter_ros.simulation.layout import (
     draw_names,
     sample_layout,
 )
+from vla_adapter_ros.simulation.levels.ranges import NOMINAL, find_level
 
 ALL_SHAPES = ('block', 'cylinder', 'ball')
 # Where a pushed object goes, and where the fingers come down to push it [m along y].
@@ -60,20 +61,17 @@ class TaskOptions:
     Attributes:
         distractors: objects on the table beside those the goal needs.
         random_wording: draw the instruction from all templates (else the plain one).
-        start_spread: half width [m] of the box around the ready pose in which the tool starts.
-        closed_start: chance that the gripper starts closed, as after pushing.
-        random_light: see SceneOptions.
-        random_colour: see SceneOptions.
-        random_camera: see SceneOptions.
+        start_spread: half width [m] of the box around the ready pose in which the tool starts;
+            None: the level's.
+        closed_start: chance that the gripper starts closed, as after pushing; None: the level's.
+        level: how much else varies (`levels.ranges`).
     """
 
     distractors: int = 2
     random_wording: bool = True
-    start_spread: float = 0.04
-    closed_start: float = 0.0
-    random_light: bool = False
-    random_colour: bool = False
-    random_camera: bool = False
+    start_spread: float | None = None
+    closed_start: float | None = None
+    level: str = NOMINAL
 
 
 @dataclass(frozen=True)
@@ -209,13 +207,13 @@ class Task:
         scene = SceneOptions(
             objects=tuple(names[int(i)] for i in rng.permutation(count)),
             plate=bool(rng.random() < self.spec.plate),
-            random_light=self.options.random_light,
-            random_colour=self.options.random_colour,
-            random_camera=self.options.random_camera,
+            level=self.options.level,
         )
         layout = sample_layout(rng, scene, _rules(goal))
-        start = random_start(rng, self.options.start_spread)
-        gripper = float(rng.random() >= self.options.closed_start)
+        spread, closed = self.options.start_spread, self.options.closed_start
+        level = find_level(self.options.level)
+        start = random_start(rng, level.start_spread if spread is None else spread)
+        gripper = float(rng.random() >= (level.closed_start if closed is None else closed))
         layout = replace(layout, start_joints=start, start_gripper=gripper)
         simulation.reset(options=scene, layout=layout)
         self.goal, self.instruction = goal, ''

@@ -50,7 +50,8 @@ from vla_adapter_ros.nodes.simulation.sim_window import SimWindow
 from vla_adapter_ros.nodes.simulation.trajectories import received_trajectory
 from vla_adapter_ros.robot.contract import RobotContract, resolve_contract
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
-from vla_adapter_ros.simulation.tasks import TASKS, make_task
+from vla_adapter_ros.simulation.levels.ranges import LEVELS, NOMINAL
+from vla_adapter_ros.simulation.tasks import TASKS, Task, TaskOptions, make_task
 from vla_adapter_ros.simulation.trajectory_controller import (
     JointTrajectoryController,
     TrajectoryError,
@@ -62,6 +63,7 @@ _MAX_CATCH_UP = 1.0
 # In simulated time [s]. Poses that are 0.1 s old are 2 cm behind the hand that carries the object:
 # the expert would believe that it has lost it.
 _OBJECTS_PERIOD = 0.02
+LEVEL = 'How much light, cameras, colours, images and servos vary.'
 # As in process: success must last for some of these.
 _SUCCESS_PERIOD = 0.1
 
@@ -73,6 +75,7 @@ class SimArmParameters:
     robot: str = parameter('alicia_d', "Robot contract; must be the policy node's.")
     task: str = parameter('tabletop', 'What lies on the table.', choices=tuple(TASKS))
     seed: int = parameter(0, 'Seed of the scene; each reset adds one.', low=0, high=2**31 - 1)
+    level: str = parameter(NOMINAL, LEVEL, choices=tuple(LEVELS))
     camera_rate: float = parameter(30.0, 'Rate of both cameras [Hz].', low=0.1, high=240.0)
     state_rate: float = parameter(100.0, 'Rate of joint_states [Hz].', low=1.0, high=200.0)
     publish_clock: bool = parameter(
@@ -101,7 +104,7 @@ class SimArmNode(Node):
         self.contract = resolve_contract(self.parameters.robot)
         self._prefix = self.parameters.frame_prefix
         self.lock = threading.Lock()
-        self.task = make_task(self.parameters.task)
+        self.task = self._make_task()
         self.simulation = ArmSimulation()
         self.task.reset(self.simulation, self.parameters.seed)
         self._seed = self.parameters.seed
@@ -123,6 +126,9 @@ class SimArmNode(Node):
             f'on the table: {", ".join(self.simulation.object_names)}'
         )
 
+    def _make_task(self) -> Task:
+        return make_task(self.parameters.task, TaskOptions(level=self.parameters.level))
+
     def close(self) -> None:
         """Stop rendering and free the GL context."""
         self._cameras.close()
@@ -136,7 +142,7 @@ class SimArmNode(Node):
             # A clock that goes back would be a fault to those who live on it.
             self._clock_offset += self.simulation.time
             # An instruction of the last scene may name objects that are gone.
-            self.task = make_task(self.parameters.task)
+            self.task = self._make_task()
             result = set_up(self.simulation)
             self._begin_scene()
         return result
@@ -237,7 +243,7 @@ class SimArmNode(Node):
             self._advance(elapsed)
             if self._clock_publisher is not None:
                 stamp = self._now()
-            positions, velocities = self.simulation.positions, self.simulation.velocities
+            positions, velocities = self.simulation.measured
             if self._window is not None:
                 self._window.show()
         if self._clock_publisher is not None:

@@ -98,9 +98,10 @@ class CameraThread:
             with self._lock:
                 stamp = self._stamp()
                 mujoco.mj_copyData(self._data, self._simulation.model, self._simulation.data)
+                effects = self._simulation.images
             for camera, pixels in self._images.items():
                 renderer.render(self._data, camera, *pixels.shape[:2], pixels)
-                self._publish(camera, pixels, stamp)
+                self._publish(camera, effects.seen(camera, pixels, self._data.time), stamp)
             self.pairs_rendered += 1
             # A slow CPU drops images instead of falling ever further behind.
             self._due = max(self._due + self._period, self._time())

@@ -23,11 +23,15 @@ class ExpertChunks:
 
     `see` may be called in another thread than `predict`.
 
+    Args:
+        contract: of the simulated arm.
+        expert: None: one that knows of the arm what observations tell.
+
     Raises:
         VLAAdapterError: the contract is not of the simulated arm, or not at 10 Hz.
     """
 
-    def __init__(self, contract: RobotContract) -> None:
+    def __init__(self, contract: RobotContract, expert: ExpertPolicy | None = None) -> None:
         if contract.names != JOINT_NAMES:
             raise VLAAdapterError(
                 f'expert: it moves {", ".join(JOINT_NAMES)}, the contract has '
@@ -37,7 +41,7 @@ class ExpertChunks:
             raise VLAAdapterError(
                 f'expert: step_period {contract.step_period:g}, expected {STEP_PERIOD:g}'
             )
-        self._expert = ExpertPolicy()
+        self._expert = expert or ExpertPolicy()
         self._to_actions = chunk_transform(contract, contract.action_space, arm_kinematics())
         self._poses: Mapping[str, Pose] | None = None
 

@@ -17,14 +17,14 @@ import numpy as np
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.inference.chunk import CHUNK_SIZE, ActionChunk
 from vla_adapter_ros.processing.observation import Observation
-from vla_adapter_ros.simulation.arm_simulation import STEP_PERIOD, Pose
-from vla_adapter_ros.simulation.expert.motion import HandCommand, HandMotion
+from vla_adapter_ros.simulation.arm_simulation import STEP_PERIOD, ArmSimulation, Pose
+from vla_adapter_ros.simulation.expert.motion import MAX_JOINT_STEP, HandCommand, HandMotion
 from vla_adapter_ros.simulation.expert.prediction import predict_hand
 from vla_adapter_ros.simulation.expert.waypoints import HOLD_FRACTION, Hand, next_aim
 from vla_adapter_ros.simulation.goals import Goal, SceneState
 from vla_adapter_ros.simulation.instructions import parse_instruction
 
-# Measured joints this far [rad] from the command: something else moved the arm.
+# Joints this far [rad] from the command, beyond their lag: something else moved the arm.
 RESYNC_DISTANCE = 0.06
 # Steps by which the measured arm may be ahead of the observation's stamp (that of its oldest
 # image), or behind it (the motion was slowed), in the order in which they are tried.
@@ -41,15 +41,28 @@ class ExpertPolicy:
     Args:
         scene: gives the object poses at any time; optional if `predict` and `act` get them.
         chunk_size: actions in a chunk.
+        arm: gives the (7,) true state in contract order, and by how much [s] what is measured
+            may be behind what was commanded; without it, what observations have is the truth.
     """
 
     def __init__(
-        self, scene: Callable[[], Objects] | None = None, chunk_size: int = CHUNK_SIZE
+        self,
+        scene: Callable[[], Objects] | None = None,
+        chunk_size: int = CHUNK_SIZE,
+        arm: Callable[[], tuple[np.ndarray, float]] | None = None,
     ) -> None:
         self._scene = scene
+        self._arm = arm
         self._chunk_size = chunk_size
         self._motion = HandMotion()
         self.reset()
+
+    @staticmethod
+    def of(simulation: ArmSimulation) -> ExpertPolicy:
+        """Return the expert that sees a simulation as it is, not as it is measured."""
+        return ExpertPolicy(
+            simulation.object_poses, arm=lambda: (simulation.true_state, simulation.lag)
+        )
 
     def reset(self) -> None:
         """Forget instruction and motion: a new episode begins."""
@@ -70,9 +83,10 @@ class ExpertPolicy:
         """
         began = time.perf_counter()
         objects = self._objects(scene_objects)
-        self._follow(observation, objects)
-        command = self._recall(observation)
-        hand = self._see(observation.proprioception, objects)
+        state, near = self._state(observation)
+        self._follow(observation, state, objects)
+        command = self._recall(observation, near)
+        hand = self._see(state, objects)
         plan, begin = [], command
         for _ in range(self._chunk_size):
             before = command
@@ -94,12 +108,12 @@ class ExpertPolicy:
     def act(self, observation: Observation, scene_objects: Objects | None = None) -> np.ndarray:
         """Return the (7,) action of the next step; closed loop, one call per step period."""
         objects = self._objects(scene_objects)
-        self._follow(observation, objects)
-        measured = observation.proprioception
+        state, near = self._state(observation)
+        self._follow(observation, state, objects)
         command = self._command
-        if command is None or _apart(command, measured):
-            command = self._motion.at_rest(measured[:6], float(measured[6]))
-        hand = self._see(measured, objects)
+        if command is None or _apart(command, state, near):
+            command = self._motion.at_rest(state[:6], float(state[6]))
+        hand = self._see(state, objects)
         self._command = self._motion.step(command, next_aim(hand, self._goal, self._start))
         return self._command.action()
 
@@ -118,20 +132,27 @@ class ExpertPolicy:
             raise VLAAdapterError('expert: no object poses, and no scene to read them from')
         return self._scene()
 
-    def _follow(self, observation: Observation, objects: Objects) -> None:
+    def _state(self, observation: Observation) -> tuple[np.ndarray, float]:
+        """Return the arm's state, and how far [rad] its joints may be from the command."""
+        if self._arm is None:
+            return observation.proprioception, RESYNC_DISTANCE
+        state, lag = self._arm()
+        return state, RESYNC_DISTANCE + lag * MAX_JOINT_STEP / STEP_PERIOD
+
+    def _follow(self, observation: Observation, state: np.ndarray, objects: Objects) -> None:
         """Accept a new instruction; its success is relative to the present scene."""
         if observation.instruction == self._instruction:
             return
         self._goal = parse_instruction(observation.instruction, tuple(objects))
         self._instruction = observation.instruction
-        self._start = self._see(observation.proprioception, objects).state()
+        self._start = self._see(state, objects).state()
 
-    def _see(self, proprioception: np.ndarray, objects: Objects) -> Hand:
-        position, rotation = self._motion.kinematics.tool_pose(proprioception[:6])
+    def _see(self, state: np.ndarray, objects: Objects) -> Hand:
+        position, rotation = self._motion.kinematics.tool_pose(state[:6])
         yaw = float(np.arctan2(rotation[1, 0], rotation[0, 0])) % (2 * np.pi)
-        return Hand(position, yaw, float(proprioception[6]), dict(objects))
+        return Hand(position, yaw, float(state[6]), dict(objects))
 
-    def _recall(self, observation: Observation) -> HandCommand:
+    def _recall(self, observation: Observation, near: float) -> HandCommand:
         """Return what the last chunk commanded at the observation's time, if the arm is near it.
 
         Starting again from rest would brake a moving arm, so an arm ahead of or behind its plan
@@ -141,7 +162,7 @@ class ExpertPolicy:
         """
         measured = observation.proprioception
         first: HandCommand | None = None
-        for command in self._near(observation.stamp, measured):
+        for command in self._near(observation.stamp, measured, near):
             if _fingers_follow(command, measured):
                 return command
             first = first or command
@@ -149,7 +170,7 @@ class ExpertPolicy:
             return replace(first, gripper=float(measured[6]))
         return self._motion.at_rest(measured[:6], float(measured[6]))
 
-    def _near(self, stamp: float, measured: np.ndarray) -> Iterator[HandCommand]:
+    def _near(self, stamp: float, measured: np.ndarray, near: float) -> Iterator[HandCommand]:
         """Yield where in the last chunk the arm can be at `stamp`, the likely ones first."""
         steps = (stamp - self._plan_stamp) / STEP_PERIOD
         if steps > len(self._plan):
@@ -157,7 +178,7 @@ class ExpertPolicy:
             return
         for shift in _SHIFTS:
             command = self._planned(steps + shift)
-            if command is not None and not _apart(command, measured):
+            if command is not None and not _apart(command, measured, near):
                 yield command
 
     def _planned(self, steps: float) -> HandCommand | None:
@@ -175,8 +196,8 @@ class ExpertPolicy:
         )
 
 
-def _apart(command: HandCommand, measured: np.ndarray) -> bool:
-    return bool(np.abs(command.joints - measured[:6]).max() > RESYNC_DISTANCE)
+def _apart(command: HandCommand, measured: np.ndarray, near: float) -> bool:
+    return bool(np.abs(command.joints - measured[:6]).max() > near)
 
 
 def _fingers_follow(command: HandCommand, measured: np.ndarray) -> bool:

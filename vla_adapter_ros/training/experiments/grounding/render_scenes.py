@@ -99,7 +99,7 @@ class SceneSampler:
         self.contract = resolve_contract(job.robot)
         self._config = _images(job.image_size)
         self._simulation = ArmSimulation()
-        self._expert = ExpertPolicy(self._simulation.object_poses)
+        self._expert = ExpertPolicy.of(self._simulation)
 
     def close(self) -> None:
         """Free the renderer."""
