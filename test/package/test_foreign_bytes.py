@@ -4,30 +4,15 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
 from pathlib import Path
 
 import pytest
 
-from support.foreign_files import READERS
-from support.fuzz import MOST_MEMORY, Reader, fuzz
+from support.foreign_files import READERS, fuzz_alone
+from support.fuzz import Reader, fuzz
 
 INPUTS = 100_000  # of the long test, in all
 FEW = 8  # for each reader, in the short one
-
-
-def run(name: str, folder: Path, count: int, report) -> None:
-    """In a process of its own: a library's crash, or memory without end, ends that only."""
-    reader = next(reader for reader in READERS if reader.name == name)
-    fuzz(reader, folder / 'first', 1)
-    limit = _address_space() + 2 * MOST_MEMORY
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-    report.send(fuzz(reader, folder / 'x', count))
-
-
-def _address_space() -> int:
-    pages = int(Path('/proc/self/statm').read_text().split()[0])
-    return pages * resource.getpagesize()
 
 
 @pytest.mark.parametrize('reader', READERS, ids=lambda reader: reader.name)
@@ -42,7 +27,7 @@ def test_many_damaged_files_are_read_or_refused(reader, tmp_path):
     count = round(INPUTS * reader.share / sum(other.share for other in READERS))
     context = multiprocessing.get_context('spawn')
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=run, args=(reader.name, tmp_path, count, theirs))
+    process = context.Process(target=fuzz_alone, args=(reader.name, tmp_path, count, theirs))
     process.start()
     theirs.close()
     try:

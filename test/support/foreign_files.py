@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import struct
 import zipfile
 from collections.abc import Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import cv2
@@ -20,7 +22,7 @@ from safetensors.torch import save_file
 from support.bag_samples import BagSpec, write_bag
 from support.checkpoint_cases import TOWERS, write_official
 from support.data_samples import image
-from support.fuzz import Reader
+from support.fuzz import MOST_MEMORY, Reader, fuzz
 from support.lerobot_sets import write_v21
 from support.lerobot_v06 import write_v06
 from support.public_datasets import episode_record, write_calvin, write_libero, write_records
@@ -306,3 +308,17 @@ READERS = (
     Reader('parameter file', write_parameters, read_parameters),
     Reader('images', write_images, read_images),
 )
+
+
+def fuzz_alone(name: str, folder: Path, count: int, report: Connection) -> None:
+    """Send the outcome from a process of its own, which a library's crash or hunger ends alone."""
+    reader = next(reader for reader in READERS if reader.name == name)
+    fuzz(reader, folder / 'first', 1)
+    limit = _address_space() + 2 * MOST_MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    report.send(fuzz(reader, folder / 'x', count))
+
+
+def _address_space() -> int:
+    pages = int(Path('/proc/self/statm').read_text().split()[0])
+    return pages * resource.getpagesize()
