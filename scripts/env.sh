@@ -29,7 +29,7 @@ _vla_suffix=bash
 [ -z "${ZSH_VERSION:-}" ] || [ ! -f "$_vla_root/install/setup.zsh" ] || _vla_suffix=zsh
 # shellcheck disable=SC1090,SC1091
 {
-  if [ -z "${ROS_DISTRO:-}" ] && [ -f "$_vla_venv/ros_setup" ]; then
+  if [ -z "${AMENT_PREFIX_PATH:-}" ] && [ -f "$_vla_venv/ros_setup" ]; then
     . "$(cat "$_vla_venv/ros_setup")"
   fi
   . "$_vla_venv/bin/activate"

@@ -98,8 +98,9 @@ imports() { "$1" -c "import $2" 2> /dev/null; }
 # Decide between an installed ROS 2 and PyPI's, and find the Python that goes with it.
 choose_ros() {
   PATH=$(path_without_venv)
-  if [[ -z ${ROS_DISTRO:-} && -f $VENV/ros_setup && -f $(< "$VENV/ros_setup") ]]; then
+  if [[ -z ${AMENT_PREFIX_PATH:-} && -f $VENV/ros_setup && -f $(< "$VENV/ros_setup") ]]; then
     # The environment was made for this installation; a new terminal need not source it again.
+    # Images of ROS set ROS_DISTRO without sourcing anything.
     set +u
     # shellcheck disable=SC1090
     . "$(< "$VENV/ros_setup")"

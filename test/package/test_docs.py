@@ -34,8 +34,8 @@ TOP = (
 FOREIGN_OPTIONS = {
     '--clock', '--feedback', '--help', '--include', '--index-url', '--list-formats-ext',
     '--local-dir', '--multi_gpu',
-    '--nproc-per-node', '--num_processes', '--once', '--packages-select', '--quick', '--reload',
-    '--repo-type', '--ros-args', '--system-site-packages',
+    '--nproc-per-node', '--num_processes', '--once', '--packages-select', '--profile',
+    '--quick', '--reload', '--repo-type', '--rm', '--ros-args', '--system-site-packages',
 }  # fmt: skip
 
 
