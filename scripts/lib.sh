@@ -8,6 +8,7 @@
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 VENV=${VENV:-$ROOT/.venv}
+[[ $VENV == /* ]] || VENV=$PWD/$VENV
 LOGS=$ROOT/log/setup
 # Set by choose_ros: `ros` (an installation is used) or `pypi`, the Python to build on, and the
 # distribution from PyPI.
