@@ -108,7 +108,9 @@ def measure(
 def main(args: Sequence[str] | None = None) -> int:
     """Measure and print; returns the exit code."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog='python -m benchmarks.policy_server',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('--url', default='', help='a running policy server')
     parser.add_argument('--queries', type=int, default=DEFAULT_QUERIES)

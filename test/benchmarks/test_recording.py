@@ -26,8 +26,10 @@ def test_conversion_figures(tmp_path):
 
 
 @pytest.mark.parametrize(
-    'name', ['control_loop', 'conversion', 'recording', 'seams', 'storage', 'training']
-)
+    'name',
+    ['control_loop', 'conversion', 'libero', 'policy_server', 'recording', 'seams', 'storage',
+     'training'],
+)  # fmt: skip
 def test_help_names_the_command(name, capsys):
     if name in ('control_loop', 'recording'):
         pytest.importorskip('rclpy', reason='ROS 2 is not installed')

@@ -48,6 +48,9 @@ def make_parser() -> argparse.ArgumentParser:
     add('--tasks', help='numbers of the tasks, such as 0,3 (default: all)')
     add('--episodes', type=int, default=EPISODES, help='of each task')
     add('--open-loop', type=int, default=OPEN_LOOP, help='actions executed of each chunk')
+    add('--batch', type=int, default=1, help='most observations of waiting simulators that the '
+        'policy computes at once; above 1 its rounding is not the official one')  # fmt: skip
+    add('--films', type=int, default=5, help='failures of which a film is written')
     add('--any-mujoco', action='store_true', help='accept a MuJoCo whose results differ')
     return parser
 

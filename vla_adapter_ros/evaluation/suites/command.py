@@ -36,14 +36,11 @@ def make_parser(title: str, memory: str) -> argparse.ArgumentParser:
     add = parser.add_argument
     add('checkpoint', nargs='?', help=f'folder or Hub address of a checkpoint, or {ZERO}')
     add('--workers', type=int, default=1, help=f'simulators at once; each needs {memory}')
-    add('--batch', type=int, default=1, help='most observations of waiting simulators that the '
-        'policy computes at once; above 1 its rounding is not the official one')  # fmt: skip
     add(f'--{name}-python', dest='python', default=sys.executable,
         help=f'interpreter that has {title}; see docs/benchmarks.md')  # fmt: skip
     add('--device', default='auto', help='auto, cpu, cuda, …')
     add('--dtype', default='auto', help='auto, bfloat16 (official), float32, …')
     add('--out', type=Path, default=Path('runs', name), help='results and reports')
-    add('--films', type=int, default=5, help='failures of which a film is written')
     add('--check', action='store_true',
         help='compare the simulator with recordings, and end')  # fmt: skip
     return parser

@@ -70,6 +70,11 @@ class WorkerProcess:
                 self._log.close()
                 raise WorkerLost(f'worker: cannot run {python}: {error.strerror}') from None
 
+    @property
+    def pid(self) -> int:
+        """Number of the process."""
+        return self._process.pid
+
     def ask(
         self, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray] | None = None
     ) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
