@@ -70,7 +70,8 @@ bench: ## latency and throughput of the model on this machine (BENCH_ARGS='--hel
 	@$(ENTER); python -m vla_adapter_ros.evaluation.benchmark $(BENCH_ARGS)
 
 lint: setup ## style checks only
-	@. $${VENV:-.venv}/bin/activate; python -m ruff check .
+	@. $${VENV:-.venv}/bin/activate; python -m ruff check . \
+	  && { ! command -v actionlint > /dev/null || actionlint; }
 
 clean: ## remove what the build and the tests made
 	rm -rf build install log demo *.egg-info .pytest_cache .ruff_cache .hypothesis

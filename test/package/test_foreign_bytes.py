@@ -21,7 +21,8 @@ def test_damaged_files_are_read_or_refused(reader, tmp_path):
     assert not outcome.failures, str(outcome)
 
 
-@pytest.mark.slow(reason='100,000 damaged files take ten minutes of CPU time')
+@pytest.mark.slow(reason='100,000 damaged files take half an hour of CPU time')
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize('reader', READERS, ids=lambda reader: reader.name)
 def test_many_damaged_files_are_read_or_refused(reader, tmp_path):
     count = round(INPUTS * reader.share / sum(other.share for other in READERS))
