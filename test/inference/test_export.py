@@ -17,7 +17,15 @@ from support.model_cases import small_config
 from support.policy_cases import ONE_THREAD, alicia
 from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.inference import export as exporting
-from vla_adapter_ros.inference.export import difference, export, fitting, main, tensors
+from vla_adapter_ros.inference.export import (
+    difference,
+    drawn_noise,
+    export,
+    fitting,
+    main,
+    reference_actions,
+    tensors,
+)
 from vla_adapter_ros.inference.exportable import ExportablePolicy
 from vla_adapter_ros.inference.exported import (
     EXPORT_FILE,
@@ -30,7 +38,6 @@ from vla_adapter_ros.inference.exported import (
 from vla_adapter_ros.inference.packed_linear import unpack
 from vla_adapter_ros.inference.policy import Policy
 from vla_adapter_ros.inference.simple_policies import shipped_checkpoint
-from vla_adapter_ros.model import VLAAdapter
 from vla_adapter_ros.preflight.checks import PASS
 from vla_adapter_ros.preflight.files import PreflightSettings, check_checkpoint, check_latency
 from vla_adapter_ros.processing.statistics import Normaliser
@@ -207,6 +214,25 @@ def test_an_exported_policy_acts_as_its_checkpoint(exported, caplog):
         policy.predict(replace(seen, instruction='push the red block left ' * 4))
 
 
+def test_an_exported_diffusion_policy_starts_each_chunk_from_other_noise(exported, monkeypatch):
+    about = json.loads((exported / EXPORT_FILE).read_text())
+    about['inputs']['noise'] = {'dtype': 'float32', 'shape': about['output']['actions']['shape']}
+    (exported / EXPORT_FILE).write_text(json.dumps(about))
+    drawn = []
+
+    def run(inputs):
+        drawn.append(inputs['noise'])
+        return np.zeros_like(inputs['noise'])
+
+    monkeypatch.setitem(OPENERS, 'onnx', lambda *_: run)
+    policy = open_policy(exported, threads=1)
+    for _ in range(2):
+        policy.predict(policy.example_observation('push the red block left'))
+    assert [list(noise.shape) for noise in drawn] == [about['inputs']['noise']['shape']] * 2
+    assert drawn[0].dtype == np.float32
+    assert not np.array_equal(*drawn)
+
+
 def test_preflight_reads_an_export(exported):
     settings = PreflightSettings('alicia_d_sim', str(exported), 'cpu', model_runs=2)
     assert [c.verdict for c in check_checkpoint(settings)] == [PASS, PASS]
@@ -268,12 +294,37 @@ def test_a_missing_engine_is_named_with_the_command(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_policy_that_draws_noise_is_refused(policy):
-    config = small_config()
-    config = config.replace(policy=replace(config.policy, kind='dit'))
-    model = VLAAdapter.from_config(config, device='meta')
-    with pytest.raises(ExportError, match='diffusion policy'):
-        ExportablePolicy(model, policy.pipeline, actions_of(policy))
+KINDS = {
+    'original': {'kind': 'original'},
+    'oft': {'kind': 'oft', 'heads': 8},
+    'dit': {'kind': 'dit'},
+    'released tables': {'rope_precision': 'bfloat16'},
+}
+
+
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('traced', [
+    False, pytest.param(True, marks=pytest.mark.slow(reason="loads torch's tracer: 4 s each")),
+])  # fmt: skip
+@torch.no_grad()
+def test_every_kind_of_policy_acts_as_the_network(policy, kind, traced):
+    network = policy.engine.model.config
+    network = network.replace(policy=replace(network.policy, **KINDS[kind]))
+    other = Policy.random(alicia(), config=network, settings=ONE_THREAD)
+    seen = [other.example_observation(text, seed) for seed, text in enumerate(fitting(other, 48))]
+    expected = [reference_actions(other, o, seed) for seed, o in enumerate(seen)]
+    unpack(other.engine.model)
+    run = ExportablePolicy(other.engine.model, other.pipeline, actions_of(other)).eval()
+    inputs = [
+        engine_inputs(other.pipeline, o, 48) | drawn_noise(other, seed)
+        for seed, o in enumerate(seen)
+    ]
+    assert ('noise' in inputs[0]) == (kind == 'dit')
+    if traced:
+        run = torch.export.export(run, (), kwargs=tensors(inputs[0]), strict=False).module()
+    error = difference(lambda case: run(**tensors(case)).numpy(), inputs, expected,
+                       actions_of(other))  # fmt: skip
+    assert error.cosine > 0.99999
 
 
 @pytest.mark.slow(reason='compiles a network: half a minute to two minutes an engine')

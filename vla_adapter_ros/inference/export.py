@@ -24,10 +24,17 @@ from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.inference.engine import DTYPES
 from vla_adapter_ros.inference.export_formats import EXTENSIONS, FORMATS
 from vla_adapter_ros.inference.exportable import ExportablePolicy
-from vla_adapter_ros.inference.exported import EXPORT_FILE, Arrays, ExportError, engine_inputs
+from vla_adapter_ros.inference.exported import (
+    EXPORT_FILE,
+    NOISE,
+    Arrays,
+    ExportError,
+    engine_inputs,
+)
 from vla_adapter_ros.inference.int8 import MIN_COSINE, ActionError, action_error
 from vla_adapter_ros.inference.packed_linear import unpack
 from vla_adapter_ros.inference.policy import WARM_UP_INSTRUCTION, Policy
+from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.processing.statistics import Normaliser
 from vla_adapter_ros.weights.files import make_folder, write_json
 from vla_adapter_ros.weights.metadata import software_versions
@@ -73,12 +80,15 @@ def export(
         policy.example_observation(text, seed)
         for seed, text in enumerate(fitting(policy, prompt_tokens))
     ]
-    expected = [policy.engine.run(policy.pipeline(o)) for o in observations]
+    expected = [reference_actions(policy, o, seed) for seed, o in enumerate(observations)]
     unpack(policy.engine.model)
     actions = Normaliser(policy.statistics.action, policy.pipeline.config.normalisation)
     model = policy.engine.model.to(DTYPES[dtype])
     module = ExportablePolicy(model, policy.pipeline, actions).eval()
-    inputs = [engine_inputs(policy.pipeline, o, prompt_tokens) for o in observations]
+    inputs = [
+        engine_inputs(policy.pipeline, o, prompt_tokens) | drawn_noise(policy, seed)
+        for seed, o in enumerate(observations)
+    ]
     make_folder(output.parent)
     partial = output.with_name(f'.{output.name}.partial')
     shutil.rmtree(partial, ignore_errors=True)
@@ -118,6 +128,22 @@ def fitting(policy: Policy, prompt_tokens: int) -> list[str]:
             f'{lengths[INSTRUCTIONS[0]]} already'
         )
     return found
+
+
+def reference_actions(policy: Policy, observation: Observation, seed: int) -> np.ndarray:
+    """Return the network's normalised actions (K, A); a diffusion policy draws from `seed`."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return policy.engine.run(policy.pipeline(observation))
+
+
+def drawn_noise(policy: Policy, seed: int) -> Arrays:
+    """Return the input that a diffusion policy has more, as `reference_actions` draws it."""
+    network = policy.engine.model.config
+    if network.policy.kind != 'dit':
+        return {}
+    shape = (1, network.chunk_size, network.action_dim)
+    return {NOISE: torch.randn(shape, generator=torch.Generator().manual_seed(seed)).numpy()}
 
 
 def tensors(inputs: Arrays) -> dict[str, torch.Tensor]:

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vla_adapter_ros.inference.exported import ExportError
 from vla_adapter_ros.model import VLAAdapter
 from vla_adapter_ros.processing.pipeline import InputPipeline
 from vla_adapter_ros.processing.pixels import Pixels
@@ -27,15 +26,10 @@ class ExportablePolicy(nn.Module):
         model: the network, without packed layers; its dtype is that of the computation.
         pipeline: the preprocessing around it.
         actions: brings its actions to physical units.
-
-    Raises:
-        ExportError: its actions are not a function of these inputs.
     """
 
     def __init__(self, model: VLAAdapter, pipeline: InputPipeline, actions: Normaliser) -> None:
         super().__init__()
-        if model.config.policy.kind == 'dit':
-            raise ExportError('a diffusion policy draws noise in every call: not exported')
         self.model = model.eval()
         self.pixels = Pixels(pipeline.config.images)
         factor, offset = pipeline.proprio.affine()
@@ -52,8 +46,9 @@ class ExportablePolicy(nn.Module):
             self.register_buffer(name, _float32(np.clip(values, -widest, widest)))
 
     def forward(
-        self, images: Tensor, input_ids: Tensor, prompt_length: Tensor, proprioception: Tensor
-    ) -> Tensor:
+        self, images: Tensor, input_ids: Tensor, prompt_length: Tensor, proprioception: Tensor,
+        noise: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
         """Compute one chunk.
 
         Args:
@@ -61,6 +56,7 @@ class ExportablePolicy(nn.Module):
             input_ids: (1, L) int64, the prompt and any ids behind it.
             prompt_length: (1,) int64, how many of them are the prompt.
             proprioception: (1, P) float32 in the units of the statistics.
+            noise: (1, K, A) float32, normal; only for diffusion policies, which start from it.
 
         Returns:
             Actions (1, K, A) float32 in the units of the statistics.
@@ -70,7 +66,9 @@ class ExportablePolicy(nn.Module):
         proprio = (proprioception - self.proprio_offset) / self.proprio_factor
         proprio = torch.minimum(torch.maximum(proprio, self.proprio_low), self.proprio_high)
         pixels = self.pixels(images).to(self.model.dtype)
-        actions = self.model(pixels, input_ids, proprio, attention_mask=mask)
+        actions = self.model(
+            pixels, input_ids, proprio, attention_mask=mask, initial_latent=noise
+        )
         return actions.float() * self.action_factor + self.action_offset
 
 

@@ -22,6 +22,7 @@ from vla_adapter_ros.weights.files import read_json_object
 
 EXPORT_FILE = 'policy.json'
 OUTPUT = 'actions'
+NOISE = 'noise'  # input of diffusion policies
 Arrays = dict[str, np.ndarray]
 Run = Callable[[Arrays], np.ndarray]
 _log = logging.getLogger(__name__)
@@ -60,8 +61,10 @@ class ExportedPolicy(PipelinePolicy):
             contract = RobotContract.from_dict(about['robot']) if about['robot'] else None
             self.step_period = float(about['step_period'])
             self.prompt_tokens = int(about['inputs']['input_ids']['shape'][1])
-            self.chunk_size = int(about['output'][OUTPUT]['shape'][1])
             self.recipe = dict(about.get('recipe') or {})
+            chunk = tuple(map(int, about['output'][OUTPUT]['shape']))
+            self.chunk_size = chunk[1]
+            self._noise_shape = chunk if NOISE in about['inputs'] else None
             origin = {key: str(about[key]) for key in ('checkpoint', 'fingerprint', 'dtype')}
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise CheckpointError(
@@ -73,6 +76,7 @@ class ExportedPolicy(PipelinePolicy):
             raise CheckpointError(f'{file}: no such file')
         self._run = open_file(file, device, threads)
         self._told = False
+        self._random = np.random.default_rng()
         self.provenance = {
             **origin,
             'exported': str(folder.resolve()),
@@ -82,7 +86,10 @@ class ExportedPolicy(PipelinePolicy):
         }
 
     def _prepare(self, observation: Observation) -> Arrays:
-        return engine_inputs(self.pipeline, observation, self.prompt_tokens)
+        inputs = engine_inputs(self.pipeline, observation, self.prompt_tokens)
+        if self._noise_shape is not None:
+            inputs[NOISE] = self._random.standard_normal(self._noise_shape, np.float32)
+        return inputs
 
     def _infer(self, inputs: Sequence[Arrays]) -> np.ndarray:
         if len(inputs) > 1 and not self._told:

@@ -40,7 +40,8 @@ def random_policy_parts(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = VLAAdapter.from_config(config)
-    _spread_actions(model, pipeline, seed)
+    if config.policy.kind != 'dit':  # which spreads them by its noise
+        _spread_actions(model, pipeline, seed)
     return model, pipeline, statistics
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -26,7 +27,7 @@ Prepared = tuple[list[Pair], Tables]
 
 def noise_levels(steps: int) -> Tensor:
     """Signal variance left after each step (steps,), squared-cosine (arXiv 2102.09672)."""
-    time = torch.arange(steps + 1, dtype=torch.float64) / steps
+    time = torch.arange(steps + 1, dtype=torch.float64, device='cpu') / steps
     signal = torch.cos((time + 0.008) / 1.008 * math.pi / 2) ** 2
     betas = (1 - signal[1:] / signal[:-1]).clamp(max=0.999)
     return torch.cumprod(1 - betas, dim=0).float()
@@ -109,6 +110,7 @@ class DiffusionPolicy(ActionPolicy):
 
     def __init__(self, config: VLAAdapterConfig) -> None:
         super().__init__(config, DiTNetwork(config))
+        self._signals = noise_levels(config.policy.diffusion_steps).tolist()
 
     def forward(
         self,
@@ -138,8 +140,7 @@ class DiffusionPolicy(ActionPolicy):
             )
         x = x.to(device, torch.float32).expand(batch, -1, -1)
         stages: dict[str, Tensor] = {}
-        signals = noise_levels(self.config.policy.diffusion_steps).tolist()
-        schedule = self.schedule()
+        signals, schedule = self._signals, self.schedule()
         for index, step in enumerate(schedule):
             steps = torch.full((batch,), step, device=device)
             noise = self.network(x, steps, prepared).float()
@@ -170,7 +171,7 @@ class DiffusionPolicy(ActionPolicy):
         """Time steps of the sampler, from noise to actions."""
         policy = self.config.policy
         count = min(policy.sampling_steps, policy.diffusion_steps)
-        return torch.linspace(policy.diffusion_steps - 1, 0, count).round().int().tolist()
+        return [round(step) for step in np.linspace(policy.diffusion_steps - 1, 0, count)]
 
     def _prepare(self, features: Features, proprio: Tensor | None) -> Prepared:
         return self.network.prepare(self.inputs(features, proprio)[0])
