@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
 import torch
@@ -58,7 +59,7 @@ def test_own_format_keeps_weights_and_everything_else(tmp_path):
     assert again.config == model.config
     for key, value in extras.items():
         assert getattr(again.metadata, key) == value
-    assert again.metadata.versions['torch'] == torch.__version__
+    assert again.metadata.versions['torch'] == version('torch')
     state = model.state_dict()
     assert state.keys() == again.state_dict().keys()
     assert all(torch.equal(value, state[name]) for name, value in again.state_dict().items())
