@@ -82,8 +82,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add('--task', type=int, default=0)
     add('--workers', type=int, default=1, help='simulators at once')
     add('--rounds', type=int, default=2, help='episodes of every simulator in each mode')
+    add('--steps', type=int, help='of an episode (default: those of the suite)')
     options = parser.parse_args(arguments)
-    steps = SUITES[options.suite].max_steps
+    steps = options.steps or SUITES[options.suite].max_steps
     request = {'do': 'episode', 'suite': options.suite, 'task': options.task,
                'max_steps': steps, 'open_loop': OPEN_LOOP}  # fmt: skip
     workers: list[WorkerProcess] = []
