@@ -50,8 +50,8 @@ def write_v06(path):
 def _info():
     encoder = {
         'video.height': 48, 'video.width': 64, 'video.codec': 'av1', 'video.pix_fmt': 'yuv420p',
-        'video.fps': FPS, 'video.channels': 3, 'has_audio': False, 'video.g': 2, 'video.crf': 16,
-        'video.preset': 6, 'video.fast_decode': 0, 'video.video_backend': 'pyav',
+        'video.fps': FPS, 'video.channels': 3, 'has_audio': False, 'video.g': 2, 'video.crf': 8,
+        'video.preset': 8, 'video.fast_decode': 0, 'video.video_backend': 'pyav',
         'video.extra_options': {}, 'is_depth_map': False,
     }  # fmt: skip
     depth = encoder | {
@@ -143,8 +143,8 @@ def _write_episodes(path):
 def _write_video(file, key):
     """All episodes in one file: AV1 for colour, lossless HEVC for depth."""
     file.parent.mkdir(parents=True)
-    # At a high preset SVT-AV1 4 repeats pictures that differ by so little.
-    codec, form, options = 'libsvtav1', 'yuv420p', {'crf': '16', 'preset': '6'}
+    # With less care SVT-AV1 4 repeats pictures that differ by so little.
+    codec, form, options = 'libsvtav1', 'yuv420p', {'crf': '8', 'preset': '8'}
     if key == DEPTH:
         codec, form, options = 'libx265', 'gray12le', {'x265-params': 'lossless=1:log-level=none'}
     with av.open(str(file), 'w') as container:
