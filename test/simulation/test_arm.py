@@ -240,6 +240,17 @@ def test_a_image_can_be_written_into_a_given_array(arm):
     np.testing.assert_array_equal(out, arm.render('wrist', 48, 64))
 
 
+@pytest.mark.parametrize('part', ['wrist_camera', 'wrist_camera_arm', 'left_mount', 'right_mount'])
+def test_camera_and_finger_mounts_are_bodies(arm, part):
+    """A block at their place is hit: a hand cannot put its camera through things."""
+    arm.reset(0, SceneOptions(objects=('red block',), plate=False))
+    mujoco.mj_kinematics(arm.model, arm.data)
+    arm.data.joint('block_0').qpos[:3] = arm.data.geom(part).xpos
+    mujoco.mj_forward(arm.model, arm.data)
+    hit = {arm.model.geom(int(g)).name for pair in arm.data.contact.geom for g in pair}
+    assert {part, 'block_0'} <= hit
+
+
 def test_levels_change_the_image_but_not_the_table(arm):
     plain = arm.reset(4, SceneOptions())
     before = arm.render('third_person', 96, 96).astype(int)

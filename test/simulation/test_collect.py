@@ -18,9 +18,10 @@ from vla_adapter_ros.simulation.demonstration import (
 )
 from vla_adapter_ros.simulation.expert.expert import ExpertPolicy
 from vla_adapter_ros.simulation.goals import scene_state
-from vla_adapter_ros.simulation.instructions import describe, parse_instruction
+from vla_adapter_ros.simulation.instructions import parse_instruction
 from vla_adapter_ros.simulation.session import TaskSession
 from vla_adapter_ros.simulation.tasks import make_task, random_goal
+from vla_adapter_ros.simulation.wordings import describe
 
 
 @pytest.fixture(scope='module')

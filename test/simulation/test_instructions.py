@@ -6,7 +6,8 @@ import pytest
 
 from vla_adapter_ros.errors import InstructionError
 from vla_adapter_ros.simulation.goals import Move, Place, Reach, Sequence, Stack
-from vla_adapter_ros.simulation.instructions import TEMPLATES, describe, parse_instruction
+from vla_adapter_ros.simulation.instructions import parse_instruction
+from vla_adapter_ros.simulation.wordings import HELD_OUT, TEMPLATES, VARIED, WORDS, describe
 
 TABLE = ('red block', 'blue block', 'green cylinder', 'plate')
 
@@ -21,14 +22,39 @@ GOALS = (
 )
 
 
+@pytest.mark.parametrize('words', WORDS)
 @pytest.mark.parametrize('goal', GOALS, ids=str)
-def test_every_wording_of_a_goal_is_understood_as_that_goal(goal):
-    seen = {describe(goal)}
+def test_every_wording_of_a_goal_is_understood_as_that_goal(goal, words):
     rng = np.random.default_rng(0)
-    seen |= {describe(goal, rng) for _ in range(60)}
-    assert len(seen) > 3
+    seen = {describe(goal, None, words)} | {describe(goal, rng, words) for _ in range(60)}
+    assert len(seen) >= 3
     for text in seen:
         assert parse_instruction(text, TABLE) == goal, text
+
+
+def sentences(words):
+    rng = np.random.default_rng(1)
+    return {describe(goal, rng, words) for goal in GOALS for _ in range(1500)}
+
+
+def test_held_out_sentences_are_new_and_of_known_words():
+    trained, held_out = sentences(VARIED), sentences(HELD_OUT)
+    assert not trained & held_out
+    known = {word.strip(',') for text in trained for word in text.split()}
+    assert {word.strip(',') for text in held_out for word in text.split()} <= known
+
+
+@pytest.mark.parametrize(
+    'text',
+    [
+        'After putting the red block on the plate, put the blue cube on the dish.',
+        'put the blue block on the plate after putting the red block on the plate',
+        'Before placing the blue block on the plate, could you place the red box on the plate?',
+        'first put the red block on the plate, then put the blue block on the plate, please',
+    ],
+)
+def test_two_clauses_are_understood_in_the_order_of_the_acts(text):
+    assert parse_instruction(text, TABLE) == GOALS[5]
 
 
 def test_every_template_is_used():

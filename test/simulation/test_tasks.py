@@ -16,9 +16,11 @@ from vla_adapter_ros.simulation.arm_simulation import (
 )
 from vla_adapter_ros.simulation.goals import (
     Move,
+    Order,
     Place,
     Reach,
     SceneState,
+    Sequence,
     Stack,
     acted_on,
     scene_state,
@@ -53,6 +55,20 @@ def table(**objects):
     poses = {name.replace('_', ' '): Pose(np.array(p, float), np.eye(3)) for name, p in
              objects.items()}  # fmt: skip
     return SceneState(np.array([0.25, 0.0, 0.13]), 1.0, poses)
+
+
+def test_a_sequence_counts_in_its_order_only():
+    blocks = {'red_block': (0.3, -0.1, 0.016), 'blue_block': (0.3, 0.1, 0.016)}
+    start = table(**blocks, plate=(0.2, 0.0, 0.006))
+    goal = Sequence((Place('red block'), Place('blue block')))
+    red = moved(start, 'red block', (0.22, 0.0, 0.022))
+    blue = moved(start, 'blue block', (0.18, 0.0, 0.022))
+    both = moved(red, 'blue block', (0.18, 0.0, 0.022))
+    for then, kept in ((red, True), (blue, False)):
+        order = Order()
+        for state in (start, then, both):
+            order.look(goal, state, start)
+        assert goal.done(both, start) and order.kept is kept
 
 
 @pytest.mark.parametrize('name', TASKS)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,6 +39,7 @@ def task_summary(results: Sequence[EpisodeResult]) -> dict[str, Any]:
         'inference_seconds_mean': float(np.mean([r.inference for r in results])),
         'chunks_refused': sum(r.refused for r in results),
         'ended_early': sum(bool(r.failure) for r in results),
+        'reasons': dict(Counter(r.reason for r in results if not r.success)),
     }
 
 
@@ -57,10 +59,11 @@ def success_table(evaluated: dict[str, Sequence[EpisodeResult]]) -> str:
                     f'{100 * chance(episodes):.0f} %',
                     '-' if seconds is None else f'{seconds:.1f}',
                     f'{1e3 * summary["inference_seconds_mean"]:.0f}',
+                    ', '.join(f'{n} {why}' for why, n in summary['reasons'].items()) or '-',
                 ]
             )
     header = ['policy', 'task', 'success', 'named object acted on', 'chance', 's to success',
-              'ms/inference']  # fmt: skip
+              'ms/inference', 'failures']  # fmt: skip
     return format_table(header, rows)
 
 

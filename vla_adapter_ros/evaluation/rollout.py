@@ -18,6 +18,8 @@ from vla_adapter_ros.simulation.goals import Goal, Sequence, acted_on, manipulat
 from vla_adapter_ros.simulation.tasks import Task, TaskOptions, make_task
 
 CHECK_PERIOD = 0.1  # [s]
+LIFTED = 0.02  # an object this much higher than at the start has been grasped [m]
+LIFTING_TASKS = ('pick_and_place', 'stack', 'long_horizon')
 FILM_SIZE = (240, 320)  # height, width [px]
 FILM_PERIOD = 0.2  # [s]
 
@@ -56,6 +58,8 @@ class EpisodeResult:
         refused: chunks the scheduler or the safety filter refused.
         failure: why the episode ended early, '' if it did not.
         inference: mean wall time of an inference [s].
+        in_order: whether the parts of a sequence were done in their order.
+        lifted: whether a named object was lifted.
     """
 
     task: str
@@ -70,6 +74,25 @@ class EpisodeResult:
     refused: int
     failure: str
     inference: float
+    in_order: bool = True
+    lifted: bool = False
+
+    @property
+    def reason(self) -> str:
+        """Why the episode was no success, '' if it was one."""
+        if self.success:
+            return ''
+        if self.failure:
+            return 'stopped'
+        if self.acted_on is None:
+            return 'nothing acted on'
+        if not self.followed_instruction:
+            return 'wrong object'
+        if not self.in_order:
+            return 'wrong order'
+        if self.task in LIFTING_TASKS and not self.lifted:
+            return 'grasp'
+        return 'time'
 
     @property
     def followed_instruction(self) -> bool:
@@ -78,12 +101,13 @@ class EpisodeResult:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON data."""
-        return {**asdict(self), 'followed_instruction': self.followed_instruction}
+        own = {'followed_instruction': self.followed_instruction, 'reason': self.reason}
+        return {**asdict(self), **own}
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> EpisodeResult:
         """Return what `to_dict` described."""
-        fields = {k: v for k, v in data.items() if k != 'followed_instruction'}
+        fields = {k: v for k, v in data.items() if k not in ('followed_instruction', 'reason')}
         return EpisodeResult(**{**fields, 'named': tuple(data['named'])})
 
 
@@ -109,7 +133,7 @@ def retargeted(task: Task, simulation: ArmSimulation, target: str) -> str:
         raise VLAAdapterError(f'object {target!r} cannot be named; on the table: {names}')
     old = task.goal.target
     goal = swapped(task.goal, old, target)
-    words = task.instruction.replace(old, '\0').replace(target, old).replace('\0', target)
+    words = task.worded(goal)
     parsed = task.set_instruction(simulation, words)
     if parsed != goal:
         raise VLAAdapterError(f'instruction {words!r} means {parsed}, expected {goal}')
@@ -144,6 +168,7 @@ class Referee:
         """Start the time limit now."""
         self._begin = self._simulation.time
         self._checks = 0
+        self._lifted = False
         self.over = False
 
     @property
@@ -158,9 +183,18 @@ class Referee:
         if self.seconds >= (self._checks + 1) * CHECK_PERIOD - 1e-9:
             self._checks += 1
             self.success = self.task.settled(self._simulation)
+            self._lifted = self._lifted or self._is_lifted()
             if self.success or self._checks >= self.task.horizon:
                 self.end()
         return self.over
+
+    def _is_lifted(self) -> bool:
+        assert self.task.goal is not None
+        return any(
+            self._simulation.object_pose(name).position[2] - self.task.start.position(name)[2]
+            > LIFTED
+            for name in manipulated(self.task.goal)
+        )
 
     def end(self) -> None:
         """Record the scene as it is now: later changes do not count."""
@@ -189,6 +223,8 @@ class Referee:
             refused=refused,
             failure=failure,
             inference=inference,
+            in_order=self.task.in_order,
+            lifted=self._lifted,
         )
 
 

@@ -36,6 +36,7 @@ from vla_adapter_ros.inference.chunk import PRECISIONS
 from vla_adapter_ros.robot.contract import resolve_contract
 from vla_adapter_ros.simulation.levels.ranges import LEVELS, NOMINAL
 from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, TaskOptions
+from vla_adapter_ros.simulation.wordings import TRAINED, WORDS
 from vla_adapter_ros.simulation.workers import run_in_workers
 
 FILM_RATE = 5.0  # [1/s]
@@ -203,7 +204,7 @@ def _write_film(folder: Path, label: str, result: EpisodeResult, film: list[Any]
     from vla_adapter_ros.evaluation.film import side_by_side, write_gif
 
     acted = result.acted_on or 'nothing'
-    caption = f'"{result.instruction}"  acted on: {acted}  {result.failure}'[:110]
+    caption = f'"{result.instruction}"  {result.reason}; acted on: {acted}  {result.failure}'[:110]
     frames = [side_by_side([image], caption) for image in film]
     path = folder / 'failures' / f'{Path(label).name}-{result.task}-{result.seed}.gif'
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -259,6 +260,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="fraction of the episodes that start with the gripper closed; None: the level's")
     add('--level', default=NOMINAL, choices=list(LEVELS),
         help='how much light, cameras, colours, images and servos vary')
+    add('--words', default=TRAINED, choices=WORDS, help='wordings of the instructions')
     return parser
 
 
@@ -274,6 +276,7 @@ def settings_from(arguments: argparse.Namespace, policy: str) -> EvaluationSetti
             start_spread=arguments.start_spread,
             closed_start=arguments.closed_start,
             level=arguments.level,
+            words=arguments.words,
         ),
         model=PolicySettings(arguments.device, arguments.dtype, arguments.threads),
         sim_time_rate=arguments.ros_sim_time,

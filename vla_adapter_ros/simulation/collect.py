@@ -26,6 +26,7 @@ from vla_adapter_ros.simulation.demonstration import (
 from vla_adapter_ros.simulation.expert.expert import ExpertPolicy
 from vla_adapter_ros.simulation.levels.ranges import LEVELS, NOMINAL
 from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, TASKS, TaskOptions, make_task
+from vla_adapter_ros.simulation.wordings import TRAINED, WORDS
 from vla_adapter_ros.simulation.workers import run_in_workers
 
 if TYPE_CHECKING:
@@ -206,6 +207,7 @@ def make_parser() -> argparse.ArgumentParser:
     add('--tail', type=int, default=4, help='steps recorded after the task is done')
     add('--level', default=NOMINAL, choices=list(LEVELS),
         help='how much light, cameras, colours, images and servos vary')
+    add('--words', default=TRAINED, choices=WORDS, help='wordings of the instructions')
     return parser
 
 
@@ -222,6 +224,7 @@ def job_from(arguments: argparse.Namespace) -> CollectionJob:
             start_spread=arguments.start_spread,
             closed_start=arguments.closed_start,
             level=arguments.level,
+            words=arguments.words,
         ),
         disturbance=Disturbance(chance=arguments.disturb, size=arguments.noise),
         tail=arguments.tail,

@@ -10,10 +10,10 @@ import numpy as np
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.simulation.expert.expert import ExpertPolicy
 from vla_adapter_ros.simulation.goals import scene_state
-from vla_adapter_ros.simulation.instructions import describe
 from vla_adapter_ros.simulation.session import TaskSession
 from vla_adapter_ros.simulation.takeover import TakeoverPolicy
 from vla_adapter_ros.simulation.tasks import random_goal
+from vla_adapter_ros.simulation.wordings import describe
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def demonstrate_in_turn(
     records: list[Demonstration] = []
     while len(records) < count and all(record.success for record in records):
         goal = random_goal(scene_state(session.simulation), rng)
-        observation = session.ask(describe(goal, rng))
+        observation = session.ask(describe(goal, rng, session.task.options.words))
         records.append(_follow(session, expert, observation, rng, disturbance, tail))
     return records
 

@@ -166,7 +166,7 @@ class Stack:
 
 @dataclass(frozen=True)
 class Sequence:
-    """Several goals; all hold at the end."""
+    """Several goals, one after another; all hold at the end. `Order` watches the order."""
 
     goals: tuple[Goal, ...]
 
@@ -183,6 +183,33 @@ class Sequence:
     def done(self, state: SceneState, start: SceneState) -> bool:
         """See Goal."""
         return all(goal.done(state, start) for goal in self.goals)
+
+
+class Order:
+    """Watches in which order the parts of a sequence are done.
+
+    A part counts from the first look that shows it there. Only lasting results count: a hand
+    passes over many things, so `Reach` is left out.
+    """
+
+    def __init__(self) -> None:
+        self._first: list[int] = []
+
+    def look(self, goal: Goal, state: SceneState, start: SceneState) -> None:
+        """Note which parts are there now; call at every control step."""
+        if not isinstance(goal, Sequence):
+            return
+        for number, part in enumerate(goal.goals):
+            if isinstance(part, Reach) or number in self._first:
+                continue
+            there = part.there if isinstance(part, (Place, Stack)) else None
+            if there(state) if there else part.done(state, start):
+                self._first.append(number)
+
+    @property
+    def kept(self) -> bool:
+        """Whether the parts came in their order so far."""
+        return self._first == sorted(self._first)
 
 
 def manipulated(goal: Goal) -> tuple[str, ...]:

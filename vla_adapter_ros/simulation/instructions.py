@@ -1,56 +1,47 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Instructions of the simulated scene: from goals to text, and back."""
+"""Instructions of the simulated scene: the goal that is meant, whatever the wording."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence as Names
 
-import numpy as np
-
 from vla_adapter_ros.errors import InstructionError
 from vla_adapter_ros.simulation.goals import Goal, Move, Place, Reach, Sequence, Stack
 from vla_adapter_ros.simulation.layout import COLOURS, PLATE_NAME, SHAPE_HEIGHTS
+from vla_adapter_ros.simulation.wordings import GERUNDS, NAMES
 
-# The first template of each kind is the plain one (random=False).
-TEMPLATES: dict[type, tuple[str, ...]] = {
-    Reach: ('reach the {target}', 'go to the {target}', 'move to the {target}',
-            'touch the {target}'),
-    Move: ('move the {target} to the {direction}', 'push the {target} to the {direction}',
-           'slide the {target} to the {direction}', 'push the {target} {direction}'),
-    Place: ('put the {target} on the plate', 'place the {target} on the plate',
-            'pick up the {target} and place it on the plate',
-            'take the {target} and put it on the plate'),
-    Stack: ('stack the {target} on the {base}', 'put the {target} on the {base}',
-            'place the {target} on top of the {base}',
-            'pick up the {target} and place it on the {base}'),
-}  # fmt: skip
-JOINERS = (' and then ', ', then ', ' then ')
-
-_SYNONYMS = {
-    'cube': 'block', 'box': 'block', 'can': 'cylinder', 'tube': 'cylinder', 'sphere': 'ball',
-    'dish': PLATE_NAME, 'pad': PLATE_NAME,
-}  # fmt: skip
+_SYNONYMS = {other: name for name, others in NAMES.items() for other in others} | {
+    'pad': PLATE_NAME
+}
+# Words that ask and do not say what for.
+_POLITE = re.compile(
+    r'\b(?:please|kindly|now|just|for me|(?:could|can|would|will) you|'
+    r'i (?:want|would like) you to)\b'
+)
+_INFINITIVES = {gerund: verb for verb, gerund in GERUNDS.items()}
+# `first`, `second`: the clauses in the order of the acts.
+_ORDERS = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r'after (?P<first>\w+ing .+?), (?P<second>.+)',
+        r'(?P<second>.+?),? after (?P<first>\w+ing .+)',
+        r'before (?P<second>\w+ing .+?), (?P<first>.+)',
+        r'(?P<first>.+?),? before (?P<second>\w+ing .+)',
+    )
+)
 _THING = r'(?:the |a )?(?P<{0}>(?:\w+ )?\w+)'
 _TARGET, _BASE = _THING.format('target'), _THING.format('base')
-_ON = r'(?:on top of|onto|on|to)'
+_ON = r'(?:on top of|to the top of|onto|on|to)'
 _PATTERNS = (
     ('reach', rf'(?:reach for|reach|touch|go to|move to|approach) {_TARGET}'),
     ('move', rf'(?:move|push|slide|shift) {_TARGET} (?:to the |to )?(?P<direction>left|right)'),
+    ('move', rf'take {_TARGET} and (?:push|move|slide) it (?:to the |to )?'
+             r'(?P<direction>left|right)'),
     ('put', rf'(?:put|place|set|stack|move|drop) {_TARGET} {_ON} {_BASE}'),
     ('put', rf'(?:pick up|pick|grab|take|lift) {_TARGET} and (?:put|place|set|stack|drop) it '
             rf'{_ON} {_BASE}'),
 )  # fmt: skip
-
-
-def describe(goal: Goal, rng: np.random.Generator | None = None) -> str:
-    """Return an instruction for a goal: the plain wording, or one drawn at random."""
-    if isinstance(goal, Sequence):
-        joiner = JOINERS[0] if rng is None else JOINERS[int(rng.integers(len(JOINERS)))]
-        return joiner.join(describe(part, rng) for part in goal.goals)
-    templates = TEMPLATES[type(goal)]
-    template = templates[0] if rng is None else templates[int(rng.integers(len(templates)))]
-    return template.format(**vars(goal))
 
 
 def parse_instruction(text: str, names: Names[str]) -> Goal:
@@ -64,12 +55,27 @@ def parse_instruction(text: str, names: Names[str]) -> Goal:
         InstructionError: not understood, or a named object is missing; the message lists the
             abilities of the scene.
     """
-    words = re.sub(r'\s+', ' ', re.sub(r'[^\w\s]', ' ', text.lower())).strip()
+    asked = _in_order(_squeezed(_POLITE.sub(' ', re.sub(r'[^\w\s,]', ' ', text.lower()))))
+    words = _squeezed(asked.replace(',', ' '))
     parts = [part for part in re.split(r' and then | then ', words) if part]
     goals = [_parse_part(part, text, names) for part in parts]
     if not goals:
         raise InstructionError(f'instruction {text!r} is empty; {abilities(names)}')
     return goals[0] if len(goals) == 1 else Sequence(tuple(goals))
+
+
+def _squeezed(text: str) -> str:
+    return re.sub(r'\s+', ' ', text).strip(' ,')
+
+
+def _in_order(text: str) -> str:
+    """Return 'after doing A, do B' and its like as 'do A then do B'."""
+    for pattern in _ORDERS:
+        if match := pattern.fullmatch(text):
+            clauses = (match['first'], match['second'])
+            words = [[_INFINITIVES.get(w, w) for w in clause.split()] for clause in clauses]
+            return ' then '.join(' '.join(clause) for clause in words)
+    return text.removeprefix('first ')
 
 
 def abilities(names: Names[str]) -> str:

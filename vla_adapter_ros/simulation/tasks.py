@@ -8,6 +8,7 @@ place, move left or right, stack, and long horizon, after reaching as the easies
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -27,6 +28,7 @@ from vla_adapter_ros.simulation.goals import (
     DIRECTIONS,
     Goal,
     Move,
+    Order,
     Place,
     Reach,
     SceneState,
@@ -34,7 +36,7 @@ from vla_adapter_ros.simulation.goals import (
     Stack,
     scene_state,
 )
-from vla_adapter_ros.simulation.instructions import describe, parse_instruction
+from vla_adapter_ros.simulation.instructions import parse_instruction
 from vla_adapter_ros.simulation.layout import (
     PLATE_NAME,
     PlacementRules,
@@ -43,6 +45,7 @@ from vla_adapter_ros.simulation.layout import (
     sample_layout,
 )
 from vla_adapter_ros.simulation.levels.ranges import NOMINAL, find_level
+from vla_adapter_ros.simulation.wordings import TRAINED, describe
 
 ALL_SHAPES = ('block', 'cylinder', 'ball')
 # Where a pushed object goes, and where the fingers come down to push it [m along y].
@@ -60,11 +63,12 @@ class TaskOptions:
 
     Attributes:
         distractors: objects on the table beside those the goal needs.
-        random_wording: draw the instruction from all templates (else the plain one).
+        random_wording: draw the wording (else the plain one).
         start_spread: half width [m] of the box around the ready pose in which the tool starts;
             None: the level's.
         closed_start: chance that the gripper starts closed, as after pushing; None: the level's.
         level: how much else varies (`levels.ranges`).
+        words: from which the wording is drawn (`wordings.WORDS`).
     """
 
     distractors: int = 2
@@ -72,6 +76,7 @@ class TaskOptions:
     start_spread: float | None = None
     closed_start: float | None = None
     level: str = NOMINAL
+    words: str = TRAINED
 
 
 @dataclass(frozen=True)
@@ -127,7 +132,7 @@ TASKS: Mapping[str, TaskSpec] = {
         TaskSpec('pick_and_place', 'put the named object on the plate', 120, ALL_SHAPES, 1, 1.0,
                  _draw_place),
         TaskSpec('stack', 'stack one block on another', 120, ('block',), 2, 0.5, _draw_stack),
-        TaskSpec('long_horizon', 'put two objects on the plate, one after the other', 240,
+        TaskSpec('long_horizon', 'put two objects on the plate, in the order named', 240,
                  ('block', 'cylinder'), 2, 1.0, _draw_long),
         TaskSpec('tabletop', 'three blocks and a plate; the user gives the instruction', 240,
                  ('block',), 1, 1.0, None),
@@ -184,6 +189,8 @@ class Task:
         self.goal: Goal | None = None
         self.instruction = ''
         self._settled = 0
+        self._wording: np.random.Generator | None = None
+        self._order = Order()
 
     @property
     def name(self) -> str:
@@ -218,9 +225,15 @@ class Task:
         simulation.reset(options=scene, layout=layout)
         self.goal, self.instruction = goal, ''
         if goal is not None:
-            self.instruction = describe(goal, rng if self.options.random_wording else None)
+            # Kept as it is now, so that the same wording can name another object.
+            self._wording = copy.deepcopy(rng) if self.options.random_wording else None
+            self.instruction = self.worded(goal)
         self._begin(simulation)
         return self.instruction
+
+    def worded(self, goal: Goal) -> str:
+        """Return the instruction of a goal in the words of this episode."""
+        return describe(goal, copy.deepcopy(self._wording), self.options.words)
 
     def set_instruction(self, simulation: ArmSimulation, text: str) -> Goal:
         """Accept a new instruction; success is relative to the present scene.
@@ -236,6 +249,7 @@ class Task:
     def _begin(self, simulation: ArmSimulation) -> None:
         self.start = scene_state(simulation)
         self._settled = 0
+        self._order = Order()
 
     def success(self, simulation: ArmSimulation) -> bool:
         """Return whether the scene shows the instruction done (False without one)."""
@@ -244,10 +258,18 @@ class Task:
     def settled(self, simulation: ArmSimulation) -> bool:
         """Return whether success has lasted; ask once per control step.
 
-        Passing over an object towards another place, or a stack about to fall, is not success.
+        Passing over an object towards another place, or a stack about to fall, is not success,
+        and neither is a sequence in another order.
         """
-        self._settled = self._settled + 1 if self.success(simulation) else 0
+        if self.goal is not None:
+            self._order.look(self.goal, scene_state(simulation), self.start)
+        self._settled = self._settled + 1 if self.in_order and self.success(simulation) else 0
         return self._settled >= SETTLE_STEPS
+
+    @property
+    def in_order(self) -> bool:
+        """Whether the parts of a sequence were done in the order that was asked for, so far."""
+        return self._order.kept
 
 
 def make_task(name: str, options: TaskOptions | None = None) -> Task:

@@ -42,10 +42,11 @@ from vla_adapter_ros.simulation.goals import (
     Stack,
     scene_state,
 )
-from vla_adapter_ros.simulation.instructions import describe
 from vla_adapter_ros.simulation.layout import PLATE_NAME
+from vla_adapter_ros.simulation.levels.ranges import LEVELS, NOMINAL
 from vla_adapter_ros.simulation.session import TaskSession
 from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, TaskOptions, make_task
+from vla_adapter_ros.simulation.wordings import TRAINED, WORDS, describe
 from vla_adapter_ros.simulation.workers import run_in_workers
 from vla_adapter_ros.training.experiments.grounding.scenes import (
     GroundingScenes,
@@ -62,7 +63,6 @@ SAMPLES_PER_EPISODE = 4
 # Instructions per image: the episode's own and others.
 INSTRUCTIONS = 4
 SAMPLES_PER_SHARD = 400
-OPTIONS = TaskOptions(start_spread=0.06, closed_start=0.1)
 DESCRIPTION = 'scenes.json'
 
 
@@ -75,6 +75,8 @@ class SceneJob:
     image_size: int
     first_seed: int
     tasks: tuple[str, ...] = EVALUATED_TASKS
+    level: str = NOMINAL
+    words: str = TRAINED
 
 
 def any_goal(state: SceneState, rng: np.random.Generator) -> Goal:
@@ -98,6 +100,9 @@ class SceneSampler:
         self._job = job
         self.contract = resolve_contract(job.robot)
         self._config = _images(job.image_size)
+        self._options = TaskOptions(
+            start_spread=0.06, closed_start=0.1, level=job.level, words=job.words
+        )
         self._simulation = ArmSimulation()
         self._expert = ExpertPolicy.of(self._simulation)
 
@@ -119,7 +124,7 @@ class SceneSampler:
         """Yield images (C, S, S, 3), points (G, C, 2, 3) and G instructions of one episode."""
         rng = np.random.default_rng((seed, 2))
         tasks = self._job.tasks
-        task = make_task(tasks[int(rng.integers(len(tasks)))], OPTIONS)
+        task = make_task(tasks[int(rng.integers(len(tasks)))], self._options)
         session = TaskSession(self._simulation, task, self.contract.cameras)
         session.reset(seed)
         self._expert.reset()
@@ -138,7 +143,8 @@ class SceneSampler:
         images = np.stack([resize_for_model(seen[c], self._config, rotate=0) for c in seen])
         state = scene_state(self._simulation)
         goals = [any_goal(state, rng) for _ in range(INSTRUCTIONS - 1)]
-        texts = [session.task.instruction, *(describe(goal, rng) for goal in goals)]
+        words = self._options.words
+        texts = [session.task.instruction, *(describe(goal, rng, words) for goal in goals)]
         points = [self._points(session.task.goal, state, session.task.start)]
         points += [self._points(goal, state, state) for goal in goals]
         return images, np.stack(points), texts
@@ -182,6 +188,8 @@ def make_scenes(job: SceneJob, count: int, workers: int) -> int:
     settings = {'robot': job.robot, 'image_size': job.image_size, 'first_seed': job.first_seed}
     if job.tasks != EVALUATED_TASKS:
         settings['tasks'] = list(job.tasks)
+    if (job.level, job.words) != (NOMINAL, TRAINED):
+        settings |= {'level': job.level, 'words': job.words}
     if (output / DESCRIPTION).is_file() and read_json(output / DESCRIPTION) != settings:
         raise DatasetError(f'{output}: holds images of other settings; choose another folder')
     make_folder(output)
@@ -213,6 +221,8 @@ def make_parser() -> argparse.ArgumentParser:
     add('--seed', type=int, default=FIRST_SEED, help='seed of the first episode')
     add('--robot', default=DEFAULT_ROBOT, help='robot contract: a name that ships, or a path')
     add('--image-size', type=int, default=96, help='side of the square images [px]')
+    add('--level', default=NOMINAL, choices=list(LEVELS), help='how much the scenes vary')
+    add('--words', default=TRAINED, choices=WORDS, help='wordings of the instructions')
     return parser
 
 
@@ -223,7 +233,10 @@ def main(arguments: Several[str] | None = None) -> int:
     if options.images < 1 or options.workers < 1:
         parser.error('--images and --workers must be at least 1')
     tasks = tuple(getattr(options, 'task', EVALUATED_TASKS))
-    job = SceneJob(str(options.output), options.robot, options.image_size, options.seed, tasks)
+    job = SceneJob(
+        str(options.output), options.robot, options.image_size, options.seed, tasks,
+        options.level, options.words,
+    )  # fmt: skip
     try:
         made = make_scenes(job, options.images, options.workers)
     except VLAAdapterError as error:

@@ -1,0 +1,128 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""How goals are put into words: wordings to train with, and others to judge with."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.simulation.goals import Goal, Move, Place, Reach, Sequence, Stack
+from vla_adapter_ros.simulation.layout import PLATE_NAME
+
+TRAINED, VARIED, HELD_OUT, SYNONYM = 'trained', 'varied', 'held_out', 'synonyms'
+# trained: what the shipped policy was trained with. varied: the same with synonyms, politeness and
+# two-clause order, for training. held_out: sentences of known words that no training has.
+# synonyms: the trained sentences with other names of the things.
+WORDS = (TRAINED, VARIED, HELD_OUT, SYNONYM)
+
+# The first template of each kind is the plain one.
+TEMPLATES: dict[type, tuple[str, ...]] = {
+    Reach: ('reach the {target}', 'go to the {target}', 'move to the {target}',
+            'touch the {target}'),
+    Move: ('move the {target} to the {direction}', 'push the {target} to the {direction}',
+           'slide the {target} to the {direction}', 'push the {target} {direction}'),
+    Place: ('put the {target} on the plate', 'place the {target} on the plate',
+            'pick up the {target} and place it on the plate',
+            'take the {target} and put it on the plate'),
+    Stack: ('stack the {target} on the {base}', 'put the {target} on the {base}',
+            'place the {target} on top of the {base}',
+            'pick up the {target} and place it on the {base}'),
+}  # fmt: skip
+JOINERS = (' and then ', ', then ', ' then ')
+HELD_OUT_TEMPLATES: dict[type, tuple[str, ...]] = {
+    Reach: ('please go to the {target} now', 'could you touch the {target} for me'),
+    Move: ('move the {target} {direction}', 'slide the {target} {direction}',
+           'take the {target} and push it to the {direction}'),
+    Place: ('pick up the {target} and put it on the plate', 'move the {target} to the plate',
+            'take the {target} and place it on the plate'),
+    Stack: ('take the {target} and put it on top of the {base}', 'move the {target} to the top of '
+            'the {base}', 'stack the {target} on top of the {base}'),
+}  # fmt: skip
+HELD_OUT_JOINERS = (', and then please ', ' and then could you ')
+# Around one clause in training ('' most often).
+_FILLERS = ('{}', '{}', '{}', 'please {}', 'could you {}', 'could you please {}', 'now {}',
+            '{} please', '{} for me')  # fmt: skip
+# Two clauses whose order of words is not the order of acts, or is said in another way.
+_ORDERS = ('after {doing_first}, {second}', '{second} after {doing_first}',
+           'before {doing_second}, {first}', 'first {first}, then {second}')  # fmt: skip
+# A synonym of each shape, beside its own name; with `varied` any of them.
+NAMES: dict[str, tuple[str, ...]] = {
+    'block': ('cube', 'box'),
+    'cylinder': ('can', 'tube'),
+    'ball': ('sphere',),
+    PLATE_NAME: ('dish',),
+}
+GERUNDS = {
+    'reach': 'reaching', 'go': 'going', 'move': 'moving', 'touch': 'touching', 'push': 'pushing',
+    'slide': 'sliding', 'put': 'putting', 'place': 'placing', 'pick': 'picking', 'take': 'taking',
+    'stack': 'stacking',
+}  # fmt: skip
+_SYNONYM_CHANCE, _ORDER_CHANCE = 0.4, 0.4
+
+
+def describe(goal: Goal, rng: np.random.Generator | None = None, words: str = TRAINED) -> str:
+    """Return an instruction for a goal.
+
+    The draws depend on the kind of goal only: the same random numbers give the same wording for
+    other objects.
+
+    Args:
+        goal: what to say.
+        rng: draws the wording; None: the plain one.
+        words: one of WORDS.
+
+    Raises:
+        VLAAdapterError: no such words.
+    """
+    if words not in WORDS:
+        raise VLAAdapterError(f'words {words!r} are unknown; expected {", ".join(WORDS)}')
+    if rng is None:
+        text = _sentence(goal, None, TEMPLATES, JOINERS)
+        return _renamed(text, None) if words == SYNONYM else text
+    if words == HELD_OUT:
+        return _sentence(goal, rng, HELD_OUT_TEMPLATES, HELD_OUT_JOINERS)
+    text = _sentence(goal, rng, TEMPLATES, JOINERS)
+    if words == SYNONYM:
+        return _renamed(text, rng)
+    if words == TRAINED:
+        return text
+    if isinstance(goal, Sequence) and len(goal.goals) == 2 and rng.random() < _ORDER_CHANCE:
+        text = _two_clauses(goal, rng)
+    text = _FILLERS[int(rng.integers(len(_FILLERS)))].format(text)
+    return _renamed(text, rng) if rng.random() < _SYNONYM_CHANCE else text
+
+
+def _sentence(
+    goal: Goal,
+    rng: np.random.Generator | None,
+    templates: dict[type, tuple[str, ...]],
+    joiners: tuple[str, ...],
+) -> str:
+    if isinstance(goal, Sequence):
+        joiner = joiners[0] if rng is None else joiners[int(rng.integers(len(joiners)))]
+        return joiner.join(_sentence(part, rng, templates, joiners) for part in goal.goals)
+    kinds = templates[type(goal)]
+    template = kinds[0] if rng is None else kinds[int(rng.integers(len(kinds)))]
+    return template.format(**vars(goal))
+
+
+def _two_clauses(goal: Sequence, rng: np.random.Generator) -> str:
+    first, second = (_sentence(part, rng, TEMPLATES, JOINERS) for part in goal.goals)
+    order = _ORDERS[int(rng.integers(len(_ORDERS)))]
+    return order.format(
+        first=first, second=second, doing_first=_doing(first), doing_second=_doing(second)
+    )
+
+
+def _doing(clause: str) -> str:
+    """Return a clause as one that follows 'after': its verbs as gerunds."""
+    return ' and '.join(
+        ' '.join([GERUNDS[part.split()[0]], *part.split()[1:]]) for part in clause.split(' and ')
+    )
+
+
+def _renamed(text: str, rng: np.random.Generator | None) -> str:
+    for name, synonyms in NAMES.items():
+        number = 0 if rng is None else int(rng.integers(len(synonyms)))
+        text = text.replace(name, synonyms[number])
+    return text
