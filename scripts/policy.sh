@@ -19,25 +19,43 @@ scenes=${data}_scenes
 images=${IMAGES:-16000}
 episodes=${EPISODES:-920} # of each task
 evaluated=${EVALUATED:-100}
-collect=(python -m vla_adapter_ros.simulation.collect --image-size 96 --storage image)
+levels=(${LEVELS:-nominal bench hard}) # each has its share of images, demonstrations and takeovers
+collect=(python -m vla_adapter_ros.simulation.collect --image-size 96 --storage image --words varied)
+render=(python -m vla_adapter_ros.training.experiments.grounding.render_scenes --words varied)
 train=(python -m vla_adapter_ros.training.train --config tiny_sim)
 
-# Images of all tasks, and more of the one whose sentences are hardest.
-python -m vla_adapter_ros.training.experiments.grounding.render_scenes "$scenes" --images "$images"
-python -m vla_adapter_ros.training.experiments.grounding.render_scenes "${scenes}_sequence" --task long_horizon \
-  --images $((images * 3 / 8)) --seed 5100000
-# The table of the demo, with one instruction after another; then all five tasks.
-"${collect[@]}" "$data" --append --task tabletop --episodes $((episodes / 4))
-"${collect[@]}" "$data" --append --episodes "$episodes"
+share() { echo $((($1 + ${#levels[@]} - 1) / ${#levels[@]})); }
+join() { (IFS=,; echo "$*"); }
+grounding=() sequence=() demonstrations=() takeovers=()
+seed=0
+for level in "${levels[@]}"; do
+  grounding+=("${scenes}_$level") sequence+=("${scenes}_sequence_$level")
+  demonstrations+=("${data}_$level") takeovers+=("${data}_takeovers_$level")
+  # Images of all tasks, and more of the one whose sentences are hardest.
+  "${render[@]}" "${scenes}_$level" --level "$level" --images "$(share "$images")" --seed $((5000000 + seed))
+  "${render[@]}" "${scenes}_sequence_$level" --level "$level" --task long_horizon \
+    --images "$(share $((images * 3 / 8)))" --seed $((5200000 + seed))
+  # The table of the demo, with one instruction after another; then all five tasks.
+  "${collect[@]}" "${data}_$level" --append --level "$level" --task tabletop \
+    --episodes "$(share $((episodes / 4)))" --seed $((1000000 + seed))
+  "${collect[@]}" "${data}_$level" --append --level "$level" --episodes "$(share "$episodes")" \
+    --seed $((1000000 + seed))
+  seed=$((seed + 50000))
+done
 if [ ! -e "$run/grounded/grounding.jsonl" ]; then
-  python -m vla_adapter_ros.training.experiments.grounding.pretrain --config tiny_sim --scenes "$scenes" \
-    --out "$run/grounded" --steps "${GROUND_STEPS:-3000}"
+  python -m vla_adapter_ros.training.experiments.grounding.pretrain --config tiny_sim \
+    --scenes "${grounding[@]}" --out "$run/grounded" --steps "${GROUND_STEPS:-3000}"
 fi
-"${train[@]}" "data.datasets=[$data]" "start.grounded=$run/grounded" "output_dir=$run/first" \
+"${train[@]}" "data.datasets=[$(join "${demonstrations[@]}")]" "start.grounded=$run/grounded" "output_dir=$run/first" \
   "steps=${FIRST_STEPS:-15000}"
 newest() { find "$1/checkpoints" -maxdepth 1 -name 'step-*' | sort | tail -1; }
-"${collect[@]}" "${data}_takeovers" --append --task pick_and_place --task long_horizon \
-  --takeover "$(newest "$run/first")" --episodes "${TAKEOVERS:-500}" --seed 3000000
+seed=0
+for level in "${levels[@]}"; do
+  "${collect[@]}" "${data}_takeovers_$level" --append --level "$level" --task pick_and_place \
+    --task long_horizon --takeover "$(newest "$run/first")" --episodes "$(share "${TAKEOVERS:-500}")" \
+    --seed $((3000000 + seed))
+  seed=$((seed + 50000))
+done
 
 # On a CPU two processes with a batch each; a GPU takes both batches together.
 if command -v nvidia-smi > /dev/null && nvidia-smi -L > /dev/null 2>&1; then
@@ -45,7 +63,8 @@ if command -v nvidia-smi > /dev/null && nvidia-smi -L > /dev/null 2>&1; then
 else
   last=(torchrun --standalone --nproc_per_node 2 -m "${train[@]:2}")
 fi
-"${last[@]}" "data.datasets=[$data,${data}_takeovers]" "start.grounded=$run/grounded" \
-  "grounding.scenes=[$scenes,${scenes}_sequence]" "output_dir=$run" "$@"
+"${last[@]}" "data.datasets=[$(join "${demonstrations[@]}" "${takeovers[@]}")]" \
+  "start.grounded=$run/grounded" "grounding.scenes=[$(join "${grounding[@]}" "${sequence[@]}")]" \
+  "output_dir=$run" "$@"
 python -m vla_adapter_ros.evaluation.simulate "$(newest "$run")" \
   --episodes "$evaluated" --instruction-check $((evaluated / 5)) --workers "$(nproc)" --out "$run/report"

@@ -211,7 +211,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )  # fmt: skip
     add = parser.add_argument
     add('--config', default='tiny_sim', help='recipe whose network is grounded (tiny_sim)')
-    add('--scenes', type=Path, required=True, help='folder of render_scenes')
+    add('--scenes', type=Path, nargs='+', required=True, help='folders of render_scenes')
     add('--out', type=Path, required=True, help='folder for encoders, tokenizer and log')
     add('--steps', type=int, default=defaults.steps, help=f'steps ({defaults.steps})')
     add('--batch-size', type=int, default=defaults.batch_size,
@@ -227,7 +227,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     settings = GroundingSettings(options.steps, options.batch_size, options.lr)
     try:
         config = load_config(options.config, options.overrides)
-        ground(config, load_scenes(options.scenes), options.out, settings)
+        ground(config, load_scenes(*options.scenes), options.out, settings)
     except VLAAdapterError as error:
         print(f'error: {error}', file=sys.stderr)
         return 1

@@ -1,0 +1,121 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""The judgement of a policy for the simulated arm: level × task × words, on published seeds.
+
+    python -m vla_adapter_ros.evaluation.protocol shipped --out judged --ros-sim-time 4
+
+Each level and words is one run of `evaluation.simulate` with a folder of its own below OUT: a
+report, and films of failures with their reasons. Run the same command again to continue after an
+interruption. `table.md` has the success rates with 95 % Wilson intervals.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from vla_adapter_ros.evaluation import simulate
+from vla_adapter_ros.evaluation.rollout import EpisodeResult
+from vla_adapter_ros.evaluation.statistics import Rate, format_table
+from vla_adapter_ros.simulation.levels.ranges import LEVELS
+from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS
+from vla_adapter_ros.simulation.wordings import HELD_OUT, SYNONYM, TRAINED, WORDS
+from vla_adapter_ros.weights.files import make_folder, write_json
+
+# Drawn once, at random, on 2026-11-29, and not evaluated before the published judgement; seeds 0
+# to 99 are for development.
+PUBLISHED_SEED, PUBLISHED_EPISODES = 158_692, 100
+JUDGED_WORDS = (TRAINED, HELD_OUT, SYNONYM)
+REPORT = 'report.json'
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the command line of this module; other options go to `evaluation.simulate`."""
+    parser = argparse.ArgumentParser(
+        prog='python -m vla_adapter_ros.evaluation.protocol',
+        description='Judge a policy at every level and with every kind of words. Further options '
+        'go to evaluation.simulate (--ros, --ros-sim-time, --workers, --films …). With '
+        '--ros-sim-time the episodes run through the nodes.',
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add('policy', help='shipped, expert or the folder of a checkpoint')
+    add('--out', type=Path, required=True, help='folder of reports, films and table')
+    add('--levels', nargs='+', default=list(LEVELS), choices=list(LEVELS))
+    add('--words', nargs='+', default=list(JUDGED_WORDS), choices=WORDS)
+    add('--tasks', nargs='+', default=list(EVALUATED_TASKS), choices=EVALUATED_TASKS)
+    add('--seed', type=int, default=PUBLISHED_SEED,
+        help='first seed; the default are the published ones: use 0 while you develop')
+    add('--episodes', type=int, default=PUBLISHED_EPISODES, help='of each task in each cell')
+    return parser
+
+
+def cell_arguments(options: argparse.Namespace, level: str, words: str) -> list[str]:
+    """Return the arguments of `evaluation.simulate` for one level and words."""
+    tasks = [part for task in options.tasks for part in ('--task', task)]
+    out = str(options.out / f'{level}-{words}')
+    return [
+        options.policy, '--level', level, '--words', words, '--seed', str(options.seed),
+        '--episodes', str(options.episodes), *tasks, '--out', out,
+    ]  # fmt: skip
+
+
+def table(cells: dict[tuple[str, str], list[EpisodeResult]], tasks: Sequence[str]) -> str:
+    """Return the table of success rates.
+
+    Args:
+        cells: level and words → episodes.
+        tasks: its columns; the last column is the named object, over all of them.
+    """
+    rows = []
+    for (level, words), results in cells.items():
+        row = [level, words]
+        row += [str(Rate.of(r.success for r in results if r.task == task)) for task in tasks]
+        rows.append([*row, str(Rate.of(r.followed_instruction for r in results))])
+    return format_table(['level', 'words', *tasks, 'named object acted on'], rows)
+
+
+def read_cell(report: Path) -> tuple[dict[str, Any], list[EpisodeResult]]:
+    """Return what a cell was made with, and its episodes."""
+    data = json.loads(report.read_text(encoding='utf-8'))
+    ((policy, found),) = data['policies'].items()
+    episodes = [EpisodeResult.from_dict(episode) for episode in found['episodes']]
+    return {'settings': data['settings'], **data['made_with'][policy]}, episodes
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line."""
+    options, further = make_parser().parse_known_args(arguments)
+    if '--ros-sim-time' in further and '--ros' not in further:
+        further.append('--ros')
+    made: dict[str, Any] = {}
+    cells: dict[tuple[str, str], list[EpisodeResult]] = {}
+    for level in options.levels:
+        for words in options.words:
+            wanted = cell_arguments(options, level, words) + further
+            report = options.out / f'{level}-{words}' / REPORT
+            # A finished cell of the same command is not run again.
+            done = report.with_name('command.json')
+            if not (report.is_file() and done.is_file() and read_command(done) == wanted):
+                if status := simulate.main(wanted):
+                    return status
+                write_json(done, wanted)
+            made[f'{level}-{words}'], cells[level, words] = read_cell(report)
+            make_folder(options.out)
+            text = table(cells, options.tasks)
+            (options.out / 'table.md').write_text(text + '\n', encoding='utf-8')
+            write_json(options.out / 'made_with.json', made)
+    print(text)
+    return 0
+
+
+def read_command(path: Path) -> Any:
+    """Return the arguments of a finished cell."""
+    return json.loads(path.read_text(encoding='utf-8'))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
