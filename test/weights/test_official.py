@@ -18,6 +18,7 @@ from vla_adapter_ros.architecture.config import OPENVLA_7B, PolicyConfig, VLAAda
 from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.model import VLAAdapter, convert
 from vla_adapter_ros.model.bridge import group_tables
+from vla_adapter_ros.weights import official
 from vla_adapter_ros.weights.directory import read_checkpoint_metadata
 from vla_adapter_ros.weights.official_weights import refine
 from vla_adapter_ros.weights.own import open_checkpoint
@@ -41,6 +42,18 @@ def damaged(released, tmp_path):
     for path in released.iterdir():
         (tmp_path / path.name).hardlink_to(path)
     return tmp_path
+
+
+def rewrite_text_config(folder, **changes):
+    file = folder / 'config.json'
+    stored = json.loads(file.read_text())
+    text = {k: v for k, v in stored.get('text_config', {}).items() if k != 'rope_theta'}
+    file.unlink()  # a hard link
+    file.write_text(json.dumps({**stored, 'text_config': {**text, **changes}}))
+
+
+def read_checkpoint_metadata_of(folder):
+    return official.read_official_metadata(folder, TOWERS).config
 
 
 def load(folder, **overrides):
@@ -80,6 +93,29 @@ def test_one_camera_is_split_where_the_released_head_splits(released):
     query, raw = model.read(state, model.query_positions(prompt, None))
     assert raw[0, :, 0].tolist() == [*range(256), *range(264, 328)]
     assert query.shape[1] == 0
+
+
+def test_the_base_of_rotary_angles_is_read_from_either_place(damaged):
+    """transformers 5 writes `rope_parameters`, earlier ones `rope_theta`."""
+    for text in ({'rope_theta': 5e4}, {'rope_parameters': {'rope_theta': 5e4}}):
+        rewrite_text_config(damaged, **text)
+        assert read_checkpoint_metadata_of(damaged).language.rope_theta == 5e4
+
+
+@pytest.mark.parametrize(
+    ('text', 'named'),
+    [
+        ({'rope_scaling': {'type': 'yarn', 'factor': 4.0}}, "rope_type 'yarn'"),
+        ({'rope_parameters': {'rope_type': 'llama3', 'rope_theta': 5e4}}, "rope_type 'llama3'"),
+        ({'hidden_act': 'gelu'}, "hidden_act 'gelu'"),
+        ({'use_sliding_window': True}, 'use_sliding_window True'),
+        ({'head_dim': 128}, 'head_dim 128'),
+    ],
+)
+def test_language_models_of_other_arithmetic_are_refused_by_name(damaged, text, named):
+    rewrite_text_config(damaged, **text)
+    with pytest.raises(CheckpointError, match=f'text_config: {named} is not supported'):
+        load(damaged)
 
 
 def test_a_robot_of_seven_and_seven_values_is_said_to_be_taken_for_bridge(damaged, caplog):

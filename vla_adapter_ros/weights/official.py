@@ -204,9 +204,33 @@ def _language(directory: Path, config_file: dict[str, Any]) -> LanguageConfig:
             f'{directory / "config.json"}: text_config.model_type {family!r}, '
             f'supported are {sorted(LANGUAGE_MODELS)}'
         )
+    # transformers 5 writes `rope_theta` inside of `rope_parameters`.
+    rope = text.get('rope_parameters') or text.get('rope_scaling') or {}
+    text = {**{key: rope[key] for key in ('rope_theta',) if key in rope}, **text}
     items = LANGUAGE_KEYS.items()
     stated = {ours: text[theirs] for theirs, ours in items if text.get(theirs) is not None}
-    return replace(LANGUAGE_MODELS[family], **stated)
+    language = replace(LANGUAGE_MODELS[family], **stated)
+    _check_language(directory, text, rope, language)
+    return language
+
+
+def _check_language(
+    directory: Path, text: dict[str, Any], rope: dict[str, Any], language: LanguageConfig
+) -> None:
+    """Refuse what changes the arithmetic of the language model and is not built here."""
+    width = language.hidden // language.heads
+    for name, value, built in (
+        ('rope_type', rope.get('rope_type', rope.get('type', 'default')), ('default', None)),
+        ('hidden_act', text.get('hidden_act', 'silu'), ('silu',)),
+        ('use_sliding_window', text.get('use_sliding_window', False), (False, None)),
+        ('use_mrope', text.get('use_mrope', False), (False, None)),
+        ('head_dim', text.get('head_dim') or width, (width,)),
+    ):
+        if value not in built:
+            raise CheckpointError(
+                f'{directory / "config.json"}: text_config: {name} {value!r} is not supported, '
+                f'only {built[0]!r}'
+            )
 
 
 def _dimensions(statistics: dict[str, Any]) -> tuple[int, int]:
