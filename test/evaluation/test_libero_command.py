@@ -33,7 +33,7 @@ def fails():
     faults.write_text(str(max(0, count - 1)))
     return count > 0
 
-def hello():
+def hello(request):
     return {{'versions': {{'mujoco': os.environ.get('FAKE_MUJOCO', '3.3.0')}}}}
 
 def episode(request):

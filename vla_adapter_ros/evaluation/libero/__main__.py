@@ -42,6 +42,8 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the command line of this module."""
     parser = command.make_parser('LIBERO', '1.5 GB')
     add = parser.add_argument
+    add('--libero-python', dest='python', default=sys.executable,
+        help='interpreter that has LIBERO; scripts/libero_env.sh makes one')  # fmt: skip
     add('--suite', action='append', dest='suites', choices=[*SUITES, 'all'],
         help='repeatable; all: the four of the paper; {suite} in the name of the checkpoint is '
         'replaced by it')  # fmt: skip

@@ -30,7 +30,7 @@ class Worker:
         self._key: tuple[str, int] | None = None
         self._task: LiberoTask | None = None
 
-    def hello(self) -> Mapping[str, Any]:
+    def hello(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Return versions; fail where LIBERO cannot be imported."""
         prepare_import()
         return {'versions': versions()}

@@ -36,8 +36,6 @@ def make_parser(title: str, memory: str) -> argparse.ArgumentParser:
     add = parser.add_argument
     add('checkpoint', nargs='?', help=f'folder or Hub address of a checkpoint, or {ZERO}')
     add('--workers', type=int, default=1, help=f'simulators at once; each needs {memory}')
-    add(f'--{name}-python', dest='python', default=sys.executable,
-        help=f'interpreter that has {title}; see docs/benchmarks.md')  # fmt: skip
     add('--device', default='auto', help='auto, cpu, cuda, …')
     add('--dtype', default='auto', help='auto, bfloat16 (official), float32, …')
     add('--out', type=Path, default=Path('runs', name), help='results and reports')

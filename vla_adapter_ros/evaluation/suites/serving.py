@@ -20,7 +20,7 @@ Dialogue = Generator[Message, np.ndarray, Message]
 
 def serve(
     descriptor: int,
-    hello: Callable[[], Mapping[str, Any]],
+    hello: Callable[[Mapping[str, Any]], Mapping[str, Any]],
     episode: Callable[[Mapping[str, Any]], Dialogue],
 ) -> None:
     """Answer requests until the other end goes away.
@@ -34,7 +34,7 @@ def serve(
             request, _ = receive(connection)
             try:
                 if request['do'] == 'hello':
-                    send(connection, hello())
+                    send(connection, hello(request))
                 else:
                     _converse(connection, episode(request))
             except WireError:
