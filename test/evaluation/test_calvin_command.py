@@ -88,6 +88,7 @@ def test_chains_are_counted_in_a_row_beside_the_papers_table(calvin):
     assert ' 80.0 ' in text
 
 
+@pytest.mark.slow(reason='starts half a dozen interpreters')
 def test_a_lost_worker_is_an_error_and_the_same_command_repeats_only_that_chain(calvin):
     calvin.faults.write_text('2')
     assert calvin()[0] == 1
@@ -97,6 +98,7 @@ def test_a_lost_worker_is_an_error_and_the_same_command_repeats_only_that_chain(
     assert [r['sequence'] for r in rows(calvin)][6:] == [2]
 
 
+@pytest.mark.slow(reason='starts half a dozen interpreters')
 def test_the_gripper_is_carried_from_chain_to_chain_also_over_an_interruption(calvin):
     calvin('--sequences', '2', '--carry-gripper')
     assert calvin('--sequences', '3', '--carry-gripper')[0] == 0
