@@ -39,7 +39,7 @@ GROUPS = {
 # Used only if the user has installed them for something else.
 OPTIONAL = {'wandb', 'openvino', 'triton'}
 # Imported only by a benchmark's worker, in the interpreter of that benchmark.
-OF_WORKERS = {'libero', 'robosuite'}
+OF_WORKERS = {'calvin_env', 'hydra', 'libero', 'omegaconf', 'robosuite'}
 # Compared with in a benchmark where they happen to be installed.
 ALTERNATIVES = {'datasets', 'lmdb', 'webdataset', 'zarr'}
 
