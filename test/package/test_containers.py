@@ -97,7 +97,7 @@ def test_the_steps_of_the_dockerfile_on_plain_debian(tmp_path):
     """Every RUN of base debian:bookworm, in a folder of its own; then the entry point."""
     folder = tmp_path / 'image'
     folder.mkdir()
-    ours = ('ROS', 'AMENT', 'CMAKE', 'COLCON', 'VENV', 'VIRTUAL', 'PYTHON', 'LD_', 'VLA_')
+    ours = ('ROS', '_ROS', 'AMENT', 'CMAKE', 'COLCON', 'VENV', 'VIRTUAL', 'PYTHON', 'LD_', 'VLA_')
     environment = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
     own = [p for p in environment['PATH'].split(':') if '.venv' not in p and '/install/' not in p]
     environment |= {'PATH': ':'.join(own), 'CI': '1', 'DEVICE': 'cpu', 'GROUPS_WANTED': 'core'}

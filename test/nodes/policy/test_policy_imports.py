@@ -15,14 +15,15 @@ from support.ros_harness import REPOSITORY, isolated_environment
 
 HEAVY = {'torch', 'transformers', 'tokenizers', 'mujoco', 'matplotlib'}
 CONFIGURE = """
-import json, sys
+import json, os, sys
 import rclpy
 from vla_adapter_ros.nodes.policy.policy_node import PolicyNode
 
 rclpy.init(args=['--ros-args', '-p', 'robot:=alicia_d_sim', '-p', f'policy:={sys.argv[1]}'])
 node = PolicyNode()
 done = [str(node.trigger_configure()), str(node.trigger_activate())]
-print(json.dumps([done, sorted(name for name in sys.modules if '.' not in name)]))
+print(json.dumps([done, sorted(name for name in sys.modules if '.' not in name)]), flush=True)
+os._exit(0)  # without the end of the context, which Jazzy needs
 """
 
 
