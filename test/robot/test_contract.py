@@ -292,3 +292,10 @@ def test_yaml_that_libraries_stumble_over_is_refused(tmp_path, text):
     (tmp_path / 'x.yaml').write_bytes(text.encode('latin-1'))
     with pytest.raises(ContractError, match=r'x.yaml: not valid YAML'):
         load_contract(tmp_path / 'x.yaml')
+
+
+def test_a_urdf_of_an_impossible_name_is_one_that_is_not_there(tmp_path):
+    data = resolve_contract('alicia_d').to_dict()
+    data['kinematics'] |= {'urdf': 'x' * 400, 'urdf_text': ''}
+    (tmp_path / 'x.yaml').write_text(yaml.safe_dump(data))
+    assert load_contract(tmp_path / 'x.yaml').kinematics.urdf_text == ''

@@ -170,7 +170,7 @@ def read_calibration(path: Path) -> Calibration:
         raise CalibrationError(f'{path} does not exist') from None
     except OSError as error:
         raise CalibrationError(f'{path} cannot be read: {error.strerror}') from None
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError):
         raise CalibrationError(f'{path} is not YAML') from None
     if not isinstance(data, Mapping):
         raise CalibrationError(f'{path}: expected the keys of a calibration')
@@ -184,7 +184,7 @@ def _intrinsics(data: Mapping[str, Any]) -> Intrinsics:
     width, height = (_size(data, key) for key in ('image_width', 'image_height'))
     # Files from before 2010 have no model.
     model = data.get('distortion_model') or 'plumb_bob'
-    if model not in _COEFFICIENTS:
+    if not isinstance(model, str) or model not in _COEFFICIENTS:
         known = ', '.join(_COEFFICIENTS)
         raise CalibrationError(f'distortion_model: got {model!r}, expected one of: {known}')
     k = _matrix(data, 'camera_matrix', (9,))

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from vla_adapter_ros.errors import CheckpointError
+from vla_adapter_ros.errors import CheckpointError, readable
 from vla_adapter_ros.weights.files import pointer_hint
 
 TOKENIZER_FILE = 'tokenizer.json'
@@ -109,7 +109,8 @@ class Tokenizer:
         LLaMA's tokenizer begins with `<s>`, behind which the visual tokens go; the others add
         nothing.
         """
-        return list(self._implementation.encode(text, add_special_tokens=True).ids)
+        with readable('tokenizer', CheckpointError):  # the library raises plain Exception
+            return list(self._implementation.encode(text, add_special_tokens=True).ids)
 
     def unknown_words(self, text: str) -> list[str]:
         """Return the words of `text` without an id in this tokenizer, each once, in order.
@@ -118,7 +119,8 @@ class Tokenizer:
         """
         if self._unknown_id is None:
             return []
-        encoding = self._implementation.encode(text, add_special_tokens=False)
+        with readable('tokenizer', CheckpointError):
+            encoding = self._implementation.encode(text, add_special_tokens=False)
         pairs = zip(encoding.ids, encoding.offsets, strict=True)
         unknown = [text[a:b] for token, (a, b) in pairs if token == self._unknown_id]
         return list(dict.fromkeys(unknown))

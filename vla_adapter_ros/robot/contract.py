@@ -8,6 +8,7 @@ is compared before anything moves.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property
@@ -402,7 +403,8 @@ def urdf_path(contract: RobotContract, folder: Path | None) -> Path | None:
     places = [folder or Path(), *(place / 'robots' for place in config_folders())]
     first, *shipped = (place / name for place in places)
     candidates = shipped if folder is None else [first, *shipped]
-    return next(filter(Path.is_file, candidates), first)
+    # Unlike that of Path, it takes a name that is too long for a missing file.
+    return next(filter(os.path.isfile, candidates), first)
 
 
 def _read_resolved(path: Path, extending: tuple[Path, ...]) -> tuple[Any, list[str]]:

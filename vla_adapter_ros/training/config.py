@@ -391,7 +391,7 @@ def read_recipe(path: Path, used_by: tuple[Path, ...] = ()) -> dict[str, Any]:
     beside = path.parent / str(name)
     try:
         base = beside if beside.is_file() else find_recipe(Path(str(name)).stem)
-    except ConfigError as error:
+    except (ConfigError, OSError, ValueError) as error:
         raise ConfigError(f'config {path}: base {name}: {error}') from error
     chain = (*used_by, path)
     if any(base.samefile(recipe) for recipe in chain):

@@ -117,11 +117,12 @@ class RLDSSource:
 
     def _episode(self, number: int) -> Episode:
         found = self._parse(number, (ACTION, INSTRUCTION))
-        if ACTION not in found or len(found[ACTION]) < 7 or not found.get(INSTRUCTION):
+        text = found.get(INSTRUCTION)
+        if len(found.get(ACTION, ())) < 7 or not isinstance(text, list) or not text:
             raise DatasetError(f'{self._place(number)}: no action or instruction')
         with readable(f'{self._place(number)}: instruction', DatasetError):
-            text = bytes(found[INSTRUCTION][0]).decode().strip()
-        return Episode(f'episode_{number:06d}', len(found[ACTION]) // 7, text)
+            instruction = bytes(text[0]).decode().strip()
+        return Episode(f'episode_{number:06d}', len(found[ACTION]) // 7, instruction)
 
     def states_actions(self, episode: int) -> StatesActions:
         """Return state and actions of all frames."""
