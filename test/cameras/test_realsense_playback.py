@@ -135,6 +135,7 @@ def test_depth_not_recorded_is_named(tmp_path):
         camera.open()
 
 
+@pytest.mark.slow(reason='five seconds of a recording; the node is always tested so')
 def test_stall_is_an_error_and_the_stream_goes_on(tmp_path):
     path = tmp_path / 'stall.db3'
     record(path, 10, gap_at=5, gap=1.2)
@@ -175,6 +176,7 @@ def test_reopened_recording_starts_again(camera):
     assert camera.read(1.0).number < numbers[-1]
 
 
+@pytest.mark.slow(reason='three seconds of a recording')
 def test_slow_consumer_of_the_pipeline_gets_the_newest_frame(recording):
     source = RealSenseCamera(RealSenseSettings(file=recording))
     grabber = FrameGrabber(source, lambda: None, 0.1, 2.0)

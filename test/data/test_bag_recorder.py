@@ -126,6 +126,7 @@ def test_unknown_types_need_a_definition(tmp_path):
         assert bag.types == {'/chunk': 'my_msgs/msg/Chunk'}
 
 
+@pytest.mark.slow(reason='three seconds of recording; the node is always killed')
 def test_killed_recording_is_recovered(tmp_path):
     context = multiprocessing.get_context('spawn')
     ready = context.Event()

@@ -76,6 +76,7 @@ def test_contact_sheet_shows_frames_in_order(dataset):
     assert shown == [0, 5, 10, 14, 19]
 
 
+@pytest.mark.slow(reason='plots')
 def test_command_line_writes_images(dataset, tmp_path, capsys):
     arguments = [str(dataset), '--output', str(tmp_path / 'out'), '--rerun', 'no', '--web']
     assert main(arguments) == 0

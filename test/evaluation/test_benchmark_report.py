@@ -39,6 +39,7 @@ def run(tmp_path_factory):
     return json.loads(path.read_text())
 
 
+@pytest.mark.slow(reason='networks in every mode')
 def test_all_modes_run_side_by_side_with_every_figure(run):
     assert list(run['modes']) == ['upstream', 'exact', 'bf16', 'int8']
     for mode in run['modes'].values():

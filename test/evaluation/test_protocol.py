@@ -12,6 +12,7 @@ def test_published_seeds_are_nobody_else_s():
     assert 100 <= PUBLISHED_SEED < PUBLISHED_SEED + PUBLISHED_EPISODES < 500_000
 
 
+@pytest.mark.slow(reason='many whole episodes')
 def test_each_cell_is_run_once_and_told_in_the_table(tmp_path, monkeypatch, capsys):
     runs = []
     run = simulate.main

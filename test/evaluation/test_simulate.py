@@ -42,7 +42,12 @@ def evaluated(policy, jobs, **settings):
         runner.close()
 
 
-@pytest.mark.parametrize('space', ['joint_position', 'joint_delta', 'ee_delta'])
+SLOW = pytest.mark.slow(reason='five episodes; the other spaces are always tried')
+
+
+@pytest.mark.parametrize(
+    'space', ['joint_position', pytest.param('joint_delta', marks=SLOW), 'ee_delta']
+)
 def test_the_expert_solves_every_task_in_every_action_space(contract, space):
     expert = make_policy('expert', replace(contract, action_space=space))
     results = evaluated(expert, [EpisodeJob(task, 900) for task in EVALUATED_TASKS])
@@ -73,6 +78,7 @@ def test_the_expert_leaves_with_the_object_at_once(contract, monkeypatch, seed, 
     assert result.success and result.seconds < 7.5
 
 
+@pytest.mark.slow(reason='whole episodes that fail')
 def test_baselines_fail_and_choose_by_chance(contract):
     jobs = [EpisodeJob('reach', seed) for seed in range(6)]
     for name in ('zero', 'random'):
@@ -99,6 +105,7 @@ def test_another_object_can_be_named_on_the_same_scene(contract):
     assert all(r.success and r.named == (name,) for r, name in zip(results, names))
 
 
+@pytest.mark.slow(reason='whole episodes that fail')
 def test_a_deaf_policy_is_seen_to_be_deaf(contract):
     """A policy that always does the first thing it was ever told."""
 

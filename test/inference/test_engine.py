@@ -250,6 +250,7 @@ def test_buckets(length, bucket):
     assert list(BUCKETS) == sorted(BUCKETS)
 
 
+@pytest.mark.slow(reason='several networks; batches are padded in another test')
 def test_padding_to_a_bucket_changes_no_action(exact):
     model = network()
     engine = Engine(model, ONE_THREAD)

@@ -45,7 +45,10 @@ def one_sample(batch: dict, row: int) -> dict:
     return alone
 
 
-@pytest.fixture(scope='module', params=['pro', 'original'])
+@pytest.fixture(scope='module', params=[
+    'pro',
+    pytest.param('original', marks=pytest.mark.slow(reason='of two, one is always tried')),
+])
 def gradients(request):
     """Loss and gradients of the padded batch, and the mean of those of its samples alone."""
     model, batch = tiny_model(request.param).train(), padded_batch()

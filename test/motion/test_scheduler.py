@@ -423,6 +423,7 @@ def test_nothing_is_commanded_before_a_measured_start():
         scheduler.reset(np.zeros(6), 0.0)
 
 
+@pytest.mark.slow(reason='a thousand plans; random chunks are always tried')
 def test_thousand_instruction_changes_keep_the_motion_within_limits():
     scheduler = ready(flush_on_instruction_change=True)
     rng = np.random.default_rng(5)

@@ -107,6 +107,7 @@ def python_with(target: Path, code: str) -> str:
     return run.stdout.strip()
 
 
+@pytest.mark.slow(reason='an installation by pip')
 def test_pip_installs_everything_but_the_ros_nodes(pip_target):
     installed = {path.name for path in (pip_target / PACKAGE).iterdir()}
     expected = {path.parent.name for path in (ROOT / PACKAGE).glob('*/__init__.py')} - {'nodes'}

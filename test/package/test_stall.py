@@ -36,6 +36,7 @@ def stall(*arguments):
     )  # fmt: skip
 
 
+@pytest.mark.slow(reason='waits')
 def test_a_command_and_its_children_stand_still_and_its_status_is_kept():
     times = ('--shortest', '0.3', '--longest', '0.4', '--every', '0.1')
     result = stall(*times, sys.executable, '-c', COMMAND)

@@ -22,6 +22,7 @@ from support.policy_servers import FakePolicy, RunningServer
 from vla_adapter_ros.errors import InstructionError, ServerError
 from vla_adapter_ros.preflight.checks import FAIL, PASS
 from vla_adapter_ros.processing.observation import Observation
+from vla_adapter_ros.server import remote_policy
 from vla_adapter_ros.server.access import Access
 from vla_adapter_ros.server.codec import decode, encode
 from vla_adapter_ros.server.policy_thread import PolicyThread
@@ -406,6 +407,8 @@ def test_wss_is_spoken_with_who_trusts_the_certificate(policy, tmp_path, monkeyp
         with pytest.raises(ServerError, match='certificate: self'):
             RemotePolicy(server.url, TOKEN)
         monkeypatch.setenv('SSL_CERT_FILE', certificate)
+        # The machine may pause while the two agree.
+        monkeypatch.setattr(remote_policy, '_OPEN_TIMEOUT_S', 20.0)
         remote = RemotePolicy(server.url, TOKEN, timeout=20.0)
         seen = observation()
         there = remote.predict(seen).actions

@@ -150,6 +150,7 @@ def test_a_goal_drawn_for_a_table_is_one_that_is_not_done(simulation):
         assert parse_instruction(describe(goal), simulation.object_names) == goal
 
 
+@pytest.mark.slow(reason='whole demonstrations')
 def test_a_series_is_kept_as_episodes_of_its_own(tmp_path, capsys):
     output = tmp_path / 'series'
     command = [str(output), '--task', 'tabletop', '--image-size', '64', '--storage', 'image']

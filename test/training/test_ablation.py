@@ -139,6 +139,7 @@ def command(dataset, folder, *more):
             *more, *values]  # fmt: skip
 
 
+@pytest.mark.slow(reason='two trainings and evaluations')
 def test_two_variants_are_trained_evaluated_and_reported(dataset, tmp_path, monkeypatch, capsys):
     folder = tmp_path / 'ablation'
     assert ablation.main(command(dataset, folder)) == 0

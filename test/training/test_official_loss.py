@@ -91,7 +91,10 @@ def trained_gradients(model, micro_batches: list[dict], tmp_path) -> tuple[float
     return logged['train']['loss'], found
 
 
-@pytest.fixture(scope='module', params=['pro', 'original'])
+@pytest.fixture(scope='module', params=[
+    'pro',
+    pytest.param('original', marks=pytest.mark.slow(reason='of two, one is always tried')),
+])
 def official(request):
     """Model, loss and gradients of the official forward written from its description."""
     model, batch = tiny_model(request.param), official_batch()

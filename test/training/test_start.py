@@ -97,6 +97,7 @@ def test_a_released_policy_for_other_vectors_is_refused_with_the_way_out(
     assert 'have 8; start.kind=base' in error
 
 
+@pytest.mark.slow(reason='a whole training')
 def test_a_released_policy_is_tuned_on_its_own_kind_of_data(tmp_path, tokenizer):
     write_official(tmp_path / 'source', 'pro')
     demonstrations = tmp_path / 'put_the_bowl_on_the_plate_demo.hdf5'

@@ -28,6 +28,8 @@ from vla_adapter_ros.model.bridge import policy_tables
 from vla_adapter_ros.weights.directory import read_checkpoint_metadata
 from vla_adapter_ros.weights.official import unused_pattern
 
+SLOW = pytest.mark.slow(reason='of both kinds and both forms one pair is always tried')
+
 
 def wide_actions(model):
     """In float64: a matrix library may round by the weights' place in the mapped file."""
@@ -35,8 +37,10 @@ def wide_actions(model):
         return in_float64(model).predict(**doubled(tiny_inputs()))
 
 
-@pytest.mark.parametrize('kind', ['pro', 'original'])
-@pytest.mark.parametrize('shards', [1, 3])
+@pytest.mark.parametrize(('kind', 'shards'), [
+    ('pro', 1), ('original', 3),
+    pytest.param('pro', 3, marks=SLOW), pytest.param('original', 1, marks=SLOW),
+])
 def test_official_directory_gives_the_same_actions(tmp_path, kind, shards):
     write_official(tmp_path, kind, shards=shards)
     model = VLAAdapter.from_pretrained(tmp_path, vision_towers=TOWERS, rope_precision='run')
