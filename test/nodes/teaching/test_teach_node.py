@@ -48,8 +48,15 @@ class Teacher(DriverClient):
         )
 
     def engage(self) -> None:
+        def engaged():
+            # The arm may still be stopping: a person asks again.
+            if self.said and self.said[-1].startswith('not engaged'):
+                self.said.clear()
+                self.press('p')
+            return self.said[-1:] == ['engaged']
+
         self.press('p')
-        wait_until(lambda: self.said[-1:] == ['engaged'], 10, f'engaged in {self.said}')
+        wait_until(engaged, 20, 'engaged')
 
     def call(self, kind, name, request=None):
         client = self.node.create_client(kind, name)
