@@ -92,7 +92,7 @@ class BagContents:
 
     Attributes:
         place: the bag, for messages.
-        joints: joint states as measured; `trimmed` says what was left out before them.
+        joints: joint states as measured.
         cameras: camera → when its images were taken.
         texts: (time [ns], text) of each instruction that was published, on the stamps' clock.
         first_text: the instruction that was set before the recording, or None.
@@ -130,8 +130,8 @@ class BagContents:
         named = recorded | dict(self.options.topics)
         self.topics = choose_topics(bag.types, self.contract, named, self.path.name)
         self.damaged: Counter[str] = Counter()
-        self.warnings: list[str] = []
-        self.joints, self.trimmed = self._read_joints(bag)
+        self.joints, trimmed = self._read_joints(bag)
+        self.warnings = [trimmed] if trimmed else []
         self.cameras = {c: self._read_stamps(bag, t) for c, t in self.topics.cameras.items()}
         self._check_clocks()
         self.first_text = bag.custom.get(INSTRUCTION, '').strip() or None

@@ -306,14 +306,12 @@ class BagEpisode:
         }
 
     def _warnings(self) -> list[str]:
-        first = self.part.number == 1
-        trimmed = [self._bag.trimmed] if first and self._bag.trimmed else []
-        trimmed += self._bag.warnings if first else []
+        found = [*self._bag.warnings] if self.part.number == 1 else []
         as_measured = self._options.gripper == 'recorded' and self.gripper_source == 'measured'
         if self.action_source != 'commands' or not as_measured:
-            return trimmed
+            return found
         return [
-            *trimmed,
+            *found,
             'the arm was commanded, but no command of the gripper was recorded: its actions are '
             'the measured openings, which do not press on what is held (--gripper threshold, or '
             'name its topic with --topic gripper=TOPIC)'
