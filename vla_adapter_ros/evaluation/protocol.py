@@ -97,12 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for words in options.words:
             wanted = cell_arguments(options, level, words) + further
             report = options.out / f'{level}-{words}' / REPORT
-            # A finished cell of the same command is not run again.
-            done = report.with_name('command.json')
-            if not (report.is_file() and done.is_file() and read_command(done) == wanted):
-                if status := simulate.main(wanted):
-                    return status
-                write_json(done, wanted)
+            if not is_finished(report, wanted) and (status := simulate.main(wanted)):
+                return status
             made[f'{level}-{words}'], cells[level, words] = read_cell(report)
             make_folder(options.out)
             text = table(cells, options.tasks)
@@ -112,9 +108,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def read_command(path: Path) -> Any:
-    """Return the arguments of a finished cell."""
-    return json.loads(path.read_text(encoding='utf-8'))
+def is_finished(report: Path, wanted: Sequence[str]) -> bool:
+    """Return whether a cell's report is of the same settings, checkpoint and versions."""
+    if not report.is_file():
+        return False
+    data = json.loads(report.read_text(encoding='utf-8'))
+    now = simulate.origin_of(simulate.make_parser().parse_args(wanted))
+    # As JSON has it: lists for tuples.
+    return [data['settings'], data['made_with']] == json.loads(json.dumps(now))
 
 
 if __name__ == '__main__':

@@ -89,9 +89,9 @@ def instruction_check_table(evaluated: dict[str, Sequence[EpisodeResult]]) -> st
 
 def report_data(
     settings: dict[str, Any],
+    made_with: dict[str, Any],
     evaluated: dict[str, Sequence[EpisodeResult]],
     instruction_check: dict[str, Sequence[EpisodeResult]],
-    made_with: dict[str, Any],
 ) -> dict[str, Any]:
     """Return the complete evaluation as JSON data.
 

@@ -292,6 +292,12 @@ def _seeds(policy: str, tasks: Sequence[str], arguments: Any) -> dict[str, Seque
     return {task: replay.seeds(task)[: arguments.episodes] for task in tasks}
 
 
+def origin_of(arguments: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what decides a report, as JSON data: the settings, and what made each policy."""
+    plain = {key: str(v) if isinstance(v, Path) else v for key, v in vars(arguments).items()}
+    return plain, {policy: provenance(policy, arguments.robot) for policy in arguments.policies}
+
+
 def _evaluate_all(arguments: Any, tasks: Sequence[str]) -> dict[str, Any]:
     evaluated: dict[str, Sequence[EpisodeResult]] = {}
     checked: dict[str, Sequence[EpisodeResult]] = {}
@@ -313,9 +319,7 @@ def _evaluate_all(arguments: Any, tasks: Sequence[str]) -> dict[str, Any]:
     if checked:
         text += '\n\nThe same scenes, each object named in turn:\n\n'
         text += instruction_check_table(checked)
-    plain = {key: str(v) if isinstance(v, Path) else v for key, v in vars(arguments).items()}
-    made_with = {policy: provenance(policy, arguments.robot) for policy in arguments.policies}
-    return {'text': text, 'data': report_data(plain, evaluated, checked, made_with)}
+    return {'text': text, 'data': report_data(*origin_of(arguments), evaluated, checked)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
