@@ -12,6 +12,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
+from support.stand_in import interpreter
 from vla_adapter_ros.evaluation.calvin import simulator
 from vla_adapter_ros.evaluation.calvin.__main__ import OFFICIAL_COMMIT, main
 from vla_adapter_ros.evaluation.calvin.asking import CALVIN
@@ -54,14 +55,12 @@ serve(int(sys.argv[-1]), hello, sequence)
 
 @pytest.fixture
 def calvin(tmp_path, capsys):
-    python = tmp_path / 'python'
-    python.write_text(f'#!{sys.executable}\n{SIMULATOR}')
-    python.chmod(0o755)
+    python = interpreter(tmp_path, SIMULATOR)
     out = tmp_path / 'out'
 
     def run(*arguments: str) -> tuple[int, str]:
         status = main(['zero', '--calvin', str(tmp_path), '--sequences', '6',
-                       '--calvin-python', str(python), '--out', str(out), *arguments])  # fmt: skip
+                       '--calvin-python', python, '--out', str(out), *arguments])  # fmt: skip
         return status, capsys.readouterr().err
 
     run.out, run.faults = out, tmp_path / 'faults'

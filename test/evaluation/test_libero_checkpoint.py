@@ -106,8 +106,7 @@ class Simulator:
 @pytest.fixture
 def play(checkpoint, tmp_path, monkeypatch):
     """Run an episode of two tasks; return what each of them was commanded."""
-    for module in (libero, command):
-        monkeypatch.setattr(module, 'WorkerProcess', Simulator)
+    monkeypatch.setattr(command, 'WorkerProcess', Simulator)
 
     def run(*arguments: str, workers: int = 1):
         Simulator.scenes, Simulator.together = {}, threading.Barrier(workers)

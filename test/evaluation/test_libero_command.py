@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from support.stand_in import interpreter
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.evaluation.libero.__main__ import main
 from vla_adapter_ros.evaluation.libero.report import released
@@ -56,14 +57,12 @@ serve(int(sys.argv[-1]), hello, episode)
 
 @pytest.fixture
 def libero(tmp_path, capsys):
-    python = tmp_path / 'python'
-    python.write_text(f'#!{sys.executable}\n{SIMULATOR}')
-    python.chmod(0o755)
+    python = interpreter(tmp_path, SIMULATOR)
     out = tmp_path / 'out'
 
     def run(*arguments: str) -> tuple[int, str]:
         status = main(['zero', '--suite', 'libero_object', '--tasks', '0,1', '--episodes', '4',
-                       '--libero-python', str(python), '--out', str(out), *arguments])  # fmt: skip
+                       '--libero-python', python, '--out', str(out), *arguments])  # fmt: skip
         return status, capsys.readouterr().err
 
     run.out, run.faults = out, tmp_path / 'faults'

@@ -8,13 +8,13 @@ import os
 import pickle
 import socket
 import sys
-import textwrap
 import threading
 
 import numpy as np
 import pytest
 import torch
 
+from support.stand_in import interpreter
 from vla_adapter_ros.evaluation.libero.simulator import read_states
 from vla_adapter_ros.evaluation.suites import wire
 from vla_adapter_ros.evaluation.suites.pool import run_episodes
@@ -76,14 +76,6 @@ def test_a_header_of_gigabytes_is_refused_and_a_cut_message_noticed(ends):
     ends[0].close()
     with pytest.raises(wire.WireError, match='ended'):
         wire.receive(ends[1])
-
-
-def interpreter(folder, program: str) -> str:
-    """Return an executable that runs `program` where a worker's interpreter would be started."""
-    path = folder / 'python'
-    path.write_text(f'#!{sys.executable}\n' + textwrap.dedent(program))
-    path.chmod(0o755)
-    return str(path)
 
 
 def test_an_interpreter_without_libero_says_so():

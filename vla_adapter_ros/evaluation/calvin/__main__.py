@@ -19,7 +19,7 @@ from typing import Any
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.evaluation.calvin.asking import CALVIN
-from vla_adapter_ros.evaluation.calvin.check import check_table
+from vla_adapter_ros.evaluation.calvin.check import check
 from vla_adapter_ros.evaluation.calvin.episode import ENSEMBLES, OPEN_LOOP, TASK_STEPS
 from vla_adapter_ros.evaluation.calvin.report import markdown, mean_length, report_data
 from vla_adapter_ros.evaluation.calvin.sequences import SEQUENCES
@@ -27,7 +27,6 @@ from vla_adapter_ros.evaluation.suites import command
 from vla_adapter_ros.evaluation.suites.policies import make_policy
 from vla_adapter_ros.evaluation.suites.pool import Finished, run_episodes
 from vla_adapter_ros.evaluation.suites.store import ResultStore
-from vla_adapter_ros.evaluation.suites.worker_process import WorkerProcess
 
 WORKER = 'vla_adapter_ros.evaluation.calvin.worker'
 # What `git clone --recurse-submodules` of CALVIN gives. Later ones need one press instead of two
@@ -71,10 +70,7 @@ def in_order(
     store: ResultStore,
 ) -> Iterator[Finished]:  # fmt: skip
     """Run requests; with --carry-gripper each with the last gripper command of the one before."""
-
-    def start(number: int) -> WorkerProcess:
-        return WorkerProcess(options.python, WORKER, options.out / f'worker-{number}.log')
-
+    start = command.starter(options.python, WORKER, options.out)
     if not options.carry_gripper:
         yield from run_episodes(missing, start, policy, options.workers)
         return
@@ -97,10 +93,8 @@ def run(options: argparse.Namespace) -> int:
             f'protocol of CALVIN uses {OPEN_LOOP}'
         )
     settings = {'task_steps': options.steps, 'ensemble': options.ensemble}
-    identity = {
-        **policy.identity, **settings, 'carry_gripper': options.carry_gripper,
-        **{f'calvin_{name}': version for name, version in versions.items()},
-    }  # fmt: skip
+    deciding = {**settings, 'carry_gripper': options.carry_gripper}
+    identity = command.run_identity(policy, deciding, CALVIN.title, versions)
     store = ResultStore(options.out, identity, ('sequence',))
     wanted = [
         {'do': 'sequence', 'calvin': folder, 'sequence': number, **settings}
@@ -142,7 +136,7 @@ def check_or_run(options: argparse.Namespace) -> int:
     """Do what the options ask for; return the exit status."""
     if not options.check:
         return run(options)
-    text, passed = check_table(options.python, WORKER, str(options.calvin))
+    text, passed = check(options.python, WORKER, str(options.calvin))
     print(text)
     return int(not passed)
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +12,8 @@ import numpy as np
 from vla_adapter_ros.evaluation.calvin.episode import OPEN_LOOP
 from vla_adapter_ros.evaluation.calvin.sequences import sequences, start_state
 from vla_adapter_ros.evaluation.calvin.simulator import GRIPPER_VIEW, STATE, STATIC_VIEW
-from vla_adapter_ros.evaluation.statistics import format_table
-from vla_adapter_ros.evaluation.suites.worker_process import WorkerLost, WorkerProcess
+from vla_adapter_ros.evaluation.suites.check import Case, Verdict, check_table
+from vla_adapter_ros.evaluation.suites.worker_process import WorkerProcess
 
 RECORDED = Path(__file__).parent / 'data' / 'environment.json'
 TOLERANCE = 1e-6  # [m], [rad]
@@ -24,8 +23,6 @@ STEP_LENGTH_M = 0.02  # of a command of 1
 BUTTON = (-0.12, -0.12)  # [m], as the heights
 HIGH, PRESSED, GRASP = 0.56, 0.45, 0.46
 STEPS = 120  # limit of a scripted task
-
-Row = tuple[str, str, bool]
 
 
 def waypoints(task: str, scene: np.ndarray) -> Sequence[tuple[Sequence[float], float]]:
@@ -87,7 +84,7 @@ def describe(over: Mapping[str, Any], seen: Sequence[Mapping[str, np.ndarray]]) 
     }  # fmt: skip
 
 
-def compare_case(worker: WorkerProcess, case: Mapping[str, Any], folder: str) -> tuple[str, bool]:
+def compare_case(worker: WorkerProcess, case: Case, folder: str) -> Verdict:
     """Run a recorded case; return what was found, and whether it is the same."""
     request = {'calvin': folder, 'sequence': case['sequence'], 'tasks': [case['task']]}
     found, recorded = describe(*run_script(worker, request)), case['found']
@@ -106,7 +103,7 @@ def compare_case(worker: WorkerProcess, case: Mapping[str, Any], folder: str) ->
     )
 
 
-def compare_repeats(worker: WorkerProcess, case: Mapping[str, Any], folder: str) -> Row:
+def compare_repeats(worker: WorkerProcess, case: Case, folder: str) -> Verdict:
     """Return whether a chain repeated after others, always rendered, is the same to the bit."""
     request = {'calvin': folder, 'sequence': case['sequence'], 'tasks': [case['task']]}
     (over, first), (again, second) = (run_script(worker, request, flag) for flag in (False, True))
@@ -115,34 +112,17 @@ def compare_repeats(worker: WorkerProcess, case: Mapping[str, Any], folder: str)
         for one, other in zip(first, second, strict=True)
         for name in one
     )
-    found = 'every bit equal' if same else 'differs from its first run'
-    return 'repeated after others, cameras always rendered', found, same
+    return ('every bit equal' if same else 'differs from its first run'), same
 
 
-def check_table(python: str, module: str, folder: str) -> tuple[str, bool]:
-    """Compare CALVIN with the recording.
-
-    Returns:
-        A table, and whether everything passed.
-
-    Raises:
-        WorkerLost: CALVIN cannot be built.
-    """
+def check(python: str, module: str, folder: str) -> tuple[str, bool]:
+    """Compare CALVIN with the recording; see `check_table`."""
     worker = WorkerProcess(python, module, None)
-    try:
-        versions = worker.ask({'do': 'hello', 'calvin': folder})[0]['versions']
-        rows: list[Row] = [('versions', ', '.join(f'{k} {v}' for k, v in versions.items()), True)]
-        cases = json.loads(RECORDED.read_text(encoding='utf-8'))['cases']
-        for case in cases:
-            try:
-                rows.append((case['task'], *compare_case(worker, case, folder)))
-            except WorkerLost as error:
-                rows.append((case['task'], str(error), False))
-                break
-        else:
-            rows.append(compare_repeats(worker, cases[0], folder))
-    finally:
-        worker.close()
-    cells = [(what, found, 'pass' if passed else 'FAIL') for what, found, passed in rows]
-    table = format_table(('what', 'found', 'result'), cells)
-    return table, all(passed for _, _, passed in rows)
+    return check_table(
+        worker, {'calvin': folder}, RECORDED, lambda case: case['task'],
+        lambda case: compare_case(worker, case, folder),
+        (
+            'repeated after others, cameras always rendered',
+            lambda cases: compare_repeats(worker, cases[0], folder),
+        ),
+    )  # fmt: skip

@@ -19,7 +19,7 @@ from typing import Any
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.evaluation.libero.asking import LIBERO
-from vla_adapter_ros.evaluation.libero.check import check_table
+from vla_adapter_ros.evaluation.libero.check import check
 from vla_adapter_ros.evaluation.libero.episode import OPEN_LOOP, WAIT_STEPS
 from vla_adapter_ros.evaluation.libero.report import markdown, suite_data
 from vla_adapter_ros.evaluation.libero.suites import EPISODES, PUBLISHED, SUITES
@@ -28,7 +28,6 @@ from vla_adapter_ros.evaluation.suites.films import Films
 from vla_adapter_ros.evaluation.suites.policies import Answering, make_policy
 from vla_adapter_ros.evaluation.suites.pool import Finished, run_episodes
 from vla_adapter_ros.evaluation.suites.store import ResultStore
-from vla_adapter_ros.evaluation.suites.worker_process import WorkerProcess
 
 WORKER = 'vla_adapter_ros.evaluation.libero.worker'
 # From here on MuJoCo draws LIBERO differently, and from 3.4 on objects settle elsewhere.
@@ -91,18 +90,15 @@ def evaluate_suite(
         raise VLAAdapterError(
             f'--open-loop: got {options.open_loop}, the policy gives {policy.chunk_size} actions'
         )
-    identity = {
-        **policy.identity, 'suite': suite, 'max_steps': SUITES[suite].max_steps,
-        'wait_steps': WAIT_STEPS, 'open_loop': options.open_loop,
-        **{f'libero_{name}': version for name, version in versions.items()},
-        **command.own_versions(),
+    settings = {
+        'suite': suite, 'max_steps': SUITES[suite].max_steps, 'wait_steps': WAIT_STEPS,
+        'open_loop': options.open_loop,
     }  # fmt: skip
+    identity = command.run_identity(policy, settings, LIBERO.title, versions)
     folder = options.out / suite
     store = ResultStore(folder, identity)
 
-    def start(number: int) -> WorkerProcess:
-        return WorkerProcess(options.python, WORKER, folder / f'worker-{number}.log')
-
+    start = command.starter(options.python, WORKER, folder)
     films = Films(folder / 'failures', options.films, LIBERO, store.key)
     ask = films.watching(policy)
 
@@ -173,7 +169,7 @@ def check_or_run(options: argparse.Namespace) -> int:
     """Do what the options ask for; return the exit status."""
     if not options.check:
         return run(options)
-    text, passed = check_table(options.python, WORKER)
+    text, passed = check(options.python, WORKER)
     print(text)
     return int(not passed)
 

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,12 @@ from vla_adapter_ros.evaluation.libero.episode import (
     WRIST_VIEW,
     proprioception,
 )
-from vla_adapter_ros.evaluation.statistics import format_table
-from vla_adapter_ros.evaluation.suites.worker_process import WorkerLost, WorkerProcess
+from vla_adapter_ros.evaluation.suites.check import Case, Verdict, check_table
+from vla_adapter_ros.evaluation.suites.worker_process import WorkerProcess
 
 RECORDED = Path(__file__).parent / 'data' / 'environment.json'
 TOLERANCE = 1e-9  # [m], [rad]; builds of the same MuJoCo differ by less
 DARKEST, BRIGHTEST = 60.0, 200.0  # mean of an image; a broken renderer gives black
-
-Row = tuple[str, str, bool]
 
 
 def recorded_actions() -> np.ndarray:
@@ -33,36 +30,18 @@ def recorded_actions() -> np.ndarray:
     return actions
 
 
-def check_table(python: str, module: str) -> tuple[str, bool]:
-    """Compare LIBERO with the recording.
-
-    Returns:
-        A table, and whether everything passed.
-
-    Raises:
-        WorkerLost: LIBERO cannot be imported.
-    """
+def check(python: str, module: str) -> tuple[str, bool]:
+    """Compare LIBERO with the recording; see `check_table`."""
     worker = WorkerProcess(python, module, None)
-    try:
-        versions = worker.ask({'do': 'hello'})[0]['versions']
-        rows: list[Row] = [('versions', ', '.join(f'{k} {v}' for k, v in versions.items()), True)]
-        for case in json.loads(RECORDED.read_text(encoding='utf-8'))['cases']:
-            name = f'{case["suite"]} task {case["task"]}, episode {case["episode"]}'
-            try:
-                rows.append((name, *compare_case(worker, case)))
-            except WorkerLost as error:
-                rows.append((name, str(error), False))
-                break
-        else:
-            rows.append(('cameras rendered on demand', *compare_rendering(worker, case)))
-    finally:
-        worker.close()
-    cells = [(what, found, 'pass' if passed else 'FAIL') for what, found, passed in rows]
-    table = format_table(('what', 'found', 'result'), cells)
-    return table, all(passed for _, _, passed in rows)
+    return check_table(
+        worker, {}, RECORDED,
+        lambda case: f'{case["suite"]} task {case["task"]}, episode {case["episode"]}',
+        partial(compare_case, worker),
+        ('cameras rendered on demand', lambda cases: compare_rendering(worker, cases[-1])),
+    )  # fmt: skip
 
 
-def compare_case(worker: WorkerProcess, case: Mapping[str, Any]) -> tuple[str, bool]:
+def compare_case(worker: WorkerProcess, case: Case) -> Verdict:
     """Run a recorded episode alone; return the largest difference, and whether it is small."""
     observations, over, _ = run_actions(worker, case, False)
     fixtures = over['fixtures']
@@ -83,7 +62,7 @@ def compare_case(worker: WorkerProcess, case: Mapping[str, Any]) -> tuple[str, b
     return found, largest <= TOLERANCE and drawn and over['instruction'] == case['language']
 
 
-def compare_rendering(worker: WorkerProcess, case: Mapping[str, Any]) -> tuple[str, bool]:
+def compare_rendering(worker: WorkerProcess, case: Case) -> Verdict:
     """Return whether images and motion are the same as with a camera that always renders."""
     lazy, _, lazy_positions = run_actions(worker, case, False)
     always, _, positions = run_actions(worker, case, True)
@@ -96,7 +75,7 @@ def compare_rendering(worker: WorkerProcess, case: Mapping[str, Any]) -> tuple[s
 
 
 def run_actions(
-    worker: WorkerProcess, case: Mapping[str, Any], always_render: bool
+    worker: WorkerProcess, case: Case, always_render: bool
 ) -> tuple[list[dict[str, np.ndarray]], dict[str, Any], np.ndarray]:
     """Execute the recorded commands and one more; return observations, outcome, positions."""
     actions = recorded_actions()

@@ -4,17 +4,17 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.evaluation.suites.policies import ZERO
+from vla_adapter_ros.evaluation.suites.policies import ZERO, Answering
 from vla_adapter_ros.evaluation.suites.pool import Finished
 from vla_adapter_ros.evaluation.suites.store import ResultStore
 from vla_adapter_ros.evaluation.suites.worker_process import WorkerProcess
+from vla_adapter_ros.weights.files import write_json, write_text
 from vla_adapter_ros.weights.metadata import software_versions
 
 STOPPED = 130  # exit status after Ctrl-C
@@ -44,9 +44,23 @@ def make_parser(title: str, memory: str) -> argparse.ArgumentParser:
     return parser
 
 
-def own_versions() -> dict[str, str]:
-    """Return the versions that the policy runs with, for the identity of a run."""
-    return {f'policy_{name}': v for name, v in software_versions('torch', 'numpy').items()}
+def run_identity(
+    policy: Answering, settings: Mapping[str, Any], title: str, versions: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return everything that decides the results of a run, as plain JSON data.
+
+    Args:
+        policy: that is asked.
+        settings: of the protocol.
+        title: of the benchmark, before the names of its versions.
+        versions: that its worker reports.
+    """
+    own = software_versions('torch', 'numpy')
+    return {
+        **policy.identity, **settings,
+        **{f'{title.lower()}_{name}': version for name, version in versions.items()},
+        **{f'policy_{name}': version for name, version in own.items()},
+    }  # fmt: skip
 
 
 def versions_of(python: str, module: str, request: Mapping[str, Any]) -> dict[str, str]:
@@ -60,6 +74,11 @@ def versions_of(python: str, module: str, request: Mapping[str, Any]) -> dict[st
         return worker.ask({'do': 'hello', **request})[0]['versions']
     finally:
         worker.close()
+
+
+def starter(python: str, module: str, folder: Path) -> Callable[[int], WorkerProcess]:
+    """Return what starts worker number n; its last words go to a log in `folder`."""
+    return lambda number: WorkerProcess(python, module, folder / f'worker-{number}.log')
 
 
 def run_missing(
@@ -130,8 +149,8 @@ def costs_text(entry: Mapping[str, Any], episode: str = 'episode') -> str:
 
 def write_reports(folder: Path, data: Any, text: str) -> None:
     """Write report.json and report.md."""
-    (folder / 'report.json').write_text(json.dumps(data, indent=1), encoding='utf-8')
-    (folder / 'report.md').write_text(text + '\n', encoding='utf-8')
+    write_json(folder / 'report.json', data)
+    write_text(folder / 'report.md', text + '\n')
 
 
 def guarded(name: str, out: Path, action: Callable[[], int]) -> int:
