@@ -3,7 +3,7 @@
 #
 # Runs the commands of docs/first_day.md: every block marked `bash`, in order, and how long each took.
 #
-#   scripts/first_day.sh            about half an hour on two CPU cores
+#   scripts/first_day.sh            a quarter of an hour on two CPU cores, with all packages there
 #   scripts/first_day.sh --quick    a few episodes and steps instead: whether all commands work
 set -euo pipefail
 cd "$(dirname "$0")/.."
