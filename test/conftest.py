@@ -4,7 +4,8 @@
 `VLA_TEST_PART=unit` runs everything outside test/nodes and needs no ROS; `VLA_TEST_PART=nodes`
 runs test/nodes, which starts ROS nodes. Both are spread over worker processes (pytest-xdist), each
 test file staying in one worker; without pytest-xdist they run in this process. Unset: plain
-pytest. `VLA_TEST_WORKERS` overrides the number of workers.
+pytest. `VLA_TEST_WORKERS` overrides the number of workers; `VLA_TEST_BESIDE` says that the other
+part runs, too.
 """
 
 from __future__ import annotations
@@ -48,12 +49,14 @@ if PART == 'unit' and not IN_WORKER:
 def worker_count() -> int:
     """Return how many worker processes run a part.
 
-    One a core, so that nodes keep real time; one more for unit tests, where those of cameras wait.
+    One a core, so that nodes keep real time; one more for unit tests alone, where those of cameras
+    wait.
     """
     if given := os.environ.get('VLA_TEST_WORKERS'):
         return int(given)
     cores = len(os.sched_getaffinity(0))
-    return min(cores + (PART == 'unit'), MAX_WORKERS)
+    alone = PART == 'unit' and not os.environ.get('VLA_TEST_BESIDE')
+    return min(cores + alone, MAX_WORKERS)
 
 
 @pytest.hookimpl(tryfirst=True)
