@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from support.checkpoint_cases import PRISMATIC_TOWERS, official_tensors, write_base
+from support.checkpoint_cases import (
+    PRISMATIC_TOWERS,
+    TOWERS,
+    official_tensors,
+    write_base,
+    write_official,
+)
 from support.hub_server import hub_server, put_into_cache
 from support.model_cases import tiny_config
 from vla_adapter_ros.errors import CheckpointError
@@ -20,6 +27,8 @@ from vla_adapter_ros.inference.simple_policies import shipped_checkpoint
 from vla_adapter_ros.model import VLAAdapter
 from vla_adapter_ros.weights.directory import read_checkpoint_metadata
 from vla_adapter_ros.weights.fetch import main
+from vla_adapter_ros.weights.lora import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from vla_adapter_ros.weights.own import open_checkpoint
 from vla_adapter_ros.weights.released import (
     BASE_TOKENIZER,
     BASE_VLM,
@@ -228,6 +237,47 @@ def test_training_finds_the_tokenizer_of_the_base_vlm(hub, tmp_path):
     assert tokenizer is not None
     assert not tokenizer.unknown_words('pick up the red block')
     assert known_tokenizer(replace(config, tokenizer='Qwen/Qwen2.5-0.5B')) is not None
+
+
+@pytest.fixture
+def unmerged(tmp_path):
+    """A run of the official trainer whose LoRA is not merged; returns what names its base."""
+    write_official(tmp_path / 'run', 'pro')
+    (tmp_path / 'run/model.safetensors').unlink()
+    (tmp_path / 'run/config.json').unlink()
+    adapter = tmp_path / 'run/lora_adapter'
+    adapter.mkdir()
+    a, b = torch.full((2, 64), 0.1), torch.full((64, 2), 0.1)
+    layer = 'base_model.model.projector.fc3.lora_'
+    save_file({f'{layer}A.weight': a, f'{layer}B.weight': b}, adapter / ADAPTER_WEIGHTS)
+
+    def name(base: str, **more: str | None) -> Path:
+        config = {'r': 2, 'lora_alpha': 4, 'base_model_name_or_path': base} | more
+        (adapter / ADAPTER_CONFIG).write_text(json.dumps(config))
+        return tmp_path / 'run'
+
+    return name
+
+
+def test_the_base_of_an_unmerged_adapter_is_taken_from_the_cache(hub, unmerged, tmp_path):
+    write_official(tmp_path / 'base', 'pro')
+    hub(tmp_path / 'base', 'lab/base', 'v1')
+    merged = official_tensors('pro')[0]['projector.fc3.weight'] + 2 * 0.02
+    runs = [(name, {}) for name in ('lab/base', 'hf://lab/base', f'hub:lab/base@{COMMIT}')]
+    for name, more in (*runs, ('lab/base@v1', {}), ('lab/base', {'revision': 'v1'})):
+        opened = open_checkpoint(unmerged(name, **more), TOWERS)
+        torch.testing.assert_close(opened.tensors['projector.fc3.weight'].read(None), merged)
+
+
+@pytest.mark.parametrize(('more', 'fetched'), [
+    ({}, 'hub:lab/base'), ({'revision': 'v2'}, 'hub:lab/base@v2'), ({'revision': None}, ''),
+])  # fmt: skip
+def test_a_base_that_was_not_fetched_is_named_with_the_command(unmerged, served, more, fetched):
+    """It could be had here, but a folder that training named reads like a repository."""
+    served.files = {'model.safetensors': b'', 'config.json': b'{}'}
+    with pytest.raises(CheckpointError) as refused:
+        VLAAdapter.from_pretrained(unmerged('lab/base', **more), vision_towers=TOWERS)
+    assert f'python -m vla_adapter_ros.weights.fetch {fetched}' in str(refused.value)
 
 
 def test_fetch_names_commit_size_and_folder(released, capsys):

@@ -143,6 +143,18 @@ def snapshot(
         return found
 
 
+def cached(address: HubAddress, kind: str) -> Path | None:
+    """Return the folder of a repository that was downloaded earlier, or None; asks no server."""
+    try:
+        root = hub_library().snapshot_download(
+            address.repo, repo_type=kind, revision=address.revision, local_files_only=True
+        )
+    except Exception:  # not installed, not in the cache, or no name of a repository
+        return None
+    found = Path(root, address.folder)
+    return found if found.is_dir() else None
+
+
 def address_of(path: str | Path) -> HubAddress | None:
     """Return what a file or folder of the cache is part of, with its commit; None for others.
 

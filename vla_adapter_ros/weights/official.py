@@ -29,7 +29,7 @@ from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.weights.files import pointer_hint, read_json_object
 from vla_adapter_ros.weights.hub import origin
 from vla_adapter_ros.weights.metadata import CheckpointMetadata
-from vla_adapter_ros.weights.released import model_folder
+from vla_adapter_ros.weights.released import model_folder, present_folder
 
 KNOWN_TOWERS = {tower.name: tower for tower in (DINOV2_LARGE, SIGLIP_SO400M)}
 
@@ -121,24 +121,37 @@ def is_unmerged(directory: Path) -> bool:
 def base_directory(directory: Path, base: str | Path | None) -> Path:
     """Return the directory whose weights a LoRA adapter was trained on.
 
+    `base`: a directory or a repository on the Hub; None: the one that the adapter names, which is
+    a directory, or a repository in the cache.
+
     Raises:
-        CheckpointError: it is not given and the adapter names no directory, or it has no weights.
+        CheckpointError: it is not given and the adapter names none that is here, or it has no
+            weights.
     """
-    stated = base
+    way_out, stated = '', str(base or _stated_base(directory / ADAPTER))
     if base is None:
-        file = directory / ADAPTER / 'adapter_config.json'
-        stated = read_json_object(file).get('base_model_name_or_path')
-    # Nothing is downloaded because a file says so.
-    found = Path(str(stated)).expanduser() if base is None else model_folder(base)
+        found, way_out = present_folder(stated) if stated else (Path(), '')
+    else:
+        found = model_folder(base)
     if stated and any(found.glob('model*.safetensors*')):
         return found
     what = f'{found} has no model.safetensors' if stated else 'the adapter names none'
     raise CheckpointError(
         f'checkpoint {directory}: its LoRA adapter is not merged and needs the directory that '
-        f'training started from; {what}. Give it with base=FOLDER (convert: --base FOLDER). If '
-        'training started from the base VLM (--use_minivlm True), the ActionQueries it trained '
-        'were not saved; train with --merge_lora_during_training True'
+        f'training started from; {what}. Give it with base=FOLDER (convert: --base FOLDER)'
+        f'{way_out}. If training started from the base VLM (--use_minivlm True), the '
+        'ActionQueries it trained were not saved; train with --merge_lora_during_training True'
     )
+
+
+def _stated_base(adapter: Path) -> str:
+    """Return what peft recorded of the base: a folder, or `org/name` and a revision; '' if not."""
+    config = read_json_object(adapter / 'adapter_config.json')
+    base, revision = (config.get(key) for key in ('base_model_name_or_path', 'revision'))
+    if not isinstance(base, str):
+        return ''
+    pinned = isinstance(revision, str) and revision and not Path(base).expanduser().exists()
+    return f'{base}@{revision}' if pinned else base
 
 
 def _optional_json(path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from vla_adapter_ros.errors import CheckpointError, VLAAdapterError
 from vla_adapter_ros.weights.hub import (
     HubAddress,
     address_of,
+    cached,
     is_hub,
     parse_address,
     parse_name,
@@ -72,6 +73,20 @@ def model_folder(
     except VLAAdapterError as error:
         begin = '' if is_hub(path) else f'{path}: no such file or folder here; '
         raise CheckpointError(f'{begin}{error}') from error
+
+
+def present_folder(path: str | Path) -> tuple[Path, str]:
+    """Return the folder that a file of a checkpoint names, and how to get it if it is not there.
+
+    It may be a model in the cache of the Hub. Nothing is downloaded because a file says so: a
+    folder of the machine that trained, `outputs/pick`, reads like a repository.
+    """
+    local = Path(path).expanduser()
+    address = parse_address(path) if is_hub(path) else parse_name(str(path))
+    if local.exists() or address is None:
+        return local, ''
+    fetch = f'python -m vla_adapter_ros.weights.fetch {address}'
+    return cached(address, 'model') or local, f', or, if it is on the Hub, fetch it: {fetch}'
 
 
 def tokenizer_folder(path: str | Path, say: Callable[[str], None] = print) -> Path:
