@@ -62,6 +62,12 @@ DAMAGED = {
     'fps 0': (info(fps=0), r'info.json: fps is 0, expected'),
     'no features': (info(features='remove'), r'info.json: no mapping "features"'),
     'no shape': (info(features={'action': {'dtype': 'float32'}}), 'features: action: no shape'),
+    'shape is a number': (
+        info(features={'action': {'dtype': 'float32', 'shape': 10**30}}),
+        "features: action: shape is '10+', expected a list of integers"),
+    'shape of a petabyte': (
+        info(features={'action': {'dtype': 'float32', 'shape': [2**50]}}),
+        'features: action: shape is .*, expected at most 100000 values in a frame'),
     'info is a list': (content(INFO, b'[]'), 'info.json: expected a JSON object, got list'),
     'info is a pointer': (content(INFO, POINTER), 'run `git lfs pull`'),
     'no episodes': (info(total_episodes=0), 'has no episodes'),
@@ -92,6 +98,13 @@ def test_damage_is_named_in_one_line(tmp_path, capsys, what):
     assert line.startswith('error: ')
     with pytest.raises(DatasetError, match=sentence):
         raise DatasetError(line)
+
+
+def test_tables_with_more_rows_than_any_recording_are_not_read(tmp_path, monkeypatch):
+    path = write_v21(tmp_path / 'set', 'image')
+    monkeypatch.setattr('vla_adapter_ros.data.lerobot.tables.MOST_ROWS', 6)
+    with pytest.raises(DatasetError, match='episode_000000.parquet: 7 rows, expected at most 6'):
+        LeRobotSource(path).states_actions(0)
 
 
 def test_missing_numbers_are_named(tmp_path):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import resource
 import shutil
+import socket
 import struct
 import zipfile
 from collections.abc import Sequence
@@ -17,6 +18,8 @@ import numpy as np
 import simplejpeg
 import torch
 import yaml
+from rosbags.rosbag2 import Reader as Rosbag
+from rosbags.rosbag2 import Writer
 from safetensors.torch import save_file
 
 from support.bag_samples import BagSpec, write_bag
@@ -27,8 +30,11 @@ from support.lerobot_sets import write_v21
 from support.lerobot_v06 import write_v06
 from support.public_datasets import episode_record, write_calvin, write_libero, write_records
 from vla_adapter_ros.cameras.calibration import read_calibration
+from vla_adapter_ros.data.bags.metadata import BagMetadata
 from vla_adapter_ros.data.bags.recover import recover
 from vla_adapter_ros.data.sources import open_source
+from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.evaluation.suites.wire import WireError, receive, send
 from vla_adapter_ros.inference.policy import Policy
 from vla_adapter_ros.nodes.bringup.parameter_files import read_parameters_file
 from vla_adapter_ros.preflight.memory import weight_bytes
@@ -77,6 +83,24 @@ def write_unchecked_bag(folder: Path) -> Sequence[Path]:
 def write_bag_description(folder: Path) -> Sequence[Path]:
     write_bag_folder(folder)
     return [folder / 'metadata.yaml']
+
+
+def write_sqlite_bag(folder: Path) -> Sequence[Path]:
+    other = folder.with_name(f'{folder.name}_mcap')
+    write_bag_folder(other)
+    with Rosbag(other) as source, Writer(folder, version=8) as target:
+        for key, value in BagMetadata(other).custom.items():
+            target.set_custom_data(key, value)
+        for topic in source.connections:
+            kind = topic.msgtype
+            target.add_connection(
+                topic.topic, kind, msgdef=topic.msgdef.data, rihs01=topic.digest
+            )
+        into = {connection.topic: connection for connection in target.connections}
+        for topic, time, data in source.messages():
+            target.write(into[topic.topic], time, data)
+    shutil.rmtree(other)
+    return sorted(folder.glob('*.db3'))
 
 
 def read_recovered(folder: Path) -> None:
@@ -283,10 +307,31 @@ def read_images(folder: Path) -> None:
         decode_compressed('', data)
 
 
+def write_wire(folder: Path) -> Sequence[Path]:
+    folder.mkdir()
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        send(ours, {'step': 3}, {'a': np.zeros((2, 3, 3), np.uint8), 'b': np.zeros(7)})
+        (folder / 'message').write_bytes(theirs.recv(1 << 16))
+    return [folder / 'message']
+
+
+def read_wire(folder: Path) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall((folder / 'message').read_bytes())
+        theirs.shutdown(socket.SHUT_WR)
+        try:
+            receive(ours)
+        except WireError as error:
+            raise VLAAdapterError(str(error)) from error
+
+
 READERS = (
     Reader('MCAP', write_bag_folder, read_dataset),
     Reader('MCAP without checksums', write_unchecked_bag, read_dataset),
     Reader('MCAP recovery', write_bag_folder, read_recovered, 0.3),
+    Reader('SQLite bag', write_sqlite_bag, read_dataset, 0.3),
     Reader('bag description', write_bag_description, read_dataset),
     Reader('TFRecord', write_rlds, read_dataset),
     Reader('tf.train.Example', write_example, read_example),
@@ -307,6 +352,7 @@ READERS = (
     Reader('calibration', write_calibration, read_intrinsics),
     Reader('parameter file', write_parameters, read_parameters),
     Reader('images', write_images, read_images),
+    Reader('message of an evaluation', write_wire, read_wire),
 )
 
 

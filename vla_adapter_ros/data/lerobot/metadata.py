@@ -4,17 +4,18 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from vla_adapter_ros.data.files import read_json
 from vla_adapter_ros.data.lerobot import layout
-from vla_adapter_ros.data.lerobot.tables import parquet_errors, read_table
+from vla_adapter_ros.data.lerobot.tables import column_names, parquet_errors, read_table
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.weights.files import pointer_hint
 
+# Of one vector; names of its dimensions are made from its declared shape.
+MOST_VALUES = 100_000
 VERSIONS = ('v2.1', 'v3.0')
 _OLD_PATHS = {
     'data_path': 'data/chunk-{episode_chunk:03d}/episode_{episode_index:06d}.parquet',
@@ -49,13 +50,24 @@ def read_info(path: Path) -> dict[str, Any]:
     if not isinstance(features, dict) or not all(isinstance(f, dict) for f in features.values()):
         raise DatasetError(f'{file}: no mapping "features": it names the columns of the data')
     for key, feature in features.items():
-        vector = feature.get('dtype') not in ('video', 'image', 'string')
-        if vector and not feature.get('shape'):
-            raise DatasetError(f'{file}: features: {key}: no shape')
+        if feature.get('dtype') not in ('video', 'image', 'string'):
+            _check_shape(feature.get('shape'), f'{file}: features: {key}')
     for name, default in (_OLD_PATHS if version == 'v2.1' else _PATHS).items():
         info[name] = info.get(name) or default
     info['chunks_size'] = info.get('chunks_size') or layout.FILES_PER_CHUNK
     return info
+
+
+def _check_shape(shape: object, where: str) -> None:
+    if not shape:
+        raise DatasetError(f'{where}: no shape')
+    sizes = shape if isinstance(shape, list) else []
+    if not sizes or not all(type(size) is int and size > 0 for size in sizes):
+        raise DatasetError(f'{where}: shape is {str(shape)[:60]!r}, expected a list of integers')
+    if math.prod(sizes) > MOST_VALUES:
+        raise DatasetError(
+            f'{where}: shape is {sizes}, expected at most {MOST_VALUES} values in a frame'
+        )
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -85,6 +97,6 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 def episode_rows(file: Path) -> list[dict[str, Any]]:
     """Return the rows of a table of episodes, without their statistics."""
     with parquet_errors(file):
-        names = [n for n in pq.read_schema(file).names if not n.startswith('stats/')]
+        names = [n for n in column_names(file) if not n.startswith('stats/')]
     rows: list[dict[str, Any]] = read_table(file, names).to_pylist()
     return rows

@@ -16,6 +16,9 @@ import pyarrow.parquet as pq
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.weights.files import pointer_hint, replacement
 
+# Of one file: a week at 100 frames per second.
+MOST_ROWS = 60_000_000
+
 
 def vector_column(values: np.ndarray) -> pa.FixedSizeListArray:
     """Return (N, D) values as a column of float32 lists of length D."""
@@ -38,6 +41,20 @@ def parquet_errors(file: Path) -> Iterator[None]:
         raise DatasetError(f'{file}: no readable Parquet file{hint}') from error
 
 
+def column_names(file: Path) -> list[str]:
+    """Return the columns of a file, of which nothing else is read.
+
+    Raises:
+        DatasetError: it has more rows than any recording: repeated values take no room in a file,
+            but as much memory as others.
+    """
+    metadata = pq.read_metadata(file)
+    if metadata.num_rows > MOST_ROWS:
+        raise DatasetError(f'{file}: {metadata.num_rows} rows, expected at most {MOST_ROWS}')
+    names: list[str] = metadata.schema.to_arrow_schema().names
+    return names
+
+
 def read_table(file: Path, names: Sequence[str], episode: int | None = None) -> pa.Table:
     """Return columns of a file, of one episode if given.
 
@@ -45,7 +62,7 @@ def read_table(file: Path, names: Sequence[str], episode: int | None = None) -> 
         DatasetError: missing, damaged, or without these columns.
     """
     with parquet_errors(file):
-        there = pq.read_schema(file).names
+        there = column_names(file)
         missing = [name for name in names if name not in there]
         if missing:
             raise DatasetError(f'{file}: no column {missing[0]!r}; it has {there}')
@@ -129,7 +146,7 @@ def _is_list(kind: pa.DataType) -> bool:
 
 def _episode_of(file: Path, row: int) -> str:
     with parquet_errors(file):
-        if 'episode_index' not in pq.read_schema(file).names:
+        if 'episode_index' not in column_names(file):
             return ''
         number = pq.read_table(file, columns=['episode_index']).column(0)[row].as_py()
     return f' (episode {number})'
@@ -137,7 +154,8 @@ def _episode_of(file: Path, row: int) -> str:
 
 def read_tasks(path: Path) -> list[str]:
     """Return the task texts of tasks.parquet in the order of their index."""
-    table = pq.read_table(path)
+    with parquet_errors(path):
+        table = read_table(path, column_names(path))
     # The text is the pandas index: named 'task' by lerobot 0.6, unnamed by 0.4.
     texts = table.column(next(name for name in table.column_names if name != 'task_index'))
     order = np.argsort(table.column('task_index').to_numpy())
