@@ -22,7 +22,7 @@ from vla_adapter_ros.evaluation.libero.asking import LIBERO
 from vla_adapter_ros.evaluation.libero.check import check
 from vla_adapter_ros.evaluation.libero.episode import OPEN_LOOP, WAIT_STEPS
 from vla_adapter_ros.evaluation.libero.report import markdown, suite_data
-from vla_adapter_ros.evaluation.libero.suites import EPISODES, PUBLISHED, SUITES
+from vla_adapter_ros.evaluation.libero.suites import EPISODES, PUBLISHED, SUITES, base_of
 from vla_adapter_ros.evaluation.suites import command
 from vla_adapter_ros.evaluation.suites.films import Films
 from vla_adapter_ros.evaluation.suites.policies import Answering, make_policy
@@ -45,7 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
         help='interpreter that has LIBERO; scripts/libero_env.sh makes one')  # fmt: skip
     add('--suite', action='append', dest='suites', choices=[*SUITES, 'all'],
         help='repeatable; all: the four of the paper; {suite} in the name of the checkpoint is '
-        'replaced by it')  # fmt: skip
+        'replaced by it, on LIBERO-PRO by the suite that is perturbed')  # fmt: skip
     add('--tasks', help='numbers of the tasks, such as 0,3 (default: all)')
     add('--episodes', type=int, default=EPISODES, help='of each task')
     add('--open-loop', type=int, default=OPEN_LOOP, help='actions executed of each chunk')
@@ -93,6 +93,8 @@ def evaluate_suite(
     settings = {
         'suite': suite, 'max_steps': SUITES[suite].max_steps, 'wait_steps': WAIT_STEPS,
         'open_loop': options.open_loop,
+        # Others tell the name of the file, and their rates are of another benchmark.
+        **({'instruction': 'description'} if SUITES[suite].own_words else {}),
     }  # fmt: skip
     identity = command.run_identity(policy, settings, LIBERO.title, versions)
     folder = options.out / suite
@@ -139,12 +141,13 @@ def run(options: argparse.Namespace) -> int:
     names = list(dict.fromkeys(names))
     for name in names:
         task_numbers(options.tasks, name)
-    versions = command.versions_of(options.python, WORKER, {})
+    versions = command.versions_of(options.python, WORKER, {'suites': names})
     refuse_mujoco(versions, options.any_mujoco)
     data = []
     for suite in names:
-        name = options.checkpoint.replace('{suite}', suite)
-        policy = make_policy(LIBERO, name, suite, options.device, options.dtype, options.batch)
+        trained = base_of(suite)
+        name = options.checkpoint.replace('{suite}', trained)
+        policy = make_policy(LIBERO, name, trained, options.device, options.dtype, options.batch)
         data.append(evaluate_suite(suite, policy, versions, options))
         text = markdown(data)
         command.write_reports(options.out, data, text)

@@ -77,7 +77,15 @@ def _task_data(task: int, results: Results) -> dict[str, Any]:
 
 def markdown(data: Sequence[Mapping[str, Any]]) -> str:
     """Return the report of several suites as Markdown."""
-    return '\n\n'.join(_suite_text(entry) for entry in data)
+    texts = [_suite_text(entry) for entry in data]
+    if len(data) > 1:
+        texts.insert(0, _overview(data))
+    return '\n\n'.join(texts)
+
+
+def _overview(data: Sequence[Mapping[str, Any]]) -> str:
+    rows = [(SUITES[entry['suite']].title, _rate(entry['success'])) for entry in data]
+    return format_table(('LIBERO', 'success [95 % interval]'), rows)
 
 
 def _suite_text(entry: Mapping[str, Any]) -> str:

