@@ -132,6 +132,21 @@ class Tokenizer:
             return frozenset()
         return frozenset(self._implementation.get_vocab())
 
+    def with_words(self, texts: Iterable[str]) -> Tokenizer:
+        """Return a word list that also has the words of `texts`; ids so far stay as they are.
+
+        Byte-level tokenizers encode every text and are returned as they are.
+        """
+        if self._unknown_id is None:
+            return self
+        import tokenizers
+
+        data = json.loads(self._implementation.to_str())
+        vocabulary = data['model']['vocab']
+        found = {word for text in texts for word in self.unknown_words(text.lower())}
+        vocabulary |= {word: self.vocab_size + i for i, word in enumerate(sorted(found))}
+        return Tokenizer(tokenizers.Tokenizer.from_str(json.dumps(data)))
+
     def save(self, directory: str | Path) -> Path:
         """Write `tokenizer.json`; returns its path."""
         path = Path(directory) / TOKENIZER_FILE

@@ -31,7 +31,7 @@ from vla_adapter_ros.training.config_loader import merged
 from vla_adapter_ros.training.experiments.grounding.batches import SceneBatches
 from vla_adapter_ros.training.experiments.grounding.loss import check_keypoints, load_grounded
 from vla_adapter_ros.training.experiments.grounding.scenes import GroundingScenes, load_scenes
-from vla_adapter_ros.training.model_setup import network_config
+from vla_adapter_ros.training.model_setup import learn_words, network_config
 from vla_adapter_ros.weights.metadata import WEIGHTS_FILE
 from vla_adapter_ros.weights.own import save
 from vla_adapter_ros.weights.released import (
@@ -145,6 +145,10 @@ def build_setup(config: TrainConfig, progress: bool) -> TrainingSetup:
     network = with_rope_precision(network, config)
     model = start_model(config, network)
     _check_sizes(model.config, sizes, config)
+    if config.start.kind == 'checkpoint' and config.adaptation.mode == 'full':
+        texts = _instructions(datasets)
+        texts += [] if scenes is None else [t for group in scenes.instructions for t in group]
+        tokenizer = learn_words(model, tokenizer, texts)
     _check_vocabulary(model.config, tokenizer, config)
     pipeline = InputPipeline(processing, tokenizer, statistics)
     for text in _instructions(datasets):  # refused here, not in the batch that holds it

@@ -1,14 +1,19 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""From the recipe's `model` entry to a network configuration."""
+"""From the recipe's `model` entry to a network, and words that one did not know before."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
+
+import torch
+from torch import nn
 
 from vla_adapter_ros.architecture.config import LLAMA2_7B, OPENVLA_7B, VLAAdapterConfig
 from vla_adapter_ros.errors import ConfigError
+from vla_adapter_ros.model import VLAAdapter
+from vla_adapter_ros.processing.tokenizer import Tokenizer
 from vla_adapter_ros.training.config_loader import merged
 
 PRESETS = {
@@ -45,3 +50,34 @@ def network_config(entry: Mapping[str, Any], **forced: Any) -> VLAAdapterConfig:
     if vocabulary is not None:
         data['language']['vocab_size'] = vocabulary
     return VLAAdapterConfig.from_dict({**data, **forced})
+
+
+def learn_words(model: VLAAdapter, tokenizer: Tokenizer, texts: Iterable[str]) -> Tokenizer:
+    """Give new words of `texts` an id and an embedding of their own, with random values.
+
+    A word list would read them all as one unknown word. Byte-level tokenizers know every text:
+    with them nothing changes.
+
+    Args:
+        model: its embeddings grow in place; those of known words stay as they are.
+        tokenizer: of the model.
+        texts: the instructions of training.
+
+    Returns:
+        The tokenizer that knows them.
+    """
+    grown = tokenizer.with_words(texts)
+    decoder = model.decoder
+    known = decoder.embed_tokens.weight
+    size = grown.vocab_size
+    if size <= known.shape[0]:
+        return grown
+    table = nn.Embedding(size, known.shape[1], dtype=known.dtype, device=known.device)
+    with torch.no_grad():
+        # Values like those of a word that a network starts with (`initialise`).
+        table.weight.normal_(0.0, decoder.config.embedding_scale)
+        table.weight[: known.shape[0]] = known
+    decoder.embed_tokens = table
+    model.config = model.config.override(vocab_size=size)
+    decoder.config = model.config.language
+    return grown
