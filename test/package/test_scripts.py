@@ -184,6 +184,41 @@ def test_failed_tests_are_named_before_the_count_with_the_end_of_their_message(t
     assert 'test_good' not in result.stdout
 
 
+def test_failure_that_passes_alone_is_named_and_one_that_fails_again_stays(
+    tmp_path, monkeypatch, capsys
+):
+    (tmp_path / 'test').mkdir()
+    (tmp_path / 'test' / 'test_a.py').write_text(
+        'def test_late(): pass\n\ndef test_wrong(): assert False\n'
+    )
+    case = '<testcase classname="vla_adapter_ros.test.test_a" name="{}"><failure/></testcase>'
+    (tmp_path / 'nodes.xunit.xml').write_text(
+        '<testsuites><testsuite tests="3" failures="2" errors="0" skipped="0">'
+        f'{case.format("test_late")}{case.format("test_wrong")}</testsuite></testsuites>'
+    )
+    again = load('run_again')
+    monkeypatch.setattr(again, 'ROOT', tmp_path)
+    monkeypatch.setattr(sys, 'argv', ['run_again.py', str(tmp_path)])
+    assert again.main() == 1
+    assert 'PASSED WHEN RUN AGAIN test/test_a.py::test_late' in capsys.readouterr().out
+    result = run([sys.executable, SCRIPTS / 'count_tests.py', tmp_path])
+    assert result.stdout.splitlines()[-1] == '2 passed, 1 failed, 0 skipped'
+    assert 'FAILED vla_adapter_ros.test.test_a::test_wrong' in result.stdout
+
+
+@pytest.mark.parametrize('count', [0, 9])
+def test_no_failure_and_many_failures_are_not_run_again(tmp_path, monkeypatch, count):
+    case = '<testcase classname="test.test_a" name="test_a"><failure/></testcase>'
+    cases = ''.join(case.replace('"test_a"', f'"test_{i}"') for i in range(count))
+    (tmp_path / 'unit.xunit.xml').write_text(
+        f'<testsuites><testsuite tests="9" failures="9">{cases}</testsuite></testsuites>'
+    )
+    again = load('run_again')
+    monkeypatch.setattr(again, 'passes', lambda test: pytest.fail('was run'))
+    monkeypatch.setattr(sys, 'argv', ['run_again.py', str(tmp_path)])
+    assert again.main() == 1
+
+
 def test_missing_results_are_a_failure(tmp_path):
     result = run([sys.executable, SCRIPTS / 'count_tests.py', tmp_path])
     assert result.returncode == 1

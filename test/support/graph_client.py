@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import threading
 import time
 from array import array
+from collections.abc import Callable
 
 import numpy as np
 import rclpy
@@ -42,6 +44,7 @@ class RosClient:
         self.node = rclpy.create_node(name, context=self.context)
         self._clients: dict[str, object] = {}
         self._closing = threading.Event()
+        self._jobs: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._spin, daemon=True)
         stop_at_end_of_module(self.close)
 
@@ -54,6 +57,17 @@ class RosClient:
         with contextlib.suppress(ExternalShutdownException):
             while not self._closing.is_set():
                 executor.spin_once(timeout_sec=0.05)
+                while not self._jobs.empty():
+                    self._jobs.get()()
+
+    def in_thread(self, job: Callable[[], object]) -> None:
+        """Have something done by the thread that spins.
+
+        Destroyed by another one, an entity that is waited for ends this thread (InvalidHandle).
+        """
+        done = threading.Event()
+        self._jobs.put(lambda: (job(), done.set()))
+        assert done.wait(20.0), 'the thread of the client does not spin'
 
     def close(self) -> None:
         if self._closing.is_set():

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from support.node_starter import REPOSITORY, StartedProcess
@@ -21,6 +22,8 @@ from support.node_starter import REPOSITORY, StartedProcess
 # Ports of domains above 101 may fall into the ephemeral range and collide.
 DOMAINS = range(1, 102)
 _NAME = 'vla_adapter_ros test domain {}'
+# Domains that were unused before this process took them: what is left in them is its own.
+_own: set[int] = set()
 # Reservations of the newest rigs of this process; nodes of an earlier one may still be ending.
 _reserved: deque[socket.socket] = deque(maxlen=8)
 # Stops what was started in this module: a rig whose constructor fails has no other way to stop its
@@ -46,15 +49,39 @@ def reserve_domain() -> tuple[int, socket.socket]:
     The domain is free again when the reservation is closed, or the process ends: a socket bound to
     a name without a file (Linux).
     """
-    for domain in random.SystemRandom().sample(DOMAINS, len(DOMAINS)):
+    # Those of which shared memory is there may be in use by a robot, or nodes were killed there.
+    dirty = {_domain_of(path) for path in _ports()} - _own
+    domains = random.SystemRandom().sample(DOMAINS, len(DOMAINS))
+    for domain in sorted(domains, key=dirty.__contains__):
         reservation = socket.socket(socket.AF_UNIX)
         try:
             reservation.bind('\0' + _NAME.format(domain))
         except OSError:
             reservation.close()
             continue
+        if domain in _own:
+            _remove_ports(domain)
+        elif domain not in dirty:
+            _own.add(domain)
         return domain, reservation
     raise RuntimeError('every ROS domain is reserved by a test process of this machine')
+
+
+def _ports() -> Iterator[Path]:
+    """Yield the files by which Fast DDS reaches processes through shared memory."""
+    return Path('/dev/shm').glob('*fast*_port*')
+
+
+def _domain_of(port: Path) -> int:
+    # RTPS: the ports of a domain begin at 7400 + 250 * domain.
+    return (int(re.search(r'_port(\d+)', port.name)[1]) - 7400) // 250
+
+
+def _remove_ports(domain: int) -> None:
+    """Remove what killed nodes have left: Fast DDS would send to them too, and be late."""
+    for path in _ports():
+        if _domain_of(path) == domain:
+            path.unlink(missing_ok=True)
 
 
 def isolated_environment() -> dict[str, str]:

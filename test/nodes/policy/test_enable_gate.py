@@ -186,7 +186,7 @@ def test_a_second_commander_and_the_wrong_gripper_are_refused(make):
     assert rig.client.enable(False).success
     stranger = rig.client.node.create_publisher(JointTrajectory, ARM_TOPIC, EVERY)
     rig.refused('is also commanded by /user: stop it')
-    rig.client.node.destroy_publisher(stranger)
+    rig.client.in_thread(lambda: rig.client.node.destroy_publisher(stranger))
     large = String(data='<param name="gripper_type">100mm</param>')
     described = rig.client.node.create_publisher(String, '/robot_description', LATCHED)
     described.publish(large)

@@ -295,7 +295,7 @@ def test_estop_is_heard_whatever_its_publisher_offers(rig, qos):
         return client.trigger('clear_trip').success
 
     wait_until(cleared, 10, 'cleared', 0.1)
-    client.node.destroy_publisher(button)
+    client.in_thread(lambda: client.node.destroy_publisher(button))
     assert 'incompatible QoS' not in rig.node.log
 
 
@@ -377,7 +377,7 @@ def test_released_deadman_switch_disables_motion_for_good(rig):
     holding.reset()
     time.sleep(0.7)
     assert client.status.state_text == 'READY' and not client.status.enabled
-    client.node.destroy_timer(holding)
+    client.in_thread(lambda: client.node.destroy_timer(holding))
     assert client.deactivate() and client.change_state(Transition.TRANSITION_CLEANUP)
     assert client.set_parameter(NODE, 'deadman_timeout', 0.0) == (True, '')
     assert client.configure() and client.activate()

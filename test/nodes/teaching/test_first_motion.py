@@ -136,8 +136,11 @@ def test_ctrl_c_in_mid_motion_sends_a_hold(tmp_path, number):
         'vla_adapter_ros.nodes.teaching.first_motion', [], environment, log, text=answers
     )
     try:
-        start = client.joints[0]
-        wait_until(lambda: abs(client.joints[0] - start) > 0.015, 60, 'motion of Joint1')
+        start = client.joints
+        # Under way, and heard here: a late subscription would not get the hold either.
+        wait_until(
+            lambda: sent and np.abs(client.joints - start).max() > 0.015, 60, 'motion of a joint'
+        )
         before = len(sent)
         process.send_signal(number)
         assert process.wait(20) == 1, log.read_text()
@@ -147,6 +150,6 @@ def test_ctrl_c_in_mid_motion_sends_a_hold(tmp_path, number):
     wait_until(lambda: len(sent) > before, 5, 'the hold')
     client.wait_for_states(100)
     # It rests where it was told to stop, not at the end of the motion.
-    held = sent[-1].points[-1].positions[0]
-    assert client.joints[0] == pytest.approx(held, abs=0.01)
+    held = sent[-1].points[-1].positions
+    assert client.joints == pytest.approx(held, abs=0.01)
     assert not any(sent[-1].points[-1].velocities)
