@@ -13,7 +13,8 @@ from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
 PACKAGE = 'vla_adapter_ros'
-EXTRAS = ('sim', 'train', 'camera', 'server', 'viz', 'export')
+EXTRAS = ('sim', 'train', 'camera', 'server', 'viz', 'export', 'vla_eval')
+IN_ALL = ('sim', 'train', 'camera', 'server', 'viz')
 DATA_SUFFIXES = (
     '.html', '.json', '.jsonl', '.md', '.npz', '.png', '.rules', '.rviz', '.safetensors', '.txt',
     '.urdf', '.xml', '.yaml',
@@ -43,7 +44,7 @@ def data_files(folder: Path) -> list[str]:
 
 
 extras = {name: read_requirements(name) for name in EXTRAS}
-extras['all'] = sorted({line for name in EXTRAS if name != 'export' for line in extras[name]})
+extras['all'] = sorted({line for name in IN_ALL for line in extras[name]})
 modules = find_packages(include=[PACKAGE, f'{PACKAGE}.*'], exclude=[f'{PACKAGE}.nodes*'])
 
 setup(

@@ -31,7 +31,7 @@ GROUPS = {
     'data': {'core', 'train', 'viz'},
     'training': {'core', 'train'},
     'simulation': {'core', 'sim'},
-    'evaluation': {'core', 'sim', 'train'},
+    'evaluation': {'core', 'sim', 'train', 'vla_eval'},
     'cameras': {'core', 'camera'},
     'server': {'core', 'server'},
     'nodes': {'core', 'sim', 'train', 'camera', 'server', 'viz'},

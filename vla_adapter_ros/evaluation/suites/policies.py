@@ -18,25 +18,29 @@ if TYPE_CHECKING:
 
 ZERO = 'zero'
 CAMERAS = ('third_person', 'wrist')  # in the order of the official evaluations
-STATE_SIZE, ACTION_SIZE = 8, 7
+ACTION_SIZE = 7
 ZERO_CHUNK = 8  # commands in an answer of the policy that does nothing
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Between a benchmark's worker and a policy. State (8,), actions (7,), cameras `CAMERAS`.
+    """Between a benchmark's worker and a policy. Actions are (7,).
 
     Attributes:
         title: in messages.
         observation: the worker's arrays and the instruction → the policy's observation.
         commands: a chunk (K, 7) in physical units → what the worker is sent (K, 7).
         still: what it is sent (7,) for no motion, gripper open.
+        state_size: numbers of the arm's state.
+        cameras: that it has; a policy uses the first, or all.
     """
 
     title: str
     observation: Callable[[Mapping[str, np.ndarray], str], Observation]
     commands: Callable[[np.ndarray], np.ndarray]
     still: tuple[float, ...]
+    state_size: int = 8
+    cameras: tuple[str, ...] = CAMERAS
 
 
 class Answering(Protocol):
@@ -81,6 +85,9 @@ class CheckpointPolicy:
         batch: most observations that it is asked at once. Above 1, rounding differs from that of
             the official evaluation.
 
+    Attributes:
+        cameras: how many it sees.
+
     Raises:
         VLAAdapterError: it cannot be loaded, or was not trained for the benchmark.
     """
@@ -99,10 +106,11 @@ class CheckpointPolicy:
         self._policy = open_policy(
             checkpoint, device=device, dtype=dtype, statistics_key=statistics_key
         )
-        refuse_unfit(benchmark.title, checkpoint, self._policy)
+        refuse_unfit(benchmark, checkpoint, self._policy)
         self._policy.warm_up(batch=batch)
         self._benchmark = benchmark
         self.chunk_size = self._policy.chunk_size
+        self.cameras = len(self._policy.pipeline.config.cameras)
         self.identity = {**self._policy.provenance, 'batch': batch}
 
     def __call__(self, questions: Sequence[Asked]) -> Sequence[np.ndarray]:
@@ -137,16 +145,17 @@ def make_policy(
     return CheckpointPolicy(benchmark, name, statistics_key, device, dtype, batch)
 
 
-def refuse_unfit(title: str, name: str, policy: PipelinePolicy) -> None:
+def refuse_unfit(benchmark: Benchmark, name: str, policy: PipelinePolicy) -> None:
     """Raise CheckpointError for a policy that was not trained for a benchmark's robot."""
+    title, has = benchmark.title, benchmark.cameras
     contract, processing = policy.contract, policy.pipeline.config
     if contract is not None:
         raise CheckpointError(
             f'checkpoint {name}: trained for robot {contract.name!r}, not for {title}'
         )
     cameras = processing.cameras
-    if cameras != CAMERAS[: len(cameras)] or not cameras:
-        raise CheckpointError(f'checkpoint {name}: cameras {list(cameras)}, {title} has {CAMERAS}')
+    if cameras != has[: len(cameras)] or not cameras:
+        raise CheckpointError(f'checkpoint {name}: cameras {list(cameras)}, {title} has {has}')
     turns = {c: processing.rotations.get(c, processing.images.rotate) for c in cameras}
     if turned := {camera: turn for camera, turn in turns.items() if turn}:
         raise CheckpointError(
@@ -158,7 +167,8 @@ def refuse_unfit(title: str, name: str, policy: PipelinePolicy) -> None:
         raise CheckpointError(
             f'checkpoint {name}: actions of {statistics.action.size} numbers, {title} has 7'
         )
-    if statistics.proprio.size != STATE_SIZE:
+    if statistics.proprio.size != benchmark.state_size:
         raise CheckpointError(
-            f'checkpoint {name}: a state of {statistics.proprio.size} numbers, {title} has 8'
+            f'checkpoint {name}: a state of {statistics.proprio.size} numbers, {title} has '
+            f'{benchmark.state_size}'
         )
