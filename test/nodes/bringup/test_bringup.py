@@ -199,7 +199,8 @@ def test_command_is_that_of_ros2_run(monkeypatch, tmp_path):
     plan = process(namespace='a', remappings=(('x', '/y'),), log_level='debug')
     assert command_line(plan, '/p.yaml') == [
         str(tmp_path / 'small'), '--ros-args', '--params-file', '/p.yaml', '-r', '__ns:=/a',
-        '-r', 'x:=/y', '--log-level', 'a.vla_adapter:=debug', '-r', '__node:=vla_adapter',
+        '-r', 'x:=/y', '--enclave', '/a/vla_adapter', '--log-level', 'a.vla_adapter:=debug',
+        '-r', '__node:=vla_adapter',
     ]  # fmt: skip
 
 

@@ -169,7 +169,7 @@ def ros_arguments(process: NodeProcess, parameters: str) -> list[str]:
     arguments += namespace_arguments(process.namespace)
     for source, target in process.remappings:
         arguments += ['-r', f'{source}:={target}']
-    return [*arguments, '--log-level', process.log_rule]
+    return [*arguments, '--enclave', process.full_name, '--log-level', process.log_rule]
 
 
 def namespace_arguments(namespace: str) -> list[str]:

@@ -93,6 +93,7 @@ def _include(other: IncludedLaunch) -> GroupAction:
 
 
 def _node_arguments(process: NodeProcess, ends_together: bool) -> dict:
+    ros = ['--ros-args', '--enclave', process.full_name, '--log-level', process.log_rule]
     return {
         'package': process.package,
         'executable': process.executable,
@@ -100,7 +101,7 @@ def _node_arguments(process: NodeProcess, ends_together: bool) -> dict:
         'namespace': process.namespace,
         'parameters': [{k: _parameter_value(v) for k, v in process.parameters.items()}],
         'remappings': list(process.remappings),
-        'arguments': [*process.arguments, '--ros-args', '--log-level', process.log_rule],
+        'arguments': [*process.arguments, *ros],
         'output': 'both',
         'emulate_tty': True,
         'on_exit': _shut_down_once if ends_together else None,

@@ -65,7 +65,7 @@ class NodeProcess:
 
     @property
     def full_name(self) -> str:
-        """Name with its namespace, e.g. `/left/vla_adapter`."""
+        """Name with its namespace, e.g. `/left/vla_adapter`; of its SROS 2 enclave, too."""
         return full_name(self.namespace, self.name)
 
     @property

@@ -22,6 +22,7 @@ from rclpy.task import Future
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.nodes.bringup.bringup import Bringup, namespace_arguments
+from vla_adapter_ros.nodes.bringup.launch_model import full_name
 from vla_adapter_ros.nodes.bringup.nodes_to_start import nodes_to_start
 from vla_adapter_ros.nodes.common.dds_profile import use_shipped_profile
 from vla_adapter_ros.nodes.demo.demo_observer import FILM_RATE, DemoObserver
@@ -114,7 +115,9 @@ def run(options: argparse.Namespace) -> None:
     with Bringup(processes, options.out / 'logs', say) as bringup:
         bringup.activate()
         viewer = make_viewer(options, contract, robot)
-        rclpy.init(args=['--ros-args', *namespace_arguments(processes[0].namespace)])
+        space = processes[0].namespace
+        enclave = ['--enclave', full_name(space, 'demo')]
+        rclpy.init(args=['--ros-args', *namespace_arguments(space), *enclave])
         try:
             observer = DemoObserver(contract)
             if viewer is not None:
