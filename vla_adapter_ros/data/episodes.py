@@ -30,12 +30,15 @@ class Episode:
         length: number of frames.
         instruction: the task.
         success: whether it was done, as marked; None: not marked.
+        image_every: it has images of its frames 0, n, 2n, … only; those between repeat the last
+            one, and are no observations to train on.
     """
 
     key: str
     length: int
     instruction: str
     success: bool | None = None
+    image_every: int = 1
 
 
 class StatesActions(NamedTuple):

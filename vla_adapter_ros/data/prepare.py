@@ -237,7 +237,9 @@ def _build(
             'format': format,
             'size': images.size,
             'cameras': list(source.cameras),
-            'episodes': [[e.key, e.length, e.instruction] for e in source.episodes],
+            'episodes': [
+                [e.key, e.length, e.instruction, e.success, e.image_every] for e in source.episodes
+            ],
             'contract': None if contract is None else contract.to_dict(),
             'action_kind': source.action_kind,
             'names': list(source.names),

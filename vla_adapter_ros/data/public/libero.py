@@ -52,8 +52,10 @@ class LiberoSource:
             with _opened(file) as data:
                 text = _instruction(file, data)
                 for name in sorted(data['data'], key=_number):
-                    length = len(data['data'][name]['actions'])
-                    self.episodes.append(Episode(f'{file.stem}/{name}', length, text))
+                    demo = data['data'][name]
+                    every = _image_every(file, demo)
+                    length, key = len(demo['actions']), f'{file.stem}/{name}'
+                    self.episodes.append(Episode(key, length, text, image_every=every))
                     self._demos.append((file, name))
         if not self.episodes:
             raise DatasetError(f'{self.path}: no demonstrations in {len(self._files)} files')
@@ -72,8 +74,11 @@ class LiberoSource:
         with _opened(file) as data:
             images = data['data'][name]['obs'][VIEWS[camera]]
             _check_size(images, images.size // max(1, len(images)), file)
+            every, last, pixels = self.episodes[episode].image_every, -1, None
             for frame in frames:
-                pixels = np.ascontiguousarray(images[frame][::-1, ::-1])
+                if frame // every != last:
+                    last = frame // every
+                    pixels = np.ascontiguousarray(images[last][::-1, ::-1])
                 yield rgb_image(pixels, f'{file}: {name}: frame {frame}: {camera}')
 
     def fingerprint(self) -> str:
@@ -118,6 +123,14 @@ def _check_size(data: h5py.Dataset, count: int, file: Path) -> None:
     """Refuse what a few bytes may claim: chunks that were never written take no room in a file."""
     if (size := count * data.dtype.itemsize) > MOST_BYTES:
         raise DatasetError(f'{file}: {data.name} has {size} bytes, at most {MOST_BYTES}')
+
+
+def _image_every(file: Path, demo: h5py.Group) -> int:
+    """Return the steps between two images; 1 but in demonstrations made by this package."""
+    every = demo.attrs.get('image_every', 1)
+    if not isinstance(every, int | np.integer) or every < 1:
+        raise DatasetError(f'{file}: {demo.name}: image_every {every}, expected at least 1')
+    return int(every)
 
 
 def _number(name: str) -> int:

@@ -172,7 +172,10 @@ class Dataset:
         self._ends = np.cumsum(lengths)
         self._starts = self._ends - lengths
         cut = chunk_size * stride - 1 if complete_chunks else 0
-        rows = [np.arange(self._starts[e], self._ends[e] - cut) for e in self.selected]
+        rows = [
+            np.arange(self._starts[e], self._ends[e] - cut, store.episodes[e].image_every)
+            for e in self.selected
+        ]
         self._rows = np.concatenate([np.zeros(0, np.int64), *rows]).astype(np.int64)
         if not len(self._rows):
             raise DatasetError(

@@ -5,7 +5,8 @@
     python -m vla_adapter_ros.evaluation.libero CHECKPOINT --suite libero_object \
         --libero-python ~/libero/bin/python --out runs/libero
 
-The simulator runs in LIBERO's own environment. A run that is repeated with the same --out goes on
+`expert` instead of a checkpoint solves LIBERO-Object by the simulator's state. The simulator runs
+in LIBERO's own environment. A run that is repeated with the same --out goes on
 where it ended.
 """
 
@@ -21,6 +22,7 @@ from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.evaluation.libero.asking import LIBERO
 from vla_adapter_ros.evaluation.libero.check import check
 from vla_adapter_ros.evaluation.libero.episode import OPEN_LOOP, WAIT_STEPS
+from vla_adapter_ros.evaluation.libero.expert import EXPERT, ExpertPolicy
 from vla_adapter_ros.evaluation.libero.report import markdown, suite_data
 from vla_adapter_ros.evaluation.libero.suites import EPISODES, PUBLISHED, SUITES, base_of
 from vla_adapter_ros.evaluation.suites import command
@@ -70,13 +72,21 @@ def refuse_mujoco(versions: Mapping[str, str], accept_any: bool) -> None:
 
 
 def requests_for(
-    suite: str, tasks: Sequence[int], episodes: int, open_loop: int
+    suite: str, tasks: Sequence[int], episodes: int, open_loop: int, blind: bool = False
 ) -> list[dict[str, Any]]:
-    """Return the requests to the workers, in the official order."""
+    """Return the requests to the workers, in the official order.
+
+    Args:
+        suite: name.
+        tasks: numbers.
+        episodes: of each.
+        open_loop: commands executed of each answer.
+        blind: the policy asks for the simulator's state instead of images.
+    """
     limit = SUITES[suite].max_steps
     return [
         {'do': 'episode', 'suite': suite, 'task': task, 'episode': episode, 'max_steps': limit,
-         'open_loop': open_loop}
+         'open_loop': open_loop, 'state': blind}
         for task in tasks
         for episode in range(episodes)
     ]  # fmt: skip
@@ -101,14 +111,16 @@ def evaluate_suite(
     store = ResultStore(folder, identity)
 
     start = command.starter(options.python, WORKER, folder)
-    films = Films(folder / 'failures', options.films, LIBERO, store.key)
+    shown = 0 if isinstance(policy, ExpertPolicy) else options.films
+    films = Films(folder / 'failures', shown, LIBERO, store.key)
     ask = films.watching(policy)
 
     def episodes(requests: Sequence[Mapping[str, Any]]) -> Iterator[Finished]:
         return films.written(run_episodes(requests, start, ask, options.workers, options.batch))
 
     tasks = task_numbers(options.tasks, suite)
-    wanted = requests_for(suite, tasks, options.episodes, options.open_loop)
+    blind = isinstance(policy, ExpertPolicy)
+    wanted = requests_for(suite, tasks, options.episodes, options.open_loop, blind)
     command.run_missing(
         store, wanted, episodes, NOTHING,
         lambda store: f'{solved(store)}/{len(store.results)} solved',
@@ -147,7 +159,13 @@ def run(options: argparse.Namespace) -> int:
     for suite in names:
         trained = base_of(suite)
         name = options.checkpoint.replace('{suite}', trained)
-        policy = make_policy(LIBERO, name, trained, options.device, options.dtype, options.batch)
+        if name == EXPERT:
+            policy: Answering = ExpertPolicy()
+            options.open_loop = policy.chunk_size
+        else:
+            policy = make_policy(
+                LIBERO, name, trained, options.device, options.dtype, options.batch
+            )
         data.append(evaluate_suite(suite, policy, versions, options))
         text = markdown(data)
         command.write_reports(options.out, data, text)

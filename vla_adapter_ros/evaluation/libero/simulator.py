@@ -16,7 +16,7 @@ import importlib.util
 import os
 import platform
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -148,21 +148,25 @@ class LiberoTask:
         suite: name.
         number: of the task, in the order of the benchmark.
         own_words: see `Suite`.
+        cameras: whether there are images; without them it loads in half the time.
 
     Attributes:
         instruction: what the policy is told.
         initial_states: one for each episode.
         sha256: of the task's description and initial states.
         always_render: render every observation; for comparison.
+        looking: called at the instant of the agent view's image, when one is rendered.
 
     Raises:
         ValueError: no such suite or task.
     """
 
-    def __init__(self, suite: str, number: int, own_words: bool = False) -> None:
+    def __init__(
+        self, suite: str, number: int, own_words: bool = False, cameras: bool = True
+    ) -> None:
         refuse_missing([suite])
         from libero.libero import benchmark, get_libero_path
-        from libero.libero.envs import OffScreenRenderEnv
+        from libero.libero.envs.env_wrapper import ControlEnv
 
         tasks = benchmark.get_benchmark_dict()[suite]()
         if not 0 <= number < tasks.n_tasks:
@@ -173,14 +177,16 @@ class LiberoTask:
         self.sha256 = hashlib.sha256(
             description.read_bytes() + np.ascontiguousarray(self.initial_states).tobytes()
         ).hexdigest()
-        self._env = OffScreenRenderEnv(
-            bddl_file_name=str(description), camera_heights=IMAGE_SIZE, camera_widths=IMAGE_SIZE
-        )
+        self._env = ControlEnv(
+            bddl_file_name=str(description), camera_heights=IMAGE_SIZE, camera_widths=IMAGE_SIZE,
+            has_offscreen_renderer=cameras, use_camera_obs=cameras,
+        )  # fmt: skip
         self.instruction = self._env.language_instruction if own_words else task.language
         self._order = ResetOrder(self._env.env)
         self._next = 0
         self._images = True
         self.always_render = False
+        self.looking: Callable[[], object] = lambda: None
 
     def at(self, episode: int) -> LiberoTask:
         """Make the next reset that of an episode."""
@@ -191,8 +197,33 @@ class LiberoTask:
         """Build the scene anew."""
         self._order.go_to(self._next)
         self._env.reset()
-        for view in (AGENT_VIEW, WRIST_VIEW):
-            self._render_on_demand(self._env.env._observables[view])
+        self._render_on_demand()
+
+    def draw(self, seed: int, joint_noise: float) -> None:
+        """Put objects and robot where no initial state has them; the images are black.
+
+        Objects and fixtures are drawn from the regions of the task's description.
+
+        Args:
+            seed: of everything that is drawn.
+            joint_noise: standard deviation of the arm's joints [rad].
+        """
+        env = self._env.env
+        self._images = False
+        np.random.seed(seed)
+        env.robots[0].initialization_noise = {'magnitude': joint_noise, 'type': 'gaussian'}
+        env.hard_reset = False  # the model is not loaded anew
+        try:
+            self._env.reset()
+        finally:
+            env.hard_reset = True
+            env.robots[0].initialization_noise = {'magnitude': 0.0, 'type': 'gaussian'}
+        self._render_on_demand()
+
+    @property
+    def robosuite(self) -> Any:
+        """The environment under LIBERO's wrapper."""
+        return self._env.env
 
     def set_init_state(self, state: np.ndarray) -> RawObservation:
         """Put objects and robot where an initial state says; the images are black."""
@@ -225,15 +256,24 @@ class LiberoTask:
         """Free the simulation."""
         self._env.close()
 
-    def _render_on_demand(self, observable: Any) -> None:
-        render = observable._sensor
+    def _render_on_demand(self) -> None:
         black = np.zeros((IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+        observables = self._env.env._observables
+        for view in (AGENT_VIEW, WRIST_VIEW):
+            if view not in observables or hasattr(observables[view]._sensor, 'on_demand'):
+                continue
+            render = observables[view]._sensor
 
-        def sensor(cache: Any) -> np.ndarray:
-            return render(cache) if self._images else black
+            def sensor(cache: Any, render: Any = render, view: str = view) -> np.ndarray:
+                if not self._images:
+                    return black
+                if view == AGENT_VIEW:
+                    self.looking()
+                return render(cache)
 
-        sensor.__modality__ = render.__modality__
-        observable._sensor = sensor
+            sensor.__modality__ = render.__modality__
+            sensor.on_demand = True
+            observables[view]._sensor = sensor
 
 
 def _initial_states(tasks: Any, task: Any, number: int, path_of: Any) -> np.ndarray:
