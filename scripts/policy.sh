@@ -66,5 +66,8 @@ fi
 "${last[@]}" "data.datasets=[$(join "${demonstrations[@]}" "${takeovers[@]}")]" \
   "start.grounded=$run/grounded" "grounding.scenes=[$(join "${grounding[@]}" "${sequence[@]}")]" \
   "output_dir=$run" "$@"
-python -m vla_adapter_ros.evaluation.simulate "$(newest "$run")" \
-  --episodes "$evaluated" --instruction-check $((evaluated / 5)) --workers "$(nproc)" --out "$run/report"
+for level in "${levels[@]}"; do
+  python -m vla_adapter_ros.evaluation.simulate "$(newest "$run")" --level "$level" --words varied \
+    --episodes "$evaluated" --instruction-check $((evaluated / 5)) --workers "$(nproc)" \
+    --out "$run/report_$level"
+done

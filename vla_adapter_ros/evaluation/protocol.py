@@ -21,7 +21,7 @@ from vla_adapter_ros.evaluation import simulate
 from vla_adapter_ros.evaluation.rollout import EpisodeResult
 from vla_adapter_ros.evaluation.statistics import Rate, format_table
 from vla_adapter_ros.simulation.levels.ranges import LEVELS
-from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS
+from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, INSTRUCTED_TASKS
 from vla_adapter_ros.simulation.wordings import HELD_OUT, SYNONYM, TRAINED, WORDS
 from vla_adapter_ros.weights.files import make_folder, write_json
 
@@ -46,7 +46,7 @@ def make_parser() -> argparse.ArgumentParser:
     add('--out', type=Path, required=True, help='folder of reports, films and table')
     add('--levels', nargs='+', default=list(LEVELS), choices=list(LEVELS))
     add('--words', nargs='+', default=list(JUDGED_WORDS), choices=WORDS)
-    add('--tasks', nargs='+', default=list(EVALUATED_TASKS), choices=EVALUATED_TASKS)
+    add('--tasks', nargs='+', default=list(EVALUATED_TASKS), choices=INSTRUCTED_TASKS)
     add('--seed', type=int, default=PUBLISHED_SEED,
         help='first seed; the default are the published ones: use 0 while you develop')
     add('--episodes', type=int, default=PUBLISHED_EPISODES, help='of each task in each cell')

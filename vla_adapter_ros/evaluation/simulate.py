@@ -35,7 +35,7 @@ from vla_adapter_ros.evaluation.simulated_node import ControlSettings
 from vla_adapter_ros.inference.chunk import PRECISIONS
 from vla_adapter_ros.robot.contract import resolve_contract
 from vla_adapter_ros.simulation.levels.ranges import LEVELS, NOMINAL
-from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, TaskOptions
+from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, INSTRUCTED_TASKS, TaskOptions
 from vla_adapter_ros.simulation.wordings import TRAINED, WORDS
 from vla_adapter_ros.simulation.workers import run_in_workers
 
@@ -222,7 +222,7 @@ def make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add('policies', nargs='+', metavar='POLICY',
         help=f'{", ".join((*BASELINES, SHIPPED))} or the folder of a checkpoint')  # fmt: skip
-    add('--task', action='append', dest='tasks', choices=list(EVALUATED_TASKS),
+    add('--task', action='append', dest='tasks', choices=list(INSTRUCTED_TASKS),
         help='task to evaluate on; repeatable (default: all)')  # fmt: skip
     add('--episodes', type=int, default=20, help='episodes of each task')
     add('--seed', type=int, default=0, help='seed of the first episode')

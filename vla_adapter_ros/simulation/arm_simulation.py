@@ -103,6 +103,7 @@ class ArmSimulation:
         self.action_lower, self.action_upper = np.append(low, 0.0), np.append(high, 1.0)
         self._tool = int(self.model.site('tool0').id)
         self._plate_body = int(self.model.body(PLATE_NAME).id)
+        self._solid = self.model.geom_contype != 0  # the others are only seen
         fill_patterns(self.model)
         self._appearance = Appearance(self.model)
         self._dynamics = Dynamics(self.model, self._movable_bodies())
@@ -214,7 +215,7 @@ class ArmSimulation:
             body_id = self.model.body(body).id
             self.model.body_gravcomp[body_id] = 0.0 if body in present else 1.0
             # Parked objects must neither fall nor touch anything.
-            geoms = self.model.geom_bodyid == body_id
+            geoms = (self.model.geom_bodyid == body_id) & self._solid
             self.model.geom_contype[geoms] = 1 if body in present else 0
             self.model.geom_conaffinity[geoms] = 3 if body in present else 0
         plate = self.layout.plate

@@ -16,6 +16,7 @@ from vla_adapter_ros.simulation.goals import (
     Goal,
     Move,
     Place,
+    PutIn,
     SceneState,
     Sequence,
     Stack,
@@ -45,7 +46,7 @@ def attention_points(goal: Goal, state: SceneState, start: SceneState) -> list[n
         points.append(start.position(goal.target) + along)
     elif isinstance(goal, Place):
         points.append(state.position(PLATE_NAME))
-    elif isinstance(goal, Stack):
+    elif isinstance(goal, (Stack, PutIn)):
         points.append(state.position(goal.base))
     return points
 

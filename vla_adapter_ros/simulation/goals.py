@@ -15,7 +15,13 @@ from typing import Protocol
 import numpy as np
 
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation, Pose
-from vla_adapter_ros.simulation.layout import PLATE_NAME, PLATE_RADIUS, SHAPE_HEIGHTS
+from vla_adapter_ros.simulation.layout import (
+    BOWL,
+    BOWL_RIM,
+    PLATE_NAME,
+    PLATE_RADIUS,
+    SHAPE_HEIGHTS,
+)
 from vla_adapter_ros.simulation.scene import FINGER_STROKE
 
 DIRECTIONS = {'left': -1.0, 'right': 1.0}
@@ -24,6 +30,7 @@ REACH_HEIGHT = 0.085  # of the tool above the table [m]
 MOVE_DISTANCE = 0.06  # [m]
 MOVE_DRIFT = 0.05  # [m]
 STACK_DISTANCE = 0.018  # [m]
+BOWL_DISTANCE = 0.035  # horizontal, object's centre to that of the bowl it lies in [m]
 HEIGHT_TOLERANCE = 0.009  # [m]
 OPEN_FRACTION = 0.75
 
@@ -56,6 +63,11 @@ def scene_state(simulation: ArmSimulation) -> SceneState:
 def half_height(name: str) -> float:
     """Return the height [m] of an object's centre above what it stands on."""
     return SHAPE_HEIGHTS[name.split()[-1]]
+
+
+def is_bowl(name: str) -> bool:
+    """Return whether a thing is a bowl: it holds others and stays where it is."""
+    return name.split()[-1] == BOWL
 
 
 def _horizontal(a: np.ndarray, b: np.ndarray) -> float:
@@ -165,6 +177,29 @@ class Stack:
 
 
 @dataclass(frozen=True)
+class PutIn:
+    """The object lies in a bowl and the gripper has let go."""
+
+    target: str
+    base: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """See Goal."""
+        return (self.target, self.base)
+
+    def there(self, state: SceneState) -> bool:
+        """Return whether the object is in the bowl, held or not."""
+        base, item = state.position(self.base), state.position(self.target)
+        near = _horizontal(base, item) <= BOWL_DISTANCE
+        return bool(near and item[2] - base[2] < BOWL_RIM + HEIGHT_TOLERANCE)
+
+    def done(self, state: SceneState, start: SceneState) -> bool:
+        """See Goal."""
+        return self.there(state) and state.gripper > OPEN_FRACTION
+
+
+@dataclass(frozen=True)
 class Sequence:
     """Several goals, one after another; all hold at the end. `Order` watches the order."""
 
@@ -202,7 +237,7 @@ class Order:
         for number, part in enumerate(goal.goals):
             if isinstance(part, Reach) or number in self._first:
                 continue
-            there = part.there if isinstance(part, (Place, Stack)) else None
+            there = part.there if isinstance(part, (Place, Stack, PutIn)) else None
             if there(state) if there else part.done(state, start):
                 self._first.append(number)
 
@@ -225,7 +260,7 @@ def acted_on(state: SceneState, start: SceneState, goal: Goal) -> str | None:
     For `Reach` the object nearest below the tool (None if none is within 4 cm); otherwise the
     object that was moved furthest (None if nothing moved by more than 1.5 cm).
     """
-    movable = [name for name in state.objects if name != PLATE_NAME]
+    movable = [name for name in state.objects if name != PLATE_NAME and not is_bowl(name)]
     if isinstance(goal, Reach):
         gaps = {name: _horizontal(state.tool, state.position(name)) for name in movable}
         nearest = min(gaps, key=gaps.__getitem__)

@@ -7,7 +7,16 @@ import re
 from collections.abc import Sequence as Names
 
 from vla_adapter_ros.errors import InstructionError
-from vla_adapter_ros.simulation.goals import Goal, Move, Place, Reach, Sequence, Stack
+from vla_adapter_ros.simulation.goals import (
+    Goal,
+    Move,
+    Place,
+    PutIn,
+    Reach,
+    Sequence,
+    Stack,
+    is_bowl,
+)
 from vla_adapter_ros.simulation.layout import COLOURS, PLATE_NAME, SHAPE_HEIGHTS
 from vla_adapter_ros.simulation.wordings import GERUNDS, NAMES
 
@@ -32,7 +41,7 @@ _ORDERS = tuple(
 )
 _THING = r'(?:the |a )?(?P<{0}>(?:\w+ )?\w+)'
 _TARGET, _BASE = _THING.format('target'), _THING.format('base')
-_ON = r'(?:on top of|to the top of|onto|on|to)'
+_ON = r'(?:on top of|to the top of|onto|on|to|into|inside|in)'
 _PATTERNS = (
     ('reach', rf'(?:reach for|reach|touch|go to|move to|approach) {_TARGET}'),
     ('move', rf'(?:move|push|slide|shift) {_TARGET} (?:to the |to )?(?P<direction>left|right)'),
@@ -83,6 +92,8 @@ def abilities(names: Names[str]) -> str:
     kinds = ['reach the X', 'move the X to the left|right', 'stack the X on the Y']
     if PLATE_NAME in names:
         kinds.append('put the X on the plate')
+    if any(is_bowl(name) for name in names):
+        kinds.append('put the X in the bowl')
     return (
         f'this scene can: {", ".join(kinds)}, and several joined by "then"; '
         f'on the table: {", ".join(names)}'
@@ -99,11 +110,21 @@ def _parse_part(part: str, text: str, names: Names[str]) -> Goal:
             raise InstructionError(f'instruction {text!r}: the plate is fixed; {abilities(names)}')
         if kind == 'reach':
             return Reach(target)
+        if is_bowl(target):
+            raise InstructionError(
+                f'instruction {text!r}: the bowl is too wide to be picked up; {abilities(names)}'
+            )
         if kind == 'move':
             return Move(target, match['direction'])
         base = _resolve(match['base'], text, names)
         if base == target:
             raise InstructionError(f'instruction {text!r}: the {target} cannot be put on itself')
+        if is_bowl(base):
+            return PutIn(target, base)
+        if re.search(r'\bin(?:to|side)? ', part):
+            raise InstructionError(
+                f'instruction {text!r}: nothing goes into the {base}; {abilities(names)}'
+            )
         return Place(target) if base == PLATE_NAME else Stack(target, base)
     raise InstructionError(f'instruction {text!r} is not understood; {abilities(names)}')
 

@@ -25,8 +25,13 @@ COLOURS: dict[str, tuple[float, float, float]] = {
     'yellow': (0.95, 0.80, 0.05),
 }
 # Height of the centre above the surface it stands on [m]; slots in the model of each shape.
-SHAPE_HEIGHTS = {'block': 0.016, 'cylinder': 0.02, 'ball': 0.017}
-SHAPE_SLOTS = {'block': 4, 'cylinder': 2, 'ball': 2}
+BOWL = 'bowl'
+SHAPE_HEIGHTS = {
+    'block': 0.016, 'cylinder': 0.02, 'ball': 0.017, 'duck': 0.013, 'cup': 0.019, 'spoon': 0.005,
+    BOWL: 0.0,
+}  # fmt: skip
+SHAPE_SLOTS = {'block': 4, 'cylinder': 2, 'ball': 2, 'duck': 2, 'cup': 2, 'spoon': 1, BOWL: 1}
+BOWL_FLOOR, BOWL_RIM = 0.004, 0.026  # above where it stands [m]
 PLATE_NAME = 'plate'
 PLATE_RADIUS = 0.06  # [m]
 PLATE_HEIGHT = 0.006  # [m]
@@ -36,7 +41,7 @@ WORKSPACE_X = (0.18, 0.36)
 WORKSPACE_Y = (-0.19, 0.19)
 WORKSPACE_RADIUS = (0.17, 0.39)
 OBJECT_SPACING = 0.085  # [m]
-PLATE_SPACING = 0.115  # [m]
+PLATE_SPACING = 0.115  # of plate and bowl [m]
 MAX_ATTEMPTS = 2000
 
 
@@ -208,8 +213,8 @@ def _try_layout(
         taken.append((plate.x, plate.y, PLATE_SPACING))
     placed: dict[SceneObject, Placement] = {}
     reserved: list[tuple[float, float]] = []
-    # Objects with reserved points first: they are the hardest to place.
-    for item in sorted(objects, key=lambda o: o.name not in clear):
+    # A bowl and objects with reserved points first: they are the hardest to place.
+    for item in sorted(objects, key=lambda o: (o.shape != BOWL, o.name not in clear)):
         placement = _draw_placement(rng, options.max_yaw)
         if placement is None or not _is_free(placement.x, placement.y, taken, reserved):
             return None
@@ -217,7 +222,8 @@ def _try_layout(
         if not all(in_workspace(*point) and _is_free(*point, taken, []) for point in points):
             return None
         placed[item] = placement
-        taken.append((placement.x, placement.y, OBJECT_SPACING))
+        spacing = PLATE_SPACING if item.shape == BOWL else OBJECT_SPACING
+        taken.append((placement.x, placement.y, spacing))
         reserved.extend(points)
     ordered = {item: placed[item] for item in objects}
     seed = int(rng.integers(2**31))

@@ -19,3 +19,5 @@ FINGER_STROKE = 0.025  # [m]
 THIRD_PERSON, WRIST = 'third_person', 'wrist'
 CAMERA_NAMES = (THIRD_PERSON, WRIST)
 PARKING_HEIGHT = -2.0  # of unused objects, without gravity [m]
+# Bodies that stand last in the model: what was drawn before there were any stays as it was.
+KITCHEN_BODIES = ('duck_0', 'duck_1', 'cup_0', 'cup_1', 'spoon_0', 'bowl_0')

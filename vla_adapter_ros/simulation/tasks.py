@@ -30,6 +30,7 @@ from vla_adapter_ros.simulation.goals import (
     Move,
     Order,
     Place,
+    PutIn,
     Reach,
     SceneState,
     Sequence,
@@ -38,6 +39,8 @@ from vla_adapter_ros.simulation.goals import (
 )
 from vla_adapter_ros.simulation.instructions import parse_instruction
 from vla_adapter_ros.simulation.layout import (
+    BOWL,
+    COLOURS,
     PLATE_NAME,
     PlacementRules,
     SceneOptions,
@@ -48,6 +51,7 @@ from vla_adapter_ros.simulation.levels.ranges import NOMINAL, find_level
 from vla_adapter_ros.simulation.wordings import TRAINED, describe
 
 ALL_SHAPES = ('block', 'cylinder', 'ball')
+KITCHEN_SHAPES = ('duck', 'cup', 'spoon', 'block', 'ball')
 # Where a pushed object goes, and where the fingers come down to push it [m along y].
 PUSH_LENGTH, PUSH_APPROACH = 0.09, 0.05
 # Random start poses of the tool: around this position [m], turned by up to this angle [rad].
@@ -91,6 +95,7 @@ class TaskSpec:
         needed: number of objects the goal names.
         plate: chance of a plate on the table.
         draw_goal: names, rng → goal; None: the user gives the instruction.
+        bowl: whether there is a bowl, too; it comes last in the names that `draw_goal` gets.
     """
 
     name: str
@@ -100,6 +105,7 @@ class TaskSpec:
     needed: int
     plate: float
     draw_goal: Callable[[list[str], np.random.Generator], Goal] | None
+    bowl: bool = False
 
 
 def _draw_reach(names: list[str], rng: np.random.Generator) -> Goal:
@@ -122,6 +128,10 @@ def _draw_long(names: list[str], rng: np.random.Generator) -> Goal:
     return Sequence((Place(names[0]), Place(names[1])))
 
 
+def _draw_put_in(names: list[str], rng: np.random.Generator) -> Goal:
+    return PutIn(names[0], names[-1])
+
+
 TASKS: Mapping[str, TaskSpec] = {
     spec.name: spec
     for spec in (
@@ -134,11 +144,15 @@ TASKS: Mapping[str, TaskSpec] = {
         TaskSpec('stack', 'stack one block on another', 120, ('block',), 2, 0.5, _draw_stack),
         TaskSpec('long_horizon', 'put two objects on the plate, in the order named', 240,
                  ('block', 'cylinder'), 2, 1.0, _draw_long),
+        TaskSpec('put_in', 'put a duck, cup, spoon, block or ball in the bowl', 120,
+                 KITCHEN_SHAPES, 1, 0.3, _draw_put_in, bowl=True),
         TaskSpec('tabletop', 'three blocks and a plate; the user gives the instruction', 240,
                  ('block',), 1, 1.0, None),
     )
 }  # fmt: skip
-EVALUATED_TASKS = tuple(name for name, spec in TASKS.items() if spec.draw_goal is not None)
+INSTRUCTED_TASKS = tuple(name for name, spec in TASKS.items() if spec.draw_goal is not None)
+# Those that the policy that ships was trained for.
+EVALUATED_TASKS = tuple(name for name in INSTRUCTED_TASKS if name != 'put_in')
 
 
 def random_goal(state: SceneState, rng: np.random.Generator) -> Goal:
@@ -210,9 +224,11 @@ class Task:
         rng = np.random.default_rng(seed)
         count = self.spec.needed + self.options.distractors
         names = draw_names(rng, count, self.spec.shapes)
+        if self.spec.bowl:
+            names.append(f'{list(COLOURS)[int(rng.integers(len(COLOURS)))]} {BOWL}')
         goal = self.spec.draw_goal(names, rng) if self.spec.draw_goal else None
         scene = SceneOptions(
-            objects=tuple(names[int(i)] for i in rng.permutation(count)),
+            objects=tuple(names[int(i)] for i in rng.permutation(len(names))),
             plate=bool(rng.random() < self.spec.plate),
             level=self.options.level,
         )

@@ -6,8 +6,16 @@ from __future__ import annotations
 import numpy as np
 
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.simulation.goals import Goal, Move, Place, Reach, Sequence, Stack
-from vla_adapter_ros.simulation.layout import PLATE_NAME
+from vla_adapter_ros.simulation.goals import (
+    Goal,
+    Move,
+    Place,
+    PutIn,
+    Reach,
+    Sequence,
+    Stack,
+)
+from vla_adapter_ros.simulation.layout import BOWL, PLATE_NAME
 
 TRAINED, VARIED, HELD_OUT, SYNONYM = 'trained', 'varied', 'held_out', 'synonyms'
 # trained: what the shipped policy was trained with. varied: the same with synonyms, politeness and
@@ -27,6 +35,9 @@ TEMPLATES: dict[type, tuple[str, ...]] = {
     Stack: ('stack the {target} on the {base}', 'put the {target} on the {base}',
             'place the {target} on top of the {base}',
             'pick up the {target} and place it on the {base}'),
+    PutIn: ('put the {target} in the {base}', 'place the {target} in the {base}',
+            'pick up the {target} and put it in the {base}',
+            'take the {target} and put it into the {base}'),
 }  # fmt: skip
 JOINERS = (' and then ', ', then ', ' then ')
 HELD_OUT_TEMPLATES: dict[type, tuple[str, ...]] = {
@@ -37,6 +48,8 @@ HELD_OUT_TEMPLATES: dict[type, tuple[str, ...]] = {
             'take the {target} and place it on the plate'),
     Stack: ('take the {target} and put it on top of the {base}', 'move the {target} to the top of '
             'the {base}', 'stack the {target} on top of the {base}'),
+    PutIn: ('place the {target} into the {base}', 'move the {target} to the {base}',
+            'take the {target} and place it in the {base}'),
 }  # fmt: skip
 HELD_OUT_JOINERS = (', and then please ', ' and then could you ')
 # Around one clause in training ('' most often).
@@ -51,6 +64,8 @@ NAMES: dict[str, tuple[str, ...]] = {
     'cylinder': ('can', 'tube'),
     'ball': ('sphere',),
     PLATE_NAME: ('dish',),
+    'cup': ('mug',),
+    BOWL: ('basin',),
 }
 GERUNDS = {
     'reach': 'reaching', 'go': 'going', 'move': 'moving', 'touch': 'touching', 'push': 'pushing',

@@ -11,7 +11,7 @@ from vla_adapter_ros.evaluation.policies import PolicySettings
 from vla_adapter_ros.evaluation.rollout import EpisodeJob
 from vla_adapter_ros.evaluation.simulate import EvaluationSettings, run_jobs, success_jobs
 from vla_adapter_ros.evaluation.simulated_node import ControlSettings
-from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, TaskOptions
+from vla_adapter_ros.simulation.tasks import INSTRUCTED_TASKS, TaskOptions
 from vla_adapter_ros.training.config import SimulationConfig
 
 # Apart from the seeds of the final evaluation (from 0), on which nothing may be selected.
@@ -21,9 +21,9 @@ FIRST_SEED = 500_000
 def check_tasks(config: SimulationConfig) -> None:
     """Raise ConfigError for a task that does not exist, before hours of training."""
     for name in config.tasks:
-        if name not in EVALUATED_TASKS:
+        if name not in INSTRUCTED_TASKS:
             raise ConfigError(
-                f'simulation.tasks: got {name!r}, expected some of {list(EVALUATED_TASKS)}'
+                f'simulation.tasks: got {name!r}, expected some of {list(INSTRUCTED_TASKS)}'
             )
 
 

@@ -28,7 +28,7 @@ from vla_adapter_ros.nodes.bringup.bringup import Bringup
 from vla_adapter_ros.nodes.bringup.demonstrations import RECORD
 from vla_adapter_ros.nodes.bringup.launch_model import SIM_NAMESPACE
 from vla_adapter_ros.nodes.simulation.evaluation_rig import EvaluationRig
-from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, TaskOptions
+from vla_adapter_ros.simulation.tasks import INSTRUCTED_TASKS, TaskOptions
 
 _RECORDER = 'recorder'
 _ROBOT = 'alicia_d_sim'
@@ -93,7 +93,7 @@ def main(words: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument('folder', type=Path, help='where the bags go, after those that are there')
-    parser.add_argument('--task', default='pick_and_place', choices=EVALUATED_TASKS)
+    parser.add_argument('--task', default='pick_and_place', choices=INSTRUCTED_TASKS)
     parser.add_argument('--episodes', type=int, default=50, help='how many (50)')
     parser.add_argument(
         '--seed', type=int, default=1_000_000, help='of the first episode (1000000)'

@@ -12,6 +12,7 @@ from vla_adapter_ros.simulation.expert.motion import HandCommand
 from vla_adapter_ros.simulation.expert.waypoints import (
     HOLD_FRACTION,
     PUSH_HEIGHT,
+    THIN_HOLD_FRACTION,
     Hand,
     between_fingers,
     push_gap,
@@ -19,7 +20,9 @@ from vla_adapter_ros.simulation.expert.waypoints import (
 from vla_adapter_ros.simulation.goals import DIRECTIONS, Goal, Move, Sequence
 
 # Open fraction at which the fingers touch what they close on.
-GRIPPED_FRACTION = {'block': 0.62, 'cylinder': 0.58, 'ball': 0.66}
+GRIPPED_FRACTION = {
+    'block': 0.62, 'cylinder': 0.58, 'ball': 0.66, 'duck': 0.52, 'cup': 0.66, 'spoon': 0.18,
+}  # fmt: skip
 # They hold it once commanded to close this much further. An arm that rises while they only touch
 # it leaves it behind, and fingers can be a step late: they have no speed to catch up with.
 _PRESS = 0.25
@@ -38,16 +41,18 @@ def predict_hand(hand: Hand, command: HandCommand, goal: Goal) -> Hand:
         if isinstance(part, Move):
             _push(objects, name, DIRECTIONS[part.direction], command)
         elif between_fingers(hand, name):
-            gripper = _on_object(hand.gripper, gripper, GRIPPED_FRACTION[name.split()[-1]])
-            if max(gripper, hand.gripper) <= HOLD_FRACTION:
+            shape = name.split()[-1]
+            limit = THIN_HOLD_FRACTION.get(shape, HOLD_FRACTION)
+            gripper = _on_object(hand.gripper, gripper, GRIPPED_FRACTION[shape], limit)
+            if max(gripper, hand.gripper) <= limit:
                 _shift(objects, name, command.position - hand.tool)
     return replace(hand, tool=command.position, yaw=command.yaw, gripper=gripper, objects=objects)
 
 
-def _on_object(before: float, commanded: float, touching: float) -> float:
-    """Return the open fraction of fingers around an object; above HOLD_FRACTION: no grip yet."""
-    if before > HOLD_FRACTION and commanded > touching - _PRESS:
-        return max(commanded, HOLD_FRACTION + 0.01)
+def _on_object(before: float, commanded: float, touching: float, limit: float) -> float:
+    """Return the open fraction of fingers around an object; above `limit`: no grip yet."""
+    if before > limit and commanded > touching - _PRESS:
+        return max(commanded, limit + 0.01)
     return max(commanded, touching)
 
 

@@ -20,13 +20,14 @@ from vla_adapter_ros.simulation.goals import (
     Goal,
     Move,
     Place,
+    PutIn,
     Reach,
     SceneState,
     Sequence,
     Stack,
     half_height,
 )
-from vla_adapter_ros.simulation.layout import PLATE_NAME
+from vla_adapter_ros.simulation.layout import BOWL_FLOOR, PLATE_NAME
 
 # Heights of `tool0` above the table [m]. The fingertips are 12.5 mm lower.
 TRAVEL_HEIGHT = 0.105
@@ -41,10 +42,12 @@ TRIM_RADIUS = 0.012  # sideways corrections allowed at any height [m]
 DOWN_YAW = math.pi  # yaw of the tool in the ready pose
 OPEN, CLOSED = 1.0, 0.0
 HOLD_FRACTION = 0.74  # at or below this the fingers grip an object between them
+THIN_HOLD_FRACTION = {'spoon': 0.34}  # the same of thinner things
 BETWEEN_FINGERS = 0.014  # object centre to tool, along each axis [m]
 FINGER_HALF_WIDTH = 0.0105  # of the closed fingers along y [m]
 BLOCK_HALF = 0.016
 PUSH_AIM = 0.085
+DROP_HEIGHT = 0.012  # above the bowl's floor: open fingers must not reach its wall [m]
 PLACE_SPREAD = 0.026  # two objects share the plate at ± this [m along x]
 
 
@@ -97,6 +100,9 @@ def next_aim(hand: Hand, goal: Goal, start: SceneState) -> Aim:
     if isinstance(goal, Stack):
         base = hand.objects[goal.base].position
         return _carry(hand, goal, base + np.array([0.0, 0.0, half_height(goal.base)]))
+    if isinstance(goal, PutIn):
+        base = hand.objects[goal.base].position
+        return _carry(hand, goal, base + np.array([0.0, 0.0, BOWL_FLOOR + DROP_HEIGHT]))
     raise TypeError(f'no waypoints for {goal!r}')
 
 
@@ -106,12 +112,19 @@ def between_fingers(hand: Hand, name: str) -> bool:
     return bool(gap.max() < BETWEEN_FINGERS)
 
 
+def holds(hand: Hand, name: str) -> bool:
+    """Return whether the fingers grip an object."""
+    limit = THIN_HOLD_FRACTION.get(name.split()[-1], HOLD_FRACTION)
+    return hand.gripper <= limit and between_fingers(hand, name)
+
+
 def grasp_yaw(hand: Hand, name: str) -> float:
     """Return the tool yaw nearest to straight that grips the object by parallel faces."""
-    if not name.endswith('block'):
+    faces = {'block': math.pi / 2, 'duck': math.pi, 'cup': math.pi, 'spoon': math.pi}
+    period = faces.get(name.split()[-1])
+    if period is None:
         return DOWN_YAW
-    quarter = math.pi / 2
-    turn = (hand.objects[name].yaw + quarter / 2) % quarter - quarter / 2
+    turn = (hand.objects[name].yaw + period / 2) % period - period / 2
     return DOWN_YAW + turn
 
 
@@ -136,7 +149,7 @@ def _sequence(hand: Hand, goal: Sequence, start: SceneState) -> Aim:
 
 def _left_done(hand: Hand, part: Goal, state: SceneState, start: SceneState) -> bool:
     """Return whether a part is done and let go of; the gripper may hold the next object."""
-    if isinstance(part, (Place, Stack)):
+    if isinstance(part, (Place, Stack, PutIn)):
         return part.there(state) and not between_fingers(hand, part.target)
     return part.done(state, start)
 
@@ -186,11 +199,11 @@ def _at(hand: Hand, spot: np.ndarray, height: float) -> bool:
     return bool(near and abs(hand.tool[2] - height) < 0.004)
 
 
-def _carry(hand: Hand, goal: Place | Stack, surface: np.ndarray) -> Aim:
+def _carry(hand: Hand, goal: Place | Stack | PutIn, surface: np.ndarray) -> Aim:
     """Pick the target up and put it on the point `surface` (3,) [m]."""
     name, state = goal.target, hand.state()
     item = hand.objects[name].position
-    if between_fingers(hand, name) and hand.gripper <= HOLD_FRACTION:
+    if holds(hand, name):
         height = surface[2] + half_height(name) + (hand.tool[2] - item[2]) + 0.001
         # The position of the object matters, not that of the tool.
         spot = surface[:2] - (item - hand.tool)[:2]

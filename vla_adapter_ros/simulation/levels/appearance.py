@@ -11,7 +11,7 @@ import numpy as np
 from vla_adapter_ros.simulation.layout import COLOURS, SceneLayout
 from vla_adapter_ros.simulation.levels.patterns import PATTERNS, pattern_name
 from vla_adapter_ros.simulation.levels.ranges import Level, Stream
-from vla_adapter_ros.simulation.scene import CAMERA_NAMES, THIRD_PERSON
+from vla_adapter_ros.simulation.scene import CAMERA_NAMES, KITCHEN_BODIES, THIRD_PERSON
 
 # Colours that no instruction names: of clutter.
 CLUTTER_COLOURS = (
@@ -47,6 +47,9 @@ class Appearance:
         self._cameras = {
             name: getattr(model, name).copy() for name in ('cam_pos', 'cam_quat', 'cam_fovy')
         }
+        # Kitchen things come last in the model and have draws of their own: scenes without them
+        # look as they did before there were any.
+        self._others = int(model.body(KITCHEN_BODIES[0]).geomadr[0])
         self._patterns = [int(model.material(pattern_name(i)).id) for i in range(PATTERNS)]
 
     def apply(self, level: Level, layout: SceneLayout, slots: Mapping[str, str]) -> None:
@@ -60,9 +63,10 @@ class Appearance:
         self._restore()
         painted: list[int] = []
         for item in layout.objects:
-            geoms = self._geoms(slots[item.name])
-            self._model.geom_rgba[geoms, :3] = COLOURS[item.colour]
-            painted += geoms
+            body = slots[item.name]
+            self._colour(body, COLOURS[item.colour])
+            if body not in KITCHEN_BODIES:
+                painted += self._geoms(body)
         if not level.varies:
             return
         rng = level.random(layout.look_seed, Stream.LOOK)
@@ -70,6 +74,18 @@ class Appearance:
         self._move_cameras(rng, level)
         self._paint_clutter(rng, layout.clutter)
         self._paint(rng, level, painted)
+        rng = level.random(layout.look_seed, Stream.KITCHEN_LOOK)
+        for item in layout.objects:
+            if slots[item.name] in KITCHEN_BODIES:
+                tint = np.array(COLOURS[item.colour]) + level.object_tint * rng.uniform(-1, 1, 3)
+                shaded = np.clip(tint * rng.uniform(*level.object_shade), 0.0, 1.0)
+                self._colour(slots[item.name], shaded)
+
+    def _colour(self, body: str, colour: np.ndarray | tuple[float, float, float]) -> None:
+        """Paint a body; details (geoms of group 1) keep their own colour."""
+        for geom in self._geoms(body):
+            if self._model.geom_group[geom] == 0:
+                self._model.geom_rgba[geom, :3] = colour
 
     def _restore(self) -> None:
         model = self._model
@@ -113,16 +129,17 @@ class Appearance:
             self._model.geom_rgba[self._geoms(body), :3] = CLUTTER_COLOURS[int(number)]
 
     def _paint(self, rng: np.random.Generator, level: Level, objects: list[int]) -> None:
-        """Tint everything, and give table and objects patterns."""
+        """Tint everything but kitchen things, and give table and objects patterns."""
         model = self._model
         table = int(model.geom('table').id)
-        tints = np.full(model.ngeom, level.arm_tint)
+        count = self._others
+        tints = np.full(count, level.arm_tint)
         tints[objects], tints[table] = level.object_tint, level.table_tint
-        rgb = model.geom_rgba[:, :3] + tints[:, None] * rng.uniform(-1, 1, (model.ngeom, 3))
-        rgb[objects] *= rng.uniform(*level.object_shade, (model.ngeom, 1))[objects]
-        model.geom_rgba[:, :3] = np.clip(rgb, 0.0, 1.0)
+        rgb = model.geom_rgba[:count, :3] + tints[:, None] * rng.uniform(-1, 1, (count, 3))
+        rgb[objects] *= rng.uniform(*level.object_shade, (count, 1))[objects]
+        model.geom_rgba[:count, :3] = np.clip(rgb, 0.0, 1.0)
         # Drawn for all geoms, so that nothing depends on how many objects there are.
-        textured, patterns = rng.random(model.ngeom), rng.integers(PATTERNS, size=model.ngeom)
+        textured, patterns = rng.random(count), rng.integers(PATTERNS, size=count)
         for geom in (table, *objects):
             chance = level.table_texture if geom == table else level.object_texture
             if textured[geom] < chance:

@@ -10,6 +10,7 @@ import numpy as np
 
 from vla_adapter_ros.simulation.levels.ranges import Level, Stream
 from vla_adapter_ros.simulation.levels.servo_link import ServoLink
+from vla_adapter_ros.simulation.scene import KITCHEN_BODIES
 
 _ARM_JOINTS = 6
 
@@ -19,7 +20,7 @@ class Dynamics:
 
     Args:
         model: to change.
-        bodies: the movable objects.
+        bodies: the movable objects, kitchen things last.
 
     Attributes:
         lead: (7,) [s] time by which a commanded velocity is sent ahead of its position.
@@ -59,7 +60,9 @@ class Dynamics:
         self.lead = self._full_lead * forward
         model.geom_friction[self._fingers, 0] *= rng.uniform(*level.finger_friction)
         model.geom_friction[self._objects, 0] *= rng.uniform(*level.friction)
-        masses = rng.uniform(*level.mass, len(self._bodies))
+        masses = rng.uniform(*level.mass, len(self._bodies) - len(KITCHEN_BODIES))
+        kitchen = level.random(seed, Stream.KITCHEN_MASS).uniform(*level.mass, len(KITCHEN_BODIES))
+        masses = np.append(masses, kitchen)
         model.body_mass[self._bodies] *= masses
         model.body_inertia[self._bodies] *= masses[:, None]
         # What MuJoCo derived from the masses; left as it was, contacts would explode.

@@ -25,6 +25,8 @@ class Stream(IntEnum):
     IMAGE = 12
     DYNAMICS = 13
     CLUTTER = 14
+    KITCHEN_LOOK = 15
+    KITCHEN_MASS = 16
 
 
 @dataclass(frozen=True)

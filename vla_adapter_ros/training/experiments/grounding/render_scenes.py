@@ -36,16 +36,23 @@ from vla_adapter_ros.simulation.goals import (
     Goal,
     Move,
     Place,
+    PutIn,
     Reach,
     SceneState,
     Sequence,
     Stack,
+    is_bowl,
     scene_state,
 )
 from vla_adapter_ros.simulation.layout import PLATE_NAME
 from vla_adapter_ros.simulation.levels.ranges import LEVELS, NOMINAL
 from vla_adapter_ros.simulation.session import TaskSession
-from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, TaskOptions, make_task
+from vla_adapter_ros.simulation.tasks import (
+    EVALUATED_TASKS,
+    INSTRUCTED_TASKS,
+    TaskOptions,
+    make_task,
+)
 from vla_adapter_ros.simulation.wordings import TRAINED, WORDS, describe
 from vla_adapter_ros.simulation.workers import run_in_workers
 from vla_adapter_ros.training.experiments.grounding.scenes import (
@@ -81,7 +88,7 @@ class SceneJob:
 
 def any_goal(state: SceneState, rng: np.random.Generator) -> Goal:
     """Return a random goal for a scene with objects of any shape."""
-    movable = [name for name in state.objects if name != PLATE_NAME]
+    movable = [name for name in state.objects if name != PLATE_NAME and not is_bowl(name)]
     target, other = (movable[int(i)] for i in rng.permutation(len(movable))[:2])
     choices: list[Goal] = [Reach(target)]
     if target.endswith('block'):
@@ -90,6 +97,7 @@ def any_goal(state: SceneState, rng: np.random.Generator) -> Goal:
             choices.append(Stack(target, other))
     if PLATE_NAME in state.objects:
         choices += [Place(target), Sequence((Place(target), Place(other)))]
+    choices += [PutIn(target, name) for name in state.objects if is_bowl(name)]
     return choices[int(rng.integers(len(choices)))]
 
 
@@ -214,7 +222,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add('output', type=Path, help='folder of the images')
-    add('--task', action='append', choices=EVALUATED_TASKS, default=argparse.SUPPRESS,
+    add('--task', action='append', choices=INSTRUCTED_TASKS, default=argparse.SUPPRESS,
         help='task whose expert is shown; repeatable (default: all)')
     add('--images', type=int, default=16_000, help='approximate number, of both cameras each')
     add('--workers', type=int, default=os.cpu_count() or 1, help='processes')
