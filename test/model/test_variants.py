@@ -172,6 +172,7 @@ def test_released_sizes_are_the_released_tensors():
     [
         (lambda: PolicyConfig(kind='mlp'), "PolicyConfig.kind: got 'mlp', allowed are"),
         (lambda: PolicyConfig(features='all'), 'PolicyConfig.features'),
+        (lambda: PolicyConfig(num_task_tokens=-3), 'num_task_tokens: got -3, must be an integer'),
         (lambda: small_config(num_queries=0), 'num_queries: got 0'),
         (lambda: small_config(**policy(feature_layers=9)), 'got layer 9, allowed are 0 to 4'),
         (lambda: small_config(**policy(feature_layers=(1, 2))), '2 layers for 4 policy blocks'),

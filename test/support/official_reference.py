@@ -31,38 +31,52 @@ QUERIES = 64
 
 
 class OfficialReference:
-    """Loss of one official batch as a function of official parameters.
+    """Actions and loss of one official batch as a function of official parameters.
 
     Args:
-        towers: callable pixels (B, C, S, S) -> features (B, V, width).
+        towers: callable of pixels (B, C, S, S) and the mean prompt embedding (B, D), gives
+            features (B, V, width).
         weights: official name -> tensor; gradients flow into them.
         sizes: `hidden`, `layers`, `heads`, `kv_heads`, `mlp_hidden`, `vocab_size`.
         pro: Pro or original policy.
+        task_tokens: how many of a layer's features the policy reads as raw ones; the released
+            head fixes 512. None: those of the images.
     """
 
-    def __init__(self, towers, weights: dict, sizes: dict, pro: bool) -> None:
+    def __init__(
+        self, towers, weights: dict, sizes: dict, pro: bool, task_tokens: int | None = None
+    ) -> None:
         self.towers, self.weights, self.sizes, self.pro = towers, weights, sizes, pro
+        self.task_tokens = task_tokens
         config = Qwen2Config(
             vocab_size=sizes['vocab_size'], hidden_size=sizes['hidden'],
             intermediate_size=sizes['mlp_hidden'], num_hidden_layers=sizes['layers'],
             num_attention_heads=sizes['heads'], num_key_value_heads=sizes['kv_heads'],
-            rms_norm_eps=1e-6, rope_theta=1e6, attn_implementation='eager', use_cache=False,
+            rms_norm_eps=sizes.get('norm_eps', 1e-6), rope_theta=sizes.get('rope_theta', 1e6),
+            max_position_embeddings=32768, attn_implementation='eager', use_cache=False,
         )  # fmt: skip
         self.qwen = Qwen2Model(config).train()
 
     def loss(self, batch: dict) -> torch.Tensor:
         """Mean absolute error over all actions of the batch, before any reduction elsewhere."""
+        return F.l1_loss(self.actions(batch), batch['actions'])
+
+    def actions(self, batch: dict) -> torch.Tensor:
+        """Normalised actions (B, K, A)."""
         states, action_tokens = self.language(batch)
         predicted = []
+        proprio = batch.get('proprio')
         for row, mask in enumerate(action_tokens):
             visual = states[0].shape[1] - batch['input_ids'].shape[1]
             # States behind the visual tokens, without the last position; the mask is that of the
             # labels moved one to the left, so every feature is read one position early.
-            text = [s[row, visual:-1] for s in states]
-            query = [s[mask[1:]] for s in text]
-            raw = [s[row, :visual] for s in states]
-            predicted.append(self.policy(raw, query, batch['proprio'][row], batch['latent']))
-        return F.l1_loss(torch.stack(predicted), batch['actions'])
+            query = [s[row, visual:-1][mask[1:]] for s in states]
+            both = [torch.cat((s[row, :visual], q)) for s, q in zip(states, query)]
+            count = visual if self.task_tokens is None else self.task_tokens
+            raw, query = [f[:count] for f in both], [f[count:] for f in both]
+            state = None if proprio is None else proprio[row]
+            predicted.append(self.policy(raw, query, state, batch['latent']))
+        return torch.stack(predicted)
 
     def language(self, batch: dict) -> tuple[tuple, torch.Tensor]:
         """Hidden states of all layers, and which ids are action tokens."""
@@ -71,8 +85,10 @@ class OfficialReference:
         table = w['vla.language_model.model.embed_tokens.weight']
         embedded = F.embedding(batch['input_ids'].clamp(max=len(table) - 1), table)
         queries = w['vla.action_queries.weight'].repeat(len(embedded), 1)
+        known = (batch['attention_mask'].bool() & ~action_tokens)[..., None]
+        spoken = (embedded * known).sum(1) / known.sum(1)
+        visual = self.project(self.towers(batch['pixel_values'], spoken))
         embedded = embedded.masked_scatter(action_tokens[..., None], queries)
-        visual = self.project(self.towers(batch['pixel_values']))
         sequence = torch.cat((embedded[:, :1], visual, embedded[:, 1:]), dim=1)
         mask = batch['attention_mask']
         ones = torch.ones(visual.shape[:2], dtype=mask.dtype)
@@ -94,24 +110,27 @@ class OfficialReference:
         )
 
     def project(self, features: torch.Tensor) -> torch.Tensor:
-        """Projector: three layers with GELU between them."""
+        """Projector: three layers, or for one tower two, with GELU between them."""
         x = F.gelu(self.linear('vla.projector.fc1', features))
-        x = F.gelu(self.linear('vla.projector.fc2', x))
-        return self.linear('vla.projector.fc3', x)
+        x = self.linear('vla.projector.fc2', x)
+        if 'vla.projector.fc3.weight' not in self.weights:
+            return x
+        return self.linear('vla.projector.fc3', F.gelu(x))
 
     def policy(self, raw: list, query: list, proprio, latent) -> torch.Tensor:
-        """One sample: (V, D) and (64, D) per layer, (P,), (8, 7 D) -> actions (8, 7)."""
-        p = self.linear('proprio_projector.fc2', F.gelu(
-            self.linear('proprio_projector.fc1', proprio)))  # fmt: skip
+        """One sample: (V, D) and (Q, D) per layer, (P,), (K, A D) -> actions (K, A)."""
+        state = [] if proprio is None else [self.linear('proprio_projector.fc2', F.gelu(
+            self.linear('proprio_projector.fc1', proprio)))[None]]  # fmt: skip
         x = F.relu(self.linear('action_head.model.fc1',
                                self.norm('action_head.model.layer_norm1', latent)))  # fmt: skip
         for i in range(len(raw) - 1):
-            adapter = torch.cat((query[i + 1], p[None]))
-            x = self.block(f'action_head.model.mlp_resnet_blocks.{i}', x, adapter, raw[i + 1])
+            name = f'action_head.model.mlp_resnet_blocks.{i}'
+            if f'{name}.q_proj.weight' in self.weights:
+                x = self.block(name, x, torch.cat((query[i + 1], *state)), raw[i + 1])
         return self.linear('action_head.model.fc2', self.norm('action_head.model.layer_norm2', x))
 
     def block(self, name: str, x, adapter, raw) -> torch.Tensor:
-        """One policy block on (8, D), (65, D) and (V, D)."""
+        """One policy block on (K, D), (Q + 1, D) and (V, D)."""
         groups = [('self', x), ('adapter', adapter), ('task', raw)]
         q = self.heads(self.linear(f'{name}.q_proj', x))
         q = rotated(q) if self.pro else q
@@ -130,7 +149,7 @@ class OfficialReference:
 
     def heads(self, x: torch.Tensor) -> torch.Tensor:
         """(N, D) -> (8 heads, N, D / 8)."""
-        return x.reshape(len(x), 8, -1).transpose(0, 1)
+        return x.reshape(len(x), 8, x.shape[-1] // 8).transpose(0, 1)
 
 
 def rotated(x: torch.Tensor) -> torch.Tensor:

@@ -105,7 +105,7 @@ def official(request):
               for n, _ in model.vision_backbone.named_parameters()}  # fmt: skip
     language = model.config.language
     reference = OfficialReference(
-        lambda pixels: torch.func.functional_call(model.vision_backbone, towers, (pixels,)),
+        lambda pixels, _: torch.func.functional_call(model.vision_backbone, towers, (pixels,)),
         weights, vars(language), pro=request.param == 'pro',
     )  # fmt: skip
     loss = reference.loss(batch)
@@ -143,8 +143,9 @@ def test_the_official_reference_repeats_the_recorded_actions():
     labels[:, length:] = 151387
     weights = {released_name(n): p.detach() for n, p in model.named_parameters()}
     reference = OfficialReference(
-        model.vision_backbone, weights, vars(model.config.language), pro=True
-    )
+        lambda pixels, _: model.vision_backbone(pixels),
+        weights, vars(model.config.language), pro=True,
+    )  # fmt: skip
     target = torch.from_numpy(recorded['normalized_actions']).reshape(1, 8, 7)
     batch = inputs | {
         'input_ids': ids, 'labels': labels, 'attention_mask': torch.ones_like(ids),

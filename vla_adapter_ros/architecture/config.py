@@ -42,6 +42,19 @@ def _positive(config: Any, *keys: str) -> None:
             _refuse(config, key, f'got {value!r}, must be an integer of at least 1')
 
 
+def _given_positive(config: Any, *keys: str) -> None:
+    """As `_positive`, for fields that may be None."""
+    _positive(config, *(key for key in keys if getattr(config, key) is not None))
+
+
+def _at_least_zero(config: Any, key: str, *, above: bool = False) -> None:
+    value = getattr(config, key)
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not 0 <= value < float('inf') or (above and value == 0):
+        bound = 'above 0' if above else 'of at least 0'
+        _refuse(config, key, f'got {value!r}, must be a finite number {bound}')
+
+
 def _divides(config: Any, width: int) -> None:
     if width % config.heads:
         _refuse(config, 'heads', f'{config.heads} heads do not divide the width {width}')
@@ -74,6 +87,7 @@ class VisionTowerConfig:
 
     def __post_init__(self) -> None:
         _positive(self, 'width', 'heads', 'mlp_hidden', 'patch', 'image_size', 'pool')
+        _at_least_zero(self, 'norm_eps')
         _divides(self, self.width)
         if self.depth < 2:
             _refuse(self, 'depth', f'got {self.depth}, must be at least 2 (the last is unused)')
@@ -139,6 +153,8 @@ class LanguageConfig:
     def __post_init__(self) -> None:
         _one_of(self, 'family', FAMILIES)
         _positive(self, 'vocab_size', 'hidden', 'layers', 'heads', 'kv_heads', 'mlp_hidden')
+        _at_least_zero(self, 'rope_theta', above=True)
+        _at_least_zero(self, 'norm_eps')
         _divides(self, self.hidden)
         if self.heads % self.kv_heads:
             _refuse(self, 'kv_heads', f'{self.kv_heads} does not divide the {self.heads} heads')
@@ -207,8 +223,9 @@ class PolicyConfig:
         _one_of(self, 'raw_gate', GATES)
         _one_of(self, 'query_gate', GATES)
         _one_of(self, 'rope_precision', ROPE_PRECISIONS)
-        if not self.action_limit > 0:
-            _refuse(self, 'action_limit', f'got {self.action_limit!r}, must be above 0')
+        _positive(self, 'heads', 'diffusion_steps', 'sampling_steps')
+        _given_positive(self, 'blocks', 'width', 'num_task_tokens')
+        _at_least_zero(self, 'action_limit', above=True)
         if isinstance(self.feature_layers, str):
             _one_of(self, 'feature_layers', NAMED_LAYERS)
         if isinstance(self.feature_layers, list):

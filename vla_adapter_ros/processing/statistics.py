@@ -173,10 +173,14 @@ class Normaliser:
             raise CheckpointError(
                 f'normalisation {mode}: the statistics have no finite {first} and {second}'
             )
-        self._low = low
-        self._scale = (other if mode == 'normal' else other - low) + EPSILON
         everything = np.ones(self.size, bool)
         self._mask = everything if statistics.mask is None else statistics.mask
+        spread = other if mode == 'normal' else other - low
+        if (spread[self._mask] < 0).any():
+            what = f'{second} below {"0" if mode == "normal" else first}'
+            raise CheckpointError(f'normalisation {mode}: the statistics have {what}')
+        self._low = low
+        self._scale = spread + EPSILON
         constant = statistics.min == statistics.max
         self._zero = constant & self._mask if zero_constant else ~everything
         clipped = self._mask if zero_constant else everything

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from vla_adapter_ros.weights.files import read_json_object
 from vla_adapter_ros.weights.tensors import LazyTensor, open_safetensors
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = 'adapter_config.json', 'adapter_model.safetensors'
+_SPECIAL = ('use_dora', 'rank_pattern', 'alpha_pattern', 'fan_in_fan_out', 'lora_bias')
 _PREFIX = 'base_model.model.'
 _HALF = re.compile(r'(.+)\.lora_([AB])(?:\.default)?\.weight')
 _WRAPPERS = re.compile(r'\.(?:base_layer|modules_to_save(?:\.default)?)\.')
@@ -49,18 +51,26 @@ def split(tensors: Mapping[str, LazyTensor]) -> tuple[dict[str, LazyTensor], Hal
     return whole, halves
 
 
-def read_scale(folder: Path) -> float:
+def read_scale(folder: Path, halves: Halves) -> float:
     """Return the factor of B·A that training used, from `adapter_config.json`.
 
     Raises:
-        CheckpointError: no such file, or a kind of adapter that is not a plain LoRA.
+        CheckpointError: no such file, a kind of adapter that is not a plain LoRA, or another rank
+            than that of the halves.
     """
     path = folder / ADAPTER_CONFIG
     config = read_json_object(path)
-    special = [key for key in ('use_dora', 'rank_pattern', 'alpha_pattern') if config.get(key)]
+    special = [key for key in _SPECIAL if config.get(key)]
+    if (kind := config.get('peft_type', 'LORA')) != 'LORA':
+        special.append(f'peft_type {kind!r}')
     if special:
         raise CheckpointError(f'{path}: {special[0]} is not supported; merge it with peft')
     rank, alpha = (_number(path, config, key) for key in ('r', 'lora_alpha'))
+    for layer, pair in halves.items():
+        if 'A' in pair and pair['A'].shape[0] != rank:
+            raise CheckpointError(
+                f'{path}: r is {rank:g}, the adapter of {layer} has rank {pair["A"].shape[0]}'
+            )
     return alpha / (rank**0.5 if config.get('use_rslora') else rank)
 
 
@@ -77,7 +87,8 @@ def merge(
     """Return the weights with W + scale · B·A in place of W; computed when they are read.
 
     Raises:
-        CheckpointError: half of an adapter is missing, or the layer that it adapts.
+        CheckpointError: half of an adapter is missing, or the layer that it adapts, or their
+            shapes do not fit each other.
     """
     merged = dict(weights)
     for layer, pair in halves.items():
@@ -86,8 +97,18 @@ def merge(
             missing = name if name not in weights else f'half of the adapter of {layer}'
             raise CheckpointError(f'{where}: {missing} is missing')
         weight = weights[name]
-        merged[name] = LazyTensor(weight.shape, partial(_merged, weight, pair, scale))
+        _check_shapes(layer, weight, pair, where)
+        merged[name] = replace(weight, read=partial(_merged, weight, pair, scale))
     return merged
+
+
+def _check_shapes(
+    layer: str, weight: LazyTensor, pair: Mapping[str, LazyTensor], where: Path
+) -> None:
+    (rank, *into), (out, columns, *kernel) = pair['A'].shape, (*pair['B'].shape, 0)[:-1]
+    if (out, *into) != weight.shape or rank != columns or any(n != 1 for n in kernel):
+        a, b, w = (list(x.shape) for x in (pair['A'], pair['B'], weight))
+        raise CheckpointError(f'{where}: {layer}: A {a} and B {b} do not fit the weight {w}')
 
 
 def _merged(

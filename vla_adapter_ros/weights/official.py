@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from vla_adapter_ros.architecture.config import (
     VisionTowerConfig,
     VLAAdapterConfig,
 )
-from vla_adapter_ros.errors import CheckpointError
+from vla_adapter_ros.errors import CheckpointError, ConfigError
 from vla_adapter_ros.weights.files import pointer_hint, read_json_object
 from vla_adapter_ros.weights.hub import origin
 from vla_adapter_ros.weights.metadata import CheckpointMetadata
@@ -192,13 +193,22 @@ def _towers(
     directory: Path, config_file: dict[str, Any], given: Mapping[str, VisionTowerConfig]
 ) -> tuple[VisionTowerConfig, ...]:
     names = config_file.get('timm_model_ids') or list(KNOWN_TOWERS)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise CheckpointError(
+            f'{directory / "config.json"}: timm_model_ids {names!r}, expected a list of names'
+        )
     sizes = config_file.get('image_sizes') or [224] * len(names)
+    if not isinstance(sizes, list) or len(sizes) != len(names):
+        raise CheckpointError(
+            f'{directory / "config.json"}: image_sizes {sizes!r}, expected one for each of the '
+            f'vision towers {names}'
+        )
+    known = {**KNOWN_TOWERS, **given}
     towers = []
     for name, size in zip(names, sizes):
-        if name in given:
-            towers.append(replace(given[name], name=name))
-        elif name in KNOWN_TOWERS:
-            towers.append(replace(KNOWN_TOWERS[name], image_size=size))
+        if name in known:
+            with _stated_in(directory):
+                towers.append(replace(known[name], name=name, image_size=size))
         else:
             raise CheckpointError(
                 f'{directory / "config.json"}: unknown vision tower {name!r}, known are '
@@ -210,6 +220,8 @@ def _towers(
 
 def _language(directory: Path, config_file: dict[str, Any]) -> LanguageConfig:
     text = config_file.get('text_config') or {}
+    if not isinstance(text, dict):
+        raise CheckpointError(f'{directory / "config.json"}: text_config {text!r} is no object')
     backbone = str(config_file.get('llm_backbone_id') or '')
     family = text.get('model_type') or ('llama' if backbone.startswith('llama2') else 'qwen2')
     if family not in LANGUAGE_MODELS:
@@ -222,9 +234,19 @@ def _language(directory: Path, config_file: dict[str, Any]) -> LanguageConfig:
     text = {**{key: rope[key] for key in ('rope_theta',) if key in rope}, **text}
     items = LANGUAGE_KEYS.items()
     stated = {ours: text[theirs] for theirs, ours in items if text.get(theirs) is not None}
-    language = replace(LANGUAGE_MODELS[family], **stated)
+    with _stated_in(directory):
+        language = replace(LANGUAGE_MODELS[family], **stated)
     _check_language(directory, text, rope, language)
     return language
+
+
+@contextmanager
+def _stated_in(directory: Path) -> Iterator[None]:
+    """Name the file whose values a network cannot have."""
+    try:
+        yield
+    except ConfigError as error:
+        raise CheckpointError(f'{directory / "config.json"}: {error}') from None
 
 
 def _check_language(

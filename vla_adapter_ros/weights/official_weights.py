@@ -119,7 +119,11 @@ def official_vlm(directory: Path) -> dict[str, LazyTensor]:
     """Open the VLM's tensors, from one file or from shards named by an index."""
     index = directory / 'model.safetensors.index.json'
     if index.is_file():
-        shards = sorted(set((read_json_object(index).get('weight_map') or {}).values()))
+        entries = read_json_object(index).get('weight_map')
+        files = list(entries.values()) if isinstance(entries, dict) else []
+        if not all(isinstance(name, str) and Path(name).name == name for name in files):
+            raise CheckpointError(f'{index}: weight_map: expected names of files beside it')
+        shards = sorted(set(files))
     else:
         shards = [WEIGHTS_FILE]
     missing = [name for name in shards if not (directory / name).is_file()]
@@ -144,7 +148,7 @@ def _merged_vlm(directory: Path, base: Path) -> dict[str, LazyTensor]:
         )  # fmt: skip
     unread = official.UNREAD_LAYERS
     halves = {n: pair for n, pair in halves.items() if f'{n}.weight' in weights or n not in unread}
-    return lora.merge(weights | trained, halves, lora.read_scale(folder), folder)
+    return lora.merge(weights | trained, halves, lora.read_scale(folder, halves), folder)
 
 
 def _film_towers(
@@ -154,7 +158,7 @@ def _film_towers(
     whole, halves = lora.split({official.film_name(n): v for n, v in values.items()})
     scale, folder = FILM_LORA_SCALE, directory / official.ADAPTER
     if halves and (folder / lora.ADAPTER_CONFIG).is_file():
-        scale = lora.read_scale(folder)
+        scale = lora.read_scale(folder, halves)
     elif halves:
         LOGGER.warning(
             '%s: no %s says how LoRA was scaled in training; merged by %s as in the official '

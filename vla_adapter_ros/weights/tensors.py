@@ -37,16 +37,22 @@ DTYPES = {
 
 @dataclass(frozen=True)
 class LazyTensor:
-    """A tensor of a file: known shape, values on `read(dtype)` (None: as stored)."""
+    """A tensor of a file: known shape, values on `read(dtype)` (None: as stored).
+
+    `floating`: they are real numbers, not integers or others that a weight cannot be.
+    """
 
     shape: tuple[int, ...]
     read: Callable[[torch.dtype | None], Tensor]
+    floating: bool = True
 
     @classmethod
     def of(cls, tensor: Tensor) -> LazyTensor:
         """Wrap a tensor in memory."""
         return cls(
-            tuple(tensor.shape), lambda dtype: tensor if dtype is None else tensor.to(dtype)
+            tuple(tensor.shape),
+            lambda dtype: tensor if dtype is None else tensor.to(dtype),
+            tensor.is_floating_point(),
         )
 
 
@@ -68,7 +74,8 @@ def open_safetensors(path: Path) -> dict[str, LazyTensor]:
         if entry['dtype'] not in DTYPES:
             raise CheckpointError(f'{path}: {name}: dtype {entry["dtype"]} is not supported')
         read = partial(_read, path, handle, name, entry, start)
-        tensors[name] = LazyTensor(tuple(entry['shape']), read)
+        floating = DTYPES[entry['dtype']].is_floating_point
+        tensors[name] = LazyTensor(tuple(entry['shape']), read, floating)
     return tensors
 
 
@@ -162,7 +169,8 @@ def load_parameters(
             as they are.
 
     Raises:
-        CheckpointError: names are missing or unexpected, or shapes differ. All are listed.
+        CheckpointError: names are missing or unexpected, shapes differ, or values are not real
+            numbers. All are listed.
     """
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     wanted = {
@@ -171,6 +179,8 @@ def load_parameters(
         if name in tensors or not name.startswith(tuple(newly_initialised))
     }
     check_names(wanted, {name: lazy.shape for name, lazy in tensors.items()}, where)
+    if odd := sorted(name for name in wanted if not tensors[name].floating):
+        raise CheckpointError(f'{where}: not real numbers, as weights must be: {odd[:SHOWN]}')
     values = {}
     for name in wanted:
         value = tensors[name].read(dtype).to(device)
