@@ -73,7 +73,9 @@ def rows(calvin) -> list[dict]:
 
 
 def test_chains_are_counted_in_a_row_beside_the_papers_table(calvin):
-    assert calvin('--workers', '2', '--steps', '360', '--ensemble', 'none')[0] == 0
+    options = ('--steps', '360', '--ensemble', 'none', '--batch', '2', '--films', '2')
+    assert calvin('--workers', '2', *options)[0] == 0
+    assert len(list((calvin.out / 'failures').glob('0[0-4].gif'))) == 2
     assert sorted((r['sequence'], r['solved']) for r in rows(calvin)) == [(n, n) for n in range(6)]
     report = json.loads((calvin.out / 'report.json').read_text())
     assert [rate['successes'] for rate in report['in_a_row']] == [5, 4, 3, 2, 1]
@@ -133,7 +135,8 @@ def test_what_cannot_be_run_is_one_sentence(calvin, arguments, reason):
     ('arguments', 'reason'),
     [
         (('--sequences', '1001'), 'expected 1 to 1000'),
-        (('--steps', '0'), 'must be at least 1'),
+        (('--steps', '0'), '--steps: got 0, must be at least 1'),
+        (('--batch', '0'), '--batch: got 0, must be at least 1'),
         (('--carry-gripper', '--workers', '2'), 'needs --workers 1'),
     ],
 )

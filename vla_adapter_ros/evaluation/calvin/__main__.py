@@ -24,8 +24,9 @@ from vla_adapter_ros.evaluation.calvin.episode import ENSEMBLES, OPEN_LOOP, TASK
 from vla_adapter_ros.evaluation.calvin.report import markdown, mean_length, report_data
 from vla_adapter_ros.evaluation.calvin.sequences import SEQUENCES
 from vla_adapter_ros.evaluation.suites import command
+from vla_adapter_ros.evaluation.suites.films import Films
 from vla_adapter_ros.evaluation.suites.policies import make_policy
-from vla_adapter_ros.evaluation.suites.pool import Finished, run_episodes
+from vla_adapter_ros.evaluation.suites.pool import Asking, Finished, run_episodes
 from vla_adapter_ros.evaluation.suites.store import ResultStore
 
 WORKER = 'vla_adapter_ros.evaluation.calvin.worker'
@@ -66,17 +67,17 @@ def refuse_commit(versions: Mapping[str, str], accept_any: bool) -> None:
 
 
 def in_order(
-    missing: Sequence[Mapping[str, Any]], options: argparse.Namespace, policy: Any,
+    missing: Sequence[Mapping[str, Any]], options: argparse.Namespace, ask: Asking,
     store: ResultStore,
 ) -> Iterator[Finished]:  # fmt: skip
     """Run requests; with --carry-gripper each with the last gripper command of the one before."""
     start = command.starter(options.python, WORKER, options.out)
     if not options.carry_gripper:
-        yield from run_episodes(missing, start, policy, options.workers)
+        yield from run_episodes(missing, start, ask, options.workers, options.batch)
         return
     for request in missing:
         before = store.results.get((request['sequence'] - 1,), NOTHING)
-        yield from run_episodes([{**request, 'gripper': before['gripper']}], start, policy, 1)
+        yield from run_episodes([{**request, 'gripper': before['gripper']}], start, ask, 1)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -85,8 +86,9 @@ def run(options: argparse.Namespace) -> int:
     versions = command.versions_of(options.python, WORKER, {'calvin': folder})
     refuse_commit(versions, options.any_commit)
     policy = make_policy(
-        CALVIN, options.checkpoint, options.statistics_key, options.device, options.dtype
-    )
+        CALVIN, options.checkpoint, options.statistics_key, options.device, options.dtype,
+        options.batch,
+    )  # fmt: skip
     if policy.chunk_size < OPEN_LOOP:
         raise VLAAdapterError(
             f'checkpoint {options.checkpoint}: {policy.chunk_size} actions in a chunk, the '
@@ -100,14 +102,25 @@ def run(options: argparse.Namespace) -> int:
         {'do': 'sequence', 'calvin': folder, 'sequence': number, **settings}
         for number in range(options.sequences)
     ]
-    command.run_missing(
-        store, wanted, lambda missing: in_order(missing, options, policy, store), NOTHING, progress
+    asked = 1 + max(chunk for parts in ENSEMBLES[options.ensemble] for chunk, _ in parts)
+    films = Films(
+        options.out / 'failures', options.films, CALVIN, store.key, whole_chain, every=asked
     )
+    ask = films.watching(policy)
+    command.run_missing(
+        store, wanted, lambda missing: films.written(in_order(missing, options, ask, store)),
+        NOTHING, progress,
+    )  # fmt: skip
     data = report_data(identity, store.results)
     text = markdown(data)
     command.write_reports(options.out, data, text)
     print(text)
     return int(bool(data['errors']))
+
+
+def whole_chain(over: Mapping[str, Any]) -> bool:
+    """Return whether all tasks of a chain were solved, by the worker's account."""
+    return over['solved'] == len(over['tasks'])
 
 
 def progress(store: ResultStore) -> str:
@@ -124,8 +137,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error('expected --calvin FOLDER, and a checkpoint or --check')
     if not 1 <= options.sequences <= SEQUENCES:
         parser.error(f'--sequences: got {options.sequences}, expected 1 to {SEQUENCES}')
-    if options.steps < 1 or options.workers < 1:
-        parser.error('--steps and --workers must be at least 1')
+    command.refuse_counts(parser, options, 'steps')
     if options.carry_gripper and options.workers != 1:
         parser.error('--carry-gripper: chains depend on each other; needs --workers 1')
     options.calvin = options.calvin.expanduser().resolve()

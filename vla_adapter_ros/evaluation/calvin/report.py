@@ -76,6 +76,8 @@ def deviations(identity: Mapping[str, Any], sequences: int) -> list[str]:
         found.append(f'{steps} steps for a task instead of {TASK_STEPS}')
     if identity['ensemble'] != 'official':
         found.append('no averaging of chunks: 8 actions of each are executed')
+    if (batch := identity.get('batch', 1)) > 1:
+        found.append(f'batches of up to {batch} observations, which rounds differently')
     if not identity['carry_gripper']:
         found.append(
             'the state begins each chain with an open gripper; officially with the last command '

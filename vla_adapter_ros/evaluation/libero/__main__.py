@@ -51,9 +51,6 @@ def make_parser() -> argparse.ArgumentParser:
     add('--tasks', help='numbers of the tasks, such as 0,3 (default: all)')
     add('--episodes', type=int, default=EPISODES, help='of each task')
     add('--open-loop', type=int, default=OPEN_LOOP, help='actions executed of each chunk')
-    add('--batch', type=int, default=1, help='most observations of waiting simulators that the '
-        'policy computes at once; above 1 its rounding is not the official one')  # fmt: skip
-    add('--films', type=int, default=5, help='failures of which a film is written')
     add('--any-mujoco', action='store_true', help='accept a MuJoCo whose results differ')
     return parser
 
@@ -112,7 +109,7 @@ def evaluate_suite(
 
     start = command.starter(options.python, WORKER, folder)
     shown = 0 if isinstance(policy, ExpertPolicy) else options.films
-    films = Films(folder / 'failures', shown, LIBERO, store.key)
+    films = Films(folder / 'failures', shown, LIBERO, store.key, solved_one)
     ask = films.watching(policy)
 
     def episodes(requests: Sequence[Mapping[str, Any]]) -> Iterator[Finished]:
@@ -126,6 +123,11 @@ def evaluate_suite(
         lambda store: f'{solved(store)}/{len(store.results)} solved',
     )  # fmt: skip
     return suite_data(suite, identity, store.results)
+
+
+def solved_one(over: Mapping[str, Any]) -> bool:
+    """Return whether an episode was solved, by the worker's account."""
+    return bool(over['success'])
 
 
 def solved(store: ResultStore) -> int:
@@ -181,8 +183,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error('expected a checkpoint and --suite, or --check')
     if not 1 <= options.episodes <= EPISODES:
         parser.error(f'--episodes: got {options.episodes}, expected 1 to {EPISODES}')
-    if min(options.open_loop, options.workers, options.batch) < 1:
-        parser.error('--open-loop, --workers and --batch must be at least 1')
+    command.refuse_counts(parser, options, 'open_loop')
     return command.guarded('libero', options.out, lambda: check_or_run(options))
 
 

@@ -38,10 +38,22 @@ def make_parser(title: str, memory: str) -> argparse.ArgumentParser:
     add('--workers', type=int, default=1, help=f'simulators at once; each needs {memory}')
     add('--device', default='auto', help='auto, cpu, cuda, …')
     add('--dtype', default='auto', help='auto, bfloat16 (official), float32, …')
+    add('--batch', type=int, default=1, help='most observations of waiting simulators that the '
+        'policy computes at once; above 1 its rounding is not the official one')  # fmt: skip
+    add('--films', type=int, default=5, help='failures of which a film is written')
     add('--out', type=Path, default=Path('runs', name), help='results and reports')
     add('--check', action='store_true',
         help='compare the simulator with recordings, and end')  # fmt: skip
     return parser
+
+
+def refuse_counts(
+    parser: argparse.ArgumentParser, options: argparse.Namespace, *more: str
+) -> None:
+    """End the program where a count is less than one: of `make_parser`, and options named."""
+    for name in ('workers', 'batch', *more):
+        if (got := getattr(options, name)) < 1:
+            parser.error(f'--{name.replace("_", "-")}: got {got}, must be at least 1')
 
 
 def run_identity(

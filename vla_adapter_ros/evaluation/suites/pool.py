@@ -18,6 +18,7 @@ ATTEMPTS = 2  # a worker that dies may have been unlucky; twice is a fault to re
 
 Arrays = Mapping[str, np.ndarray]
 Asked = tuple[Mapping[str, Any], Arrays]  # header and arrays of an observation
+Asking = Callable[[Sequence[Asked]], Sequence[np.ndarray]]  # observations → actions of each
 
 
 @dataclass
@@ -56,7 +57,7 @@ class _GivenUp(Exception):
 def run_episodes(
     requests: Sequence[Mapping[str, Any]],
     start: Callable[[int], WorkerProcess],
-    ask: Callable[[Sequence[Asked]], Sequence[np.ndarray]],
+    ask: Asking,
     workers: int,
     batch: int = 1,
 ) -> Iterator[Finished]:
