@@ -65,7 +65,7 @@ def libero(tmp_path, capsys):
                        '--libero-python', python, '--out', str(out), *arguments])  # fmt: skip
         return status, capsys.readouterr().err
 
-    run.out, run.faults = out, tmp_path / 'faults'
+    run.out, run.faults, run.python = out, tmp_path / 'faults', python
     return run
 
 
@@ -142,6 +142,12 @@ def test_what_cannot_be_run_is_one_sentence(libero, arguments, reason):
     assert status == 1
     assert reason in text
     assert text.count('\n') == 1
+
+
+def test_the_expert_is_refused_where_it_knows_no_task(libero, capsys):
+    status = main(['expert', '--suite', 'libero_spatial', '--libero-python', libero.python])
+    assert status == 1
+    assert 'solves libero_object only, not libero_spatial' in capsys.readouterr().err
 
 
 def test_results_of_another_run_are_not_mixed(libero):

@@ -27,6 +27,7 @@ from vla_adapter_ros.evaluation.libero.expert import (
 )
 from vla_adapter_ros.evaluation.libero.state import CUBE, POINTS
 from vla_adapter_ros.evaluation.libero.worker import NEEDED
+from vla_adapter_ros.evaluation.suites.worker_process import WorkerLost
 from vla_adapter_ros.training.experiments.grounding.libero_scenes import file_scenes
 
 NOTHING = np.zeros((0, 8, 3))
@@ -229,6 +230,36 @@ def test_files_without_points_and_nonsense_between_images_are_refused(written, t
 def test_what_was_not_solved_is_no_demonstration():
     segments, _ = demonstrations.demonstrate(Simulator(solvable=False), 3, 0, 4)
     assert segments == []
+
+
+def test_collecting_goes_on_where_it_ended(tmp_path, monkeypatch, capsys):
+    started = []
+
+    def start(*_):
+        worker = Simulator(solvable=len(started) != 2)
+        started.append(worker)
+        worker.close = lambda: None
+        if len(started) == 1:
+
+            def lost(*_):
+                raise WorkerLost('worker: killed')
+
+            worker.ask = lost
+        return worker
+
+    def collect() -> list[str]:
+        started_before = len(started)
+        demonstrations.collect('python', tmp_path, [3, 4], 1, 4)
+        return [path.name for path in sorted(tmp_path.glob('*.hdf5'))] + [
+            str(len(started) - started_before)
+        ]
+
+    monkeypatch.setattr(demonstrations, 'WorkerProcess', start)
+    # The first scene's worker dies; the next run shows that scene, which is not solved.
+    assert collect() == ['libero_object_04_1000.hdf5', '2']
+    assert 'libero_object_03_1000.hdf5: worker: killed' in capsys.readouterr().err
+    assert collect() == ['libero_object_04_1000.hdf5', '1']
+    assert collect() == ['libero_object_04_1000.hdf5', '0']
 
 
 def test_segments_begin_with_an_image_and_kicks_do_not_go_down():

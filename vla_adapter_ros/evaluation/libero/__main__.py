@@ -22,7 +22,7 @@ from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.evaluation.libero.asking import LIBERO
 from vla_adapter_ros.evaluation.libero.check import check
 from vla_adapter_ros.evaluation.libero.episode import OPEN_LOOP, WAIT_STEPS
-from vla_adapter_ros.evaluation.libero.expert import EXPERT, ExpertPolicy
+from vla_adapter_ros.evaluation.libero.expert import EXPERT, EXPERT_SUITE, ExpertPolicy
 from vla_adapter_ros.evaluation.libero.report import markdown, suite_data
 from vla_adapter_ros.evaluation.libero.suites import EPISODES, PUBLISHED, SUITES, base_of
 from vla_adapter_ros.evaluation.suites import command
@@ -162,6 +162,8 @@ def run(options: argparse.Namespace) -> int:
         trained = base_of(suite)
         name = options.checkpoint.replace('{suite}', trained)
         if name == EXPERT:
+            if trained != EXPERT_SUITE:
+                raise VLAAdapterError(f'{EXPERT}: solves {EXPERT_SUITE} only, not {suite}')
             policy: Answering = ExpertPolicy()
             options.open_loop = policy.chunk_size
         else:

@@ -30,6 +30,7 @@ from vla_adapter_ros.evaluation.libero.episode import (
     WRIST_VIEW,
     axis_angle,
 )
+from vla_adapter_ros.evaluation.libero.expert import EXPERT_SUITE as SUITE
 from vla_adapter_ros.evaluation.libero.expert import OPEN, BasketExpert
 from vla_adapter_ros.evaluation.libero.state import POINTS
 from vla_adapter_ros.evaluation.libero.suites import SUITES
@@ -38,7 +39,6 @@ from vla_adapter_ros.evaluation.suites.worker_process import WorkerLost, WorkerP
 from vla_adapter_ros.weights.files import replacement
 
 WORKER = 'vla_adapter_ros.evaluation.libero.worker'
-SUITE = 'libero_object'  # whose tasks the expert knows
 JOINT_NOISE = 0.02  # [rad], as robosuite draws it by default
 FIRST_SEED = 1000
 TURN = 5  # scenes of a task before the next one's: loading a task takes as long as one or two
@@ -48,6 +48,7 @@ KICK_STEPS = (4, 20)
 LATEST_KICK = 72  # step
 TAIL_STEPS = 12  # recorded after success, so that complete chunks contain the release
 MOST_STEPS = 200
+TIMEOUT_S = 900.0  # of an answer: these runs are long and may be the least urgent of a machine
 
 
 @dataclass
@@ -177,13 +178,17 @@ def collect(python: str, out: Path, tasks: Sequence[int], count: int, image_ever
     unsolved = out / 'unsolved.jsonl'
     known = unsolved.read_text(encoding='utf-8').splitlines() if unsolved.exists() else []
     failed = {tuple(json.loads(line)) for line in known}
-    worker = None
+    worker, built = None, None
     try:
         for task, seed in tqdm(list(scenes(tasks, count)), desc=SUITE):
             path = out / f'{SUITE}_{task:02d}_{seed}.hdf5'
             if path.exists() or (task, seed) in failed:
                 continue
-            worker = worker or WorkerProcess(python, WORKER, out / 'worker.log', timeout=900.0)
+            if worker is not None and task != built:
+                worker.close()  # a task that was closed leaves 250 MB behind
+                worker = None
+            worker = worker or WorkerProcess(python, WORKER, out / 'worker.log', TIMEOUT_S)
+            built = task
             try:
                 segments, about = demonstrate(worker, task, seed, image_every)
             except WorkerLost as lost:  # this scene is tried again by the next run

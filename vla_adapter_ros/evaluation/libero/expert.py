@@ -176,6 +176,7 @@ def _command(way: np.ndarray, gripper: float) -> np.ndarray:
 
 
 EXPERT = 'expert'  # instead of the name of a checkpoint
+EXPERT_SUITE = 'libero_object'  # whose tasks it knows
 _KEY = ('suite', 'task', 'episode', 'attempt')
 
 
