@@ -34,7 +34,7 @@ def test_the_worker_tells_the_perturbed_sentence_where_the_words_are_perturbed(m
     built = []
 
     class Task:
-        def __init__(self, suite, number, own_words):
+        def __init__(self, suite, number, own_words, cameras):
             built.append((suite, own_words))
 
         def close(self):
@@ -43,7 +43,7 @@ def test_the_worker_tells_the_perturbed_sentence_where_the_words_are_perturbed(m
     monkeypatch.setattr(worker, 'LiberoTask', Task)
     running = worker.Worker()
     for suite in ('libero_goal', 'libero_goal_lan', 'libero_goal_swap', 'libero_goal_task'):
-        running._built(suite, 0)
+        running._built(suite, 0, True)
     assert [own_words for _, own_words in built] == [False, True, False, True]
 
 
