@@ -24,9 +24,9 @@ PAGE = ROOT / 'docs' / 'architecture.md'
 BEGIN, END = '<!-- rooms: begin (python scripts/rooms.py) -->', '<!-- rooms: end -->'
 # From top to bottom: a room imports only rooms below it. `errors.py` is free to all.
 ROOMS = (
-    'nodes', 'training', 'server', 'evaluation', 'simulation', 'preflight', 'teaching', 'data',
-    'control', 'motion', 'inference', 'robot', 'processing', 'model', 'weights', 'architecture',
-    'cameras',
+    'nodes', 'lerobot_policy', 'training', 'server', 'evaluation', 'simulation', 'preflight',
+    'teaching', 'data', 'control', 'motion', 'inference', 'robot', 'processing', 'model',
+    'weights', 'architecture', 'cameras',
 )  # fmt: skip
 GENERATED = {'msg', 'srv', 'action'}  # by the build, from the folders of those names
 MOST_MODULES = 20  # in one folder

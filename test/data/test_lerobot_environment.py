@@ -9,20 +9,35 @@ from pathlib import Path
 
 import pytest
 
-TESTS = Path(__file__).with_name('test_lerobot_library.py')
-ROOT = TESTS.parents[2]
+ROOT = Path(__file__).resolve().parents[2]
+VERSION = 'from importlib.metadata import version; print(version("lerobot"))'
+
+
+@pytest.fixture(scope='module')
+def python() -> Path:
+    path = Path(os.environ.get('LEROBOT_PYTHON', '~/lerobot/bin/python')).expanduser()
+    if not path.is_file():
+        pytest.skip(f'{path}: not there; scripts/lerobot_env.sh makes it')
+    return path
 
 
 @pytest.mark.slow(reason='runs tests in the environment of the lerobot library')
-def test_the_library_reads_what_we_write_and_we_edit_what_it_writes(tmp_path):
-    python = Path(os.environ.get('LEROBOT_PYTHON', '~/lerobot/bin/python')).expanduser()
-    if not python.is_file():
-        pytest.skip(f'{python}: not there; scripts/lerobot_env.sh makes it')
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ('tests', 'passed'),
+    [('data/test_lerobot_library.py', 6), ('lerobot_policy/test_lerobot_plugin.py', 7)],
+)
+def test_the_library_and_this_package_understand_each_other(tmp_path, python, tests, passed):
+    version = subprocess.run([python, '-c', VERSION], capture_output=True, text=True, check=True)
+    chosen = []
+    if 'library' in tests and not version.stdout.startswith('0.4.'):
+        # Later ones ask for a PyAV older than the one that reads and writes our videos.
+        chosen, passed = ['-k', 'image'], 3
     options = ['-q', '-p', 'no:cacheprovider', '--noconftest', '-c', os.devnull]
     command = [python, '-m', 'pytest', *options, '--rootdir', ROOT, '--basetemp', tmp_path / 'run',
-               TESTS]  # fmt: skip
+               *chosen, ROOT / 'test' / tests]  # fmt: skip
     paths = f'{ROOT}{os.pathsep}{ROOT / "test"}'
-    environment = os.environ | {'PYTHONPATH': paths, 'HF_HUB_OFFLINE': '1'}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
+    environment = os.environ | {'PYTHONPATH': paths, 'HF_HUB_OFFLINE': '1', 'MUJOCO_GL': 'egl'}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=590)
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-1000:]
-    assert '6 passed' in done.stdout and 'skipped' not in done.stdout
+    assert f'{passed} passed' in done.stdout and 'skipped' not in done.stdout

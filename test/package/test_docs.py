@@ -32,9 +32,10 @@ TOP = (
 )  # fmt: skip
 # Options of other programs, of shell scripts, and of the tests.
 FOREIGN_OPTIONS = {
-    '--clock', '--feedback', '--help', '--include', '--index-url', '--list-formats-ext',
-    '--local-dir', '--multi_gpu',
-    '--nproc-per-node', '--num_processes', '--once', '--packages-select', '--profile',
+    '--clock', '--env', '--eval', '--feedback', '--help', '--include', '--index-url',
+    '--list-formats-ext', '--local-dir', '--multi_gpu',
+    '--no-deps', '--nproc-per-node', '--num_processes', '--once', '--packages-select', '--profile',
+    '--rename_map',
     '--quick', '--reload', '--repo-type', '--rm', '--ros-args', '--system-site-packages',
 }  # fmt: skip
 

@@ -13,14 +13,17 @@ import rooms
 ROOT = rooms.ROOT / rooms.PACKAGE
 # Import name → rooms that may import it when they are imported; all may inside a function.
 HEAVY = {
-    'torch': {'weights', 'model', 'processing', 'inference', 'training', 'evaluation'},
+    'torch': {
+        'weights', 'model', 'processing', 'inference', 'training', 'evaluation', 'lerobot_policy',
+    },
+    'lerobot': {'lerobot_policy'},
     'transformers': {'weights', 'model', 'training'},
     'mujoco': {'simulation', 'nodes'},
     'pinocchio': {'simulation'},
     'matplotlib': set(),
     'pandas': set(),
     'av': {'data'},
-}
+}  # fmt: skip
 # Imported by `--help`, by the launch file, or on machines without torch.
 CHEAP = (
     'errors',

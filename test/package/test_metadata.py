@@ -31,13 +31,14 @@ GROUPS = {
     'data': {'core', 'train', 'viz'},
     'training': {'core', 'train'},
     'simulation': {'core', 'sim'},
+    'lerobot_policy': {'core', 'sim'},
     'evaluation': {'core', 'sim', 'train', 'vla_eval'},
     'cameras': {'core', 'camera'},
     'server': {'core', 'server'},
     'nodes': {'core', 'sim', 'train', 'camera', 'server', 'viz'},
 }
 # Used only if the user has installed them for something else.
-OPTIONAL = {'wandb', 'openvino', 'triton'}
+OPTIONAL = {'wandb', 'openvino', 'triton', 'lerobot'}
 # Imported only by a benchmark's worker, in the interpreter of that benchmark.
 OF_WORKERS = {'calvin_env', 'hydra', 'libero', 'omegaconf', 'robosuite'}
 # Compared with in a benchmark where they happen to be installed.
