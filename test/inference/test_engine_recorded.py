@@ -1,17 +1,17 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Engine, session and normalisation against the recorded official run of the small network."""
+"""Engine and normalisation against the recorded official run of the small network.
+
+The engine in float32: test/model/test_golden.py.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from support.float32_rounding import StaysWide, doubled, in_float64, tiny_stages
-from support.model_cases import GOLDEN, relative_error, tiny_inputs, tiny_model
+from support.model_cases import GOLDEN, engine_inputs, tiny_model
 from vla_adapter_ros.inference.engine import Engine, EngineSettings
 from vla_adapter_ros.inference.int8 import action_error
-from vla_adapter_ros.inference.session import InferenceSession
-from vla_adapter_ros.processing.pipeline import ModelInputs
 from vla_adapter_ros.processing.statistics import Normaliser, VectorStatistics
 
 # The statistics that the recorded run used.
@@ -39,33 +39,13 @@ def recorded():
 
 @pytest.fixture(scope='module')
 def case():
-    tensors = {name: tensor[0].numpy() for name, tensor in tiny_inputs().items()}
-    return ModelInputs(tensors['pixel_values'], tensors['input_ids'], tensors['proprio'])
+    return engine_inputs()
 
 
 def run(case, dtype):
     engine = Engine(tiny_model(), EngineSettings('cpu', dtype, threads=1))
     engine.prepare([case])
     return engine.run(case)
-
-
-def test_float32_engine_gives_the_official_actions(recorded, case):
-    exact, bounds = tiny_stages()
-    name = 'normalized_actions'
-    # Both are float32: each is held to its bound on the way over float64.
-    for actions in (run(case, 'float32'), recorded[name]):
-        assert relative_error(actions.reshape(1, 8, 7), exact[name]) < bounds[name]
-
-
-def test_session_gives_the_recorded_actions(recorded):
-    model, inputs = in_float64(tiny_model('pro')), doubled(tiny_inputs())
-    with StaysWide():
-        session = InferenceSession(model)
-        actions = session(
-            inputs['pixel_values'], session.prompt(inputs['input_ids']), inputs['proprio']
-        )
-    bound = tiny_stages()[1]['normalized_actions']
-    assert relative_error(recorded['normalized_actions'], actions) < bound
 
 
 @pytest.mark.parametrize(

@@ -7,11 +7,18 @@ import numpy as np
 import pytest
 import torch
 
-from support.float32_rounding import float64_stages, in_float64, tiny_stages
+from support.float32_rounding import (
+    StaysWide,
+    doubled,
+    float64_stages,
+    in_float64,
+    tiny_stages,
+)
 from support.model_cases import (
     GOLDEN,
     SEQUENCE_STEP,
     block_features,
+    engine_inputs,
     fill_by_formula,
     relative_error,
     tiny_inputs,
@@ -23,6 +30,8 @@ from vla_adapter_ros.architecture.config import (
     VisionTowerConfig,
     VLAAdapterConfig,
 )
+from vla_adapter_ros.inference.engine import Engine, EngineSettings
+from vla_adapter_ros.inference.session import InferenceSession
 from vla_adapter_ros.model import bridge
 from vla_adapter_ros.model.bridge import policy_tables
 from vla_adapter_ros.model.policy import BridgePolicy
@@ -63,6 +72,27 @@ def test_every_recorded_stage_of_the_whole_network_is_met(tiny_exact):
     assert len(compared) >= 5 + 3 + 2 + 2 * 24 + 2
     for name in compared:
         assert relative_error(recorded[name], exact[name]) <= bounds[name], name
+
+
+def test_float32_engine_gives_the_official_actions(tiny_exact):
+    exact, bounds = tiny_exact
+    name = 'normalized_actions'
+    engine = Engine(tiny_model(), EngineSettings('cpu', 'float32', threads=1))
+    case = engine_inputs()
+    engine.prepare([case])
+    # As the recorded run, held to its bound on the way over float64.
+    assert relative_error(engine.run(case).reshape(1, 8, 7), exact[name]) < bounds[name]
+
+
+def test_session_gives_the_recorded_actions(tiny_exact):
+    model, inputs = in_float64(tiny_model('pro')), doubled(tiny_inputs())
+    with StaysWide():
+        session = InferenceSession(model)
+        actions = session(
+            inputs['pixel_values'], session.prompt(inputs['input_ids']), inputs['proprio']
+        )
+    recorded = np.load(GOLDEN / 'tiny_pro_f32.npz')['normalized_actions']
+    assert relative_error(recorded, actions) < tiny_exact[1]['normalized_actions']
 
 
 def test_every_stage_in_float32_is_as_close_as_float32_can_be(tiny_exact):

@@ -22,6 +22,7 @@ from vla_adapter_ros.architecture.config import (
 )
 from vla_adapter_ros.model.policy import Features
 from vla_adapter_ros.model.vla import VLAAdapter
+from vla_adapter_ros.processing.pipeline import ModelInputs
 
 # Drawing numbers that the formula replaces takes most of the time of building a network.
 RANDOM = ('kaiming_uniform_', 'normal_', 'trunc_normal_', 'uniform_')
@@ -167,6 +168,12 @@ def tiny_inputs() -> dict[str, torch.Tensor]:
         'input_ids': torch.from_numpy(recorded['input_ids']),
         'proprio': torch.from_numpy(recorded['proprio_normalized'])[None].float(),
     }
+
+
+def engine_inputs() -> ModelInputs:
+    """The recorded case as one observation of an engine."""
+    tensors = {name: tensor[0].numpy() for name, tensor in tiny_inputs().items()}
+    return ModelInputs(tensors['pixel_values'], tensors['input_ids'], tensors['proprio'])
 
 
 def block_features(config: VLAAdapterConfig, states: torch.Tensor) -> Features:
