@@ -15,6 +15,7 @@ from vla_adapter_ros.data.training.dataset import open_dataset
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.evaluation.libero import demonstrations
 from vla_adapter_ros.evaluation.libero.__main__ import main
+from vla_adapter_ros.evaluation.libero.episode import AGENT_VIEW
 from vla_adapter_ros.evaluation.libero.expert import (
     CONTAINER,
     CORNERS,
@@ -27,7 +28,7 @@ from vla_adapter_ros.evaluation.libero.expert import (
 )
 from vla_adapter_ros.evaluation.libero.state import CUBE, POINTS
 from vla_adapter_ros.evaluation.libero.worker import NEEDED
-from vla_adapter_ros.evaluation.suites.worker_process import WorkerLost
+from vla_adapter_ros.evaluation.suites.worker_process import WorkerLost, WorkerProcess
 from vla_adapter_ros.training.experiments.grounding.libero_scenes import file_scenes
 
 NOTHING = np.zeros((0, 8, 3))
@@ -272,10 +273,41 @@ def test_segments_begin_with_an_image_and_kicks_do_not_go_down():
         assert all(motion[2] >= -0.2 for motion in found.values())
 
 
-@pytest.mark.slow(reason='LIBERO loads and simulates for 20 s; only where LIBERO_PYTHON names it')
-@pytest.mark.skipif('LIBERO_PYTHON' not in os.environ, reason='LIBERO_PYTHON is not set')
-def test_the_expert_solves_scenes_of_the_official_benchmark(tmp_path, capsys):
+REASON = 'LIBERO loads and simulates for 30 s; only where LIBERO_PYTHON names it'
+
+
+@pytest.fixture
+def libero_python() -> str:
+    if 'LIBERO_PYTHON' not in os.environ:
+        pytest.skip('LIBERO_PYTHON is not set')
+    return os.environ['LIBERO_PYTHON']
+
+
+@pytest.mark.slow(reason=REASON)
+def test_the_expert_solves_scenes_of_the_official_benchmark(libero_python, tmp_path, capsys):
     arguments = ['--tasks', '1,9', '--episodes', '1', '--out', str(tmp_path)]
-    arguments += ['--libero-python', os.environ['LIBERO_PYTHON']]
+    arguments += ['--libero-python', libero_python]
     assert main(['expert', '--suite', 'libero_object', *arguments]) == 0
     assert '(2/2)' in capsys.readouterr().out
+
+
+@pytest.mark.slow(reason=REASON)
+def test_a_demonstration_of_the_simulator_shows_what_its_points_say(libero_python):
+    worker = WorkerProcess(libero_python, demonstrations.WORKER, None)
+    try:
+        segments, about = demonstrations.demonstrate(worker, 4, 1001, 4)
+    finally:
+        worker.close()
+    segment = segments[-1]
+    images, points = segment.views[AGENT_VIEW], np.array(segment.points)
+    assert len(images) == len(points) == -(-len(segment.actions) // 4)
+    # At first all objects are in sight of the agent's camera; the basket stands on the left.
+    assert (points[0, 0, :, 2] == 1).all()
+    assert points[0, 0, about['names'].index('basket'), 0] < 0.3
+    # Around its point is the red ketchup on a grey floor, and at last it is in the basket.
+    u, v, _ = points[0, 0, 0]
+    x, y = int(u * 256), int(v * 256)
+    window = images[0][::-1, ::-1][y - 12 : y + 12, x - 5 : x + 6]
+    red, _, blue = window.mean((0, 1))
+    assert red > 1.3 * blue
+    assert np.hypot(*(points[-1, 0, 0] - points[-1, 0, -1])[:2]) < 0.1
