@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import numpy as np
 import pytest
 
@@ -181,5 +183,14 @@ def test_an_unknown_benchmark_or_a_missing_package_is_one_sentence(capsys):
     try:
         import vla_eval  # noqa: F401
     except ImportError:
-        assert main(['zero', '--benchmark', 'libero']) == 1
+        assert main(['zero', '--benchmark', 'libero', '--port', '0']) == 1
         assert 'pip install -r requirements/vla_eval.txt' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(('host', 'port'), [('127.0.0.1', None), ('127.0.0.1', 70000), ('?', 1)])
+def test_an_address_that_cannot_be_used_is_one_sentence(capsys, host, port):
+    with socket.create_server(('127.0.0.1', 0)) as taken:
+        port = port or taken.getsockname()[1]
+        assert main(['zero', '--benchmark', 'libero', '--host', host, '--port', str(port)]) == 1
+    said = capsys.readouterr().err
+    assert f'cannot listen on {host}:{port}: ' in said and said.count('\n') == 1

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import socket
 import sys
 from collections.abc import Sequence
 
@@ -39,12 +40,22 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def refuse_address(host: str, port: int) -> None:
+    """Raise VLAAdapterError where nothing can listen: before a network is loaded."""
+    try:
+        socket.create_server((host, port)).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, 'strerror', None) or error
+        raise VLAAdapterError(f'cannot listen on {host}:{port}: {reason}') from None
+
+
 def serve(options: argparse.Namespace) -> None:
     """Serve until Ctrl-C.
 
     Raises:
-        VLAAdapterError: vla-eval is missing, or the policy cannot be served.
+        VLAAdapterError: the address is taken, vla-eval is missing, or the policy cannot be served.
     """
+    refuse_address(options.host, options.port)
     try:
         from vla_eval.model_servers.serve import serve as serve_model
 
@@ -73,9 +84,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         serve(options)
     except VLAAdapterError as error:
         print(f'vla_eval: {error}', file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f'vla_eval: {options.host}:{options.port}: {error.strerror}', file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
