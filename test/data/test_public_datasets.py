@@ -24,6 +24,7 @@ from support.public_datasets import (
     write_libero,
     write_records,
 )
+from vla_adapter_ros.data.public.pickled import read_pickled
 from vla_adapter_ros.data.public.tfrecord import parse_example
 from vla_adapter_ros.data.sources import dataset_names, open_source
 from vla_adapter_ros.data.training.dataset import open_dataset
@@ -242,6 +243,36 @@ def test_annotations_of_every_numpy_are_read(tmp_path, module):
         content = pickle.dumps({'language': texts, 'info': {'indx': spans}}, protocol=0)
         file.write(re.sub(rb'numpy\._?core', module.encode(), content))
     assert [episode.length for episode in open_source(tmp_path / 'set').episodes] == [6, 4]
+
+
+def test_a_damaged_dtype_in_the_annotations_of_calvin_cannot_end_the_process(tmp_path):
+    write_calvin(tmp_path / 'set')
+    file = tmp_path / 'set/lang_annotations/auto_lang_ann.npy'
+    flags = b'J\xff\xff\xff\xffK'  # of a dtype, behind its alignment
+    assert file.read_bytes().count(flags + b'?') == 1
+    # Objects that are not counted as such: numpy's own unpickling crashes.
+    file.write_bytes(file.read_bytes().replace(flags + b'?', flags + b'\x86'))
+    assert len(open_source(tmp_path / 'set').episodes) == 2
+
+
+@pytest.mark.parametrize('protocol', [2, 3, 4])
+def test_arrays_in_a_pickle_are_read_as_numpy_reads_them(tmp_path, protocol):
+    content = {
+        'spans': np.array([(1, 2), (3, 4)]), 'text': np.array(['a', 'bé']),
+        'column': np.asfortranarray(np.arange(6, dtype='>f4').reshape(2, 3)),
+        'objects': np.array(['a', None], object), 'flags': np.array([True]),
+    }  # fmt: skip
+    scalars = [np.int64(4), np.float32(0.5), np.str_('hé')]
+    file = tmp_path / 'x.npy'
+    with file.open('wb') as stream:
+        np.lib.format.write_array_header_1_0(
+            stream, {'descr': '|O', 'fortran_order': False, 'shape': ()}
+        )
+        pickle.dump(np.array({**content, 'scalars': scalars}, object), stream, protocol)
+    found = read_pickled(file)
+    assert found.pop('scalars') == scalars
+    for name, array in content.items():
+        np.testing.assert_array_equal(list(found[name]), array)
 
 
 def test_a_step_of_calvin_that_unpacks_to_gigabytes_is_refused(tmp_path):

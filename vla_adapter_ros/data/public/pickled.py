@@ -1,14 +1,16 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """Reads `.npy` files that hold a pickled object, of arrays and plain values only.
 
-A pickle can call any function of Python. Here it can call those that rebuild arrays, and no other.
+A pickle can call any function of Python. Here it can call none: stand-ins of ours take what it
+says of arrays. Numpy's own would trust it (a damaged state of a dtype ends the process).
 """
 
 from __future__ import annotations
 
-import codecs
 import io
 import pickle
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +18,75 @@ import numpy as np
 
 from vla_adapter_ros.errors import DatasetError, readable
 
-_MODULES = ('numpy.core.multiarray', 'numpy._core.multiarray')
-_REBUILD = np.empty(0).__reduce__()[0]
-_SCALAR = np.float64(0).__reduce__()[0]
-_ALLOWED: dict[tuple[str, str], Any] = {
-    ('numpy', 'ndarray'): np.ndarray,
-    ('numpy', 'dtype'): np.dtype,
-    ('_codecs', 'encode'): codecs.encode,
-    **{(module, '_reconstruct'): _REBUILD for module in _MODULES},
-    **{(module, 'scalar'): _SCALAR for module in _MODULES},
+_PLAIN = re.compile(r'[<>|=]?(b1|[iu][1248]|f[248]|O8?|[US]\d{1,6})')
+
+
+class _Kind:
+    """A dtype of numbers, texts or objects."""
+
+    def __init__(self, name: str, *_: object) -> None:
+        if not isinstance(name, str) or not _PLAIN.fullmatch(name):
+            raise pickle.UnpicklingError(f'dtype {str(name)[:40]!r} is not plain')
+        self.dtype = np.dtype(name)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        if state[1] in ('<', '>'):
+            self.dtype = self.dtype.newbyteorder(state[1])
+
+
+class _Array:
+    """An array; iterates over its first axis."""
+
+    def __init__(self, *_: object) -> None:
+        self.values = np.empty(0)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _, shape, kind, by_columns, data = state
+        if kind.dtype.hasobject:
+            found = np.empty(len(data), object)
+            found[:] = data
+        else:
+            found = np.frombuffer(data, kind.dtype)
+        self.values = found.reshape(shape, order='F' if by_columns else 'C')
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.values)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+def _scalar(kind: _Kind, data: bytes) -> Any:
+    (value,) = np.frombuffer(data, kind.dtype).tolist()
+    return value
+
+
+def _encode(text: str, *_: object) -> bytes:
+    return text.encode('latin1')
+
+
+_STAND_INS: dict[tuple[str, str], Any] = {
+    ('numpy', 'ndarray'): _Array,
+    ('numpy', 'dtype'): _Kind,
+    ('_codecs', 'encode'): _encode,
 }
+for _module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
+    _STAND_INS[_module, '_reconstruct'] = _Array
+    _STAND_INS[_module, 'scalar'] = _scalar
 
 
 # The unpickler in C reserves memory for whatever number an entry of its memo has.
 class _Unpickler(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
+        if (module, name) not in _STAND_INS:
             raise pickle.UnpicklingError(f'it asks for {module}.{name}, which is not an array')
-        return _ALLOWED[module, name]
+        return _STAND_INS[module, name]
 
 
 def read_pickled(file: Path) -> Any:
     """Return the object that `numpy.save` pickled into a file, as `numpy.load(file).item()` does.
+
+    Arrays in it can be iterated over, and no more.
 
     Raises:
         DatasetError: missing, damaged, or it holds more than arrays and plain values.
@@ -49,4 +98,5 @@ def read_pickled(file: Path) -> Any:
         shape, _, kind = read_header(content)
         if shape != () or not kind.hasobject:
             raise DatasetError(f'{file}: holds an array {shape} of {kind}, expected one object')
-        return np.asarray(_Unpickler(content).load(), object).item()
+        found = _Unpickler(content).load()
+        return found.values.item() if isinstance(found, _Array) else found
