@@ -8,6 +8,7 @@ with a convolutional stem and a token of spatial-softmax keypoints than with pat
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,53 @@ from torch.nn import functional as F
 from vla_adapter_ros.architecture.config import VisionTowerConfig
 
 KEYPOINT_STRIDE = 4  # [px] of the finest feature map that a conv stem gives the keypoints
+
+
+def channels_inside(images: Tensor) -> Tensor:
+    """Return images (B, C, H, W) with the channels of a pixel beside each other, on a CPU.
+
+    Convolutions of few channels take two thirds of the time there; layers behind keep the layout.
+    """
+    if images.device.type != 'cpu':
+        return images
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def conditioned_norm(x: Tensor, norm: nn.GroupNorm, film: Tensor) -> Tensor:
+    """Norm over all of an image (B, C, H, W), then FiLM's scale and shift (B, 2·C)."""
+    scale, shift = film.chunk(2, dim=1)
+    trains = torch.is_grad_enabled() and x.requires_grad and not torch.compiler.is_compiling()
+    if trains and x.device.type == 'cpu' and x.dtype == norm.weight.dtype:
+        factor, offset = norm.weight * (1 + scale), norm.bias * (1 + scale) + shift
+        return _NormAffine.apply(x, factor, offset, norm.eps)
+    return torch.addcmul(shift[..., None, None], norm(x), 1 + scale[..., None, None])
+
+
+class _NormAffine(torch.autograd.Function):
+    """Norm of each image, then a factor and an offset (B, C): half the passes over the image."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, factor: Tensor, offset: Tensor, eps: float) -> Tensor:
+        rows = x.permute(0, 2, 3, 1)  # a view with the channels inside
+        shape = rows.shape[1:]
+        normed, _, rstd = torch.native_layer_norm(rows, shape, None, None, eps)
+        normed, rstd = normed.flatten(1, 2), rstd.view(-1, 1, 1)  # (B, H·W, C), (B, 1, 1)
+        ctx.save_for_backward(normed, rstd, factor)
+        result = torch.addcmul(offset[:, None], normed, factor[:, None])
+        return result.view(len(x), *shape).permute(0, 3, 1, 2)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        normed, rstd, factor = ctx.saved_tensors
+        shape = gradients[0].permute(0, 2, 3, 1).shape
+        gradient = gradients[0].permute(0, 2, 3, 1).flatten(1, 2)
+        to_offset, to_factor = gradient.sum(1), (gradient * normed).sum(1)
+        count = normed[0].numel()
+        mean = (factor * to_offset).sum(1)[:, None, None] / count
+        along = (factor * to_factor).sum(1)[:, None, None] / count
+        to_x = torch.addcmul(-rstd * mean, normed, -rstd * along)
+        to_x.addcmul_(gradient, rstd * factor[:, None])
+        return to_x.view(shape).permute(0, 3, 1, 2), to_factor, to_offset, None
 
 
 class ConvStem(nn.Module):
@@ -37,12 +85,10 @@ class ConvStem(nn.Module):
         self, pixels: Tensor, language: Tensor | None = None
     ) -> tuple[Tensor, list[Tensor]]:
         """(B, 3, H, W) -> (B, patches, width) and the finest feature maps, finest first."""
-        x, maps = pixels, []
+        x, maps = channels_inside(pixels), []
         for step, (conv, norm, film) in enumerate(zip(self.convs, self.norms, self.films), 1):
-            x = norm(conv(x))
-            if self.conditioned:
-                scale, shift = film(language)[..., None, None].chunk(2, dim=1)
-                x = x * (1 + scale) + shift
+            x = conv(x)
+            x = conditioned_norm(x, norm, film(language)) if self.conditioned else norm(x)
             x = F.gelu(x)
             if 2**step >= KEYPOINT_STRIDE:
                 maps.append(x)
