@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from support.float32_rounding import float64_actions
 from vla_adapter_ros.evaluation import benchmark, measure
 from vla_adapter_ros.evaluation import benchmark_modes as bm
+from vla_adapter_ros.evaluation.benchmark_openvino import is_installed
 from vla_adapter_ros.evaluation.measure import (
     PeakMemory,
     Samples,
@@ -81,7 +82,7 @@ class WorkClock(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize('name', bm.CPU_MODES)
+@pytest.mark.parametrize('name', [n for n, m in bm.CPU_MODES.items() if not m.openvino])
 def test_stages_make_up_most_of_a_call(monkeypatch, name):
     config = bm.network_config('tiny', 'pro')
     model, case = bm.random_network(config, CPU), bm.random_inputs(config, 10, 0)
@@ -156,8 +157,28 @@ def test_only_the_official_preprocessing_has_a_jpeg_round_trip(monkeypatch):
 
 def test_modes_can_be_chosen_and_unknown_ones_are_refused(capsys):
     assert list(bm.modes_for(CPU, ['bf16', 'upstream'])) == ['upstream', 'bf16']
+    assert list(bm.modes_for(CPU, None)) == ['upstream', 'exact', 'bf16', 'int8']
     assert benchmark.main(['--device', 'cpu', '--modes', 'fp4', '--quiet']) == 2
-    assert "got ['fp4'], cpu has ['upstream', 'exact', 'bf16', 'int8']" in capsys.readouterr().err
+    assert "got ['fp4'], cpu has ['upstream', 'exact', 'openvino'" in capsys.readouterr().err
+
+
+def test_openvino_runs_beside_ours_only_where_it_is_asked_for_and_installed(monkeypatch, capsys):
+    monkeypatch.setattr(bm, 'is_installed', lambda: True)
+    chosen = bm.modes_for(CPU, ['bf16'], openvino=True)
+    assert list(chosen) == ['openvino', 'openvino-bf16', 'bf16']
+    monkeypatch.setattr(bm, 'is_installed', lambda: False)
+    assert benchmark.main([*ARGUMENTS, '--openvino']) == 2
+    assert 'pip install onnx onnxscript openvino' in capsys.readouterr().err
+
+
+@pytest.mark.slow(reason='converts a network: half a minute')
+@pytest.mark.skipif(not is_installed(), reason='OpenVINO is not installed')
+def test_openvino_gives_the_networks_actions(capsys):
+    assert benchmark.main([*ARGUMENTS, '--modes', 'exact', 'openvino', 'openvino-bf16']) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines() if 'openvino' in line]
+    assert [row[0] for row in rows] == ['openvino', 'openvino-bf16']
+    assert float(rows[0][-1]) > 0.99999
+    assert float(rows[1][-1]) > 0.99
 
 
 def test_absent_device_is_refused_in_one_line(capsys):

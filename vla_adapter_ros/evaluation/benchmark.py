@@ -14,6 +14,7 @@ import json
 import os
 import platform
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,8 @@ BYTES_PER_GB = 1e9
 INPUTS = 3
 CAMERA_IMAGE = (480, 640, 3)
 PREPROCESSING_REPEATS = 20
+# On these depend the ratios of narrow precisions. AMX: matrix units.
+CPU_FEATURES = ('amx_bf16', 'amx_int8', 'avx512_bf16', 'avx512_vnni', 'avx_vnni')
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,8 +39,9 @@ def parser() -> argparse.ArgumentParser:
         prog='python -m vla_adapter_ros.evaluation.benchmark',
         description='Latency per stage and in total, memory and arithmetic of the network, '
         'for each mode of running it, side by side.',
-        epilog='Modes on a CPU: upstream, exact, bf16, int8. On CUDA: upstream, exact, graph, '
-        'compiled. Full size needs about 8 GB of memory and, on one CPU core, a minute a repeat.',
+        epilog='Modes on a CPU: upstream, exact, openvino, openvino-bf16, bf16, int8. On CUDA: '
+        'upstream, exact, graph, compiled. Full size needs about 8 GB of memory and, on one CPU '
+        'core, a minute a repeat.',
     )
     add = result.add_argument
     add('--config', choices=('tiny', 'full'), default='tiny', help='size of the network: tiny '
@@ -48,7 +52,10 @@ def parser() -> argparse.ArgumentParser:
     add('--threads', type=_positive, default=1, help='CPU threads; default: %(default)s, whose '
         'CPU time neighbours disturb least')  # fmt: skip
     add('--repeats', type=_positive, default=5, help='calls per mode; default: %(default)s')
-    add('--modes', nargs='+', metavar='MODE', help='only these modes; default: all of the device')
+    add('--modes', nargs='+', metavar='MODE', help='only these modes; default: all of the '
+        'device but those of OpenVINO')  # fmt: skip
+    add('--openvino', action='store_true', help="also OpenVINO's modes (pip install '.[export]'); "
+        'converting the full network takes minutes and 11 GB')  # fmt: skip
     add('--loading', action='store_true', help='also write a bfloat16 checkpoint to a temporary '
         'folder and measure loading it')  # fmt: skip
     add('--json', type=Path, metavar='FILE', help='also write the results here')
@@ -76,7 +83,7 @@ def run_benchmark(options: argparse.Namespace) -> dict[str, Any]:
 
     settings = EngineSettings(options.device, threads=options.threads)
     device, _ = settings.resolved()
-    modes = bm.modes_for(device, options.modes)
+    modes = bm.modes_for(device, options.modes, options.openvino)
     settings.apply_threads()
     config = bm.network_config(options.config, options.policy)
     model = bm.random_network(config, device)
@@ -88,10 +95,13 @@ def run_benchmark(options: argparse.Namespace) -> dict[str, Any]:
     results['parameters'] = sum(p.numel() for p in model.parameters())
     results['preprocessing'] = _preprocessing(config.image_size)
     runs = _Runs(options.repeats, device)
-    with tqdm(total=calls, unit='call', disable=options.quiet, file=sys.stderr) as bar:
+    bar = tqdm(total=calls, unit='call', disable=options.quiet, file=sys.stderr)
+    with bar, tempfile.TemporaryDirectory() as folder:
         for name, mode in modes.items():
             bar.set_description(name)
-            running = bm.start_mode(model, mode, device, options.threads, inputs[0])
+            running = bm.start_mode(
+                model, mode, device, options.threads, inputs[0], Path(folder)
+            )
             runs.measure(name, mode, running, inputs, bar.update)
     results['modes'] = runs.finish()
     if options.loading:
@@ -200,13 +210,9 @@ class _Runs:
 def _machine(device: Any, threads: int) -> dict[str, Any]:
     import torch
 
-    name = platform.processor() or platform.machine()
-    cpuinfo = Path('/proc/cpuinfo')
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith('model name'):
-                name = line.partition(':')[2].strip()
-                break
+    cpu = _cpuinfo()
+    name = cpu.get('model name') or platform.processor() or platform.machine()
+    flags = cpu.get('flags', '').split()
     if device.type == 'cuda':
         name = torch.cuda.get_device_name(device)
     return {
@@ -214,8 +220,17 @@ def _machine(device: Any, threads: int) -> dict[str, Any]:
         'name': name,
         'cores': os.cpu_count(),
         'threads': threads,
+        'features': [flag for flag in CPU_FEATURES if flag in flags],
         'torch': torch.__version__,
     }
+
+
+def _cpuinfo() -> dict[str, str]:
+    """Return what Linux says of the first core."""
+    file = Path('/proc/cpuinfo')
+    first = file.read_text().partition('\n\n')[0] if file.is_file() else ''
+    pairs = (line.partition(':') for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def table(results: dict[str, Any]) -> str:
@@ -228,6 +243,7 @@ def table(results: dict[str, Any]) -> str:
         f'{results["prompt_tokens"]} prompt tokens',
         f'{machine["name"]} ({machine["device"]}), {machine["threads"]} thread(s), '
         f'torch {machine["torch"]}; times in ms, of {"CPU" if clock == "cpu" else "wall clock"}',
+        f'of {", ".join(CPU_FEATURES)} the CPU has: {", ".join(machine["features"]) or "none"}',
         '',
     ]
     modes = results['modes']

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from vla_adapter_ros.architecture.config import PolicyConfig
 from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.evaluation.benchmark_openvino import PACKAGES, is_installed, openvino_call
 from vla_adapter_ros.evaluation.measure import StageTimer, count_flops
 from vla_adapter_ros.inference.engine import DTYPES, Engine, EngineSettings
 from vla_adapter_ros.inference.int8 import quantise
@@ -39,6 +41,7 @@ class Mode:
         upstream: as the released code runs it, dead computation included.
         graph: as a CUDA graph.
         compile: with compiled blocks.
+        openvino: in OpenVINO, an optional package.
         about: short description.
     """
 
@@ -46,6 +49,7 @@ class Mode:
     upstream: bool = False
     graph: bool = False
     compile: bool = False
+    openvino: bool = False
     about: str = ''
 
 
@@ -53,6 +57,8 @@ class Mode:
 CPU_MODES = {
     'upstream': Mode('float32', upstream=True, about='as the released code computes'),
     'exact': Mode('float32', about='the same numbers without dead computation'),
+    'openvino': Mode('float32', openvino=True, about='the same network in OpenVINO'),
+    'openvino-bf16': Mode('bfloat16', openvino=True, about='OpenVINO in bfloat16'),
     'bf16': Mode('bfloat16', about='exact path in bfloat16'),
     'int8': Mode('int8', about='exact path, 8-bit linear layers in the backbone'),
 }
@@ -64,12 +70,25 @@ CUDA_MODES = {
 }
 
 
-def modes_for(device: torch.device, names: list[str] | None) -> dict[str, Mode]:
-    """Return the modes to run. Raises BenchmarkError for names this device does not have."""
+def modes_for(
+    device: torch.device, names: list[str] | None, openvino: bool = False
+) -> dict[str, Mode]:
+    """Return the modes to run: those named, or all of ours and with `openvino` its.
+
+    Raises:
+        BenchmarkError: this device does not have one of the names, or OpenVINO is not installed.
+    """
     known = CUDA_MODES if device.type == 'cuda' else CPU_MODES
     if unknown := sorted(set(names or []) - set(known)):
         raise BenchmarkError(f'modes: got {unknown}, {device.type} has {list(known)}')
-    return {name: mode for name, mode in known.items() if not names or name in names}
+    chosen = {
+        name: mode
+        for name, mode in known.items()
+        if name in (names or []) or (mode.openvino and openvino) or not (names or mode.openvino)
+    }
+    if any(mode.openvino for mode in chosen.values()) and not is_installed():
+        raise BenchmarkError(f'OpenVINO: run: pip install {" ".join(PACKAGES)}')
+    return chosen
 
 
 def network_config(size: str, policy: str) -> VLAAdapterConfig:
@@ -132,9 +151,13 @@ class Running:
 
 
 def start_mode(
-    model: VLAAdapter, mode: Mode, device: torch.device, threads: int, example: ModelInputs
-) -> Running:
-    """Bring the network into a mode, in place. Any mode but int8 can follow any but int8."""
+    model: VLAAdapter, mode: Mode, device: torch.device, threads: int, example: ModelInputs,
+    folder: Path | None = None,
+) -> Running:  # fmt: skip
+    """Bring the network into a mode, in place. Any mode but int8 can follow any but int8.
+
+    OpenVINO needs a `folder` for its file, the same for all of its modes.
+    """
     unpack(model)
     flop = _flop(model.config, mode.upstream, example, absorb=device.type == 'cpu')
     if mode.upstream:
@@ -142,6 +165,9 @@ def start_mode(
         return Running(
             _upstream_call(form, device), lambda timer: _watch_upstream(timer, form), flop
         )
+    if mode.openvino and folder is not None:
+        call = openvino_call(model, mode.dtype, threads, example, folder)
+        return Running(call, lambda timer: None, flop)
     engine = Engine(model, EngineSettings(str(device), mode.dtype, mode.compile, threads))
     if mode.dtype == 'int8':
         # Not through the engine's gate: here the error is reported, whatever it is.

@@ -53,13 +53,20 @@ def _save_onnx(module: nn.Module, example: dict[str, Tensor], file: Path) -> Non
 
 def write_openvino(module: nn.Module, example: dict[str, Tensor], file: Path, dtype: str) -> Run:
     """Write OpenVINO's IR by way of ONNX, as `write_onnx`."""
+    save_openvino(module, example, file, half=dtype == 'float16')
+    return open_openvino(file, 'cpu')
+
+
+def save_openvino(
+    module: nn.Module, example: dict[str, Tensor], file: Path, *, half: bool = False
+) -> None:
+    """Write OpenVINO's IR without running it; the module becomes one in float32."""
     *_, openvino = needed('onnx onnxscript openvino', 'onnx', 'onnxscript', 'openvino')
     onnx = file.with_suffix('.onnx')
     _save_onnx(module.float(), example, onnx)
-    openvino.save_model(openvino.convert_model(onnx), file, compress_to_fp16=dtype == 'float16')
+    openvino.save_model(openvino.convert_model(onnx), file, compress_to_fp16=half)
     for path in onnx.parent.glob(f'{onnx.name}*'):
         path.unlink()
-    return open_openvino(file, 'cpu')
 
 
 def write_aoti(module: nn.Module, example: dict[str, Tensor], file: Path, dtype: str) -> Run:

@@ -165,8 +165,10 @@ def open_onnx(file: Path, device: str = 'auto', threads: int = 0) -> Run:
     return lambda inputs: session.run([OUTPUT], inputs)[0]
 
 
-def open_openvino(file: Path, device: str = 'auto', threads: int = 0) -> Run:
-    """Return a function that runs OpenVINO's IR."""
+def open_openvino(
+    file: Path, device: str = 'auto', threads: int = 0, precision: str = 'f32'
+) -> Run:
+    """Return a function that runs OpenVINO's IR; on a CPU it computes in `precision`."""
     (openvino,) = needed('openvino', 'openvino')
     core = openvino.Core()
     known = {name.split('.')[0].lower(): name for name in core.available_devices}
@@ -174,7 +176,7 @@ def open_openvino(file: Path, device: str = 'auto', threads: int = 0) -> Run:
     settings: dict[str, Any] = {}
     if name == 'CPU':
         # As compared at the export; the CPU would choose bfloat16 where it has it.
-        settings['INFERENCE_PRECISION_HINT'] = 'f32'
+        settings['INFERENCE_PRECISION_HINT'] = precision
         if threads:
             settings['INFERENCE_NUM_THREADS'] = threads
     compiled = core.compile_model(file, name, settings)
