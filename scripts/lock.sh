@@ -36,9 +36,11 @@ versions() {
   lock constraints.txt 'Exact versions beside ROS 2 from PyPI.' '' \
     core.txt sim.txt train.txt camera.txt server.txt viz.txt test.txt ros-kilted.txt colcon.txt
 
-  # Humble and Jazzy bring Python modules compiled against numpy 1 (rerun, of viz.txt, needs numpy 2).
+  # Humble and Jazzy bring Python modules compiled against numpy 1 (rerun, of viz.txt, needs numpy 2;
+  # so does pyarrow 26, whose metadata do not say it).
   lock constraints-numpy1.txt 'Exact versions beside a ROS 2 whose modules need numpy 1.' \
-    'numpy<2' core.txt sim.txt train.txt camera.txt server.txt test.txt ros-jazzy.txt colcon.txt
+    $'numpy<2\npyarrow<26' core.txt sim.txt train.txt camera.txt server.txt test.txt ros-jazzy.txt \
+    colcon.txt
 
   # Jetson: torch is NVIDIA's and installed first; everything else has a wheel for 64-bit ARM.
   {

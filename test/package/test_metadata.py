@@ -203,6 +203,13 @@ def test_pinned_versions_satisfy_the_ranges():
                     assert wanted.specifier.contains(version), f'{name}: {pin} against {line}'
 
 
+def test_versions_beside_numpy_1_are_those_that_run_with_it():
+    # pyarrow 26 says in its metadata that any numpy will do, and is not imported with 1.26.
+    locked = pins(ROOT / 'requirements' / 'constraints-numpy1.txt')
+    assert locked['numpy'][0].startswith('numpy==1.26.')
+    assert [int(line.split('==')[1].split('.')[0]) < 26 for line in locked['pyarrow']] == [True]
+
+
 def test_make_help_lists_every_target():
     text = (ROOT / 'Makefile').read_text()
     phony = set(re.search(r'^\.PHONY: (.*)$', text, re.MULTILINE)[1].split())

@@ -35,11 +35,15 @@ def _one_of(config: Any, key: str, allowed: tuple[str, ...]) -> None:
         _refuse(config, key, f'got {value!r}, allowed are {list(allowed)}')
 
 
+# No network has more of anything. What a damaged file says must not overflow torch's sizes.
+_MOST = 2**24
+
+
 def _positive(config: Any, *keys: str) -> None:
     for key in keys:
         value = getattr(config, key)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            _refuse(config, key, f'got {value!r}, must be an integer of at least 1')
+        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST:
+            _refuse(config, key, f'got {value!r}, must be an integer of 1 to {_MOST}')
 
 
 def _given_positive(config: Any, *keys: str) -> None:
