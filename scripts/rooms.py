@@ -22,7 +22,8 @@ PACKAGE = 'vla_adapter_ros'
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / 'docs' / 'architecture.md'
 BEGIN, END = '<!-- rooms: begin (python scripts/rooms.py) -->', '<!-- rooms: end -->'
-# From top to bottom: a room imports only rooms below it. `errors.py` is free to all.
+# From top to bottom: a room imports only rooms below it; modules beside the rooms are free to all.
+FREE = ('errors', 'plain_yaml')
 ROOMS = (
     'nodes', 'lerobot_policy', 'training', 'server', 'evaluation', 'simulation', 'preflight',
     'teaching', 'data', 'control', 'motion', 'inference', 'robot', 'processing', 'model',
@@ -135,7 +136,7 @@ def upward(imports: Iterable[Import]) -> list[Import]:
     rank = {room: n for n, room in enumerate(ROOMS)}
 
     def allowed(item: Import) -> bool:
-        if item.target in ('', 'errors', item.room):
+        if item.target in ('', *FREE, item.room):
             return True
         if item.target in GENERATED:
             return item.room == 'nodes'

@@ -71,7 +71,7 @@ def installed(tmp_path_factory) -> str:
 @pytest.mark.parametrize('batch', [1, 4])
 def test_vla_eval_is_answered_by_a_policy(installed, batch):
     from vla_adapter_ros.evaluation.vla_eval.forms import FILE
-    from vla_adapter_ros.robot.sections import parse_yaml
+    from vla_adapter_ros.plain_yaml import parse_yaml
 
     classes = {name: form['class'] for name, form in parse_yaml(FILE.read_text()).items()}
     done = subprocess.run(

@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from vla_adapter_ros.errors import CameraError
+from vla_adapter_ros.plain_yaml import parse_yaml
 
 # camera_info_manager's: where calibration tools store a camera's file by its name.
 DEFAULT_URL = 'file://${ROS_HOME}/camera_info/${NAME}.yaml'
@@ -165,12 +166,12 @@ def calibration_path(
 def read_calibration(path: Path) -> Calibration:
     """Read a calibration file. Raises CalibrationError naming file, key and what is allowed."""
     try:
-        data = yaml.safe_load(path.read_text(encoding='utf-8'))
+        data = parse_yaml(path.read_text(encoding='utf-8'))
     except FileNotFoundError:
         raise CalibrationError(f'{path} does not exist') from None
     except OSError as error:
         raise CalibrationError(f'{path} cannot be read: {error.strerror}') from None
-    except (yaml.YAMLError, ValueError, TypeError, RecursionError):
+    except (yaml.YAMLError, ValueError):
         raise CalibrationError(f'{path} is not YAML') from None
     if not isinstance(data, Mapping):
         raise CalibrationError(f'{path}: expected the keys of a calibration')

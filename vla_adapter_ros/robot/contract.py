@@ -19,11 +19,12 @@ import numpy as np
 import yaml
 
 from vla_adapter_ros.errors import ContractError
+from vla_adapter_ros.plain_yaml import parse_yaml
 from vla_adapter_ros.robot.camera_spec import GREY_ENCODINGS, CameraSpec, parse_camera
 from vla_adapter_ros.robot.gripper_action import GripperActionSpec, parse_gripper_action
 from vla_adapter_ros.robot.home import parse_home
 from vla_adapter_ros.robot.joint_spec import GripperSpec, JointSpec, parse_gripper, parse_joint
-from vla_adapter_ros.robot.sections import Section, parse_yaml
+from vla_adapter_ros.robot.sections import Section
 from vla_adapter_ros.robot.supervision import Supervision, parse_supervision
 
 CONTRACT_VERSION = 1

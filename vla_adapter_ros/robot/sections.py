@@ -8,14 +8,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from vla_adapter_ros.errors import ContractError
 
-# libyaml's parser where PyYAML has it: ten times as fast.
-YAML_LOADER = getattr(yaml, 'CSafeLoader', yaml.SafeLoader)
-# What references to anchors may make of a file; the largest that ships has a few hundred.
-_MOST_VALUES = 1_000_000
 _MISSING = object()
 # Relative, absolute or private names of topics, services and actions in ROS 2.
 _ROS_NAME = re.compile(r'(~?/)?[A-Za-z_][A-Za-z0-9_]*(/[A-Za-z_][A-Za-z0-9_]*)*')
@@ -28,35 +22,6 @@ ROS_NAME_RULE = (
 def is_ros_name(text: str) -> bool:
     """Return whether ROS 2 accepts this as the name of a topic, service or action."""
     return _ROS_NAME.fullmatch(text) is not None
-
-
-def parse_yaml(text: str, loader: type[Any] = YAML_LOADER) -> Any:
-    """Return the plain data of a YAML text.
-
-    Raises:
-        yaml.YAMLError: not YAML, or a value refers to itself, or references to anchors make it so
-            large that printing it would fill the memory.
-    """
-    try:
-        data = yaml.load(text, loader)
-        _count(data, {})
-    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        # Of dates that do not exist, numbers with too many digits, unhashable keys, …
-        raise yaml.YAMLError(str(error)) from error
-    return data
-
-
-def _count(value: Any, known: dict[int, int]) -> int:
-    """Return how many values there are, each as often as it is referred to."""
-    if not isinstance(value, (dict, list, set)):
-        return 1
-    if id(value) not in known:
-        known[id(value)] = _MOST_VALUES  # where it is found again in itself
-        inner = value.values() if isinstance(value, dict) else value
-        known[id(value)] = 1 + sum(_count(item, known) for item in inner)
-    if known[id(value)] >= _MOST_VALUES:
-        raise yaml.YAMLError('a value refers to itself, or to too many others')
-    return known[id(value)]
 
 
 class Section:

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import yaml
 
 from vla_adapter_ros.errors import ConfigError
-from vla_adapter_ros.robot.sections import parse_yaml
+from vla_adapter_ros.plain_yaml import parse_yaml
 
 T = TypeVar('T')
 

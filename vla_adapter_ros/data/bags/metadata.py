@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.errors import ContractError, DatasetError
+from vla_adapter_ros.plain_yaml import parse_yaml
 from vla_adapter_ros.robot.contract import RobotContract
-from vla_adapter_ros.robot.sections import parse_yaml
 
 METADATA = 'metadata.yaml'
 # Keys of our recorder in the bag's custom data; values are JSON, or text for the instruction.

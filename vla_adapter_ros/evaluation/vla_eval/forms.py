@@ -14,9 +14,9 @@ import numpy as np
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.evaluation.suites.policies import CAMERAS, Benchmark
+from vla_adapter_ros.plain_yaml import parse_yaml
 from vla_adapter_ros.processing.grippers import calvin_commands, libero_commands
 from vla_adapter_ros.processing.observation import Observation
-from vla_adapter_ros.robot.sections import parse_yaml
 
 FILE = Path(__file__).with_name('benchmarks.yaml')
 STATE = 'states'  # name of the arm's state beside the images

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import yaml
 
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.robot.sections import parse_yaml
+from vla_adapter_ros.plain_yaml import parse_yaml
 
 _PARAMETERS = 'ros__parameters'
 _PATTERN = re.compile(r'(/(\*\*|\*|\w+))+')
