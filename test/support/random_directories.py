@@ -19,7 +19,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from support.official_reference import OfficialReference
+from support.official_reference import OFFICIAL_PADDING, OfficialReference
 from vla_adapter_ros.architecture.config import LanguageConfig, VisionTowerConfig
 from vla_adapter_ros.processing.tokenizer import Tokenizer
 
@@ -173,6 +173,38 @@ class Directory:
             'latent': torch.zeros(drawn.chunk_size, drawn.action * drawn.language.hidden),
         }  # fmt: skip
         return self._reference.actions(batch)[0].numpy()
+
+    @property
+    def weights(self) -> Weights:
+        """What the files amount to, by official names; gradients of `loss` flow into them."""
+        return self._reference.weights
+
+    def loss(self, batch: dict[str, Any]) -> torch.Tensor:
+        """Return the training loss of a batch of the official loader, by the reference."""
+        return self._reference.loss(batch)
+
+    def official_batch(self, lengths: tuple[int, ...]) -> dict[str, Any]:
+        """Draw a padded batch with prompts of so many tokens."""
+        d, g = self.drawn, torch.Generator().manual_seed(self.drawn.seed)
+        rows, size = len(lengths), d.towers[0].image_size
+        prompts = [torch.randint(3, 500, (length,), generator=g) for length in lengths]
+        action = [torch.randint(151387, 151643, (d.queries,), generator=g) for _ in lengths]
+        ids = [torch.cat(pair) for pair in zip(prompts, action)]
+        # The official labels keep the prompt's last token, too.
+        labels = [torch.where(torch.arange(len(i)) < n - 1, -100, i) for i, n in zip(ids, lengths)]
+        pad = torch.nn.utils.rnn.pad_sequence
+        ids = pad(ids, batch_first=True, padding_value=OFFICIAL_PADDING)
+        channels = 3 * len(d.towers) * d.images
+        state = torch.rand(rows, d.state, generator=g) * 2 - 1
+        return {
+            'pixel_values': torch.randn(rows, channels, size, size, generator=g),
+            'input_ids': ids,
+            'labels': pad(labels, batch_first=True, padding_value=-100),
+            'attention_mask': (ids != OFFICIAL_PADDING).long(),
+            'proprio': state if d.use_proprio else None,
+            'actions': torch.rand(rows, d.chunk_size, d.action, generator=g) * 2 - 1,
+            'latent': 0.02 * torch.randn(d.chunk_size, d.action * d.language.hidden, generator=g),
+        }
 
     # ------------------------------------------------------------------ weights
 
