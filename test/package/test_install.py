@@ -147,4 +147,4 @@ def test_pip_metadata_has_the_extras_and_the_version(pip_target):
         'm = metadata("vla_adapter_ros");'
         'print(m["Version"] == vla_adapter_ros.__version__, *sorted(m.get_all("Provides-Extra")))'
     )
-    assert python_with(pip_target, code) == 'True all camera export server sim train viz'
+    assert python_with(pip_target, code) == 'True all camera export server sim train viz vla-eval'

@@ -243,7 +243,6 @@ def test_what_is_asked_or_heard_is_granted_to_somebody_who_answers_or_says_it(gr
         '/Alicia_controller/follow_joint_trajectory/_action/status',
         '/Gripper_controller/follow_joint_trajectory/_action/status',
         '/controller_manager/list_controllers', '/robot_description', '/teach/keys',
-        '/vla_adapter/deadman', '/vla_adapter/estop',
     }  # fmt: skip
 
 
