@@ -25,7 +25,7 @@ def python() -> Path:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     ('tests', 'passed'),
-    [('data/test_lerobot_library.py', 6), ('lerobot_policy/test_lerobot_plugin.py', 7)],
+    [('data/test_lerobot_library.py', 6), ('lerobot_policy/test_lerobot_plugin.py', 8)],
 )
 def test_the_library_and_this_package_understand_each_other(tmp_path, python, tests, passed):
     version = subprocess.run([python, '-c', VERSION], capture_output=True, text=True, check=True)

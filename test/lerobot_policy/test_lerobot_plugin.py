@@ -18,6 +18,7 @@ from lerobot.configs.policies import PreTrainedConfig
 from lerobot.envs.factory import make_env
 from lerobot.envs.utils import preprocess_observation
 from lerobot.policies.factory import make_policy, make_pre_post_processors
+from lerobot.policies.utils import prepare_observation_for_inference
 
 from vla_adapter_ros.inference.policy import Policy
 from vla_adapter_ros.lerobot_policy.environment_alicia import AliciaEnvConfig
@@ -89,12 +90,15 @@ def test_a_single_robot_gets_exactly_our_actions(folder):
     ours = Policy.from_pretrained(SHIPPED, device='cpu', dtype='float32', threads=1)
     seen = ours.example_observation('reach the red block')
     state = seen.proprioception.astype(np.float32)
-    frame = {
-        f'observation.images.{name}': torch.from_numpy(image).permute(2, 0, 1) / 255
-        for name, image in seen.images.items()
-    }
-    frame |= {'observation.state': torch.from_numpy(state), 'task': seen.instruction}
-    actions = np.array([after(policy.select_action(before(dict(frame))))[0] for _ in range(8)])
+    frame = {f'observation.images.{name}': image for name, image in seen.images.items()}
+    frame |= {'observation.state': state}
+    actions = []
+    for _ in range(8):
+        # As lerobot's recording and rollout prepare what a robot sees.
+        batch = prepare_observation_for_inference(
+            dict(frame), torch.device('cpu'), seen.instruction, 'alicia'
+        )
+        actions.append(after(policy.select_action(before(batch)))[0].numpy())
     exact = Observation(seen.images, state, seen.instruction, 0.0)
     targets = ActionConverter(ours.contract).to_targets(ours.predict(exact).actions, state)
     limits = ours.contract.lower, ours.contract.upper
@@ -143,6 +147,15 @@ def test_another_action_vector_is_refused(folder):
     env_config.features['action'].shape = (6,)
     with pytest.raises(PluginError, match=r'has shape \(6,\), the checkpoint \(7,\)'):
         make_policy(config, env_cfg=env_config)
+
+
+def test_another_order_of_the_joints_is_refused(folder):
+    """lerobot 0.6 names the actions of the dataset that a rollout records."""
+    config = configuration(folder)
+    config.action_feature_names = ['Joint2.pos', 'Joint1.pos', 'Joint3.pos', 'Joint4.pos',
+                                   'Joint5.pos', 'Joint6.pos', 'Gripper.pos']  # fmt: skip
+    with pytest.raises(PluginError, match=r"the order is \['Joint2', 'Joint1'"):
+        VlaAdapterPolicy.from_pretrained(folder, config=config)
 
 
 def test_lerobot_eval_runs_the_shipped_checkpoint(folder, tmp_path):

@@ -56,10 +56,7 @@ class AliciaEnvConfig(EnvConfig):
     @property
     def gym_kwargs(self) -> dict[str, Any]:
         """Arguments of `AliciaEnvironment`."""
-        from vla_adapter_ros.simulation.tasks import make_task
-
-        horizon = make_task(str(self.task)).horizon
-        return {'task': self.task, 'robot': self.robot, 'max_episode_steps': horizon}
+        return {'task': self.task, 'robot': self.robot}
 
 
 def image_shapes(contract: RobotContract) -> dict[str, tuple[int, int, int]]:
@@ -96,6 +93,7 @@ class AliciaEnvironment(gymnasium.Env):
         self.task, self._cameras = task, contract.cameras
         simulation = ArmSimulation()
         self._session = TaskSession(simulation, make_task(task), contract.cameras)
+        self._max_episode_steps = self._session.task.horizon  # lerobot asks for it
         limits = simulation.action_lower, simulation.action_upper
         self.action_space = spaces.Box(*(x.astype(np.float32) for x in limits), dtype=np.float32)
         images = {
@@ -144,4 +142,6 @@ class AliciaEnvironment(gymnasium.Env):
 
 
 if GYM_ID not in gymnasium.registry:
-    gymnasium.register(id=GYM_ID, entry_point=f'{__name__}:AliciaEnvironment')
+    # Without wrappers: lerobot 0.4 looks for `task_description` on what Gymnasium makes.
+    entry_point = f'{__name__}:AliciaEnvironment'
+    gymnasium.register(id=GYM_ID, entry_point=entry_point, order_enforce=False)
