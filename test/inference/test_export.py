@@ -15,6 +15,7 @@ import torch
 
 from support.model_cases import small_config
 from support.policy_cases import ONE_THREAD, alicia
+from support.variants import VARIANTS
 from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.inference import export as exporting
 from vla_adapter_ros.inference.export import (
@@ -26,6 +27,7 @@ from vla_adapter_ros.inference.export import (
     reference_actions,
     tensors,
 )
+from vla_adapter_ros.inference.export_formats import EXTENSIONS, FORMATS
 from vla_adapter_ros.inference.exportable import ExportablePolicy
 from vla_adapter_ros.inference.exported import (
     EXPORT_FILE,
@@ -325,6 +327,30 @@ def test_every_kind_of_policy_acts_as_the_network(policy, kind, traced):
     error = difference(lambda case: run(**tensors(case)).numpy(), inputs, expected,
                        actions_of(other))  # fmt: skip
     assert error.cosine > 0.99999
+
+
+@pytest.mark.slow(reason='half a minute each; without the engines they are skipped')
+@pytest.mark.parametrize('name', [name for name in VARIANTS if 'camera' not in name])
+def test_every_variant_acts_the_same_in_other_engines(tmp_path, name):
+    for package in (*ENGINES['onnx'], *ENGINES['openvino']):
+        pytest.importorskip(package)
+    network = small_config(**VARIANTS[name], num_images=2, action_dim=7, proprio_dim=7)
+    network = network.replace(language=replace(network.language, vocab_size=512))
+    made = Policy.random(alicia(), config=network, settings=ONE_THREAD)
+    seen = [made.example_observation(text, seed) for seed, text in enumerate(fitting(made, 48))]
+    expected = [reference_actions(made, o, seed) for seed, o in enumerate(seen)]
+    unpack(made.engine.model)
+    module = ExportablePolicy(made.engine.model, made.pipeline, actions_of(made)).eval()
+    inputs = [
+        engine_inputs(made.pipeline, o, 48) | drawn_noise(made, seed)
+        for seed, o in enumerate(seen)
+    ]
+    for form in ('onnx', 'openvino'):
+        file = tmp_path / f'policy.{EXTENSIONS[form]}'
+        run = FORMATS[form](module, tensors(inputs[0]), file, 'float32')
+        error = difference(run, inputs, expected, actions_of(made))
+        print(f'{name}, {form}: {error}')
+        assert error.cosine > 0.99999
 
 
 @pytest.mark.slow(reason='compiles a network: half a minute to two minutes an engine')
