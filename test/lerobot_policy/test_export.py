@@ -8,9 +8,12 @@ import json
 import numpy as np
 import pytest
 
+from support.checkpoint_cases import TOWERS, write_official
 from support.foreign_files import SHIPPED
 from vla_adapter_ros.inference.policy import Policy
+from vla_adapter_ros.lerobot_policy import export
 from vla_adapter_ros.lerobot_policy.export import main
+from vla_adapter_ros.processing.tokenizer import Tokenizer
 
 
 def load(folder):
@@ -79,3 +82,23 @@ def test_wrong_options_end_in_a_sentence_and_leave_nothing(tmp_path, capsys, opt
 def test_an_existing_folder_is_kept(tmp_path, capsys):
     assert main([str(SHIPPED), '--output', str(tmp_path)]) == 1
     assert 'exists already' in capsys.readouterr().err
+
+
+@pytest.mark.slow(reason='builds and converts a whole released checkpoint')
+def test_a_released_checkpoint_is_brought_to_our_format(tmp_path, monkeypatch):
+    source, output = tmp_path / 'official', tmp_path / 'out'
+    write_official(source, 'pro')
+    Tokenizer.from_texts(['what action should the robot take to ?']).save(source)
+    # The towers of the test's checkpoint have names that no release has.
+    official = Policy.from_pretrained(
+        source, device='cpu', dtype='float32', threads=1, vision_towers=TOWERS
+    )
+    to_own = export.to_own
+    with monkeypatch.context() as patch:
+        patch.setattr(export.Policy, 'from_pretrained', lambda *_, **__: official)
+        patch.setattr(export, 'to_own', lambda a, b, **more: to_own(a, b, towers=TOWERS, **more))
+        assert main([str(source), '--output', str(output), '--gripper', 'libero']) == 0
+    observation = official.example_observation('pick')
+    expected = official.predict(observation).actions
+    np.testing.assert_allclose(load(output).predict(observation).actions, expected, atol=1e-5)
+    assert json.loads((output / 'config.json').read_text())['gripper'] == 'libero'
