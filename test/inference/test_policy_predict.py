@@ -11,6 +11,7 @@ import pytest
 from support.policy_cases import ONE_THREAD, action_tolerance, alicia, observation
 from vla_adapter_ros.errors import CheckpointError, InstructionError, ObservationError
 from vla_adapter_ros.inference.policy import Policy
+from vla_adapter_ros.processing.statistics import VectorStatistics
 
 
 @pytest.fixture(scope='module')
@@ -145,7 +146,7 @@ def test_policy_of_one_camera(policy):
 
 def test_parts_that_do_not_fit_are_refused(policy):
     other = Policy.random(alicia(action_space='ee_delta'), settings=ONE_THREAD)
-    short = dataclasses.replace(other.statistics.action, mean=np.zeros(6))
+    short = VectorStatistics.from_data(np.random.default_rng(0).normal(size=(9, 6)))
     wrong = dataclasses.replace(other.statistics, action=short)
     with pytest.raises(CheckpointError, match='action dimensions: got 6, the network has 7'):
         Policy(policy.engine, policy.pipeline, wrong, None, 0.1, {})
