@@ -248,6 +248,8 @@ def main(words: Sequence[str] | None = None) -> None:
     finally:
         if node is not None:
             node.close()
+            # Left to Python's end, the middleware may be gone before it (seen as a segfault).
+            node.destroy_node()
         rclpy.try_shutdown()
     print(table(checks, colour=sys.stdout.isatty()))
     sys.exit(exit_code(checks))
