@@ -8,6 +8,7 @@ left is -y of the base frame.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -70,6 +71,11 @@ def is_bowl(name: str) -> bool:
     return name.split()[-1] == BOWL
 
 
+def movable_names(state: SceneState) -> list[str]:
+    """Return the objects that the arm can pick up: neither plate nor bowls."""
+    return [name for name in state.objects if name != PLATE_NAME and not is_bowl(name)]
+
+
 def _horizontal(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.hypot(*(a[:2] - b[:2])))
 
@@ -130,10 +136,23 @@ class Move:
 
 
 @dataclass(frozen=True)
-class Place:
-    """The object lies on the plate and the gripper has let go."""
+class PutDown(ABC):
+    """The object is where it had to go and the gripper has let go."""
 
     target: str
+
+    @abstractmethod
+    def there(self, state: SceneState) -> bool:
+        """Return whether the object is there, held or not."""
+
+    def done(self, state: SceneState, start: SceneState) -> bool:
+        """See Goal."""
+        return self.there(state) and state.gripper > OPEN_FRACTION
+
+
+@dataclass(frozen=True)
+class Place(PutDown):
+    """The object lies on the plate."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -147,22 +166,22 @@ class Place:
         inside = _horizontal(plate, item) <= PLATE_RADIUS
         return bool(inside and abs(height) < HEIGHT_TOLERANCE)
 
-    def done(self, state: SceneState, start: SceneState) -> bool:
-        """See Goal."""
-        return self.there(state) and state.gripper > OPEN_FRACTION
-
 
 @dataclass(frozen=True)
-class Stack:
-    """The object stands on another one and the gripper has let go."""
+class PutDownOn(PutDown):
+    """It is on or in another object."""
 
-    target: str
     base: str
 
     @property
     def names(self) -> tuple[str, ...]:
         """See Goal."""
         return (self.target, self.base)
+
+
+@dataclass(frozen=True)
+class Stack(PutDownOn):
+    """The object stands on another one."""
 
     def there(self, state: SceneState) -> bool:
         """Return whether the object stands on the other, held or not."""
@@ -171,32 +190,16 @@ class Stack:
         near = _horizontal(base, item) <= STACK_DISTANCE
         return bool(near and abs(height) < HEIGHT_TOLERANCE)
 
-    def done(self, state: SceneState, start: SceneState) -> bool:
-        """See Goal."""
-        return self.there(state) and state.gripper > OPEN_FRACTION
-
 
 @dataclass(frozen=True)
-class PutIn:
-    """The object lies in a bowl and the gripper has let go."""
-
-    target: str
-    base: str
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """See Goal."""
-        return (self.target, self.base)
+class PutIn(PutDownOn):
+    """The object lies in a bowl."""
 
     def there(self, state: SceneState) -> bool:
         """Return whether the object is in the bowl, held or not."""
         base, item = state.position(self.base), state.position(self.target)
         near = _horizontal(base, item) <= BOWL_DISTANCE
         return bool(near and item[2] - base[2] < BOWL_RIM + HEIGHT_TOLERANCE)
-
-    def done(self, state: SceneState, start: SceneState) -> bool:
-        """See Goal."""
-        return self.there(state) and state.gripper > OPEN_FRACTION
 
 
 @dataclass(frozen=True)
@@ -237,8 +240,8 @@ class Order:
         for number, part in enumerate(goal.goals):
             if isinstance(part, Reach) or number in self._first:
                 continue
-            there = part.there if isinstance(part, (Place, Stack, PutIn)) else None
-            if there(state) if there else part.done(state, start):
+            put = isinstance(part, PutDown)
+            if part.there(state) if put else part.done(state, start):
                 self._first.append(number)
 
     @property
@@ -260,7 +263,7 @@ def acted_on(state: SceneState, start: SceneState, goal: Goal) -> str | None:
     For `Reach` the object nearest below the tool (None if none is within 4 cm); otherwise the
     object that was moved furthest (None if nothing moved by more than 1.5 cm).
     """
-    movable = [name for name in state.objects if name != PLATE_NAME and not is_bowl(name)]
+    movable = movable_names(state)
     if isinstance(goal, Reach):
         gaps = {name: _horizontal(state.tool, state.position(name)) for name in movable}
         nearest = min(gaps, key=gaps.__getitem__)

@@ -10,11 +10,10 @@ import numpy as np
 from vla_adapter_ros.simulation.arm_simulation import Pose
 from vla_adapter_ros.simulation.expert.motion import HandCommand
 from vla_adapter_ros.simulation.expert.waypoints import (
-    HOLD_FRACTION,
     PUSH_HEIGHT,
-    THIN_HOLD_FRACTION,
     Hand,
     between_fingers,
+    hold_fraction,
     push_gap,
 )
 from vla_adapter_ros.simulation.goals import DIRECTIONS, Goal, Move, Sequence
@@ -41,9 +40,8 @@ def predict_hand(hand: Hand, command: HandCommand, goal: Goal) -> Hand:
         if isinstance(part, Move):
             _push(objects, name, DIRECTIONS[part.direction], command)
         elif between_fingers(hand, name):
-            shape = name.split()[-1]
-            limit = THIN_HOLD_FRACTION.get(shape, HOLD_FRACTION)
-            gripper = _on_object(hand.gripper, gripper, GRIPPED_FRACTION[shape], limit)
+            limit, touching = hold_fraction(name), GRIPPED_FRACTION[name.split()[-1]]
+            gripper = _on_object(hand.gripper, gripper, touching, limit)
             if max(gripper, hand.gripper) <= limit:
                 _shift(objects, name, command.position - hand.tool)
     return replace(hand, tool=command.position, yaw=command.yaw, gripper=gripper, objects=objects)

@@ -20,6 +20,7 @@ from vla_adapter_ros.simulation.goals import (
     Goal,
     Move,
     Place,
+    PutDown,
     PutIn,
     Reach,
     SceneState,
@@ -112,10 +113,14 @@ def between_fingers(hand: Hand, name: str) -> bool:
     return bool(gap.max() < BETWEEN_FINGERS)
 
 
+def hold_fraction(name: str) -> float:
+    """Return the open fraction at or below which the fingers grip an object between them."""
+    return THIN_HOLD_FRACTION.get(name.split()[-1], HOLD_FRACTION)
+
+
 def holds(hand: Hand, name: str) -> bool:
     """Return whether the fingers grip an object."""
-    limit = THIN_HOLD_FRACTION.get(name.split()[-1], HOLD_FRACTION)
-    return hand.gripper <= limit and between_fingers(hand, name)
+    return hand.gripper <= hold_fraction(name) and between_fingers(hand, name)
 
 
 def grasp_yaw(hand: Hand, name: str) -> float:
@@ -149,7 +154,7 @@ def _sequence(hand: Hand, goal: Sequence, start: SceneState) -> Aim:
 
 def _left_done(hand: Hand, part: Goal, state: SceneState, start: SceneState) -> bool:
     """Return whether a part is done and let go of; the gripper may hold the next object."""
-    if isinstance(part, (Place, Stack, PutIn)):
+    if isinstance(part, PutDown):
         return part.there(state) and not between_fingers(hand, part.target)
     return part.done(state, start)
 
@@ -199,7 +204,7 @@ def _at(hand: Hand, spot: np.ndarray, height: float) -> bool:
     return bool(near and abs(hand.tool[2] - height) < 0.004)
 
 
-def _carry(hand: Hand, goal: Place | Stack | PutIn, surface: np.ndarray) -> Aim:
+def _carry(hand: Hand, goal: PutDown, surface: np.ndarray) -> Aim:
     """Pick the target up and put it on the point `surface` (3,) [m]."""
     name, state = goal.target, hand.state()
     item = hand.objects[name].position

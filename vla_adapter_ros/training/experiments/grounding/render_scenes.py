@@ -42,6 +42,7 @@ from vla_adapter_ros.simulation.goals import (
     Sequence,
     Stack,
     is_bowl,
+    movable_names,
     scene_state,
 )
 from vla_adapter_ros.simulation.layout import PLATE_NAME
@@ -88,7 +89,7 @@ class SceneJob:
 
 def any_goal(state: SceneState, rng: np.random.Generator) -> Goal:
     """Return a random goal for a scene with objects of any shape."""
-    movable = [name for name in state.objects if name != PLATE_NAME and not is_bowl(name)]
+    movable = movable_names(state)
     target, other = (movable[int(i)] for i in rng.permutation(len(movable))[:2])
     choices: list[Goal] = [Reach(target)]
     if target.endswith('block'):
