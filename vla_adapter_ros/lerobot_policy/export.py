@@ -26,11 +26,13 @@ from vla_adapter_ros.lerobot_policy.features import (
     PluginError,
     Settings,
 )
-from vla_adapter_ros.model.convert import to_own
+from vla_adapter_ros.model.convert import copy_present, to_own
 from vla_adapter_ros.weights.files import make_folder, write_json, write_text
 from vla_adapter_ros.weights.metadata import METADATA_FILE, TOKENIZER_FILES, WEIGHTS_FILE
 from vla_adapter_ros.weights.released import model_folder
 
+# Of a checkpoint of this package.
+CHECKPOINT_FILES = (WEIGHTS_FILE, METADATA_FILE, *TOKENIZER_FILES)
 CONFIG, CARD, TYPE = 'config.json', 'README.md', 'vla_adapter'
 PREPROCESSOR, POSTPROCESSOR = 'policy_preprocessor', 'policy_postprocessor'
 PLUGIN = 'vla_adapter_ros.lerobot_policy'
@@ -98,9 +100,7 @@ def _checkpoint_files(source: Path, target: Path) -> None:
     if not (source / METADATA_FILE).is_file():
         to_own(source, target, keep_unused=False)
         return
-    for file in (WEIGHTS_FILE, METADATA_FILE, *TOKENIZER_FILES):
-        if (source / file).is_file():
-            shutil.copyfile(source / file, target / file)
+    copy_present(source, target, CHECKPOINT_FILES)
 
 
 def config(

@@ -6,7 +6,6 @@ The network, preprocessing and statistics are those of `inference.policy.Policy`
 
 from __future__ import annotations
 
-import shutil
 from collections import deque
 from pathlib import Path
 from typing import Any, NoReturn
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from vla_adapter_ros.inference.policy import Policy
 from vla_adapter_ros.lerobot_policy.configuration_vla_adapter import VlaAdapterConfig
+from vla_adapter_ros.lerobot_policy.export import CHECKPOINT_FILES
 from vla_adapter_ros.lerobot_policy.features import (
     ACTION,
     TRAINING,
@@ -26,7 +26,7 @@ from vla_adapter_ros.lerobot_policy.features import (
     Settings,
     action_queue,
 )
-from vla_adapter_ros.weights.metadata import METADATA_FILE, TOKENIZER_FILES, WEIGHTS_FILE
+from vla_adapter_ros.model.convert import copy_present
 from vla_adapter_ros.weights.released import model_folder
 
 
@@ -117,9 +117,7 @@ class VlaAdapterPolicy(PreTrainedPolicy):
     def _save_pretrained(self, save_directory: Path, **others: Any) -> None:
         """Write the configuration, and the checkpoint's files as they are."""
         self.config._save_pretrained(save_directory)
-        for file in (WEIGHTS_FILE, METADATA_FILE, *TOKENIZER_FILES):
-            if (source := self.folder / file).is_file():
-                shutil.copyfile(source, save_directory / file)
+        copy_present(self.folder, save_directory, CHECKPOINT_FILES)
 
 
 def _check(config: VlaAdapterConfig, features: Features, policy: Policy) -> None:

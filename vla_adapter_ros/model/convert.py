@@ -7,6 +7,7 @@ import argparse
 import json
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,8 @@ def to_own(
     ]
     kept = target / KEPT_FOLDER
     kept.mkdir(exist_ok=True)
-    done += [f'{path}: copied' for path in _copy(source, target, TOKENIZER_FILES)]
-    done += [f'{path}: copied' for path in _copy(source, kept, KEPT_FILES)]
+    done += [f'{path}: copied' for path in copy_present(source, target, TOKENIZER_FILES)]
+    done += [f'{path}: copied' for path in copy_present(source, kept, KEPT_FILES)]
     if keep_unused and opened.unused:
         values = {name: lazy.read(None) for name, lazy in opened.unused.items()}
         save_safetensors(kept / UNUSED_FILE, values, {})
@@ -120,8 +121,8 @@ def to_official(source: Path, target: Path) -> list[str]:
         if values:
             save_pt(target / f'{kind}--checkpoint.pt', values)
     write_json(target / 'dataset_statistics.json', opened.metadata.statistics)
-    done += [f'{path}: copied' for path in _copy(source, target, TOKENIZER_FILES)]
-    copied = _copy(source / KEPT_FOLDER, target, KEPT_FILES)
+    done += [f'{path}: copied' for path in copy_present(source, target, TOKENIZER_FILES)]
+    copied = copy_present(source / KEPT_FOLDER, target, KEPT_FILES)
     done += [f'{path}: copied' for path in copied]
     if target / 'config.json' not in copied:
         write_json(target / 'config.json', official_config_file(opened))
@@ -195,7 +196,8 @@ def official_config_file(opened: OpenCheckpoint) -> dict[str, Any]:
     }
 
 
-def _copy(source: Path, target: Path, names: tuple[str, ...]) -> list[Path]:
+def copy_present(source: Path, target: Path, names: Sequence[str]) -> list[Path]:
+    """Copy those of the named files that `source` has; return their copies."""
     copied = []
     for name in names:
         if (source / name).is_file():
