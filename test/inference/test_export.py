@@ -304,6 +304,20 @@ KINDS = {
 }
 
 
+def exportable(policy):
+    """The network that is exported, inputs of it, and what the plain network gives for them."""
+    texts = enumerate(fitting(policy, 48))
+    seen = [policy.example_observation(text, seed) for seed, text in texts]
+    expected = [reference_actions(policy, o, seed) for seed, o in enumerate(seen)]
+    unpack(policy.engine.model)
+    inputs = [
+        engine_inputs(policy.pipeline, o, 48) | drawn_noise(policy, seed)
+        for seed, o in enumerate(seen)
+    ]
+    module = ExportablePolicy(policy.engine.model, policy.pipeline, actions_of(policy)).eval()
+    return module, inputs, expected
+
+
 @pytest.mark.parametrize('kind', KINDS)
 @pytest.mark.parametrize('traced', [
     False, pytest.param(True, marks=pytest.mark.slow(reason="loads torch's tracer: 4 s each")),
@@ -313,14 +327,7 @@ def test_every_kind_of_policy_acts_as_the_network(policy, kind, traced):
     network = policy.engine.model.config
     network = network.replace(policy=replace(network.policy, **KINDS[kind]))
     other = Policy.random(alicia(), config=network, settings=ONE_THREAD)
-    seen = [other.example_observation(text, seed) for seed, text in enumerate(fitting(other, 48))]
-    expected = [reference_actions(other, o, seed) for seed, o in enumerate(seen)]
-    unpack(other.engine.model)
-    run = ExportablePolicy(other.engine.model, other.pipeline, actions_of(other)).eval()
-    inputs = [
-        engine_inputs(other.pipeline, o, 48) | drawn_noise(other, seed)
-        for seed, o in enumerate(seen)
-    ]
+    run, inputs, expected = exportable(other)
     assert ('noise' in inputs[0]) == (kind == 'dit')
     if traced:
         run = torch.export.export(run, (), kwargs=tensors(inputs[0]), strict=False).module()
@@ -337,14 +344,7 @@ def test_every_variant_acts_the_same_in_other_engines(tmp_path, name):
     network = small_config(**VARIANTS[name], num_images=2, action_dim=7, proprio_dim=7)
     network = network.replace(language=replace(network.language, vocab_size=512))
     made = Policy.random(alicia(), config=network, settings=ONE_THREAD)
-    seen = [made.example_observation(text, seed) for seed, text in enumerate(fitting(made, 48))]
-    expected = [reference_actions(made, o, seed) for seed, o in enumerate(seen)]
-    unpack(made.engine.model)
-    module = ExportablePolicy(made.engine.model, made.pipeline, actions_of(made)).eval()
-    inputs = [
-        engine_inputs(made.pipeline, o, 48) | drawn_noise(made, seed)
-        for seed, o in enumerate(seen)
-    ]
+    module, inputs, expected = exportable(made)
     for form in ('onnx', 'openvino'):
         file = tmp_path / f'policy.{EXTENSIONS[form]}'
         run = FORMATS[form](module, tensors(inputs[0]), file, 'float32')

@@ -157,6 +157,9 @@ def start_mode(
     """Bring the network into a mode, in place. Any mode but int8 can follow any but int8.
 
     OpenVINO needs a `folder` for its file, the same for all of its modes.
+
+    Raises:
+        BenchmarkError: a mode of OpenVINO without a folder.
     """
     unpack(model)
     flop = _flop(model.config, mode.upstream, example, absorb=device.type == 'cpu')
@@ -165,7 +168,9 @@ def start_mode(
         return Running(
             _upstream_call(form, device), lambda timer: _watch_upstream(timer, form), flop
         )
-    if mode.openvino and folder is not None:
+    if mode.openvino:
+        if folder is None:
+            raise BenchmarkError('OpenVINO: needs a folder for its file')
         call = openvino_call(model, mode.dtype, threads, example, folder)
         return Running(call, lambda timer: None, flop)
     engine = Engine(model, EngineSettings(str(device), mode.dtype, mode.compile, threads))

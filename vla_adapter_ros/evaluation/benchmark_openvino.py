@@ -65,4 +65,3 @@ def _arrays(inputs: ModelInputs) -> Arrays:
         'proprio': inputs.proprio,
     }
     return {name: np.array(array)[None] for name, array in arrays.items()}
-

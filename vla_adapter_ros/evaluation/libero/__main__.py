@@ -108,15 +108,16 @@ def evaluate_suite(
     store = ResultStore(folder, identity)
 
     start = command.starter(options.python, WORKER, folder)
-    shown = 0 if isinstance(policy, ExpertPolicy) else options.films
-    films = Films(folder / 'failures', shown, LIBERO, store.key, solved_one)
+    blind = isinstance(policy, ExpertPolicy)
+    films = Films(
+        folder / 'failures', 0 if blind else options.films, LIBERO, store.key, solved_one
+    )
     ask = films.watching(policy)
 
     def episodes(requests: Sequence[Mapping[str, Any]]) -> Iterator[Finished]:
         return films.written(run_episodes(requests, start, ask, options.workers, options.batch))
 
     tasks = task_numbers(options.tasks, suite)
-    blind = isinstance(policy, ExpertPolicy)
     wanted = requests_for(suite, tasks, options.episodes, options.open_loop, blind)
     command.run_missing(
         store, wanted, episodes, NOTHING,
