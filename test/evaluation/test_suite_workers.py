@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import socket
 import sys
 import threading
@@ -15,7 +14,8 @@ import pytest
 import torch
 
 from support.stand_in import interpreter
-from vla_adapter_ros.evaluation.libero.simulator import read_states
+from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.evaluation.libero.initial_states import read_states
 from vla_adapter_ros.evaluation.suites import wire
 from vla_adapter_ros.evaluation.suites.pool import run_episodes
 from vla_adapter_ros.evaluation.suites.worker_process import WorkerLost, WorkerProcess
@@ -127,11 +127,33 @@ def test_initial_states_of_an_older_libero_are_read(tmp_path, core):
     np.testing.assert_array_equal(read_states(file), states)
 
 
+def test_initial_states_that_todays_torch_wrote_are_read(tmp_path):
+    states = np.random.default_rng(0).normal(size=(3, 5)).astype(np.float32)
+    torch.save(states, tmp_path / 'states')
+    np.testing.assert_array_equal(read_states(tmp_path / 'states'), states)
+
+
 def test_code_in_a_file_of_initial_states_is_not_run(tmp_path):
     torch.save(Command(f'touch {tmp_path}/ran'), tmp_path / 'states')
-    with pytest.raises(pickle.UnpicklingError):
+    with pytest.raises(DatasetError, match='states: cannot be read: .*it asks for posix.system'):
         read_states(tmp_path / 'states')
     assert not (tmp_path / 'ran').exists()
+
+
+@pytest.mark.parametrize(
+    ('content', 'reason'),
+    [
+        ({'a': torch.zeros(2)}, 'it asks for'),
+        ([1.0, 2.0], 'expected an array'),
+        (np.zeros(4), 'expected an array'),
+        (np.full((2, 3), np.nan), 'finite'),
+        (np.zeros((2, 3), int), 'expected an array'),
+    ],
+)
+def test_files_of_other_things_are_not_taken_for_initial_states(tmp_path, content, reason):
+    torch.save(content, tmp_path / 'states')
+    with pytest.raises(DatasetError, match=reason):
+        read_states(tmp_path / 'states')
 
 
 class Counter:

@@ -8,7 +8,6 @@ import resource
 import shutil
 import socket
 import struct
-import zipfile
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -25,6 +24,7 @@ from safetensors.torch import save_file
 from support.bag_samples import BagSpec, write_bag
 from support.checkpoint_cases import TOWERS, write_official
 from support.data_samples import image
+from support.foreign_states import STATE_READERS, put_pickle_back, take_pickle_out
 from support.fuzz import MOST_MEMORY, Reader, fuzz
 from support.lerobot_sets import write_v21
 from support.lerobot_v06 import write_v06
@@ -179,24 +179,11 @@ def write_pt(folder: Path) -> Sequence[Path]:
 
 
 def write_pickle(folder: Path) -> Sequence[Path]:
-    write_pt(folder)
-    with zipfile.ZipFile(folder / 'x.pt') as archive:
-        name = next(n for n in archive.namelist() if n.endswith('data.pkl'))
-        (folder / 'data.pkl').write_bytes(archive.read(name))
-    (folder / 'x.pt').rename(folder / 'good')
-    return [folder / 'data.pkl']
+    return [take_pickle_out(write_pt(folder)[0])]
 
 
 def read_pickle(folder: Path) -> None:
-    """As a file whose checksums fit."""
-    with (
-        zipfile.ZipFile(folder / 'good') as good,
-        zipfile.ZipFile(folder / 'x.pt', 'w') as changed,
-    ):
-        for item in good.infolist():
-            pickled = item.filename.endswith('data.pkl')
-            source = (folder / 'data.pkl').read_bytes() if pickled else good.read(item)
-            changed.writestr(item, source)
+    put_pickle_back(folder / 'x.pt')
     read_pt(folder)
 
 
@@ -353,6 +340,7 @@ READERS = (
     Reader('parameter file', write_parameters, read_parameters),
     Reader('images', write_images, read_images),
     Reader('message of an evaluation', write_wire, read_wire),
+    *STATE_READERS,
 )
 
 

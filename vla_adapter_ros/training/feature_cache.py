@@ -259,9 +259,9 @@ def _resume_point(partial: Path, layout: Layout) -> int:
     try:
         done = int(json.loads((partial / PROGRESS).read_text())['frames'])
         size = (partial / TOKENS).stat().st_size
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, OverflowError):
         return 0
-    return done if 0 <= done * layout.frame_bytes <= size else 0
+    return done if 0 <= done <= min(layout.frames, size // layout.frame_bytes) else 0
 
 
 def _check_room(partial: Path, layout: Layout, first: int) -> None:

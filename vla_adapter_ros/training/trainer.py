@@ -21,9 +21,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.errors import CheckpointError, VLAAdapterError, readable
 from vla_adapter_ros.training.ahead import BatchesAhead
 from vla_adapter_ros.training.checkpoints.peft_state import from_peft
+from vla_adapter_ros.training.checkpoints.resume_state import (
+    check_tensors,
+    load_adam,
+    read_state,
+)
 from vla_adapter_ros.training.checkpoints.run_folder import STATE_FILE, RunFolder
 from vla_adapter_ros.training.config import TrainConfig
 from vla_adapter_ros.training.experiments.grounding.loss import grounding_loss, scene_scores
@@ -364,24 +369,35 @@ class Trainer:
 
         Raises:
             TrainingError: the checkpoint does not hold this run's parameters.
+            CheckpointError: its state is damaged.
         """
-        state = torch.load(checkpoint / STATE_FILE, map_location='cpu', weights_only=True)
+        where = f'resume {checkpoint}'
+        with readable(where, CheckpointError):
+            state = self._stored(checkpoint, where)
+            load_adam(self.optimizer, state['optimizer'], where)
+            if self.average is not None:
+                means = self.average.model
+                check_tensors(state['average'], means.state_dict(), f'{where}: average')
+                means.load_state_dict(state['average'])
+        with torch.no_grad():
+            for name, parameter in self.named:
+                parameter.copy_(state['trained'][name])
+        self.step = int(state['step'])
+        if self.is_main:
+            print(f'resuming from {checkpoint} at step {self.step}', file=sys.stderr)
+
+    def _stored(self, checkpoint: Path, where: str) -> dict[str, Any]:
+        """Return a stored state whose weights are those of this run's parameters."""
+        state = read_state(checkpoint, STATE_FILE)
         names = {id(parameter): name for name, parameter in self.named}
         groups = [[names[id(p)] for p in g['params']] for g in self.optimizer.param_groups]
         state = from_peft(state, groups)
         mine, theirs = {n for n, _ in self.named}, set(state['trained'])
         if mine != theirs:
-            odd = sorted(mine ^ theirs)[0]
+            odd = sorted(map(str, mine ^ theirs))[0]
             raise TrainingError(
-                f'resume {checkpoint}: it trains other parameters than this run (e.g. {odd}); '
+                f'{where}: it trains other parameters than this run (e.g. {odd}); '
                 'use another output_dir, or save.resume=false to start over'
             )
-        with torch.no_grad():
-            for name, parameter in self.named:
-                parameter.copy_(state['trained'][name])
-        self.optimizer.load_state_dict(state['optimizer'])
-        if self.average is not None and state['average'] is not None:
-            self.average.model.load_state_dict(state['average'])
-        self.step = int(state['step'])
-        if self.is_main:
-            print(f'resuming from {checkpoint} at step {self.step}', file=sys.stderr)
+        check_tensors(state['trained'], dict(self.named), f'{where}: trained')
+        return state

@@ -133,13 +133,13 @@ def _check_entry(name: str, entry: Any) -> None:
         raise ValueError(f'{name}: expected two data_offsets')
 
 
-def open_pt(path: Path) -> Any:
-    """Map a `.pt` file into memory, refusing anything but plain tensors and containers."""
+def open_pt(path: Path, mmap: bool = True) -> Any:
+    """Map a `.pt` file into memory, or read it, refusing all but plain tensors and containers."""
     if hint := pointer_hint(path):
         raise CheckpointError(f'{path}{hint}')
     with readable(path, CheckpointError):
         try:
-            return torch.load(path, map_location='cpu', weights_only=True, mmap=True)
+            return torch.load(path, map_location='cpu', weights_only=True, mmap=mmap)
         except pickle.UnpicklingError as error:
             reason = str(error).strip().splitlines()[0]
             raise CheckpointError(

@@ -12,7 +12,7 @@ import pickle
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -83,6 +83,16 @@ class _Unpickler(pickle._Unpickler):
         return _STAND_INS[module, name]
 
 
+def unpickle(content: IO[bytes]) -> Any:
+    """Return the next object of a stream; an array as numpy's.
+
+    Raises:
+        pickle.UnpicklingError: it holds more than arrays and plain values; damage raises others.
+    """
+    found = _Unpickler(content).load()
+    return found.values if isinstance(found, _Array) else found
+
+
 def read_pickled(file: Path) -> Any:
     """Return the object that `numpy.save` pickled into a file, as `numpy.load(file).item()` does.
 
@@ -98,5 +108,5 @@ def read_pickled(file: Path) -> Any:
         shape, _, kind = read_header(content)
         if shape != () or not kind.hasobject:
             raise DatasetError(f'{file}: holds an array {shape} of {kind}, expected one object')
-        found = _Unpickler(content).load()
-        return found.values.item() if isinstance(found, _Array) else found
+        found = unpickle(content)
+        return found.item() if isinstance(found, np.ndarray) else found

@@ -9,7 +9,6 @@ would have drawn, without them. Cameras are rendered only when the policy looks.
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 import importlib.metadata
 import importlib.util
@@ -23,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from vla_adapter_ros.evaluation.libero.episode import AGENT_VIEW, WRIST_VIEW, RawObservation
+from vla_adapter_ros.evaluation.libero.initial_states import read_states
 
 IMAGE_SIZE = 256  # [px]
 ROBOT_NOISE = 7  # numbers that a reset draws for the joints, of which none is used
@@ -277,27 +277,7 @@ class LiberoTask:
 
 
 def _initial_states(tasks: Any, task: Any, number: int, path_of: Any) -> np.ndarray:
-    import pickle
-
-    try:
-        return np.asarray(tasks.get_task_init_states(number), np.float64)
-    except pickle.UnpicklingError:  # upstream's files, read by a torch from 2.6 on
-        file = Path(path_of('init_states'), task.problem_folder, task.init_states_file)
+    file = Path(path_of('init_states'), task.problem_folder, task.init_states_file)
+    if file.is_file() and file.suffix != '.npz':  # upstream's, whose own reader runs what is in it
         return read_states(file)
-
-
-def read_states(file: Path) -> np.ndarray:
-    """Return the array (N, S) float64 that `torch.save` wrote; no other code in it is run.
-
-    Raises:
-        pickle.UnpicklingError: the file holds something else.
-    """
-    import torch
-
-    array = np.empty(0)
-    rebuild = array.__reduce__()[0]
-    allowed: list[Any] = [np.ndarray, np.dtype, type(array.dtype), codecs.encode]
-    # The module of numpy's function has had two names; files were written under both.
-    allowed += [(rebuild, f'numpy.{core}.multiarray._reconstruct') for core in ('core', '_core')]
-    with torch.serialization.safe_globals(allowed):
-        return np.asarray(torch.load(file, weights_only=True), np.float64)
+    return np.asarray(tasks.get_task_init_states(number), np.float64)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import os
 import re
 import shutil
@@ -22,12 +21,18 @@ from pathlib import Path
 
 from vla_adapter_ros.data.files import remove_folder, sync_entry, sync_folder
 from vla_adapter_ros.errors import CheckpointError
-from vla_adapter_ros.weights.files import make_folder, write_json
+from vla_adapter_ros.weights.files import make_folder, read_json_object, write_json
 
 _STEP = re.compile(r'step-(\d+)$')
 _REPLACED = '.replaced'
 STATE_FILE = 'training_state.pt'
 FULL_BYTES = 1_000_000  # a disk with less is full
+
+
+def step_of(checkpoint: Path) -> int | None:
+    """Return the step that a checkpoint's name tells; None if it is none of a run."""
+    found = _STEP.match(checkpoint.name)
+    return int(found.group(1)) if found else None
 
 
 class RunFolder:
@@ -47,8 +52,9 @@ class RunFolder:
         """Return step → folder of the complete checkpoints, oldest first."""
         if not self.checkpoints.is_dir():
             return {}
-        found = ((_STEP.match(p.name), p) for p in self.checkpoints.iterdir() if p.is_dir())
-        return dict(sorted((int(m.group(1)), p) for m, p in found if m and not p.is_symlink()))
+        folders = [p for p in self.checkpoints.iterdir() if p.is_dir() and not p.is_symlink()]
+        found = ((step_of(path), path) for path in folders)
+        return dict(sorted((step, path) for step, path in found if step is not None))
 
     def last(self) -> Path | None:
         """Return the newest complete checkpoint, or None."""
@@ -103,11 +109,18 @@ class RunFolder:
         return True
 
     def best_score(self) -> float:
-        """Return the validation error of the best checkpoint, infinity if there is none."""
+        """Return the validation error of the best checkpoint, infinity if there is none.
+
+        Raises:
+            CheckpointError: the file that tells it is damaged.
+        """
         record = self.checkpoints / 'best' / 'score.json'
         if not record.is_file():
             return float('inf')
-        return float(json.loads(record.read_text(encoding='utf-8'))['validation_l1'])
+        score = read_json_object(record).get('validation_l1')
+        if type(score) not in (int, float):
+            raise CheckpointError(f'{record}: validation_l1: expected a number, got {score!r:.40}')
+        return float(score)
 
     def _prune(self) -> None:
         best = (self.checkpoints / 'best').resolve()

@@ -25,10 +25,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vla_adapter_ros.errors import ConfigError, VLAAdapterError
+from vla_adapter_ros.errors import CheckpointError, ConfigError, VLAAdapterError, readable
 from vla_adapter_ros.model import VLAAdapter
 from vla_adapter_ros.processing.tokenizer import Tokenizer
 from vla_adapter_ros.training.assembly import processing_config
+from vla_adapter_ros.training.checkpoints.resume_state import (
+    check_tensors,
+    load_adam,
+    read_state,
+)
 from vla_adapter_ros.training.checkpoints.run_folder import RunFolder
 from vla_adapter_ros.training.config import ScheduleConfig, TrainConfig, load_config
 from vla_adapter_ros.training.experiments.grounding.batches import SceneBatches
@@ -189,16 +194,19 @@ def _resume(
     """Load the state of an interrupted run; return the steps made and its log."""
     if last is None:
         return 0, []
-    state = torch.load(last / STATE, weights_only=True)
-    for name, value in fixed.items():
-        if state['fixed'][name] != value:
-            raise ConfigError(
-                f'--out {last.parent.parent}: was begun with {name} {state["fixed"][name]!r}, '
-                f'now it is {value!r}; choose another folder'
-            )
-    grounder.model.load_state_dict(state['model'])
-    grounder.optimizer.load_state_dict(state['optimizer'])
-    return int(state['step']), list(state['lines'])
+    where = f'--out {last.parent.parent}'
+    with readable(where, CheckpointError):
+        state = read_state(last, STATE)
+        for name, value in fixed.items():
+            if state['fixed'][name] != value:
+                raise ConfigError(
+                    f'{where}: was begun with {name} {state["fixed"][name]!r}, '
+                    f'now it is {value!r}; choose another folder'
+                )
+        check_tensors(state['model'], grounder.model.state_dict(), f'{where}: model')
+        grounder.model.load_state_dict(state['model'])
+        load_adam(grounder.optimizer, state['optimizer'], where)
+        return state['step'], [dict(line) for line in json.loads(json.dumps(state['lines']))]
 
 
 def parse(arguments: Sequence[str] | None) -> argparse.Namespace:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from vla_adapter_ros.data.files import new_folder, read_json
-from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.errors import DatasetError, readable
 
 
 @dataclass(frozen=True)
@@ -62,11 +62,15 @@ def load_scenes(*paths: str | Path) -> GroundingScenes:
         if not shards:
             raise DatasetError(f'{path}: no images; make them with grounding.render_scenes')
         folders += shards
-    try:
+    with readable(', '.join(map(str, paths)), DatasetError):
         images = np.concatenate([np.load(folder / 'images.npy') for folder in folders])
         points = np.concatenate([np.load(folder / 'points.npy') for folder in folders])
-    except (OSError, ValueError) as error:
-        where = ', '.join(str(path) for path in paths)
-        raise DatasetError(f'{where}: cannot be read: {error}') from error
-    texts = [text for folder in folders for text in read_json(folder / 'instructions.json')]
+        texts = [list(text) for f in folders for text in read_json(f / 'instructions.json')]
+        whole = images.ndim == 5 and images.dtype == np.uint8 and points.dtype == np.float32
+        shape = (len(images), points.shape[1], images.shape[1], 2, 3)
+        counts = {len(group) for group in texts}
+        if not whole or points.shape != shape or len(texts) != shape[0] or counts != {shape[1]}:
+            raise DatasetError('images, points and instructions are not of the same scenes')
+        if not all(isinstance(text, str) for group in texts for text in group):
+            raise DatasetError('an instruction is not text')
     return GroundingScenes(images, points, texts)
