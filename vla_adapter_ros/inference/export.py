@@ -38,6 +38,7 @@ from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.processing.statistics import Normaliser
 from vla_adapter_ros.weights.files import make_folder, write_json
 from vla_adapter_ros.weights.metadata import software_versions
+from vla_adapter_ros.weights.tensors import is_finite
 
 PROMPT_TOKENS = 64
 # Of different lengths: the prompt length must not be part of the file.
@@ -84,6 +85,7 @@ def export(
     unpack(policy.engine.model)
     actions = Normaliser(policy.statistics.action, policy.pipeline.config.normalisation)
     model = policy.engine.model.to(DTYPES[dtype])
+    _check_range(model, dtype)
     module = ExportablePolicy(model, policy.pipeline, actions).eval()
     inputs = [
         engine_inputs(policy.pipeline, o, prompt_tokens) | drawn_noise(policy, seed)
@@ -116,6 +118,13 @@ def _check(output: Path, form: str, dtype: str) -> None:
         raise ExportError(f'dtype: got {dtype!r}, expected for {form} one of {allowed}')
     if output.exists():
         raise ExportError(f'{output}: exists already')
+
+
+def _check_range(model: torch.nn.Module, dtype: str) -> None:
+    """Refuse weights that a narrower precision made infinite; some leave the actions finite."""
+    for name, value in model.state_dict().items():
+        if not is_finite(value):
+            raise ExportError(f'dtype: {name} has values beyond {dtype}; use a wider one')
 
 
 def fitting(policy: Policy, prompt_tokens: int) -> list[str]:

@@ -107,7 +107,8 @@ class ExportedPolicy(PipelinePolicy):
             ExportError: the actions are not finite.
         """
         if not np.isfinite(self.predict(self.example_observation('pick')).actions).all():
-            raise ExportError(f'{self.provenance["engine"]} gives actions that are not finite')
+            file = self.provenance['exported']
+            raise ExportError(f'{file}: {self.provenance["engine"]} gives actions not finite')
 
 
 def engine_inputs(

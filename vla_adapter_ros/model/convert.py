@@ -100,7 +100,10 @@ def to_official(source: Path, target: Path) -> list[str]:
     if reasons:
         raise CheckpointError(f'{source}: the official code cannot run it: ' + '; '.join(reasons))
     target.mkdir(parents=True, exist_ok=True)
-    tensors = {n.removeprefix('policy.'): lazy.read(None) for n, lazy in opened.tensors.items()}
+    tensors = {
+        name.removeprefix('policy.'): lazy.read_finite(None)
+        for name, lazy in opened.tensors.items()
+    }
     kept = source / KEPT_FOLDER / UNUSED_FILE
     if kept.is_file():
         unused = {name: lazy.read(None) for name, lazy in open_safetensors(kept).items()}

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.weights.files import read_json_object
-from vla_adapter_ros.weights.tensors import LazyTensor, open_safetensors
+from vla_adapter_ros.weights.tensors import LazyTensor, check_finite, is_finite, open_safetensors
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = 'adapter_config.json', 'adapter_model.safetensors'
 _SPECIAL = ('use_dora', 'rank_pattern', 'alpha_pattern', 'fan_in_fan_out', 'lora_bias')
@@ -118,4 +118,7 @@ def _merged(
     # A convolution's A has the kernel's shape, its B is 1 x 1: as matrices they are a layer's.
     a, b = (pair[half].read(torch.float32).flatten(1) for half in 'AB')
     result = stored.float() + scale * (b @ a).reshape(stored.shape)
+    if not is_finite(result):
+        for part in (weight, *pair.values()):
+            check_finite(part)
     return result.to(dtype or stored.dtype)

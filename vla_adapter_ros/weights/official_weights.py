@@ -59,7 +59,10 @@ def open_official(
     else:
         tensors = official_vlm(directory)
     for kind, path in official.component_files(directory, metadata.config.use_proprio).items():
-        values = {name: LazyTensor.of(value) for name, value in state_dict(path).items()}
+        values = {
+            name: LazyTensor.of(value, f'{path}: {name}')
+            for name, value in state_dict(path).items()
+        }
         if kind == official.FILM:
             tensors |= _film_towers(values, directory, path)
         else:

@@ -34,6 +34,7 @@ from vla_adapter_ros.weights.released import model_folder
 from vla_adapter_ros.weights.tensors import (
     LazyTensor,
     check_names,
+    dtype_name,
     load_parameters,
     open_safetensors,
     read_safetensors_header,
@@ -165,7 +166,7 @@ def save(
         name.removeprefix('policy.'): value.to(dtype or value.dtype)
         for name, value in values.items()
     }
-    stored = {str(value.dtype).removeprefix('torch.') for value in tensors.values()}
+    stored = {dtype_name(value) for value in tensors.values()}
     record = replace(
         model.metadata,
         config=model.config,

@@ -159,13 +159,15 @@ def prismatic_tensors(content: Mapping[str, Any], where: Path) -> dict[str, Lazy
     tensors: dict[str, LazyTensor] = {}
     for name, value in nested['projector'].items():
         parts = name.removeprefix('projector.').split('.')
-        tensors[f'projector.{PROJECTOR.get(parts[0], parts[0])}.{parts[1]}'] = LazyTensor.of(value)
+        key = f'projector.{PROJECTOR.get(parts[0], parts[0])}.{parts[1]}'
+        tensors[key] = LazyTensor.of(value, f'{where}: {name}')
     for name, value in nested['llm_backbone'].items():
-        tensors[f'language_model.{name.removeprefix("llm.")}'] = LazyTensor.of(value)
+        key = f'language_model.{name.removeprefix("llm.")}'
+        tensors[key] = LazyTensor.of(value, f'{where}: {name}')
     for name, value in (nested.get('vision_backbone') or {}).items():
         tower, _, rest = name.partition('.')
         key = f'vision_backbone.{TOWERS.get(tower, tower)}.{layer_scale_name(rest)}'
-        tensors[key] = LazyTensor.of(value)
+        tensors[key] = LazyTensor.of(value, f'{where}: {name}')
     return tensors
 
 
@@ -184,7 +186,7 @@ def tower_tensors(path: Path, key: str, config: VLAAdapterConfig) -> dict[str, L
     else:
         with readable(path, CheckpointError):
             content = open_pt(path)
-            tensors = {name: LazyTensor.of(value) for name, value in content.items()}
+            tensors = {n: LazyTensor.of(value, f'{path}: {n}') for n, value in content.items()}
     if any(name.startswith(OPEN_CLIP_PREFIX) for name in tensors):
         tensors = {
             name.removeprefix(OPEN_CLIP_PREFIX): lazy
@@ -195,7 +197,8 @@ def tower_tensors(path: Path, key: str, config: VLAAdapterConfig) -> dict[str, L
     kept = {layer_scale_name(n): lazy for n, lazy in tensors.items() if not n.startswith('head.')}
     positions = kept.get('pos_embed')
     if positions is not None and positions.shape[1] != tower.grid**2:
-        kept['pos_embed'] = LazyTensor.of(resample_positions(positions.read(None), tower.grid))
+        resampled = resample_positions(positions.read(None), tower.grid)
+        kept['pos_embed'] = LazyTensor.of(resampled, positions.source)
     return {f'vision_backbone.{key}.{name}': lazy for name, lazy in kept.items()}
 
 

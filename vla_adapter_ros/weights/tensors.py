@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import struct
 from collections.abc import Callable, Iterable, Mapping
@@ -40,20 +41,66 @@ class LazyTensor:
     """A tensor of a file: known shape, values on `read(dtype)` (None: as stored).
 
     `floating`: they are real numbers, not integers or others that a weight cannot be.
+    `source`: file and name there, for messages.
     """
 
     shape: tuple[int, ...]
     read: Callable[[torch.dtype | None], Tensor]
     floating: bool = True
+    source: str = ''
 
     @classmethod
-    def of(cls, tensor: Tensor) -> LazyTensor:
+    def of(cls, tensor: Tensor, source: str = '') -> LazyTensor:
         """Wrap a tensor in memory."""
         return cls(
             tuple(tensor.shape),
             lambda dtype: tensor if dtype is None else tensor.to(dtype),
             tensor.is_floating_point(),
+            source,
         )
+
+    def read_finite(
+        self, dtype: torch.dtype | None, device: str | torch.device = 'cpu'
+    ) -> Tensor:
+        """Read the values onto a device, contiguous.
+
+        Raises:
+            CheckpointError: some are not finite, as stored or in `dtype`.
+        """
+        value = self.read(dtype).to(device)
+        if not is_finite(value):
+            check_finite(self)
+            largest = self.read(torch.float64).abs().max()
+            raise CheckpointError(
+                f'{self.source}: holds {largest:.3g}, more than {dtype_name(value)} can '
+                f'({torch.finfo(value.dtype).max:.3g}); use a wider dtype'
+            )
+        return value if value.is_contiguous() else value.contiguous()
+
+
+def is_finite(values: Tensor) -> bool:
+    """Return whether all values are finite, in the time of reading them once."""
+    if not values.numel():
+        return True
+    # NaN wins both; `isfinite` takes 30 times as long. A sum would overflow.
+    low, high = torch.aminmax(values)
+    return math.isfinite(low) and math.isfinite(high)
+
+
+def check_finite(lazy: LazyTensor) -> None:
+    """Raise CheckpointError if a tensor's stored values are not all finite."""
+    values = lazy.read(torch.float64)  # the widest: none overflows by the conversion
+    if not is_finite(values):
+        bad = int((~values.isfinite()).sum())
+        raise CheckpointError(
+            f'{lazy.source}: {bad} of {values.numel()} values are NaN or infinite; the file is '
+            'damaged, or its training had diverged'
+        )
+
+
+def dtype_name(values: Tensor) -> str:
+    """Return the name of a tensor's dtype, e.g. `float16`."""
+    return str(values.dtype).removeprefix('torch.')
 
 
 def open_safetensors(path: Path) -> dict[str, LazyTensor]:
@@ -75,7 +122,7 @@ def open_safetensors(path: Path) -> dict[str, LazyTensor]:
             raise CheckpointError(f'{path}: {name}: dtype {entry["dtype"]} is not supported')
         read = partial(_read, path, handle, name, entry, start)
         floating = DTYPES[entry['dtype']].is_floating_point
-        tensors[name] = LazyTensor(tuple(entry['shape']), read, floating)
+        tensors[name] = LazyTensor(tuple(entry['shape']), read, floating, f'{path}: {name}')
     return tensors
 
 
@@ -170,7 +217,7 @@ def load_parameters(
 
     Raises:
         CheckpointError: names are missing or unexpected, shapes differ, or values are not real
-            numbers. All are listed.
+            numbers (all are listed); or one is NaN or infinite, as stored or in `dtype`.
     """
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}
     wanted = {
@@ -181,10 +228,7 @@ def load_parameters(
     check_names(wanted, {name: lazy.shape for name, lazy in tensors.items()}, where)
     if odd := sorted(name for name in wanted if not tensors[name].floating):
         raise CheckpointError(f'{where}: not real numbers, as weights must be: {odd[:SHOWN]}')
-    values = {}
-    for name in wanted:
-        value = tensors[name].read(dtype).to(device)
-        values[name] = value if value.is_contiguous() else value.contiguous()
+    values = {name: tensors[name].read_finite(dtype, device) for name in wanted}
     model.load_state_dict(values, strict=False, assign=True)
 
 

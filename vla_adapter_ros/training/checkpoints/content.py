@@ -102,4 +102,4 @@ def _load_trained(model: VLAAdapter, folder: Path, metadata: CheckpointMetadata)
     )
     with torch.no_grad():
         for name, parameter in parameters.items():
-            parameter.copy_(stored[name].read(parameter.dtype))
+            parameter.copy_(stored[name].read_finite(parameter.dtype))

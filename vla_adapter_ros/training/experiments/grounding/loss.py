@@ -139,4 +139,4 @@ def load_grounded(model: VLAAdapter, folder: str | Path) -> None:
         f'start.grounded: {path}',
     )
     for name, value in mine.items():
-        value.copy_(stored[name].read(None))
+        value.copy_(stored[name].read_finite(None))
