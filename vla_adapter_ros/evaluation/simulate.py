@@ -223,7 +223,7 @@ def make_parser() -> argparse.ArgumentParser:
     add('policies', nargs='+', metavar='POLICY',
         help=f'{", ".join((*BASELINES, SHIPPED))} or the folder of a checkpoint')  # fmt: skip
     add('--task', action='append', dest='tasks', choices=list(INSTRUCTED_TASKS),
-        help='task to evaluate on; repeatable (default: all)')  # fmt: skip
+        help=f'task; repeatable (default: {", ".join(EVALUATED_TASKS)})')  # fmt: skip
     add('--episodes', type=int, default=20, help='episodes of each task')
     add('--seed', type=int, default=0, help='seed of the first episode')
     add('--instruction-check', type=int, default=0, metavar='SCENES',
