@@ -7,7 +7,14 @@ import pytest
 from vla_adapter_ros.errors import InstructionError
 from vla_adapter_ros.simulation.goals import Move, Place, Reach, Sequence, Stack
 from vla_adapter_ros.simulation.instructions import parse_instruction
-from vla_adapter_ros.simulation.wordings import HELD_OUT, TEMPLATES, VARIED, WORDS, describe
+from vla_adapter_ros.simulation.wordings import (
+    HELD_OUT,
+    TEMPLATES,
+    VARIED,
+    VARIED_TEMPLATES,
+    WORDS,
+    describe,
+)
 
 TABLE = ('red block', 'blue block', 'green cylinder', 'plate')
 
@@ -61,6 +68,9 @@ def test_every_template_is_used():
     rng = np.random.default_rng(0)
     for kind, goal in ((Reach, GOALS[0]), (Move, GOALS[1]), (Place, GOALS[3]), (Stack, GOALS[4])):
         assert len({describe(goal, rng) for _ in range(200)}) == len(TEMPLATES[kind])
+        varied = {describe(goal, rng, VARIED) for _ in range(1000)}
+        further = {template.format(**vars(goal)) for template in VARIED_TEMPLATES[kind]}
+        assert further <= varied
 
 
 @pytest.mark.parametrize(

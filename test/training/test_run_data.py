@@ -10,14 +10,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from tokenizers.pre_tokenizers import ByteLevel
 
 from support import data_samples
 from support.hub_server import put_into_cache
 from support.lerobot_sets import write_v21
 from support.training_samples import config, make_dataset
 from vla_adapter_ros.data.training.dataset import open_dataset
-from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.errors import ConfigError, VLAAdapterError
 from vla_adapter_ros.inference.policy import Policy
+from vla_adapter_ros.processing.tokenizer import UNKNOWN
 from vla_adapter_ros.training import train
 from vla_adapter_ros.training.assembly import build_setup
 from vla_adapter_ros.weights.files import write_json
@@ -67,6 +69,28 @@ def test_a_chunk_of_another_length_never_reaches_the_loss(dataset, tmp_path):
     batch['actions'] = batch['actions'][:, :1]
     with pytest.raises(VLAAdapterError, match=r'actions: got shape \(2, 1, 7\).*\(2, 8, 7\)'):
         setup.model.compute_loss(batch)
+
+
+def test_unknown_words_come_into_training_prompts_and_into_no_others(dataset, tmp_path):
+    setup = build_setup(config(dataset, tmp_path, 'data.unknown_words=1'), False)
+    samples = setup.mixture.datasets[0].batch([0, 1])
+    unknown = setup.pipeline.prompt_ids(UNKNOWN)[1]
+    found = {
+        training: (setup.collate(samples, torch.device('cpu'), training)['input_ids'] == unknown)
+        .sum(1)
+        .tolist()
+        for training in (True, False)
+    }
+    assert found == {True: [1, 1], False: [0, 0]}
+
+
+def test_a_tokenizer_that_has_every_word_has_no_unknown_ones(dataset, tmp_path):
+    letters = ByteLevel.alphabet()
+    write_json(tmp_path / 'vocab.json', {letter: i for i, letter in enumerate(letters)})
+    (tmp_path / 'merges.txt').write_text('#version: 0.2\n')
+    said = [f'tokenizer={tmp_path}', 'data.unknown_words=0.5']
+    with pytest.raises(ConfigError, match=r'data.unknown_words: got a tokenizer that has every'):
+        build_setup(config(dataset, tmp_path, *said), False)
 
 
 def test_the_ranges_of_augmentation_are_settings(dataset, tmp_path):

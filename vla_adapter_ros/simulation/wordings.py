@@ -18,7 +18,7 @@ from vla_adapter_ros.simulation.goals import (
 from vla_adapter_ros.simulation.layout import BOWL, PLATE_NAME
 
 TRAINED, VARIED, HELD_OUT, SYNONYM = 'trained', 'varied', 'held_out', 'synonyms'
-# trained: what the shipped policy was trained with. varied: the same with synonyms, politeness and
+# trained: the plain sentences. varied: the same with further verbs, synonyms, politeness and
 # two-clause order, for training. held_out: sentences of known words that no training has.
 # synonyms: the trained sentences with other names of the things.
 WORDS = (TRAINED, VARIED, HELD_OUT, SYNONYM)
@@ -39,6 +39,19 @@ TEMPLATES: dict[type, tuple[str, ...]] = {
             'pick up the {target} and put it in the {base}',
             'take the {target} and put it into the {base}'),
 }  # fmt: skip
+# Further verbs, which `varied` has beside those.
+VARIED_TEMPLATES: dict[type, tuple[str, ...]] = {
+    Reach: ('reach for the {target}', 'approach the {target}'),
+    Move: ('shift the {target} to the {direction}', 'shift the {target} {direction}'),
+    Place: ('set the {target} on the plate', 'drop the {target} onto the plate',
+            'grab the {target} and set it on the plate',
+            'lift the {target} and drop it onto the plate'),
+    Stack: ('set the {target} on the {base}', 'put the {target} onto the {base}',
+            'grab the {target} and set it on the {base}',
+            'lift the {target} and put it onto the {base}'),
+    PutIn: ('drop the {target} into the {base}', 'set the {target} inside the {base}',
+            'grab the {target} and drop it in the {base}'),
+}  # fmt: skip
 JOINERS = (' and then ', ', then ', ' then ')
 HELD_OUT_TEMPLATES: dict[type, tuple[str, ...]] = {
     Reach: ('please go to the {target} now', 'could you touch the {target} for me'),
@@ -52,6 +65,7 @@ HELD_OUT_TEMPLATES: dict[type, tuple[str, ...]] = {
             'take the {target} and place it in the {base}'),
 }  # fmt: skip
 HELD_OUT_JOINERS = (', and then please ', ' and then could you ')
+_VARIED = {kind: plain + VARIED_TEMPLATES[kind] for kind, plain in TEMPLATES.items()}
 # Around one clause in training ('' most often).
 _FILLERS = ('{}', '{}', '{}', 'please {}', 'could you {}', 'could you please {}', 'now {}',
             '{} please', '{} for me')  # fmt: skip
@@ -70,7 +84,8 @@ NAMES: dict[str, tuple[str, ...]] = {
 GERUNDS = {
     'reach': 'reaching', 'go': 'going', 'move': 'moving', 'touch': 'touching', 'push': 'pushing',
     'slide': 'sliding', 'put': 'putting', 'place': 'placing', 'pick': 'picking', 'take': 'taking',
-    'stack': 'stacking',
+    'stack': 'stacking', 'approach': 'approaching', 'shift': 'shifting', 'set': 'setting',
+    'drop': 'dropping', 'grab': 'grabbing', 'lift': 'lifting',
 }  # fmt: skip
 _SYNONYM_CHANCE, _ORDER_CHANCE = 0.4, 0.4
 
@@ -96,7 +111,7 @@ def describe(goal: Goal, rng: np.random.Generator | None = None, words: str = TR
         return _renamed(text, None) if words == SYNONYM else text
     if words == HELD_OUT:
         return _sentence(goal, rng, HELD_OUT_TEMPLATES, HELD_OUT_JOINERS)
-    text = _sentence(goal, rng, TEMPLATES, JOINERS)
+    text = _sentence(goal, rng, _VARIED if words == VARIED else TEMPLATES, JOINERS)
     if words == SYNONYM:
         return _renamed(text, rng)
     if words == TRAINED:
@@ -122,7 +137,7 @@ def _sentence(
 
 
 def _two_clauses(goal: Sequence, rng: np.random.Generator) -> str:
-    first, second = (_sentence(part, rng, TEMPLATES, JOINERS) for part in goal.goals)
+    first, second = (_sentence(part, rng, _VARIED, JOINERS) for part in goal.goals)
     order = _ORDERS[int(rng.integers(len(_ORDERS)))]
     return order.format(
         first=first, second=second, doing_first=_doing(first), doing_second=_doing(second)

@@ -150,6 +150,11 @@ def build_setup(config: TrainConfig, progress: bool) -> TrainingSetup:
         texts += [] if scenes is None else [t for group in scenes.instructions for t in group]
         tokenizer = learn_words(model, tokenizer, texts)
     _check_vocabulary(model.config, tokenizer, config)
+    if config.data.unknown_words and not tokenizer.words:
+        raise ConfigError(
+            'data.unknown_words: got a tokenizer that has every word; expected 0, or a policy '
+            'with a word list'
+        )
     pipeline = InputPipeline(processing, tokenizer, statistics)
     for text in _instructions(datasets):  # refused here, not in the batch that holds it
         pipeline.prompt_ids(text)
@@ -162,8 +167,10 @@ def build_setup(config: TrainConfig, progress: bool) -> TrainingSetup:
         None if scenes is None else _scene_batches(scenes, model, pipeline),
         config.grounding.batch_size,
         # Compiled blocks are made for one length.
-        _longest_prompt(pipeline, datasets) if config.compute.compile else 0,
+        _longest_prompt(pipeline, datasets) + bool(config.data.unknown_words)
+        if config.compute.compile else 0,
         {d.name for d in datasets if not d.holds_last},
+        config.data.unknown_words,
     )
     return TrainingSetup(model, pipeline, by_dataset, contract, mixture, validation, collate)
 

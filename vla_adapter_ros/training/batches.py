@@ -18,6 +18,7 @@ from vla_adapter_ros.processing.augment import AugmentConfig, augment, normalise
 from vla_adapter_ros.processing.pipeline import InputPipeline, padded_prompts
 from vla_adapter_ros.processing.pixels import Pixels, to_device
 from vla_adapter_ros.processing.statistics import Normaliser, Statistics
+from vla_adapter_ros.processing.tokenizer import UNKNOWN
 from vla_adapter_ros.training.config import TrainConfig
 from vla_adapter_ros.training.trainer import Batch
 
@@ -36,6 +37,7 @@ class Collator:
         latent: (K, D·A) initial latent given to the policy; None: its own (noise in training).
         scenes: images with points that come with training batches; None: none.
         scene_count: how many of them.
+        unknown_words: chance that a training instruction gets an unknown word.
         moving: datasets whose actions go on moving if the last one is held: what lies past the end
             of an episode is then left out of the loss.
         prompt_length: prompts are padded to so many tokens; 0: to the longest of each batch.
@@ -45,9 +47,9 @@ class Collator:
         self, pipeline: InputPipeline, statistics: Mapping[str, Statistics],
         augmentation: AugmentConfig | None, names: list[str], latent: torch.Tensor | None = None,
         scenes: SceneBatches | None = None, scene_count: int = 0, prompt_length: int = 0,
-        moving: Collection[str] = (),
+        moving: Collection[str] = (), unknown_words: float = 0.0,
     ) -> None:
-        self._moving = moving
+        self._moving, self._unknown_words = moving, unknown_words
         self._prompt_length = prompt_length
         self._latent, self._scenes, self._scene_count = latent, scenes, scene_count
         self.pipeline, self._augmentation, self._names = pipeline, augmentation, names
@@ -72,7 +74,7 @@ class Collator:
         of samples that do not come from the mixture.
         """
         self._check(samples)
-        ids, mask = self._prompts(samples.instructions)
+        ids, mask = self._prompts(samples.instructions, self._unknown_words if training else 0.0)
         used = [self._names[n] if name is None else name for n in samples.datasets]
         proprio = _normalised(self._proprio, used, samples.proprioception)
         actions = _normalised(self.actions, used, samples.actions)
@@ -109,8 +111,15 @@ class Collator:
                     f'({samples.instructions[bad]!r}): {what} is not finite; remove the episode'
                 )
 
-    def _prompts(self, instructions: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        rows = [self.pipeline.prompt_ids(text) for text in instructions]
+    def _prompts(
+        self, instructions: list[str], unknown_words: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        chosen = (torch.rand(len(instructions)) < unknown_words).tolist()
+        texts = [
+            with_unknown_word(text) if more else text
+            for text, more in zip(instructions, chosen, strict=True)
+        ]
+        rows = [self.pipeline.prompt_ids(text) for text in texts]
         return padded_prompts(rows, self.pipeline.tokenizer.pad_id, self._prompt_length)
 
     def pixels(
@@ -125,6 +134,13 @@ class Collator:
         flat = augment(moved.flatten(0, 1).permute(0, 3, 1, 2), self._augmentation)
         pixels = normalise_pixels(flat, config)
         return pixels.reshape(batch, cameras * pixels.shape[1], *pixels.shape[2:])
+
+
+def with_unknown_word(text: str) -> str:
+    """Return a text with a word that no word list has, at a random place."""
+    words = text.split(' ')
+    words.insert(int(torch.randint(len(words) + 1, ())), UNKNOWN)
+    return ' '.join(words)
 
 
 def _normalised(

@@ -104,6 +104,10 @@ class DataConfig:
         'statistics and vocabulary stay those of all episodes'
     )
     augment: bool = option(True, 'crop and colour changes on training images')
+    unknown_words: float = option(
+        0.0, 'chance that a training instruction gets an unknown word somewhere, for policies '
+        'with a word list: they learn to pass over words that they do not know'
+    )
     episode_end_weight: float = option(
         1.0, 'sampling weight of the frames in the last chunk of an episode (arm almost at rest)'
     )
@@ -308,6 +312,7 @@ class TrainConfig:
             ('data.validation_fraction', 0 <= data.validation_fraction < 1, 'in [0, 1)'),
             ('data.workers', data.workers >= 0, 'at least 0'),
             ('data.prefetch', data.prefetch > 0, 'at least 1'),
+            ('data.unknown_words', 0 <= data.unknown_words <= 1, 'a chance in [0, 1]'),
             ('data.episode_end_weight', 0 < data.episode_end_weight <= 1, 'a number in (0, 1]'),
             ('augmentation.brightness', 0 <= changes.brightness <= 1, 'in [0, 1]'),
             ('augmentation.contrast', _is_range(changes.contrast), 'two factors, 0 < a <= b'),
