@@ -184,6 +184,12 @@ def whole(tmp_path_factory):
     return write_bag(tmp_path_factory.mktemp('whole') / 'a', size=(256, 192))
 
 
+@pytest.fixture(scope='module')
+def everything(tmp_path_factory, whole):
+    """How many messages are recovered of the bag as it is."""
+    return recover(whole, tmp_path_factory.mktemp('recovered') / 'a').count
+
+
 @pytest.fixture
 def damaged(tmp_path, whole):
     """Makes a copy of the bag whose bytes were changed, given them and the places of chunks."""
@@ -232,8 +238,7 @@ def put(offset, value):
         pytest.param(put(9 + 28 + 4 + 8, b'\x03'), id='record in the chunk'),
     ],
 )
-def test_only_the_damaged_chunk_is_lost_and_it_is_named(tmp_path, whole, damaged, change):
-    everything = recover(whole, tmp_path / 'all').count
+def test_only_the_damaged_chunk_is_lost_and_it_is_named(tmp_path, everything, damaged, change):
     saved = recover(damaged(change), tmp_path / 'saved')
     # A chunk holds 1 MB: seven of these images, and the joint states between them.
     assert everything - 20 < saved.count < everything

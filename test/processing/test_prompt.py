@@ -45,14 +45,14 @@ def test_prompt_and_ids_are_the_official_ones(qwen, case):
     assert qwen.encode(prompt) == case['input_ids']
 
 
-@pytest.mark.parametrize('case', OFFICIAL['prompts'], ids=lambda case: case['instruction'][:20])
-def test_vocabulary_and_merges_alone_give_the_same_ids(qwen_files, tmp_path, case):
+def test_vocabulary_and_merges_alone_give_the_same_ids(qwen_files, tmp_path):
     for name in ('vocab.json', 'merges.txt'):
         shutil.copy(qwen_files / name, tmp_path)
     tokenizer = Tokenizer.from_directory(tmp_path)
     assert tokenizer.vocab_size == OFFICIAL['vocab_size'] + 3
     assert tokenizer.pad_id == OFFICIAL['pad']
-    assert tokenizer.encode(case['prompt']) == case['input_ids']
+    for case in OFFICIAL['prompts']:
+        assert tokenizer.encode(case['prompt']) == case['input_ids']
 
 
 def test_added_tokens_get_the_ids_their_file_says(qwen_files, tmp_path):
