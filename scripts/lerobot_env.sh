@@ -18,8 +18,6 @@ if "$folder/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 12))'; t
   install 'lerobot[dataset]==0.6.1' pytest
 else
   install 'lerobot==0.4.4' pytest
-  # Ours; pip warns that lerobot asks for 15.
-  install 'av>=17'
 fi
 # Without torchcodec, which needs the system's FFmpeg, lerobot decodes with PyAV.
 "$folder/bin/pip" uninstall --quiet --yes torchcodec

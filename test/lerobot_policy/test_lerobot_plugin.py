@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from lerobot.envs.utils import preprocess_observation
 from lerobot.policies.factory import make_policy, make_pre_post_processors
 from lerobot.policies.utils import prepare_observation_for_inference
 
+from vla_adapter_ros.data.lerobot.columns import Columns
+from vla_adapter_ros.data.sources import open_source
 from vla_adapter_ros.inference.policy import Policy
 from vla_adapter_ros.lerobot_policy.environment_alicia import AliciaEnvConfig
 from vla_adapter_ros.lerobot_policy.export import PLUGIN, main
@@ -170,3 +173,40 @@ def test_lerobot_eval_runs_the_shipped_checkpoint(folder, tmp_path):
     report = json.loads((tmp_path / 'eval_info.json').read_text())
     assert report['overall']['n_episodes'] == 4
     assert report['overall']['pc_success'] >= 50
+
+
+def recording(folder, root):
+    """The command with which lerobot records a policy: rollout from 0.6 on, record before."""
+    command = [
+        f'--policy.path={folder}', f'--policy.discover_packages_path={PLUGIN}',
+        '--policy.device=cpu', '--robot.type=alicia_sim', '--robot.task=reach',
+        '--dataset.single_task=touch the green ball', f'--dataset.root={root}', '--dataset.fps=10',
+        '--dataset.num_episodes=1', '--dataset.episode_time_s=20', '--dataset.push_to_hub=false',
+        '--play_sounds=false',
+    ]  # fmt: skip
+    if find_spec('lerobot.rollout') is None:
+        module, more = 'lerobot_record', ['--dataset.repo_id=local/eval_reach']
+    else:
+        module = 'lerobot_rollout'
+        more = ['--strategy.type=episodic', '--fps=10', '--return_to_initial_position=false',
+                '--dataset.repo_id=local/rollout_reach', '--dataset.no_stamp=true']  # fmt: skip
+    return [sys.executable, '-m', f'lerobot.scripts.{module}', *command, *more]
+
+
+def test_lerobot_records_our_policy_on_the_simulated_robot_and_we_read_it(folder, tmp_path):
+    root = tmp_path / 'set'
+    done = subprocess.run(recording(folder, root), capture_output=True, text=True, timeout=500)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "alicia_sim: 'touch the green ball': done after" in done.stderr + done.stdout
+    source = open_source(root, Columns(actions='joint_target'))
+    (episode,) = source.episodes
+    assert episode.instruction == 'touch the green ball' and episode.length > 10
+    vectors = source.states_actions(0)
+    assert vectors.state.shape == vectors.actions.shape == (episode.length, 7)
+    moved = np.abs(vectors.state[-1] - vectors.state[0]).max()
+    assert moved > 0.1
+    # The arm reaches each target in the 0.1 s until the next observation.
+    assert np.abs(vectors.actions[:-1] - vectors.state[1:]).mean() < 0.02
+    for camera in source.cameras:
+        first, last = source.images(0, camera, [0, episode.length - 1])
+        assert first.std() > 10 and np.abs(first.astype(int) - last).mean() > 0.5

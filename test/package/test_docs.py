@@ -32,11 +32,11 @@ TOP = (
 )  # fmt: skip
 # Options of other programs, of shell scripts, and of the tests.
 FOREIGN_OPTIONS = {
-    '--clock', '--env', '--eval', '--feedback', '--help', '--include', '--index-url',
-    '--list-formats-ext', '--local-dir', '--multi_gpu',
+    '--clock', '--dataset', '--duration', '--env', '--eval', '--feedback', '--help', '--include',
+    '--index-url', '--list-formats-ext', '--local-dir', '--multi_gpu',
     '--no-deps', '--nproc-per-node', '--num_processes', '--once', '--packages-select', '--profile',
-    '--rename_map',
-    '--quick', '--reload', '--repo-type', '--rm', '--ros-args', '--system-site-packages',
+    '--quick', '--reload', '--rename_map', '--repo-type', '--rm', '--ros-args', '--strategy',
+    '--system-site-packages',
 }  # fmt: skip
 
 

@@ -8,8 +8,9 @@ costs at most two decodes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +35,20 @@ QUALITY = 20
 PRESET = 'superfast'
 
 
+def converter(pixel_format: str) -> Callable[[av.VideoFrame], av.VideoFrame]:
+    """Return a function that converts frames, in one thread: several processes do so at a time.
+
+    One for all frames of a file: with one each, setting it up costs a third of the conversion.
+    """
+    import av
+    from av.video.reformatter import VideoReformatter
+
+    # Before 17, which lerobot 0.6 asks for, PyAV knows no other number.
+    newer = int(av.__version__.partition('.')[0]) >= 17
+    options: dict[str, Any] = {'threads': 1} if newer else {}
+    return partial(VideoReformatter().reformat, format=pixel_format, **options)
+
+
 class VideoWriter:
     """Writes (H, W, 3) uint8 RGB frames to one MP4 file.
 
@@ -48,15 +63,13 @@ class VideoWriter:
 
     def __init__(self, path: Path, fps: int, quality: int = QUALITY) -> None:
         import av
-        from av.video.reformatter import VideoReformatter
 
         self._path = path
         self._fps = fps
         self._quality = quality
         self._container = av.open(str(path), 'w', format='mp4')
         self._stream: Any = None
-        # One for all frames: with one each, setting it up costs a third of the conversion.
-        self._reformatter = VideoReformatter()
+        self._convert = converter(PIXEL_FORMAT)
         self.frames = 0
 
     def write(self, frame: np.ndarray) -> None:
@@ -73,7 +86,7 @@ class VideoWriter:
             )
         # A view of the frame, which lives until it is converted.
         pixels = av.VideoFrame.from_numpy_buffer(np.ascontiguousarray(frame), format='rgb24')
-        converted = self._reformatter.reformat(pixels, format=PIXEL_FORMAT, threads=1)
+        converted = self._convert(pixels)
         converted.pts = self.frames
         converted.time_base = Fraction(1, self._fps)
         self._container.mux(self._stream.encode(converted))
@@ -174,9 +187,8 @@ class VideoReader:
 
     def __init__(self, path: Path, fps: float) -> None:
         import av
-        from av.video.reformatter import VideoReformatter
 
-        self._reformatter = VideoReformatter()
+        self._convert = converter('rgb24')
         try:
             self._container: InputContainer = av.open(str(path))
         except (OSError, ValueError) as error:
@@ -208,7 +220,7 @@ class VideoReader:
         if decoded is None:
             self._decoder = None
             raise DatasetError(f'video {self._path}: has no frame {index}')
-        return self._reformatter.reformat(decoded, format='rgb24', threads=1).to_ndarray()
+        return self._convert(decoded).to_ndarray()
 
     def _seek_and_read(self, index: int, back: int) -> av.VideoFrame | None:
         self._seek(max(0, index - back))
