@@ -16,6 +16,7 @@ import torch
 from support.model_cases import small_config
 from support.policy_cases import ONE_THREAD, alicia
 from support.variants import VARIANTS
+from support.variants import policy as variant_policy
 from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.inference import export as exporting
 from vla_adapter_ros.inference.export import (
@@ -40,6 +41,7 @@ from vla_adapter_ros.inference.exported import (
 from vla_adapter_ros.inference.packed_linear import unpack
 from vla_adapter_ros.inference.policy import Policy
 from vla_adapter_ros.inference.simple_policies import shipped_checkpoint
+from vla_adapter_ros.model.precision import attention
 from vla_adapter_ros.preflight.checks import PASS
 from vla_adapter_ros.preflight.files import PreflightSettings, check_checkpoint, check_latency
 from vla_adapter_ros.processing.statistics import Normaliser
@@ -296,6 +298,26 @@ def test_a_missing_engine_is_named_with_the_command(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize('causal', (False, True))
+def test_exports_hold_no_attention_with_as_many_queries_as_heads(monkeypatch, causal):
+    """Such attention OpenVINO's CPU engine computes wrongly: here a released policy's."""
+    query, key, value = (torch.randn(2, 8, n, 4) for n in (8, 21, 21))
+    wanted = attention(query, key, value, causal)
+    seen = []
+    plain = torch.nn.functional.scaled_dot_product_attention
+
+    def watched(query, *rest, **options):
+        seen.append(query.shape)
+        return plain(query, *rest, **options)
+
+    monkeypatch.setattr(torch.nn.functional, 'scaled_dot_product_attention', watched)
+    monkeypatch.setattr(torch.compiler, 'is_exporting', lambda: True, raising=False)
+    torch.testing.assert_close(attention(query, key, value, causal), wanted)
+    assert seen == [(2, 8, 9, 4)]
+    attention(query[:, :4], key[:, :4], value[:, :4])
+    assert seen[1:] == [(2, 4, 8, 4)]
+
+
 KINDS = {
     'original': {'kind': 'original'},
     'oft': {'kind': 'oft', 'heads': 8},
@@ -336,12 +358,16 @@ def test_every_kind_of_policy_acts_as_the_network(policy, kind, traced):
     assert error.cosine > 0.99999
 
 
+EXPORTED = {name: changes for name, changes in VARIANTS.items() if 'camera' not in name}
+EXPORTED['as many heads as actions'] = variant_policy(heads=8)  # see `attention`
+
+
 @pytest.mark.slow(reason='half a minute each; without the engines they are skipped')
-@pytest.mark.parametrize('name', [name for name in VARIANTS if 'camera' not in name])
+@pytest.mark.parametrize('name', EXPORTED)
 def test_every_variant_acts_the_same_in_other_engines(tmp_path, name):
     for package in (*ENGINES['onnx'], *ENGINES['openvino']):
         pytest.importorskip(package)
-    network = small_config(**VARIANTS[name], num_images=2, action_dim=7, proprio_dim=7)
+    network = small_config(**EXPORTED[name], num_images=2, action_dim=7, proprio_dim=7)
     network = network.replace(language=replace(network.language, vocab_size=512))
     made = Policy.random(alicia(), config=network, settings=ONE_THREAD)
     module, inputs, expected = exportable(made)
