@@ -38,6 +38,7 @@ from vla_adapter_ros.inference.exported import (
     engine_inputs,
     open_policy,
 )
+from vla_adapter_ros.inference.int8 import ActionError, action_error
 from vla_adapter_ros.inference.packed_linear import unpack
 from vla_adapter_ros.inference.policy import Policy
 from vla_adapter_ros.inference.simple_policies import shipped_checkpoint
@@ -148,14 +149,29 @@ def fake(monkeypatch):
     return Fake
 
 
+def error_of_precision(checkpoint, dtype):
+    """Return by how much our own engine's actions change in `dtype`, for the export's inputs."""
+    actions = []
+    for name in ('float32', dtype):
+        policy = Policy.from_pretrained(checkpoint, device='cpu', dtype=name, threads=1)
+        actions.append([
+            reference_actions(policy, policy.example_observation(text, seed), seed)
+            for seed, text in enumerate(fitting(policy, 32))
+        ])
+    return action_error(np.stack(actions[1]), np.stack(actions[0]))
+
+
 @pytest.mark.parametrize('dtype', ('float32', 'float16'))
 def test_an_export_says_what_goes_in_and_comes_out(fake, tmp_path, capsys, dtype):
     folder = tmp_path / 'made/reach'
     checkpoint = str(shipped_checkpoint())
     options = ['--format', 'onnx', '--output', str(folder), '--dtype', dtype]
     assert main([checkpoint, *options, '--prompt-tokens', '32']) == 0
-    assert f'onnx {dtype}, action cosine 1.00000' in capsys.readouterr().out
     about = json.loads((folder / EXPORT_FILE).read_text())
+    error = ActionError(**about['difference'])
+    assert f'onnx {dtype}, {error}' in capsys.readouterr().out
+    # How much 16 bits change the actions depends on the weights: as much as in our own engine.
+    assert error.mean <= 1.5 * error_of_precision(checkpoint, dtype).mean + 1e-5
     assert about['file'] == 'policy.onnx'
     assert (folder / 'policy.onnx').read_text() == dtype
     assert about['checkpoint'] == checkpoint
@@ -163,7 +179,6 @@ def test_an_export_says_what_goes_in_and_comes_out(fake, tmp_path, capsys, dtype
     assert about['inputs']['input_ids'] == {'dtype': 'int64', 'shape': [1, 32]}
     assert about['output']['actions']['shape'] == [1, 8, 7]
     assert about['preprocessing']['cameras'] == ['third_person', 'wrist']
-    assert about['difference']['cosine'] > 0.9999
     assert Tokenizer.from_directory(folder).pad_id == about['pad_id']
     assert main([checkpoint, *options]) == 1
     assert 'exists already' in capsys.readouterr().err
