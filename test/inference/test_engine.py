@@ -10,7 +10,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from torch._inductor.runtime.cache_dir_utils import cache_dir
 
 from support.float32_rounding import BFLOAT16, float64_actions
 from support.model_cases import relative_error
@@ -384,6 +383,9 @@ def test_graphs_are_captured_at_the_start_and_none_by_a_call(monkeypatch):
 
 
 def test_compiled_kernels_outlive_a_reboot_unless_their_place_is_chosen(monkeypatch, tmp_path):
+    # A second of import, which every worker would take to collect this file.
+    from torch._inductor.runtime.cache_dir_utils import cache_dir
+
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path))
     monkeypatch.delenv('TORCHINDUCTOR_CACHE_DIR', raising=False)
     keep_compiled()

@@ -12,7 +12,6 @@ from fractions import Fraction
 
 import av
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -34,6 +33,8 @@ V06_FIELDS = {
 
 def write_v06(path):
     """Write the dataset; return its folder."""
+    import pandas as pd
+
     (path / 'meta').mkdir(parents=True)
     (path / 'meta/info.json').write_text(json.dumps(_info(), indent=4))
     index = pd.Index(TASKS, name='task')

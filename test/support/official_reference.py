@@ -22,7 +22,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import Qwen2Config, Qwen2Model
 
 from vla_adapter_ros.errors import ObservationError
 from vla_adapter_ros.training.trainer import Batch
@@ -46,6 +45,9 @@ class OfficialReference:
     def __init__(
         self, towers, weights: dict, sizes: dict, pro: bool, task_tokens: int | None = None
     ) -> None:
+        # Seconds of import, which every worker would take to collect the tests.
+        from transformers import Qwen2Config, Qwen2Model
+
         self.towers, self.weights, self.sizes, self.pro = towers, weights, sizes, pro
         self.task_tokens = task_tokens
         config = Qwen2Config(

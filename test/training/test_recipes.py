@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-import torch._dynamo
 from safetensors.torch import save_file
 
 from support import data_samples

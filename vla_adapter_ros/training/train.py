@@ -157,10 +157,10 @@ def make_accelerator(config: TrainConfig) -> Any:
 
 def apply_compute_settings(model: Any, config: TrainConfig) -> None:
     """Switch on gradient checkpointing and the compilation of the repeated blocks."""
-    import torch._dynamo
-
     model.set_gradient_checkpointing(config.compute.gradient_checkpointing)
     if config.compute.compile:
+        import torch._dynamo  # a second; a training without compilation does not need it
+
         # Blocks of all kinds share torch's budget of compiled forms (8), since they are compiled
         # through one method. Towers, layers and policy, with gradients and without, need more;
         # what lies beyond it would run uncompiled.
