@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 # Each may have one request in the queue, and one arriving.
 MOST_CLIENTS = 16
 CLOSE_TIMEOUT_S = 1.0
+# Most of one read. Two views of 224×224 pixels are 294 KiB: asyncio's 256 KiB would make it two.
+READ_BYTES = 2**19
 _UNUSABLE = 1007  # close code of a message that cannot be read
 _log = logging.getLogger(__name__)
 # What strangers do to the port is no fault of ours.
@@ -140,6 +142,7 @@ class PolicyServer:
         peer = _peer(connection)
         _log.info(f'{peer}: connected')
         self._clients += 1
+        connection.transport.max_size = READ_BYTES  # of asyncio's own transport for sockets
         try:
             await connection.send(encode(self.served.to_message()))
             async for data in connection:
