@@ -87,6 +87,18 @@ def test_an_interpreter_without_libero_says_so():
         worker.close()
 
 
+def test_an_interpreter_without_numpy_is_named_with_what_it_lacks(tmp_path):
+    bare = tmp_path / 'python'
+    bare.write_text(f'#!/bin/sh\nexec {sys.executable} -I -S "$@"\n')
+    bare.chmod(0o755)
+    worker = WorkerProcess(str(bare), LIBERO_WORKER, None)
+    try:
+        with pytest.raises(WorkerLost, match='ended with status 1: .* has no module numpy$'):
+            worker.ask({'do': 'hello'})
+    finally:
+        worker.close()
+
+
 def test_an_interpreter_that_does_not_exist_is_named():
     with pytest.raises(WorkerLost, match='cannot run /nowhere/python'):
         WorkerProcess('/nowhere/python', LIBERO_WORKER, None)

@@ -95,7 +95,8 @@ class PolicyServer:
             opened = await server
         except OSError as error:
             raise ServerError(
-                f'cannot listen on {access.host}:{access.port}: {error.strerror or error}'
+                f'cannot listen on {access.host}:{access.port}: '
+                + str(error.strerror or error).rpartition(': ')[2]  # asyncio's repeats the address
             ) from None
         async with opened:
             scheme = 'wss' if access.certificate else 'ws'

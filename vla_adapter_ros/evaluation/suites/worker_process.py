@@ -25,11 +25,16 @@ ANSWER_TIMEOUT_S = 120.0  # loading a scene takes 10 s on a slow machine
 LOG_LINES = 3  # of a dead worker, in the message
 # Only this package is made importable: a search path would also offer its neighbours, such as
 # this interpreter's NumPy, to the other one.
-START = (
-    'import runpy, sys, types; package = types.ModuleType("vla_adapter_ros"); '
-    'package.__path__ = [sys.argv[1]]; sys.modules["vla_adapter_ros"] = package; '
-    'runpy.run_module(sys.argv[2], run_name="__main__")'
-)
+START = """
+import runpy, sys, types
+package = types.ModuleType('vla_adapter_ros')
+package.__path__ = [sys.argv[1]]
+sys.modules['vla_adapter_ros'] = package
+try:
+    runpy.run_module(sys.argv[2], run_name='__main__')
+except ModuleNotFoundError as error:
+    sys.exit(f'{sys.executable} has no module {error.name}')
+"""
 
 
 class WorkerLost(VLAAdapterError):
