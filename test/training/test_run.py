@@ -10,19 +10,24 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from support import data_samples
+from support.model_cases import small_config
 from support.training_samples import config, make_dataset, settings, weights
+from support.variants import VARIANTS
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.inference.policy import Policy
+from vla_adapter_ros.model import VLAAdapter
 from vla_adapter_ros.training import train
-from vla_adapter_ros.training.config import load_config
+from vla_adapter_ros.training.config import ComputeConfig, TrainConfig, load_config
 from vla_adapter_ros.training.config_loader import to_dict
 from vla_adapter_ros.training.trainer import Trainer
 
@@ -348,6 +353,30 @@ def test_the_success_rate_in_simulation_is_logged(tmp_path):
     rates = next(json.loads(line) for line in lines if 'simulation/mean' in line)
     assert rates['step'] == 2
     assert 0 <= rates['simulation/reach'] <= 1
+
+
+@pytest.mark.slow(reason="loads torch's compiler: 3 s")
+@pytest.mark.parametrize('found', (False, True))
+def test_without_a_compiler_training_goes_on_uncompiled(monkeypatch, capsys, found):
+    from torch._inductor import cpp_builder
+
+    def search():
+        if not found:
+            raise cpp_builder.exc.InvalidCxxCompiler
+
+    compiled = set()
+    monkeypatch.setattr(nn.Module, 'compile', lambda part: compiled.add(type(part).__name__))
+    monkeypatch.setattr(cpp_builder, 'get_cpp_compiler', search)
+    model = VLAAdapter.from_config(
+        small_config(**VARIANTS['conv stem with keypoints and film']), device='meta'
+    )
+    settings = replace(TrainConfig(), compute=ComputeConfig(compile=True))
+    train.apply_compute_settings(model, settings)
+    said = capsys.readouterr().err
+    if found:
+        assert {'ConvStem', 'KeypointToken', 'DecoderLayer'} < compiled and not said
+    else:
+        assert not compiled and said.startswith('compute.compile: no C++ compiler')
 
 
 @pytest.mark.slow(reason='compiles the model (torch.compile)')

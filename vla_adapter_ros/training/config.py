@@ -171,7 +171,7 @@ class ComputeConfig:
     precision: Literal['bf16', 'fp32'] = option(
         'bf16', 'bf16: autocast, frozen weights stored in bf16; trained weights stay fp32'
     )
-    compile: bool = option(False, 'torch.compile of the repeated blocks')
+    compile: bool = option(False, 'torch.compile of stems and repeated blocks')
     gradient_checkpointing: bool = option(False, 'recompute backbone blocks in the backward')
     threads: int | None = option(None, 'CPU threads of torch; none: torch decides')
     fused_optimizer: bool = option(True, 'fused AdamW kernel')

@@ -156,17 +156,33 @@ def make_accelerator(config: TrainConfig) -> Any:
 
 
 def apply_compute_settings(model: Any, config: TrainConfig) -> None:
-    """Switch on gradient checkpointing and the compilation of the repeated blocks."""
+    """Switch on gradient checkpointing and the compilation of stems and repeated blocks."""
     model.set_gradient_checkpointing(config.compute.gradient_checkpointing)
-    if config.compute.compile:
+    if config.compute.compile and _has_compiler():
         import torch._dynamo  # a second; a training without compilation does not need it
+
+        from vla_adapter_ros.model.small.stem import ConvStem, KeypointToken
 
         # Blocks of all kinds share torch's budget of compiled forms (8), since they are compiled
         # through one method. Towers, layers and policy, with gradients and without, need more;
         # what lies beyond it would run uncompiled.
         torch._dynamo.config.recompile_limit = RECOMPILE_LIMIT
-        for block in model.repeated_blocks:
-            block.compile()  # in place: parameter names stay
+        stems = [part for part in model.modules() if isinstance(part, (ConvStem, KeypointToken))]
+        for part in [*stems, *model.repeated_blocks]:
+            part.compile()  # in place: parameter names stay
+
+
+def _has_compiler() -> bool:
+    """Return whether there is a C++ compiler, which torch needs to compile; warn if not."""
+    from torch._inductor.cpp_builder import get_cpp_compiler
+
+    try:
+        get_cpp_compiler()
+    except RuntimeError:
+        print('compute.compile: no C++ compiler (g++) here; training goes on without it',
+              file=sys.stderr)  # fmt: skip
+        return False
+    return True
 
 
 def simulation_hook(
