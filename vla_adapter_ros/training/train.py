@@ -159,7 +159,7 @@ def apply_compute_settings(model: Any, config: TrainConfig) -> None:
     """Switch on gradient checkpointing and the compilation of stems and repeated blocks."""
     model.set_gradient_checkpointing(config.compute.gradient_checkpointing)
     if config.compute.compile and _has_compiler():
-        import torch._dynamo  # a second; a training without compilation does not need it
+        import torch._dynamo
 
         from vla_adapter_ros.model.small.stem import ConvStem, KeypointToken
 
