@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -41,7 +43,7 @@ class Browser:
                 '--remote-allow-origins=*', f'--window-size={width},{height}',
                 f'--user-data-dir={folder / "profile"}', 'about:blank',
             ],
-            stdout=self._log, stderr=self._log,
+            stdout=self._log, stderr=self._log, start_new_session=True,
         )  # fmt: skip
         self.complaints: list[str] = []
         self._number, self._session = 0, ''
@@ -110,7 +112,8 @@ class Browser:
     def close(self) -> None:
         """End the browser."""
         self._open.close()
-        self._process.kill()
+        # Debian's program is a script whose child would live on.
+        os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
         self._log.close()
 
