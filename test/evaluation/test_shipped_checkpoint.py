@@ -8,6 +8,8 @@ import json
 import numpy as np
 import pytest
 
+from vla_adapter_ros.evaluation import simulate
+from vla_adapter_ros.evaluation.rollout import EpisodeJob
 from vla_adapter_ros.inference.policy import Policy
 from vla_adapter_ros.inference.simple_policies import shipped_checkpoint
 from vla_adapter_ros.processing.observation import Observation
@@ -23,6 +25,7 @@ LARGEST = 25e6
 LOG, RECIPE, REPORT = 'metrics.jsonl', 'recipe.yaml', 'report.json'
 # Seeds from 0 on are for evaluation; demonstrations begin at 1 000 000.
 SEEDS = 4
+BENCH_FLOOR = {'reach': 6, 'move': 6, 'pick_and_place': 5, 'stack': 6}
 FLOOR = {'reach': 3, 'move': 3, 'pick_and_place': 3, 'stack': 3}
 
 
@@ -75,3 +78,23 @@ def test_it_loads_for_the_simulated_arm_and_answers_in_finite_numbers():
     assert chunks[0].shape == (8, 7)
     assert np.isfinite(chunks).all()
     assert np.abs(chunks[0] - chunks[1]).max() > 1e-3, 'the instruction makes a difference'
+
+
+@pytest.mark.parametrize(
+    ('floor', 'seeds'),
+    [
+        ({'reach': 1, 'stack': 1}, 2),
+        pytest.param(
+            BENCH_FLOOR, 8, marks=pytest.mark.slow(reason='32 episodes; four are run always')
+        ),
+    ],
+    ids=['two tasks', 'all tasks'],
+)
+def test_it_reaches_its_floor_under_other_light_cameras_and_servos(floor, seeds):
+    options = simulate.make_parser().parse_args(['shipped', '--level', 'bench'])
+    jobs = [EpisodeJob(task, seed) for task in floor for seed in range(seeds)]
+    settings = simulate.settings_from(options, 'shipped')
+    results = [result for _, result, _ in simulate.run_jobs(settings, jobs, 1)]
+    solved = {task: sum(r.success for r in results if r.task == task) for task in floor}
+    told = '; '.join(f'{r.task} {r.seed}: {r.reason}' for r in results if not r.success)
+    assert all(solved[task] >= least for task, least in floor.items()), f'{solved}; {told}'
