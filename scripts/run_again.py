@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Run the tests that failed once more, alone, and say which of them fail again.
+"""Run the files of tests that failed once more, alone, and say which of them fail again.
 
 Usage: python scripts/run_again.py FOLDER      (the one with the test runners' result files)
 
 Nodes are tested in real time. On a machine that is paused in the middle of a test, or busy with
-something else, one of hundreds of them may miss its time; a fault of the package fails again. What
+something else, one of hundreds of them may miss its time; a fault of the package fails again. The
+whole file is run, because tests that share a node build on what those before them left. What
 passes now is named, and left out of the result files as a failure. With more than a few failures
 nothing is run again.
 """
@@ -16,6 +17,7 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -53,20 +55,27 @@ def forgive(path: Path, passed: set[str]) -> None:
     tree.write(path, encoding='utf-8', xml_declaration=True)
 
 
-def passes(test: str) -> bool:
-    """Run one test in this process' environment, without another one beside it."""
-    command = [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', test]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith('VLA_TEST_')}
-    try:
-        result = subprocess.run(command, cwd=ROOT, env=environment, timeout=TIMEOUT_S)
-    except subprocess.TimeoutExpired:
-        return False
-    return result.returncode == 0
+def passing(file: str) -> set[str]:
+    """Run the fast tests of a file, without others beside them; return those that pass."""
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / 'again.xml'
+        command = [sys.executable, '-m', 'pytest', '-q', '-p', 'no:cacheprovider', file]
+        environment = {k: v for k, v in os.environ.items() if not k.startswith('VLA_TEST_')}
+        try:
+            subprocess.run(
+                [*command, f'--junitxml={result}'], cwd=ROOT, env=environment, timeout=TIMEOUT_S
+            )
+            suites = list(ElementTree.parse(result).getroot().iter('testsuite'))
+        except (subprocess.TimeoutExpired, OSError, ElementTree.ParseError):
+            return set()
+        failed = {test_id(case) for suite in suites for case in failed_cases(suite)}
+        ran = [c for suite in suites for c in suite.iter('testcase') if c.find('skipped') is None]
+        return {test_id(case) for case in ran} - failed
 
 
 def main() -> int:
     """Run the failures again; return 1 if one of them fails again or nothing could be run."""
-    parser = argparse.ArgumentParser(description='Run the tests that failed once more, alone.')
+    parser = argparse.ArgumentParser(description='Run the files of failed tests once more.')
     parser.add_argument('folder', type=Path, help='folder with *.xunit.xml files')
     paths = sorted(parser.parse_args().folder.rglob('*.xunit.xml'))
     failed = {
@@ -77,8 +86,9 @@ def main() -> int:
     }
     if not 0 < len(failed) <= MAX_FAILURES:
         return 1
-    print(f'{len(failed)} failed; each is run again, alone', flush=True)
-    passed = {test for test in sorted(failed) if passes(test)}
+    print(f'{len(failed)} failed; their files are run again, alone', flush=True)
+    files = sorted({test.partition('::')[0] for test in failed})
+    passed = failed & {test for file in files for test in passing(file)}
     for path in paths:
         forgive(path, passed)
     for test in sorted(passed):

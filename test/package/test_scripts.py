@@ -189,7 +189,9 @@ def test_failure_that_passes_alone_is_named_and_one_that_fails_again_stays(
 ):
     (tmp_path / 'test').mkdir()
     (tmp_path / 'test' / 'test_a.py').write_text(
-        'def test_late(): pass\n\ndef test_wrong(): assert False\n'
+        # What is late builds on the test before it, which did not fail.
+        'state = []\ndef test_first(): state.append(1)\ndef test_late(): assert state\n'
+        'def test_wrong(): assert False\n'
     )
     case = '<testcase classname="vla_adapter_ros.test.test_a" name="{}"><failure/></testcase>'
     (tmp_path / 'nodes.xunit.xml').write_text(
@@ -214,7 +216,7 @@ def test_no_failure_and_many_failures_are_not_run_again(tmp_path, monkeypatch, c
         f'<testsuites><testsuite tests="9" failures="9">{cases}</testsuite></testsuites>'
     )
     again = load('run_again')
-    monkeypatch.setattr(again, 'passes', lambda test: pytest.fail('was run'))
+    monkeypatch.setattr(again, 'passing', lambda file: pytest.fail('was run'))
     monkeypatch.setattr(sys, 'argv', ['run_again.py', str(tmp_path)])
     assert again.main() == 1
 
