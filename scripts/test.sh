@@ -4,8 +4,9 @@
 # Usage: scripts/test.sh      (after scripts/build.sh; `make test` does all)
 #
 # Runs the fast tests as `colcon test` does on any ROS machine, both parts (CMakeLists.txt) side by
-# side, and shows them as they run. The files of a few that fail are run again, alone (run_again.py says why). The
-# last line is the count of what was run; the exit status is not 0 when a test failed or none ran.
+# side, and shows them as they run. The files of a few that fail are run again, alone (run_again.py
+# says why). The last line is the count of what was run; the exit status is not 0 when a test failed
+# or none ran.
 set -euo pipefail
 # shellcheck source=scripts/lib.sh
 . "$(dirname "$0")/lib.sh"
