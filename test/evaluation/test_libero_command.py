@@ -115,6 +115,8 @@ def test_a_lost_worker_is_tried_once_more_and_then_an_error_never_a_failure(
     if errors:
         assert 'killed by the system' in found[2]['error']
         assert 'no more memory' in found[3]['error']
+        told = (libero.out / 'report.md').read_text()
+        assert f'1 ended in an error: {found[3]["error"]}' in told
         # Repeating the command repeats only these.
         assert libero('--tasks', '0')[0] == 0
         assert len(rows(libero)) == 6

@@ -12,7 +12,7 @@ import numpy as np
 from vla_adapter_ros.evaluation.calvin.episode import TASK_STEPS
 from vla_adapter_ros.evaluation.calvin.sequences import SEQUENCES
 from vla_adapter_ros.evaluation.statistics import CONFIDENCE, Rate, format_table
-from vla_adapter_ros.evaluation.suites.command import costs, costs_text
+from vla_adapter_ros.evaluation.suites.command import costs, costs_text, errors_text
 
 IN_A_ROW = 5
 RESAMPLES = 10_000  # of the bootstrap
@@ -106,7 +106,8 @@ def markdown(data: Mapping[str, Any]) -> str:
             '## CALVIN, ABC→D', '', format_table(header, rows), '',
             f'{data["in_a_row"][0]["trials"]} chains, {data["errors"]} errors, 95 % intervals.',
             f'Differs from the official evaluation: {differs}.' if differs else 'As officially.',
-            costs_text(data, 'chain'), '', format_table(('task', 'tried', 'solved [%]'), tasks),
+            *errors_text(data['sequences']), costs_text(data, 'chain'), '',
+            format_table(('task', 'tried', 'solved [%]'), tasks),
             '', 'Run: ' + json.dumps(data['identity'], sort_keys=True),
         ]
     )  # fmt: skip

@@ -13,7 +13,7 @@ import numpy as np
 
 from vla_adapter_ros.evaluation.libero.suites import EPISODES, SUITES, TASKS
 from vla_adapter_ros.evaluation.statistics import Rate, format_table
-from vla_adapter_ros.evaluation.suites.command import costs, costs_text
+from vla_adapter_ros.evaluation.suites.command import costs, costs_text, errors_text
 from vla_adapter_ros.evaluation.suites.comparison import Pairing
 
 LOGS = Path(__file__).parent / 'data' / 'official_logs.json'
@@ -113,6 +113,7 @@ def _suite_text(entry: Mapping[str, Any]) -> str:
             f'{pair["only_ours"]} solved by this run alone, {pair["only_theirs"]} by that alone; '
             f'exact McNemar p = {pair["mcnemar_p"]:.3g}.'
         )
+    lines += errors_text(entry['episodes'])
     lines += [costs_text(entry), '', 'Run: ' + json.dumps(entry['identity'], sort_keys=True)]
     return '\n'.join(lines)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +158,12 @@ def costs_text(entry: Mapping[str, Any], episode: str = 'episode') -> str:
         + ('' if each is None else f', {each:.1f} per {episode}')
         + f'; {ended}'
     )
+
+
+def errors_text(results: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return a line on each kind of error that kept results from counting."""
+    counts = Counter(result['error'] for result in results if result['error'])
+    return [f'{number} ended in an error: {error}' for error, number in counts.items()]
 
 
 def write_reports(folder: Path, data: Any, text: str) -> None:
