@@ -74,7 +74,11 @@ class Collator:
         of samples that do not come from the mixture.
         """
         self._check(samples)
-        ids, mask = self._prompts(samples.instructions, self._unknown_words if training else 0.0)
+        texts = samples.instructions
+        if training and self._unknown_words:
+            chosen = (torch.rand(len(texts)) < self._unknown_words).tolist()
+            texts = [with_unknown_word(t) if c else t for t, c in zip(texts, chosen, strict=True)]
+        ids, mask = self._prompts(texts)
         used = [self._names[n] if name is None else name for n in samples.datasets]
         proprio = _normalised(self._proprio, used, samples.proprioception)
         actions = _normalised(self.actions, used, samples.actions)
@@ -111,15 +115,8 @@ class Collator:
                     f'({samples.instructions[bad]!r}): {what} is not finite; remove the episode'
                 )
 
-    def _prompts(
-        self, instructions: list[str], unknown_words: float
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        chosen = (torch.rand(len(instructions)) < unknown_words).tolist()
-        texts = [
-            with_unknown_word(text) if more else text
-            for text, more in zip(instructions, chosen, strict=True)
-        ]
-        rows = [self.pipeline.prompt_ids(text) for text in texts]
+    def _prompts(self, instructions: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        rows = [self.pipeline.prompt_ids(text) for text in instructions]
         return padded_prompts(rows, self.pipeline.tokenizer.pad_id, self._prompt_length)
 
     def pixels(
