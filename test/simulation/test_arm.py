@@ -1,6 +1,7 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """The simulated arm has the Alicia-D's geometry, follows its targets and shows its table."""
 
+import math
 import os
 import subprocess
 import sys
@@ -149,6 +150,17 @@ def test_objects_rest_where_they_are_put(arm):
     arm.step(3.0)
     for name, pose in arm.object_poses().items():
         assert np.linalg.norm(pose.position - before[name].position) < 0.002, name
+
+
+@pytest.mark.parametrize('shape', ['cylinder', 'cup', 'ball'])
+def test_what_rolls_comes_to_rest_on_the_table(arm, shape):
+    arm.reset(3, SceneOptions(objects=(f'red {shape}',)))
+    joint = arm.data.joint(f'{shape}_0')
+    joint.qpos[:] = [0.25, 0.0, 0.017, math.sqrt(0.5), 0.0, math.sqrt(0.5), 0.0]  # axis along x
+    joint.qvel[:] = [0.0, 0.3, 0.0, 0.0, 0.0, 0.0]
+    arm.step(1.5)
+    assert abs(arm.object_pose(f'red {shape}').position[1]) < 0.1
+    assert np.abs(joint.qvel[:3]).max() < 0.01
 
 
 def test_unknown_objects_and_bad_targets_are_refused_in_one_line(arm):
