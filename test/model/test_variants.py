@@ -141,6 +141,7 @@ def test_released_sizes_are_the_released_tensors():
             'got 12, a conv stem needs a power of two',
         ),
         (lambda: VisionTowerConfig(pool=3, **CONV), '3 does not divide the grid of 4 patches'),
+        (lambda: VisionTowerConfig(local_keypoints=1, **CONV), r'got 1, allowed are 0 to 0'),
         (lambda: small_config(vision=()), 'got 0 towers'),
         (
             lambda: VLAAdapterConfig.from_dict({'chunk': 8}),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -194,10 +195,13 @@ def test_a_tower_gives_the_tokens_it_promises(stem, keypoints, pool):
     assert config.tokens == (8 // pool) ** 2 + (keypoints > 0)
 
 
-def test_a_keypoint_token_says_where_a_map_has_its_mass():
+def keypoint_position(features, local=0):
+    """(x, y, peak) of one map that is ten times the first of the features (8, 9, 9)."""
     config = VisionTowerConfig(
-        width=8, depth=2, heads=2, mlp_hidden=8, patch=8, image_size=64, keypoints=1
-    )
+        width=8, depth=2, heads=2, mlp_hidden=8, patch=8, image_size=64, keypoints=1,
+        local_keypoints=local,
+    )  # fmt: skip
+    torch.manual_seed(0)
     token = KeypointToken(config)
     with torch.no_grad():
         token.laterals[0].weight.fill_(1.0)
@@ -205,10 +209,22 @@ def test_a_keypoint_token_says_where_a_map_has_its_mass():
         token.maps.weight.fill_(10.0)
         token.token.weight.copy_(torch.eye(8, 3))
         token.token.bias.zero_()
-        features = torch.zeros(1, 8, 9, 9)
-        features[0, :, 6, 2] = 1.0  # row 6, column 2 of 0..8
-        x, y, peak = token([features])[0, 0, :3].tolist()
-    assert (x, y, peak) == pytest.approx((-0.5, 0.5, 1.0), abs=1e-3)
+        return token([features[None]])[0, 0, :3].tolist()
+
+
+def test_a_keypoint_token_says_where_a_map_has_its_mass():
+    features = torch.zeros(8, 9, 9)
+    features[0, 6, 2] = 1.0  # row 6, column 2 of 0..8
+    assert keypoint_position(features) == pytest.approx((-0.5, 0.5, 1.0), abs=1e-3)
+
+
+def test_a_local_keypoint_is_at_the_likelier_of_two_places_and_not_between_them():
+    features = torch.zeros(8, 9, 9)
+    features[0, 6, 1], features[0, 1, 7] = 1.0, 0.999
+    between, likelier = keypoint_position(features), keypoint_position(features, local=1)
+    assert likelier[:2] == pytest.approx((-0.75, 0.5), abs=0.01)
+    assert np.hypot(*np.subtract(between, likelier)[:2]) > 0.3
+    assert between[2] == likelier[2]  # the map's confidence, on the whole image
 
 
 def test_a_keypoint_map_sees_what_surrounds_its_cell():

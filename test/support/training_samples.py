@@ -58,7 +58,7 @@ def weights(checkpoint: Path) -> dict[str, np.ndarray]:
 SMALL = (
     'model={preset: tiny, use_film: true, film_segment_tokens: 6, num_queries: 2, '
     'vision: {width: 16, depth: 2, heads: 2, mlp_hidden: 16, patch: 8, stem: conv, '
-    'keypoints: 4, pool: 2, '
+    'keypoints: 4, local_keypoints: 2, pool: 2, '
     'image_size: 32}, language: {hidden: 32, layers: 1, heads: 2, kv_heads: 1, mlp_hidden: 32, '
     'embedding_scale: 0.7}}',
     'compute.threads=1',

@@ -44,7 +44,9 @@ VARIANTS = {
     'film': {'use_film': True},
     'one tower': {'vision': (VisionTowerConfig(**CONV),)},
     'conv stem with keypoints and film': {
-        'vision': (VisionTowerConfig(stem='conv', keypoints=8, pool=2, **CONV),),
+        'vision': (
+            VisionTowerConfig(stem='conv', keypoints=8, local_keypoints=2, pool=2, **CONV),
+        ),
         'use_film': True,
     },
     'keypoints of patches': {'vision': (VisionTowerConfig(keypoints=8, **CONV),)},

@@ -86,6 +86,7 @@ class VisionTowerConfig:
     # Small networks only.
     stem: str = 'patch'  # `conv`: strided 3x3 convolutions down to `patch`, a power of two
     keypoints: int = 0  # spatial-softmax maps whose positions make one more token per image
+    local_keypoints: int = 0  # so many of them, the first, take the mean around their peak only
     pool: int = 1  # factor by which the patch grid is averaged before it leaves the tower
     position_scale: float = 0.02  # of the position embedding at initialisation
 
@@ -100,6 +101,12 @@ class VisionTowerConfig:
                 self, 'patch', f'{self.patch} does not divide the image size {self.image_size}'
             )
         _one_of(self, 'stem', STEMS)
+        if not 0 <= self.local_keypoints <= self.keypoints:
+            _refuse(
+                self,
+                'local_keypoints',
+                f'got {self.local_keypoints}, allowed are 0 to {self.keypoints} (keypoints)',
+            )
         if self.grid % self.pool:
             _refuse(self, 'pool', f'{self.pool} does not divide the grid of {self.grid} patches')
         if self.stem == 'conv' and (self.patch < 4 or self.patch & (self.patch - 1)):
