@@ -10,6 +10,9 @@
 # A quick look at all parts, in minutes (the policy is no good):
 #   IMAGES=400 EPISODES=8 GROUND_STEPS=50 FIRST_STEPS=50 TAKEOVERS=2 EVALUATED=2 RUN=runs/look \
 #     DATA=datasets/look scripts/policy.sh steps=50 save.every=50
+#
+# TASKS='reach move pick_and_place stack long_horizon put_in' adds the bowl; LEVELS=nominal is one level;
+# SUBWORDS= trains a word list instead of subwords.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -20,9 +23,16 @@ images=${IMAGES:-16000}
 episodes=${EPISODES:-920} # of each task
 evaluated=${EVALUATED:-100}
 levels=(${LEVELS:-nominal bench hard}) # each has its share of images, demonstrations and takeovers
+tasks=(${TASKS:-reach move pick_and_place stack long_horizon})
+asked=() taken=() # arguments; takeovers are of what a first policy does worst
+for task in "${tasks[@]}"; do
+  asked+=(--task "$task")
+  case $task in pick_and_place | long_horizon | put_in) taken+=(--task "$task") ;; esac
+done
+read -ra subwords <<< "${SUBWORDS-tokenizer=subwords data.spelled_words=0.05}"
 collect=(python -m vla_adapter_ros.simulation.collect --image-size 96 --storage image --words varied)
 render=(python -m vla_adapter_ros.training.experiments.grounding.render_scenes --words varied)
-train=(python -m vla_adapter_ros.training.train --config tiny_sim)
+train=(python -m vla_adapter_ros.training.train --config tiny_sim "${subwords[@]}")
 
 share() { echo $((($1 + ${#levels[@]} - 1) / ${#levels[@]})); }
 join() { (IFS=,; echo "$*"); }
@@ -32,27 +42,27 @@ for level in "${levels[@]}"; do
   grounding+=("${scenes}_$level") sequence+=("${scenes}_sequence_$level")
   demonstrations+=("${data}_$level") takeovers+=("${data}_takeovers_$level")
   # Images of all tasks, and more of the one whose sentences are hardest.
-  "${render[@]}" "${scenes}_$level" --level "$level" --images "$(share "$images")" --seed $((5000000 + seed))
+  "${render[@]}" "${scenes}_$level" "${asked[@]}" --level "$level" --images "$(share "$images")" --seed $((5000000 + seed))
   "${render[@]}" "${scenes}_sequence_$level" --level "$level" --task long_horizon \
     --images "$(share $((images * 3 / 8)))" --seed $((5200000 + seed))
-  # The table of the demo, with one instruction after another; then all five tasks.
+  # The table of the demo, with one instruction after another; then all tasks.
   "${collect[@]}" "${data}_$level" --append --level "$level" --task tabletop \
     --episodes "$(share $((episodes / 4)))" --seed $((1000000 + seed))
-  "${collect[@]}" "${data}_$level" --append --level "$level" --episodes "$(share "$episodes")" \
+  "${collect[@]}" "${data}_$level" --append "${asked[@]}" --level "$level" --episodes "$(share "$episodes")" \
     --seed $((1000000 + seed))
   seed=$((seed + 50000))
 done
 if [ ! -e "$run/grounded/grounding.jsonl" ]; then
   python -m vla_adapter_ros.training.experiments.grounding.pretrain --config tiny_sim \
-    --scenes "${grounding[@]}" --out "$run/grounded" --steps "${GROUND_STEPS:-3000}"
+    --scenes "${grounding[@]}" --out "$run/grounded" --steps "${GROUND_STEPS:-3000}" -- "${subwords[@]}"
 fi
 "${train[@]}" "data.datasets=[$(join "${demonstrations[@]}")]" "start.grounded=$run/grounded" "output_dir=$run/first" \
   "steps=${FIRST_STEPS:-15000}"
 newest() { find "$1/checkpoints" -maxdepth 1 -name 'step-*' | sort | tail -1; }
 seed=0
 for level in "${levels[@]}"; do
-  "${collect[@]}" "${data}_takeovers_$level" --append --level "$level" --task pick_and_place \
-    --task long_horizon --takeover "$(newest "$run/first")" --episodes "$(share "${TAKEOVERS:-500}")" \
+  "${collect[@]}" "${data}_takeovers_$level" --append "${taken[@]:-${asked[@]}}" \
+    --level "$level" --takeover "$(newest "$run/first")" --episodes "$(share "${TAKEOVERS:-500}")" \
     --seed $((3000000 + seed))
   seed=$((seed + 50000))
 done
@@ -67,7 +77,7 @@ fi
   "start.grounded=$run/grounded" "grounding.scenes=[$(join "${grounding[@]}" "${sequence[@]}")]" \
   "output_dir=$run" "$@"
 for level in "${levels[@]}"; do
-  python -m vla_adapter_ros.evaluation.simulate "$(newest "$run")" --level "$level" --words varied \
+  python -m vla_adapter_ros.evaluation.simulate "$(newest "$run")" "${asked[@]}" --level "$level" --words varied \
     --episodes "$evaluated" --instruction-check $((evaluated / 5)) --workers "$(nproc)" \
     --out "$run/report_$level"
 done

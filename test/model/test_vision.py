@@ -159,7 +159,7 @@ def test_film_carries_the_instruction_into_the_visual_tokens():
         batch = small_batch(config, batch=1)
         with torch.no_grad():
             tokens = [
-                model.visual_tokens(batch['pixel_values'], model.decoder.embed_tokens(ids))
+                model.visual_tokens(batch['pixel_values'], ids, model.decoder.embed_tokens(ids))
                 for ids in (batch['input_ids'], batch['input_ids'] + 7)
             ]
         assert torch.equal(*tokens) != use_film
@@ -170,7 +170,7 @@ def test_film_averages_the_real_tokens_only():
     model = VLAAdapter.from_config(config)
     embedded = formula_input('embedded', (2, 5, 128))
     mask = torch.tensor([[1, 1, 1, 0, 0], [1, 1, 1, 1, 1]])
-    average = model.film_vector(embedded, mask)
+    average = model.film_vector(mask, embedded, mask)
     torch.testing.assert_close(average[0], embedded[0, :3].mean(0))
     torch.testing.assert_close(average[1], embedded[1].mean(0))
 
@@ -262,7 +262,7 @@ def test_film_segments_distinguish_word_orders_that_the_mean_cannot():
     ids = torch.tensor([[5, 6, 7, 8, 9, 10], [5, 9, 7, 8, 6, 10]])  # two words change places
     embedded = model.decoder.embed_tokens(ids)
     with torch.no_grad():
-        vector = model.film_vector(embedded, None)
+        vector = model.film_vector(ids, embedded, None)
     whole = mean_embedding(embedded, None)
     torch.testing.assert_close(whole[0], whole[1])
     assert (vector[0] - vector[1]).abs().max() > 1e-2
@@ -273,7 +273,7 @@ def test_a_film_segment_depends_on_its_own_tokens_only():
     ids = torch.tensor([[5, 6, 7, 0, 0, 0], [5, 6, 7, 8, 9, 10]])
     mask = torch.tensor([[1, 1, 1, 0, 0, 0], [1, 1, 1, 1, 1, 1]])
     with torch.no_grad():
-        vector = model.film_vector(model.decoder.embed_tokens(ids), mask)
+        vector = model.film_vector(ids, model.decoder.embed_tokens(ids), mask)
     first, rest = vector[:, :128], vector[:, 128:]
     torch.testing.assert_close(first[0], first[1])
     assert not rest[0].any() and rest[1, :128].any()
@@ -284,10 +284,23 @@ def test_film_segments_ignore_padding_and_take_long_prompts():
     ids = torch.arange(1, 41)[None]
     mask = (ids <= 31).long()
     with torch.no_grad():
-        padded = model.film_vector(model.decoder.embed_tokens(ids), mask)
-        plain = model.film_vector(model.decoder.embed_tokens(ids[:, :31]), None)
+        padded = model.film_vector(ids, model.decoder.embed_tokens(ids), mask)
+        plain = model.film_vector(ids[:, :31], model.decoder.embed_tokens(ids[:, :31]), None)
     assert plain.shape == (1, model.config.film_width)
     torch.testing.assert_close(padded, plain)
+
+
+def test_a_spelled_word_leaves_the_later_words_in_their_segments():
+    config = VLAAdapterConfig.tiny(use_film=True, film_segment_tokens=3, film_pieces=(50, 60))
+    model = VLAAdapter.from_config(config)
+    ids = torch.tensor([[5, 6, 7, 8, 9, 10, 0, 0], [5, 6, 50, 59, 7, 8, 9, 10]])
+    mask = (ids > 0).long()
+    with torch.no_grad():
+        known, spelled = model.film_vector(ids, model.decoder.embed_tokens(ids), mask)
+        (alone,) = model.film_vector(ids[:1, :6], model.decoder.embed_tokens(ids[:1, :6]), None)
+    torch.testing.assert_close(known[128:], spelled[128:])
+    assert (known[:128] - spelled[:128]).abs().max() > 1e-2
+    torch.testing.assert_close(alone, known)
 
 
 @pytest.mark.parametrize(('film', 'tokens'), [(False, 3), (True, -1)])

@@ -7,8 +7,8 @@ import torch
 
 from support.model_cases import tiny_config
 from vla_adapter_ros.model import VLAAdapter
-from vla_adapter_ros.processing.tokenizer import Tokenizer
-from vla_adapter_ros.training.batches import with_unknown_word
+from vla_adapter_ros.processing.tokenizer import UNKNOWN, Tokenizer
+from vla_adapter_ros.training.batches import with_word
 from vla_adapter_ros.training.model_setup import learn_words
 
 OLD, NEW = 'put the red block on the plate', 'Put the red can on the dish, please'
@@ -49,7 +49,7 @@ def test_without_new_words_nothing_changes():
 
 
 def test_an_unknown_word_is_put_anywhere_in_an_instruction_and_is_none_of_the_list():
-    texts = {with_unknown_word('reach it') for _ in range(40)}
+    texts = {with_word('reach it', UNKNOWN) for _ in range(40)}
     assert texts == {'<unk> reach it', 'reach <unk> it', 'reach it <unk>'}
     tokenizer = Tokenizer.from_texts([OLD])
     assert tokenizer.encode('reach <unk> it') == tokenizer.encode('reach xylophone it')

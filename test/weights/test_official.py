@@ -371,8 +371,8 @@ def test_the_mean_embedding_of_released_film_covers_the_stop_token():
     mask = torch.tensor([[1, 1, 1, 0]])
     table = model.decoder.embed_tokens.weight
     with torch.no_grad():
-        padded = model.film_vector(model.embed_prompt(ids, mask)[0], mask)
-        alone = model.film_vector(model.embed_prompt(ids[:, :3], None)[0], None)
+        padded = model.film_vector(ids, model.embed_prompt(ids, mask)[0], mask)
+        alone = model.film_vector(ids[:, :3], model.embed_prompt(ids[:, :3], None)[0], None)
     wanted = table[[5, 7, 11, 2]].mean(0, keepdim=True).detach()
     torch.testing.assert_close(padded, wanted)
     torch.testing.assert_close(alone, wanted)

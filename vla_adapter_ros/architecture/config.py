@@ -265,11 +265,13 @@ class VLAAdapterConfig:
     use_film: bool = False
     aligned_slices: bool = False
     # Small networks only.
-    film_segment_tokens: int = 0  # FiLM: one mean per segment of so many tokens; 0: one in all
+    film_segment_tokens: int = 0  # FiLM: one mean per segment of so many words; 0: one in all
+    film_pieces: tuple[int, int] = (0, 0)  # ids (first, end) of tokens that go on with a word
     query_scale: float = 0.02  # of the ActionQueries at initialisation
 
     def __post_init__(self) -> None:
         object.__setattr__(self, 'vision', tuple(self.vision))
+        object.__setattr__(self, 'film_pieces', tuple(self.film_pieces))
         _positive(self, 'num_images', 'num_queries', 'chunk_size', 'action_dim', 'proprio_dim')
         segment = self.film_segment_tokens
         if segment and not (self.use_film and segment > 0):

@@ -13,7 +13,7 @@ import numpy as np
 from vla_adapter_ros.architecture.config import VLAAdapterConfig
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.processing.pipeline import InputPipeline
-from vla_adapter_ros.processing.prompt import build_prompt, clean_instruction
+from vla_adapter_ros.processing.prompt import clean_instruction
 from vla_adapter_ros.processing.statistics import Statistics
 from vla_adapter_ros.robot.contract import RobotContract
 
@@ -152,9 +152,7 @@ class PipelinePolicy:
         Raises:
             InstructionError: the instruction cannot be used at all.
         """
-        cleaned = self.clean_instruction(instruction)
-        prompt = build_prompt(cleaned, self.pipeline.config.prompt_format)
-        return self.pipeline.tokenizer.unknown_words(prompt)
+        return self.pipeline.tokenizer.unknown_words(self.clean_instruction(instruction))
 
     def example_observation(self, instruction: str, seed: int = 0) -> Observation:
         """Return a synthetic observation of the right form, for warm-up and tests."""

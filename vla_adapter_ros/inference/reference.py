@@ -53,7 +53,7 @@ class ReferenceForward:
     def encode(self, pixel_values: Tensor, input_ids: Tensor) -> Tensor:
         """Cameras -> projected visual tokens, one image and one tower at a time."""
         model, backbone = self.model, self.model.vision_backbone
-        language = model.film_vector(model.decoder.embed_tokens(input_ids), None)
+        language = model.film_vector(input_ids, model.decoder.embed_tokens(input_ids), None)
         images = pixel_values.to(model.dtype).unflatten(1, (-1, len(backbone.towers), 3))
         per_image = []
         for image in images.unbind(1):

@@ -100,7 +100,7 @@ class InferenceSession:
         text = text_and_queries(embedded, queries, lengths)
         positions = model.query_positions(input_ids, lengths)
         tables = model.decoder.tables(text.shape[1] + config.context_tokens, text)
-        language = model.film_vector(embedded, attention_mask)
+        language = model.film_vector(input_ids, embedded, attention_mask)
         return Prompt(text, positions, tables, language)
 
     @torch.inference_mode()

@@ -28,7 +28,7 @@ from vla_adapter_ros.model.sequence import (
     splice_visual,
     text_and_queries,
 )
-from vla_adapter_ros.model.small.film import mean_embedding, segment_means
+from vla_adapter_ros.model.small.film import mean_embedding, segment_means, word_numbers
 from vla_adapter_ros.model.small.initialise import initialise
 from vla_adapter_ros.model.vision import Projector, VisionBackbone
 from vla_adapter_ros.weights.metadata import CheckpointMetadata
@@ -233,7 +233,7 @@ class VLAAdapter(nn.Module):
         self._check(pixel_values, input_ids, visual)
         embedded, lengths = self.embed_prompt(input_ids, attention_mask)
         if visual is None:
-            visual = self.visual_tokens(pixel_values, embedded, attention_mask, stages)
+            visual = self.visual_tokens(pixel_values, input_ids, embedded, attention_mask, stages)
         visual = self.policy.context(visual, proprio)
         queries = self.queries(embedded)
         text = text_and_queries(embedded, queries, lengths)
@@ -282,12 +282,13 @@ class VLAAdapter(nn.Module):
     def visual_tokens(
         self,
         pixel_values: Tensor,
+        input_ids: Tensor,
         embedded: Tensor,
         attention_mask: Tensor | None = None,
         stages: dict[str, Tensor] | None = None,
     ) -> Tensor:
         """Encode and project the cameras: (B, n·tokens, hidden)."""
-        language = self.film_vector(embedded, attention_mask)
+        language = self.film_vector(input_ids, embedded, attention_mask)
         features = self.vision_backbone(pixel_values.to(self.dtype), language)
         projected = self.projector(features)
         if stages is not None:
@@ -295,12 +296,15 @@ class VLAAdapter(nn.Module):
             stages['projected_patches'] = projected
         return projected
 
-    def film_vector(self, embedded: Tensor, attention_mask: Tensor | None) -> Tensor | None:
+    def film_vector(
+        self, input_ids: Tensor, embedded: Tensor, attention_mask: Tensor | None
+    ) -> Tensor | None:
         """Return the conditioning vector of the FiLM layers (B, film_width), or None without."""
         if not self.config.use_film:
             return None
-        if self.config.film_segment_tokens:
-            return segment_means(embedded, attention_mask, self.config.film_segment_tokens)
+        if count := self.config.film_segment_tokens:
+            words = word_numbers(input_ids, self.config.film_pieces)
+            return segment_means(embedded, attention_mask, words, count)
         if not self.config.aligned_slices:
             # Quirk: all but the action tokens count, and one of them is the stop token.
             stop = torch.full((len(embedded), 1), STOP_TOKEN, device=embedded.device)

@@ -2,8 +2,9 @@
 """Text to token ids, from a checkpoint's own files.
 
 Uses the `tokenizers` library alone: it imports in 0.02 s where transformers' AutoTokenizer takes
-seconds. Two kinds, one file format (`tokenizer.json`): Qwen's byte-level BPE of the released
-checkpoints, and a word list for small checkpoints of our own, a few kilobytes in size.
+seconds. Three kinds, one file format (`tokenizer.json`): Qwen's byte-level BPE of the released
+checkpoints; for small checkpoints of our own a word list, a few kilobytes in size, or words with
+pieces for all others (`processing/subwords.py`).
 """
 
 from __future__ import annotations
@@ -11,10 +12,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.errors import CheckpointError, readable
+from vla_adapter_ros.processing import subwords
+from vla_adapter_ros.processing.subwords import WORD_START
 from vla_adapter_ros.weights.files import pointer_hint
 
 TOKENIZER_FILE = 'tokenizer.json'
@@ -42,7 +46,7 @@ COMMON_WORDS = (
 
 
 class Tokenizer:
-    """A checkpoint's tokenizer. Build it with `from_directory` or `from_texts`."""
+    """A checkpoint's tokenizer. Build it with `from_directory`, `from_texts` or `subwords`."""
 
     def __init__(self, implementation: Any) -> None:
         self._implementation = implementation
@@ -90,6 +94,13 @@ class Tokenizer:
         )
         return Tokenizer(implementation)
 
+    @staticmethod
+    def subwords(texts: Iterable[str]) -> Tokenizer:
+        """Make a tokenizer with a token for each word of `texts`, and pieces for all others."""
+        words = sorted({word for text in texts for word in split_words(text)})
+        examples = split_words(COMMON_WORDS)
+        return Tokenizer(subwords.build((PAD, *MARKS), words, examples, WORD.pattern))
+
     @property
     def vocab_size(self) -> int:
         """Number of ids, added tokens included."""
@@ -113,38 +124,54 @@ class Tokenizer:
             return list(self._implementation.encode(text, add_special_tokens=True).ids)
 
     def unknown_words(self, text: str) -> list[str]:
-        """Return the words of `text` without an id in this tokenizer, each once, in order.
+        """Return the words of `text` that have no id of their own, each once, in order.
 
-        Byte-level tokenizers encode every text; for them the list is empty.
+        Byte-level tokenizers make no difference between words; for them the list is empty.
         """
         if self._unknown_id is None:
-            return []
+            known = self.words
+            return [w for w in dict.fromkeys(split_words(text)) if known and w not in known]
         with readable('tokenizer', CheckpointError):
             encoding = self._implementation.encode(text, add_special_tokens=False)
         pairs = zip(encoding.ids, encoding.offsets, strict=True)
         unknown = [text[a:b] for token, (a, b) in pairs if token == self._unknown_id]
         return list(dict.fromkeys(unknown))
 
-    @property
+    @cached_property
     def words(self) -> frozenset[str]:
-        """The words that it knows; empty for byte-level tokenizers, which encode every text."""
-        if self._unknown_id is None:
-            return frozenset()
-        return frozenset(self._implementation.get_vocab())
+        """The words with an id of their own; empty for byte-level tokenizers."""
+        tokens = self._implementation.get_vocab()
+        if self._unknown_id is not None:
+            return frozenset(tokens)
+        return frozenset(t[len(WORD_START) :] for t in tokens if t.startswith(WORD_START)) - {''}
+
+    @property
+    def pieces(self) -> tuple[int, int]:
+        """Ids (first, end) of the pieces of words that have none; (0, 0) without pieces."""
+        if not self.spellings:
+            return 0, 0
+        return self._implementation.token_to_id(WORD_START) + 1, min(self.spellings)
+
+    @cached_property
+    def spellings(self) -> dict[int, list[int]]:
+        """Ids that words with an id would have without it, by that id; empty without pieces."""
+        spelled = self._unknown_id is None and self.words
+        return subwords.spellings(self._implementation) if spelled else {}
 
     def with_words(self, texts: Iterable[str]) -> Tokenizer:
-        """Return a word list that also has the words of `texts`; ids so far stay as they are.
+        """Return a tokenizer that also has the words of `texts`; ids so far stay as they are.
 
         Byte-level tokenizers encode every text and are returned as they are.
         """
-        if self._unknown_id is None:
+        if not self.words:
             return self
         import tokenizers
 
         data = json.loads(self._implementation.to_str())
         vocabulary = data['model']['vocab']
         found = {word for text in texts for word in self.unknown_words(text.lower())}
-        vocabulary |= {word: self.vocab_size + i for i, word in enumerate(sorted(found))}
+        start = WORD_START if self._unknown_id is None else ''
+        vocabulary |= {start + word: self.vocab_size + i for i, word in enumerate(sorted(found))}
         return Tokenizer(tokenizers.Tokenizer.from_str(json.dumps(data)))
 
     def save(self, directory: str | Path) -> Path:

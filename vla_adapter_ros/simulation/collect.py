@@ -182,8 +182,8 @@ def make_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add('output', type=Path, help='folder of the dataset')
     add('--task', action='append', choices=list(TASKS), dest='tasks',
-        help='task to demonstrate; repeatable (default: all but tabletop, which is '
-        f'{INSTRUCTIONS_IN_TURN} random instructions in turn on the table of the demo)')
+        help='task to demonstrate; repeatable (default: ' + ', '.join(EVALUATED_TASKS) + '); '
+        f'tabletop is {INSTRUCTIONS_IN_TURN} random instructions in turn on the table of the demo')
     add('--episodes', type=int, default=100, help='episodes of each task')
     add('--workers', type=int, default=os.cpu_count() or 1, help='processes')
     add('--seed', type=int, default=FIRST_SEED, help='seed of the first episode of each task')

@@ -25,8 +25,8 @@ from vla_adapter_ros.processing.pipeline import InputPipeline, ProcessingConfig
 from vla_adapter_ros.processing.statistics import Normaliser, Statistics
 from vla_adapter_ros.processing.tokenizer import Tokenizer
 from vla_adapter_ros.robot.contract import RobotContract, resolve_contract
-from vla_adapter_ros.training.batches import Collator
-from vla_adapter_ros.training.config import TrainConfig
+from vla_adapter_ros.training.batches import LONGEST_MADE_UP, Collator
+from vla_adapter_ros.training.config import SUBWORDS, DataConfig, TrainConfig
 from vla_adapter_ros.training.config_loader import merged
 from vla_adapter_ros.training.experiments.grounding.batches import SceneBatches
 from vla_adapter_ros.training.experiments.grounding.loss import check_keypoints, load_grounded
@@ -124,7 +124,7 @@ def build_setup(config: TrainConfig, progress: bool) -> TrainingSetup:
     mixture = _mixture([train for train, _ in parts], names, config)
     by_dataset = _statistics(mixture, contract)
     statistics = by_dataset[names[0]]
-    tokenizer = known or Tokenizer.from_texts(_instructions(datasets))
+    tokenizer = known or new_tokenizer(config, _instructions(datasets))
     validation = [held for _, held in parts if held is not None]
     if config.data.instruction_pattern:
         chosen = _matching(mixture.datasets, config.data.instruction_pattern)
@@ -137,7 +137,9 @@ def build_setup(config: TrainConfig, progress: bool) -> TrainingSetup:
         'action_dim': statistics.action.size,
     }
     if config.start.kind == 'random':
-        network = network_config(config.model, vocab_size=tokenizer.vocab_size, **sizes)
+        network = network_config(
+            config.model, vocab_size=tokenizer.vocab_size, film_pieces=tokenizer.pieces, **sizes
+        )
     if config.start.kind == 'base':
         network = network.replace(**sizes)
     if config.start.kind in ('random', 'base'):
@@ -145,16 +147,13 @@ def build_setup(config: TrainConfig, progress: bool) -> TrainingSetup:
     network = with_rope_precision(network, config)
     model = start_model(config, network)
     _check_sizes(model.config, sizes, config)
-    if config.start.kind == 'checkpoint' and config.adaptation.mode == 'full':
+    grows = config.start.kind == 'checkpoint' or config.start.grounded
+    if grows and config.adaptation.mode == 'full':
         texts = _instructions(datasets)
         texts += [] if scenes is None else [t for group in scenes.instructions for t in group]
         tokenizer = learn_words(model, tokenizer, texts)
     _check_vocabulary(model.config, tokenizer, config)
-    if config.data.unknown_words and not tokenizer.words:
-        raise ConfigError(
-            'data.unknown_words: got a tokenizer that has every word; expected 0, or a policy '
-            'with a word list'
-        )
+    _check_words(config, tokenizer)
     pipeline = InputPipeline(processing, tokenizer, statistics)
     for text in _instructions(datasets):  # refused here, not in the batch that holds it
         pipeline.prompt_ids(text)
@@ -167,10 +166,9 @@ def build_setup(config: TrainConfig, progress: bool) -> TrainingSetup:
         None if scenes is None else _scene_batches(scenes, model, pipeline),
         config.grounding.batch_size,
         # Compiled blocks are made for one length.
-        _longest_prompt(pipeline, datasets) + bool(config.data.unknown_words)
-        if config.compute.compile else 0,
+        _longest_prompt(pipeline, datasets, config.data) if config.compute.compile else 0,
         {d.name for d in datasets if not d.holds_last},
-        config.data.unknown_words,
+        config.data.unknown_words, config.data.spelled_words,
     )
     return TrainingSetup(model, pipeline, by_dataset, contract, mixture, validation, collate)
 
@@ -371,13 +369,46 @@ def _instructions(datasets: list[Dataset]) -> list[str]:
     return sorted({e.instruction for d in datasets for e in d.store.episodes})
 
 
-def _longest_prompt(pipeline: InputPipeline, datasets: list[Dataset]) -> int:
-    return max(len(pipeline.prompt_ids(text)) for text in _instructions(datasets))
+def _longest_prompt(pipeline: InputPipeline, datasets: list[Dataset], data: DataConfig) -> int:
+    spellings = pipeline.tokenizer.spellings
+    spelled = spellings if data.spelled_words else {}
+    lengths = (
+        sum(len(spelled.get(token, [token])) for token in pipeline.prompt_ids(text).tolist())
+        for text in _instructions(datasets)
+    )
+    unknown = (1 + LONGEST_MADE_UP if spellings else 1) if data.unknown_words else 0
+    return max(lengths) + unknown
+
+
+def _check_words(config: TrainConfig, tokenizer: Tokenizer) -> None:
+    if config.data.unknown_words and not tokenizer.words:
+        raise ConfigError(
+            'data.unknown_words: got a tokenizer that has every word; expected 0, or a policy '
+            'with a word list or subwords'
+        )
+    if config.tokenizer == SUBWORDS and not tokenizer.spellings:
+        raise ConfigError(
+            f'tokenizer: got {SUBWORDS}, but start.grounded {config.start.grounded} has a word '
+            'list; ground with the same setting'
+        )
+    if config.data.spelled_words and not tokenizer.spellings:
+        raise ConfigError(
+            'data.spelled_words: got a tokenizer without pieces of words; expected 0, or a policy '
+            'with tokenizer=subwords'
+        )
+
+
+def new_tokenizer(config: TrainConfig, texts: Iterable[str]) -> Tokenizer:
+    """Return the tokenizer that a recipe makes of its instructions."""
+    if config.tokenizer == SUBWORDS:
+        return Tokenizer.subwords(texts)
+    return Tokenizer.from_texts(texts)
 
 
 def known_tokenizer(config: TrainConfig) -> Tokenizer | None:
     """Return the tokenizer, or None if it is built from the instructions."""
-    if folder := config.tokenizer or config.start.grounded:
+    named = None if config.tokenizer == SUBWORDS else config.tokenizer
+    if folder := named or config.start.grounded:
         return Tokenizer.from_directory(tokenizer_folder(folder))
     if config.start.kind == 'random':
         return None

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ from vla_adapter_ros.training.trainer import Batch
 if TYPE_CHECKING:
     from vla_adapter_ros.training.experiments.grounding.batches import SceneBatches
 
+LONGEST_MADE_UP = 8  # letters
+
 
 class Collator:
     """Turns samples into network inputs and normalised targets, through the robot's own pipeline.
@@ -38,6 +40,7 @@ class Collator:
         scenes: images with points that come with training batches; None: none.
         scene_count: how many of them.
         unknown_words: chance that a training instruction gets an unknown word.
+        spelled_words: chance that a word of a training instruction is read in pieces.
         moving: datasets whose actions go on moving if the last one is held: what lies past the end
             of an episode is then left out of the loss.
         prompt_length: prompts are padded to so many tokens; 0: to the longest of each batch.
@@ -47,9 +50,10 @@ class Collator:
         self, pipeline: InputPipeline, statistics: Mapping[str, Statistics],
         augmentation: AugmentConfig | None, names: list[str], latent: torch.Tensor | None = None,
         scenes: SceneBatches | None = None, scene_count: int = 0, prompt_length: int = 0,
-        moving: Collection[str] = (), unknown_words: float = 0.0,
+        moving: Collection[str] = (), unknown_words: float = 0.0, spelled_words: float = 0.0,
     ) -> None:
         self._moving, self._unknown_words = moving, unknown_words
+        self._spelled_words, self._spellings = spelled_words, pipeline.tokenizer.spellings
         self._prompt_length = prompt_length
         self._latent, self._scenes, self._scene_count = latent, scenes, scene_count
         self.pipeline, self._augmentation, self._names = pipeline, augmentation, names
@@ -77,8 +81,9 @@ class Collator:
         texts = samples.instructions
         if training and self._unknown_words:
             chosen = (torch.rand(len(texts)) < self._unknown_words).tolist()
-            texts = [with_unknown_word(t) if c else t for t, c in zip(texts, chosen, strict=True)]
-        ids, mask = self._prompts(texts)
+            word = made_up_word if self._spellings else lambda: UNKNOWN
+            texts = [with_word(t, word()) if c else t for t, c in zip(texts, chosen, strict=True)]
+        ids, mask = self._prompts(texts, self._spelled_words if training else 0.0)
         used = [self._names[n] if name is None else name for n in samples.datasets]
         proprio = _normalised(self._proprio, used, samples.proprioception)
         actions = _normalised(self.actions, used, samples.actions)
@@ -115,9 +120,18 @@ class Collator:
                     f'({samples.instructions[bad]!r}): {what} is not finite; remove the episode'
                 )
 
-    def _prompts(self, instructions: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        rows = [self.pipeline.prompt_ids(text) for text in instructions]
+    def _prompts(
+        self, instructions: list[str], spelled: float
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        rows: list[Any] = [self.pipeline.prompt_ids(text) for text in instructions]
+        if spelled:
+            rows = [self._spell(ids.tolist(), torch.rand(len(ids)) < spelled) for ids in rows]
         return padded_prompts(rows, self.pipeline.tokenizer.pad_id, self._prompt_length)
+
+    def _spell(self, ids: list[int], chosen: Iterable[Any]) -> list[int]:
+        """Put the pieces of the chosen words in their place."""
+        spelled = [self._spellings.get(i, [i]) if c else [i] for i, c in zip(ids, chosen)]
+        return [i for pieces in spelled for i in pieces]
 
     def pixels(
         self, images: np.ndarray, device: torch.device, training: bool = False
@@ -133,11 +147,17 @@ class Collator:
         return pixels.reshape(batch, cameras * pixels.shape[1], *pixels.shape[2:])
 
 
-def with_unknown_word(text: str) -> str:
-    """Return a text with a word that no word list has, at a random place."""
+def with_word(text: str, word: str) -> str:
+    """Return a text with a word more, at a random place."""
     words = text.split(' ')
-    words.insert(int(torch.randint(len(words) + 1, ())), UNKNOWN)
+    words.insert(int(torch.randint(len(words) + 1, ())), word)
     return ' '.join(words)
+
+
+def made_up_word() -> str:
+    """Return a word of random letters, for tokenizers that spell what they do not know."""
+    length = int(torch.randint(3, LONGEST_MADE_UP + 1, ()))
+    return ''.join(chr(97 + letter) for letter in torch.randint(26, (length,)).tolist())
 
 
 def _normalised(

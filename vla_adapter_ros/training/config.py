@@ -21,6 +21,8 @@ from vla_adapter_ros.training.config_loader import (
 )
 from vla_adapter_ros.weights.released import BASE_VLM
 
+SUBWORDS = 'subwords'
+
 
 @dataclass(frozen=True)
 class StartConfig:
@@ -106,7 +108,11 @@ class DataConfig:
     augment: bool = option(True, 'crop and colour changes on training images')
     unknown_words: float = option(
         0.0, 'chance that a training instruction gets an unknown word somewhere, for policies '
-        'with a word list: they learn to pass over words that they do not know'
+        'with words or subwords: they learn to pass over words that they do not know'
+    )
+    spelled_words: float = option(
+        0.0, 'chance that a word of a training instruction is read in pieces, for policies with '
+        'subwords: they learn the pieces from the words that they know'
     )
     episode_end_weight: float = option(
         1.0, 'sampling weight of the frames in the last chunk of an episode (arm almost at rest)'
@@ -255,7 +261,7 @@ class TrainConfig:
     tokenizer: str | None = option(
         None, 'folder of a tokenizer, or org/name on the Hub; none: that of the start weights '
         '(Qwen2.5-0.5B for a base VLM), or a word list of the instructions when start.kind is '
-        'random',
+        'random; subwords: instead of the word list, which has pieces for all other words too',
     )
     start: StartConfig = section(StartConfig, 'initial weights')
     adaptation: AdaptationConfig = section(AdaptationConfig, 'what trains')
@@ -312,7 +318,10 @@ class TrainConfig:
             ('data.validation_fraction', 0 <= data.validation_fraction < 1, 'in [0, 1)'),
             ('data.workers', data.workers >= 0, 'at least 0'),
             ('data.prefetch', data.prefetch > 0, 'at least 1'),
+            ('tokenizer', self.tokenizer != SUBWORDS or self.start.kind == 'random',
+             f'a folder or none: start.kind {self.start.kind} keeps the words of its weights'),
             ('data.unknown_words', 0 <= data.unknown_words <= 1, 'a chance in [0, 1]'),
+            ('data.spelled_words', 0 <= data.spelled_words <= 1, 'a chance in [0, 1]'),
             ('data.episode_end_weight', 0 < data.episode_end_weight <= 1, 'a number in (0, 1]'),
             ('augmentation.brightness', 0 <= changes.brightness <= 1, 'in [0, 1]'),
             ('augmentation.contrast', _is_range(changes.contrast), 'two factors, 0 < a <= b'),

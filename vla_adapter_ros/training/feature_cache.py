@@ -313,8 +313,9 @@ def _tokens(
     pixels = setup.collate.pixels(dataset.store.images(rows), model.device)
     mixed = config.compute.precision == 'bf16'
     with torch.autocast(model.device.type, torch.bfloat16, enabled=mixed):
-        # Without FiLM the towers see no language; the embeddings are not looked at.
-        tokens = model.visual_tokens(pixels, pixels.new_zeros(0))
+        # Without FiLM the towers see no language; the prompt is not looked at.
+        nothing = pixels.new_zeros(0)
+        tokens = model.visual_tokens(pixels, nothing, nothing)
     wanted = torch.bfloat16 if mixed else torch.float32
     tokens = tokens.to(wanted).cpu().contiguous()
     return tokens.view(torch.int16 if mixed else torch.float32).numpy().tobytes()

@@ -55,8 +55,8 @@ def network_config(entry: Mapping[str, Any], **forced: Any) -> VLAAdapterConfig:
 def learn_words(model: VLAAdapter, tokenizer: Tokenizer, texts: Iterable[str]) -> Tokenizer:
     """Give new words of `texts` an id and an embedding of their own, with random values.
 
-    A word list would read them all as one unknown word. Byte-level tokenizers know every text:
-    with them nothing changes.
+    A word list would read them all as one unknown word, pieces would spell them. Byte-level
+    tokenizers make no difference: with them nothing changes.
 
     Args:
         model: its embeddings grow in place; those of known words stay as they are.

@@ -25,14 +25,28 @@ def mean_embedding(embedded: Tensor, attention_mask: Tensor | None) -> Tensor:
     return (embedded * mask).sum(dim=1) / mask.sum(dim=1)
 
 
-def segment_means(embedded: Tensor, attention_mask: Tensor | None, tokens: int) -> Tensor:
-    """Return normalised means of segments of so many tokens.
+def word_numbers(input_ids: Tensor, pieces: tuple[int, int]) -> Tensor:
+    """Return which word each token belongs to, (B, L) or (1, L).
+
+    Ids from `pieces[0]` up to `pieces[1]` go on with the word before them: a word that is spelled
+    out does not push the later ones into another segment. Without any, each token is a word.
+    """
+    if pieces[0] == pieces[1]:
+        return torch.arange(input_ids.shape[1], device=input_ids.device)[None]
+    begins = (input_ids < pieces[0]) | (input_ids >= pieces[1])
+    return begins.long().cumsum(1) - 1
+
+
+def segment_means(
+    embedded: Tensor, attention_mask: Tensor | None, words: Tensor, count: int
+) -> Tensor:
+    """Return normalised means of segments of `count` words, numbered by `words`.
 
     (B, L, hidden) -> (B, FILM_SEGMENTS * hidden). Segments without a real token are zero.
     """
-    length, hidden = embedded.shape[1:]
-    segment = (torch.arange(length, device=embedded.device) // tokens).clamp(max=FILM_SEGMENTS - 1)
-    weight = F.one_hot(segment, FILM_SEGMENTS).to(embedded.dtype)[None]
+    hidden = embedded.shape[2]
+    segment = (words // count).clamp(0, FILM_SEGMENTS - 1)
+    weight = F.one_hot(segment, FILM_SEGMENTS).to(embedded.dtype)
     if attention_mask is not None:
         weight = weight * attention_mask[..., None].to(embedded.dtype)
     weight = weight / weight.sum(dim=1, keepdim=True).clamp(min=1)

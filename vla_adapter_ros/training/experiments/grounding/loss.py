@@ -91,8 +91,9 @@ def scene_scores(model: VLAAdapter, batch: dict[str, Any]) -> list[Tensor]:
     """Return each tower's scores for a batch of `batches.py`; only the towers run."""
     model.check_pixels(batch['pixel_values'])
     with keypoint_scores(model) as scores:
-        embedded = model.decoder.embed_tokens(batch['input_ids'])
-        model.visual_tokens(batch['pixel_values'], embedded, batch['attention_mask'])
+        ids = batch['input_ids']
+        embedded = model.decoder.embed_tokens(ids)
+        model.visual_tokens(batch['pixel_values'], ids, embedded, batch['attention_mask'])
     return scores
 
 

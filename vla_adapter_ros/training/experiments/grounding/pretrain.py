@@ -27,8 +27,7 @@ from torch import Tensor, nn
 
 from vla_adapter_ros.errors import CheckpointError, ConfigError, VLAAdapterError, readable
 from vla_adapter_ros.model import VLAAdapter
-from vla_adapter_ros.processing.tokenizer import Tokenizer
-from vla_adapter_ros.training.assembly import processing_config
+from vla_adapter_ros.training.assembly import new_tokenizer, processing_config
 from vla_adapter_ros.training.checkpoints.resume_state import (
     check_tensors,
     load_adam,
@@ -89,11 +88,12 @@ class Grounder:
     ) -> None:
         self.settings, self._seed = settings, config.seed
         texts = {text for group in scenes.instructions for text in group}
-        tokenizer = Tokenizer.from_texts(sorted(texts))
+        tokenizer = new_tokenizer(config, texts)
         torch.manual_seed(config.seed)
         network = network_config(
-            config.model, vocab_size=tokenizer.vocab_size, num_images=scenes.images.shape[1]
-        )
+            config.model, vocab_size=tokenizer.vocab_size, film_pieces=tokenizer.pieces,
+            num_images=scenes.images.shape[1],
+        )  # fmt: skip
         self.model = VLAAdapter.from_config(network)
         check_keypoints(self.model, scenes.points.shape[3])
         processing = processing_config(config, None, network)
@@ -162,7 +162,7 @@ def ground(
     grounder = Grounder(config, scenes, settings)
     folder = RunFolder(out, keep_last=1)
     fixed = {'model': config.model, 'seed': config.seed, 'images': len(scenes.images)}
-    fixed |= asdict(settings)
+    fixed |= {'tokenizer': config.tokenizer, **asdict(settings)}
     first, lines = _resume(grounder, folder.last(), fixed)
     losses: list[float] = []
     with ProgressBar(settings.steps, first, True) as bar:
@@ -198,9 +198,9 @@ def _resume(
     with readable(where, CheckpointError):
         state = read_state(last, STATE)
         for name, value in fixed.items():
-            if state['fixed'][name] != value:
+            if (before := state['fixed'].get(name)) != value:
                 raise ConfigError(
-                    f'{where}: was begun with {name} {state["fixed"][name]!r}, '
+                    f'{where}: was begun with {name} {before!r}, '
                     f'now it is {value!r}; choose another folder'
                 )
         check_tensors(state['model'], grounder.model.state_dict(), f'{where}: model')
