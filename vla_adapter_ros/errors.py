@@ -52,14 +52,15 @@ class ServerError(VLAAdapterError):
 
 
 @contextmanager
-def readable(what: object, error: type[VLAAdapterError]) -> Iterator[None]:
-    """Turn whatever a library raises about a stranger's bytes into our error.
+def readable(what: object, error: type[VLAAdapterError], remedy: str = '') -> Iterator[None]:
+    """Turn whatever is raised about a stranger's bytes, or a damaged file, into our error.
 
     Damaged files make libraries raise nearly anything: KeyError, struct.error, RecursionError, …
 
     Args:
         what: names what is read, for the message.
         error: to raise.
+        remedy: end of the message: the way out.
     """
     try:
         yield
@@ -68,4 +69,6 @@ def readable(what: object, error: type[VLAAdapterError]) -> Iterator[None]:
     except Exception as problem:
         lines = str(problem).strip().splitlines()
         reason = lines[0] if lines else 'damaged'
-        raise error(f'{what}: cannot be read: {type(problem).__name__}: {reason}') from problem
+        raise error(
+            f'{what}: cannot be read: {type(problem).__name__}: {reason}{remedy and f"; {remedy}"}'
+        ) from problem

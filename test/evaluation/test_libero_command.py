@@ -163,11 +163,11 @@ def test_results_of_another_run_are_not_mixed(libero):
 
 def test_damaged_or_unwritable_results_are_named(tmp_path):
     (tmp_path / 'results.jsonl').write_text('{"run": 1}\nnonsense\n')
-    with pytest.raises(VLAAdapterError, match=r'results.jsonl: damaged'):
-        ResultStore(tmp_path, {})
+    with pytest.raises(VLAAdapterError, match=r'results.jsonl: cannot be .*; choose another'):
+        ResultStore(tmp_path, {}, {})
     (tmp_path / 'file').touch()
     with pytest.raises(VLAAdapterError, match='cannot be written'):
-        ResultStore(tmp_path / 'file' / 'folder', {})
+        ResultStore(tmp_path / 'file' / 'folder', {}, {})
 
 
 def test_mcnemar_is_the_binomial_test():

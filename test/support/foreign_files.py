@@ -24,6 +24,7 @@ from safetensors.torch import save_file
 from support.bag_samples import BagSpec, write_bag
 from support.checkpoint_cases import TOWERS, write_official
 from support.data_samples import image
+from support.foreign_results import RESULT_READERS
 from support.foreign_states import STATE_READERS, put_pickle_back, take_pickle_out
 from support.fuzz import MOST_MEMORY, Reader, fuzz
 from support.lerobot_sets import write_v21
@@ -341,6 +342,7 @@ READERS = (
     Reader('images', write_images, read_images),
     Reader('message of an evaluation', write_wire, read_wire),
     *STATE_READERS,
+    *RESULT_READERS,
 )
 
 

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Readers of what runs and benchmarks leave: training states, scenes, initial states, reports."""
+"""Readers of what runs and benchmarks leave: training states, scenes, initial states."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ from vla_adapter_ros.data.episodes import Episode, EpisodeSource, all_states_act
 from vla_adapter_ros.data.files import new_folder, read_json, remove_abandoned, storage_errors
 from vla_adapter_ros.data.lerobot.columns import add_column_options, columns_of
 from vla_adapter_ros.data.sources import open_source
-from vla_adapter_ros.errors import DatasetError, VLAAdapterError
+from vla_adapter_ros.errors import DatasetError, VLAAdapterError, readable
 from vla_adapter_ros.processing.images import OWN_IMAGES, ImageConfig, resize_for_model
 from vla_adapter_ros.robot.contract import RobotContract
 from vla_adapter_ros.weights.files import make_folder, write_json
@@ -79,6 +79,10 @@ class CachedFrames:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        with readable(self.path, DatasetError, 'prepare it again'):
+            self._open()
+
+    def _open(self) -> None:
         description = read_json(self.path / DESCRIPTION)
         if description.get('version') != CACHE_VERSION:
             raise DatasetError(

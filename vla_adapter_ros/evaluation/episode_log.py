@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.evaluation.policies import checkpoint_folder, is_baseline
 from vla_adapter_ros.evaluation.rollout import EpisodeJob, EpisodeResult
 from vla_adapter_ros.weights.directory import checkpoint_fingerprint, read_checkpoint_metadata
@@ -17,6 +18,7 @@ from vla_adapter_ros.weights.metadata import software_versions
 from vla_adapter_ros.weights.released import checkpoint_name
 
 EPISODES = 'episodes.jsonl'
+BEGINNING = b'{"made_with": '
 
 
 def provenance(policy: str, robot: str) -> dict[str, Any]:
@@ -45,6 +47,9 @@ class EpisodeLog:
 
     Lines of other settings, versions or checkpoints, and damaged ones, are passed over.
 
+    Raises:
+        VLAAdapterError: a file of that name is there, and no such log.
+
     Attributes:
         done: job without its film → result, of an earlier run.
     """
@@ -54,12 +59,16 @@ class EpisodeLog:
         self._path = folder / EPISODES
         self._key = hashlib.sha256(json.dumps(made_with, sort_keys=True).encode()).hexdigest()[:16]
         self.done: dict[tuple[str, int, str | None], EpisodeResult] = {}
-        text = self._path.read_text(encoding='utf-8') if self._path.is_file() else ''
-        if text and not text.endswith('\n'):
-            text = text[: text.rfind('\n') + 1]
-            self._path.write_text(text, encoding='utf-8')
-        for line in text.splitlines():
-            with contextlib.suppress(ValueError, KeyError, TypeError):
+        found = self._path.read_bytes() if self._path.is_file() else b''
+        if not BEGINNING.startswith(found[: len(BEGINNING)]):
+            raise VLAAdapterError(
+                f'{self._path}: no log of evaluation.simulate; remove it or choose another --out'
+            )
+        if found and not found.endswith(b'\n'):
+            found = found[: found.rfind(b'\n') + 1]
+            self._path.write_bytes(found)
+        for line in found.splitlines():
+            with contextlib.suppress(Exception):  # see `readable`
                 data = json.loads(line)
                 if data['made_with'] == self._key:
                     result = EpisodeResult.from_dict(data['result'])

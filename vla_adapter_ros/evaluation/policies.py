@@ -19,7 +19,7 @@ from typing import Protocol
 
 import numpy as np
 
-from vla_adapter_ros.errors import DatasetError, VLAAdapterError
+from vla_adapter_ros.errors import DatasetError, VLAAdapterError, readable
 from vla_adapter_ros.inference.chunk import CHUNK_SIZE, ActionChunk
 from vla_adapter_ros.inference.simple_policies import HoldPolicy, shipped_checkpoint
 from vla_adapter_ros.processing.observation import Observation
@@ -241,8 +241,9 @@ def _chunk(
 def _episode_index(lines: Path) -> Mapping[tuple[str, int], int]:
     """Return (task, seed) → number of the episode in the dataset."""
     found = {}
-    for number, line in enumerate(lines.read_text().splitlines()):
-        metadata = json.loads(line).get('metadata', {})
-        if 'task' in metadata and 'seed' in metadata:
-            found[str(metadata['task']), int(metadata['seed'])] = number
+    with readable(lines, DatasetError):
+        for number, line in enumerate(lines.read_text(encoding='utf-8').splitlines()):
+            metadata = json.loads(line).get('metadata', {})
+            if 'task' in metadata and 'seed' in metadata:
+                found[str(metadata['task']), int(metadata['seed'])] = number
     return found

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vla_adapter_ros.errors import VLAAdapterError, readable
 from vla_adapter_ros.evaluation import simulate
 from vla_adapter_ros.evaluation.rollout import EpisodeResult
 from vla_adapter_ros.evaluation.statistics import Rate, format_table
@@ -78,17 +79,32 @@ def table(cells: dict[tuple[str, str], list[EpisodeResult]], tasks: Sequence[str
     return format_table(['level', 'words', *tasks, 'named object acted on'], rows)
 
 
-def read_cell(report: Path) -> tuple[dict[str, Any], list[EpisodeResult]]:
-    """Return what a cell was made with, and its episodes."""
-    data = json.loads(report.read_text(encoding='utf-8'))
-    ((policy, found),) = data['policies'].items()
-    episodes = [EpisodeResult.from_dict(episode) for episode in found['episodes']]
-    return {'settings': data['settings'], **data['made_with'][policy]}, episodes
+def read_cell(report: Path) -> tuple[list[Any], dict[str, Any], list[EpisodeResult]]:
+    """Return what decides a cell (`simulate.origin_of`), what it was made with, its episodes.
+
+    Raises:
+        VLAAdapterError: the file is damaged, or no report on one policy.
+    """
+    with readable(report, VLAAdapterError, 'remove it to evaluate this cell again'):
+        data = json.loads(report.read_text(encoding='utf-8'))
+        ((policy, found),) = data['policies'].items()
+        episodes = [EpisodeResult.from_dict(episode) for episode in found['episodes']]
+        made_with = {'settings': data['settings'], **data['made_with'][policy]}
+        return [data['settings'], data['made_with']], made_with, episodes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line."""
     options, further = make_parser().parse_known_args(arguments)
+    try:
+        return judge(options, further)
+    except VLAAdapterError as error:
+        print(f'protocol: {error}', file=sys.stderr)
+        return 1
+
+
+def judge(options: argparse.Namespace, further: list[str]) -> int:
+    """Evaluate every cell that has no report yet, and write the table; return the exit status."""
     if '--ros-sim-time' in further and '--ros' not in further:
         further.append('--ros')
     made: dict[str, Any] = {}
@@ -99,7 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             report = options.out / f'{level}-{words}' / REPORT
             if not is_finished(report, wanted) and (status := simulate.main(wanted)):
                 return status
-            made[f'{level}-{words}'], cells[level, words] = read_cell(report)
+            _, made[f'{level}-{words}'], cells[level, words] = read_cell(report)
             make_folder(options.out)
             text = table(cells, options.tasks)
             (options.out / 'table.md').write_text(text + '\n', encoding='utf-8')
@@ -112,10 +128,10 @@ def is_finished(report: Path, wanted: Sequence[str]) -> bool:
     """Return whether a cell's report is of the same settings, checkpoint and versions."""
     if not report.is_file():
         return False
-    data = json.loads(report.read_text(encoding='utf-8'))
+    origin, _, _ = read_cell(report)
     now = simulate.origin_of(simulate.make_parser().parse_args(wanted))
     # As JSON has it: lists for tuples.
-    return [data['settings'], data['made_with']] == json.loads(json.dumps(now))
+    return origin == json.loads(json.dumps(now))
 
 
 if __name__ == '__main__':

@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 
@@ -22,6 +22,8 @@ LIFTED = 0.02  # an object this much higher than at the start has been grasped [
 LIFTING_TASKS = ('pick_and_place', 'stack', 'long_horizon', 'put_in')
 FILM_SIZE = (240, 320)  # height, width [px]
 FILM_PERIOD = 0.2  # [s]
+# Types of fields that `isinstance` does not know, or that JSON blurs.
+_CHECKED: dict[Any, Any] = {tuple[str, ...]: tuple, float: (int, float)}
 
 
 @dataclass(frozen=True)
@@ -106,9 +108,17 @@ class EpisodeResult:
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> EpisodeResult:
-        """Return what `to_dict` described."""
+        """Return what `to_dict` described.
+
+        Raises:
+            KeyError, TypeError: a field is missing, or of another type.
+        """
         fields = {k: v for k, v in data.items() if k not in ('followed_instruction', 'reason')}
-        return EpisodeResult(**{**fields, 'named': tuple(data['named'])})
+        result = EpisodeResult(**{**fields, 'named': tuple(data['named'])})
+        for name, kind in get_type_hints(EpisodeResult).items():
+            if not isinstance(value := getattr(result, name), _CHECKED.get(kind, kind)):
+                raise TypeError(f'{name} is {value!r:.40}')
+        return result
 
 
 def swapped(goal: Goal, old: str, new: str) -> Goal:

@@ -38,6 +38,7 @@ from vla_adapter_ros.simulation.levels.ranges import LEVELS, NOMINAL
 from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, INSTRUCTED_TASKS, TaskOptions
 from vla_adapter_ros.simulation.wordings import TRAINED, WORDS
 from vla_adapter_ros.simulation.workers import run_in_workers
+from vla_adapter_ros.weights.files import make_folder, write_json, write_text
 
 FILM_RATE = 5.0  # [1/s]
 ROS_MODULE = 'vla_adapter_ros.nodes.simulation.ros_evaluation'
@@ -343,9 +344,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     print(report['text'])
     if options.out:
-        options.out.mkdir(parents=True, exist_ok=True)
-        (options.out / 'report.json').write_text(json.dumps(report['data'], indent=1))
-        (options.out / 'report.md').write_text(report['text'] + '\n')
+        make_folder(options.out)
+        write_json(options.out / 'report.json', report['data'])
+        write_text(options.out / 'report.md', report['text'] + '\n')
         (options.out / EPISODES).unlink(missing_ok=True)  # complete: the next run is a new one
     return 0
 

@@ -149,7 +149,7 @@ def _forget_after(step: int, path: Path) -> None:
     if not path.is_file():
         return
     kept = []
-    for line in path.read_text(encoding='utf-8').splitlines():
+    for line in path.read_text(encoding='utf-8', errors='replace').splitlines():
         with contextlib.suppress(ValueError, KeyError, TypeError):
             if json.loads(line)['step'] <= step:
                 kept.append(line + '\n')

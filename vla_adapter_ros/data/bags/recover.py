@@ -16,8 +16,8 @@ from vla_adapter_ros.data.bags.file import BagFile
 from vla_adapter_ros.data.bags.mcap_scan import McapScan
 from vla_adapter_ros.data.bags.metadata import METADATA, BagMetadata
 from vla_adapter_ros.data.bags.writer import BagWriter
-from vla_adapter_ros.data.files import read_json, sync_entry, sync_folder
-from vla_adapter_ros.errors import DatasetError, VLAAdapterError
+from vla_adapter_ros.data.files import sync_entry, sync_folder
+from vla_adapter_ros.errors import DatasetError, VLAAdapterError, readable
 
 # Our recorder writes its metadata here first: the bag itself has it only at the end.
 SIDECAR = 'recording.json'
@@ -154,7 +154,9 @@ class _Copy:
 
 def _custom(bag: Path) -> dict[str, str]:
     if (bag / SIDECAR).is_file():
-        return {str(k): str(v) for k, v in read_json(bag / SIDECAR).items()}
+        with readable(bag / SIDECAR, DatasetError, 'remove it to recover the bag without it'):
+            found = json.loads((bag / SIDECAR).read_text(encoding='utf-8'))
+            return {str(k): str(v) for k, v in found.items()}
     if (bag / METADATA).is_file():
         try:
             return BagMetadata(bag).custom

@@ -174,10 +174,10 @@ def _taken_over(place: Path) -> TextIO | None:
 
 def _of_this_machine(place: Path) -> bool:
     """Return whether the lock tells the truth: a network folder may not know other machines'."""
-    owner: dict[str, str] = {}
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, AttributeError):
         owner = json.loads((place / _LOCK).read_text())
-    return owner.get('host') == socket.gethostname() or (owner.get('boot') or None) == _boot()
+        return owner.get('host') == socket.gethostname() or (owner.get('boot') or None) == _boot()
+    return False
 
 
 def _silence(place: Path) -> float:

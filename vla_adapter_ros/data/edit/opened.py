@@ -71,7 +71,11 @@ class OpenedSet:
         self._in_file: dict[str, dict[Path, list[int]]] = {}
 
     def _optional(self, name: str) -> Any:
-        return read_json(self.path / name) if (self.path / name).is_file() else None
+        if not (file := self.path / name).is_file():
+            return None
+        if not isinstance(data := read_json(file), dict):
+            raise DatasetError(f'{file}: expected a JSON object, got {type(data).__name__}')
+        return data
 
     def _read_rows(self) -> list[Row]:
         rows: list[Row] = []

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from vla_adapter_ros.data.files import LIBRARIES, read_json
 from vla_adapter_ros.data.lerobot import layout
-from vla_adapter_ros.data.lerobot.staging import EPISODE, FRAMES
+from vla_adapter_ros.data.lerobot.staging import EPISODE, FRAMES, read_description
 from vla_adapter_ros.data.lerobot.tables import (
     column_matrix,
     read_tasks,
@@ -44,7 +44,7 @@ from vla_adapter_ros.data.statistics import (
     summarise,
     summarise_histogram,
 )
-from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.errors import DatasetError, readable
 from vla_adapter_ros.weights.files import make_folder, replacement, write_json, write_text
 from vla_adapter_ros.weights.metadata import software_versions
 
@@ -79,6 +79,10 @@ class _Existing:
         self.frames = 0
         if not layout.is_dataset(path):
             return
+        with readable(path, DatasetError):
+            self._read(path)
+
+    def _read(self, path: Path) -> None:
         info = read_json(path / layout.INFO)
         self.features = info['features']
         for file in sorted((path / 'meta/episodes').rglob('*.parquet')):
@@ -284,7 +288,7 @@ def _read_staged(staging: Path) -> list[_Staged]:
     folders = sorted(
         path for path in staging.iterdir() if path.is_dir() and not path.name.startswith('.')
     )
-    return [_Staged(folder, read_json(folder / EPISODE)) for folder in folders]
+    return [_Staged(folder, read_description(folder / EPISODE)) for folder in folders]
 
 
 def _features(
@@ -337,5 +341,5 @@ def _episode_statistics(episode: _Staged) -> dict[str, Statistics]:
         name: summarise(column_matrix(table.column(name))) for name in table.column_names
     }
     for camera, counts in episode.description['histograms'].items():
-        statistics[layout.image_key(camera)] = summarise_histogram(np.array(counts))
+        statistics[layout.image_key(camera)] = summarise_histogram(counts)
     return statistics

@@ -29,7 +29,7 @@ from vla_adapter_ros.data.lerobot.reader import LeRobotSource
 from vla_adapter_ros.data.lerobot.tables import parquet_errors, parquet_files, read_table
 from vla_adapter_ros.data.lerobot.video import QUALITY
 from vla_adapter_ros.data.lerobot.writer import RATE_TOLERANCE, DatasetWriter
-from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.errors import DatasetError, readable
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.robot.contract import RobotContract
 
@@ -171,7 +171,8 @@ def _settings(sources: Sequence[LeRobotSource], encoding: Encoding) -> dict[str,
 
 def _extra(source: LeRobotSource) -> dict[str, Any]:
     file = source.path / layout.EXTRA
-    return dict(read_json(file)) if file.is_file() else {}
+    with readable(file, DatasetError):
+        return dict(read_json(file)) if file.is_file() else {}
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from vla_adapter_ros.data.files import new_folder
 from vla_adapter_ros.data.lerobot import layout
 from vla_adapter_ros.data.lerobot.tables import vector_column
 from vla_adapter_ros.data.lerobot.video import VideoWriter
-from vla_adapter_ros.data.statistics import image_histogram
-from vla_adapter_ros.errors import DatasetError, ObservationError
+from vla_adapter_ros.data.statistics import HISTOGRAM_BINS, image_histogram
+from vla_adapter_ros.errors import DatasetError, ObservationError, readable
 from vla_adapter_ros.processing.images import ImageConfig, check_image, resize_for_model
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.robot.contract import RobotContract
@@ -30,6 +30,24 @@ FRAMES, EPISODE = 'frames.parquet', 'episode.json'
 STATISTICS_STRIDE = 8
 # Encoded images of one group of rows: what is in memory at once, and what a reader reads at once.
 GROUP_BYTES = 16_000_000
+_DESCRIBED = {
+    'key': str, 'instruction': str, 'length': int, 'sizes': dict, 'histograms': dict,
+    'metadata': dict,
+}  # fmt: skip
+
+
+def read_description(file: Path) -> dict[str, Any]:
+    """Return what `EPISODE` tells of a staged episode. Raises DatasetError if it is damaged."""
+    with readable(file, DatasetError, 'remove its folder and run the command again'):
+        description: dict[str, Any] = json.loads(file.read_text(encoding='utf-8'))
+        for name, kind in _DESCRIBED.items():
+            if type(description[name]) is not kind:
+                raise TypeError(f'{name} is {description[name]!r:.40}')
+        description['histograms'] = {
+            camera: np.array(rows, np.int64).reshape(3, HISTOGRAM_BINS)
+            for camera, rows in description['histograms'].items()
+        }
+        return description
 
 
 @dataclass

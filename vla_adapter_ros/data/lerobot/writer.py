@@ -13,7 +13,6 @@ dataset; it can be called again after more episodes.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -23,9 +22,15 @@ import numpy as np
 
 from vla_adapter_ros.data.files import read_json, remove_abandoned, remove_folder, storage_errors
 from vla_adapter_ros.data.lerobot import layout
-from vla_adapter_ros.data.lerobot.staging import EPISODE, StagedEpisode, stage_episode
+from vla_adapter_ros.data.lerobot.metadata import read_lines
+from vla_adapter_ros.data.lerobot.staging import (
+    EPISODE,
+    StagedEpisode,
+    read_description,
+    stage_episode,
+)
 from vla_adapter_ros.data.lerobot.video import QUALITY
-from vla_adapter_ros.errors import DatasetError
+from vla_adapter_ros.errors import DatasetError, readable
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.robot.contract import RobotContract
 from vla_adapter_ros.weights.files import make_folder, write_json
@@ -85,7 +90,8 @@ class DatasetWriter:
         settings = self._staging / SETTINGS
         for place in (extra, settings):
             if place.is_file():
-                self.settings.check_stored(read_json(place), place)
+                with readable(place, DatasetError):
+                    self.settings.check_stored(read_json(place), place)
         if layout.is_dataset(self.path) and not extra.is_file():
             raise DatasetError(f'{self.path}: was not written by this package (no {extra.name})')
         if not settings.is_file():
@@ -101,14 +107,16 @@ class DatasetWriter:
         """Return the metadata of all episodes, staged and final, by key."""
         found = final_metadata(self.path)
         for folder in self._staging.glob('*'):
-            if _KEY.fullmatch(folder.name) and (folder / EPISODE).is_file():
-                found[folder.name] = read_json(folder / EPISODE)['metadata']
+            file = folder / EPISODE
+            if _KEY.fullmatch(folder.name) and file.is_file():
+                found[folder.name] = read_description(file)['metadata']
         return found
 
     def taken_out(self) -> dict[str, dict[str, Any]]:
         """Return what identifies the recordings that edits took out, by the key they had."""
         extra = self.path / layout.EXTRA
-        return read_json(extra).get(layout.TAKEN_OUT, {}) if extra.is_file() else {}
+        with readable(extra, DatasetError):
+            return dict(read_json(extra).get(layout.TAKEN_OUT, {})) if extra.is_file() else {}
 
     def add_episode(
         self,
@@ -208,5 +216,5 @@ def final_metadata(path: Path) -> dict[str, dict[str, Any]]:
     file = path / layout.EXTRA_EPISODES
     if not file.is_file():
         return {}
-    lines = [json.loads(line) for line in file.read_text().splitlines()]
-    return {line['key']: line['metadata'] for line in lines}
+    with readable(file, DatasetError):
+        return {line['key']: line['metadata'] for line in read_lines(file)}

@@ -97,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
     settings = {'task_steps': options.steps, 'ensemble': options.ensemble}
     deciding = {**settings, 'carry_gripper': options.carry_gripper}
     identity = command.run_identity(policy, deciding, CALVIN.title, versions)
-    store = ResultStore(options.out, identity, ('sequence',))
+    store = ResultStore(options.out, identity, NOTHING, ('sequence',))
     wanted = [
         {'do': 'sequence', 'calvin': folder, 'sequence': number, **settings}
         for number in range(options.sequences)
@@ -109,7 +109,7 @@ def run(options: argparse.Namespace) -> int:
     ask = films.watching(policy)
     command.run_missing(
         store, wanted, lambda missing: films.written(in_order(missing, options, ask, store)),
-        NOTHING, progress,
+        progress,
     )  # fmt: skip
     data = report_data(identity, store.results)
     text = markdown(data)

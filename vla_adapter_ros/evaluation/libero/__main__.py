@@ -105,7 +105,7 @@ def evaluate_suite(
     }  # fmt: skip
     identity = command.run_identity(policy, settings, LIBERO.title, versions)
     folder = options.out / suite
-    store = ResultStore(folder, identity)
+    store = ResultStore(folder, identity, NOTHING)
 
     start = command.starter(options.python, WORKER, folder)
     blind = isinstance(policy, ExpertPolicy)
@@ -120,7 +120,7 @@ def evaluate_suite(
     tasks = task_numbers(options.tasks, suite)
     wanted = requests_for(suite, tasks, options.episodes, options.open_loop, blind)
     command.run_missing(
-        store, wanted, episodes, NOTHING,
+        store, wanted, episodes,
         lambda store: f'{solved(store)}/{len(store.results)} solved',
     )  # fmt: skip
     return suite_data(suite, identity, store.results)

@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from vla_adapter_ros.errors import DatasetError, readable
 from vla_adapter_ros.evaluation.libero.episode import (
     AGENT_VIEW,
     GRIPPER,
@@ -176,8 +177,9 @@ def collect(python: str, out: Path, tasks: Sequence[int], count: int, image_ever
 
     out.mkdir(parents=True, exist_ok=True)
     unsolved = out / 'unsolved.jsonl'
-    known = unsolved.read_text(encoding='utf-8').splitlines() if unsolved.exists() else []
-    failed = {tuple(json.loads(line)) for line in known}
+    with readable(unsolved, DatasetError, 'remove it to try its scenes again'):
+        known = unsolved.read_text(encoding='utf-8').splitlines() if unsolved.exists() else []
+        failed = {tuple(json.loads(line)) for line in known}
     worker, built = None, None
     try:
         for task, seed in tqdm(list(scenes(tasks, count)), desc=SUITE):

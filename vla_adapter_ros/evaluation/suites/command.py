@@ -98,7 +98,6 @@ def run_missing(
     store: ResultStore,
     wanted: Sequence[Mapping[str, Any]],
     run: Callable[[Sequence[Mapping[str, Any]]], Iterator[Finished]],
-    nothing: Mapping[str, Any],
     progress: Callable[[ResultStore], str],
 ) -> None:
     """Run the episodes that have no verdict yet, store each as it ends, and close the store.
@@ -107,7 +106,6 @@ def run_missing(
         store: of their results.
         wanted: a request for each episode, with the fields that `store.key` looks at.
         run: executes requests.
-        nothing: stored where the worker gave no account.
         progress: what is shown beside the bar.
     """
     from tqdm import tqdm
@@ -117,19 +115,17 @@ def run_missing(
     try:
         with tqdm(total=len(wanted), initial=len(wanted) - len(missing), desc=title) as bar:
             for finished in run(missing):
-                store.add(_as_result(store, finished, nothing))
+                store.add(_as_result(store, finished))
                 bar.set_postfix_str(progress(store))
                 bar.update()
     finally:
         store.close()
 
 
-def _as_result(
-    store: ResultStore, finished: Finished, nothing: Mapping[str, Any]
-) -> dict[str, Any]:
+def _as_result(store: ResultStore, finished: Finished) -> dict[str, Any]:
     return {
         **dict(zip(store.names, store.key(finished.request), strict=True)),
-        **(finished.over or nothing),
+        **(finished.over or store.nothing),
         'error': finished.error, 'attempts': finished.attempts,
         'seconds': round(finished.seconds, 3), 'policy_seconds': round(finished.policy_seconds, 3),
     }  # fmt: skip

@@ -10,9 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.errors import VLAAdapterError, readable
 
 FILE = 'results.jsonl'
+# What every result tells beside the account of its worker.
+EXAMPLE = {'error': '', 'attempts': 1, 'seconds': 0.0, 'policy_seconds': 0.0}
 Key = tuple[int, ...]
 
 
@@ -22,11 +24,12 @@ class ResultStore:
     Args:
         folder: created if missing.
         identity: everything that decides the results, as plain JSON data.
+        nothing: an example of a worker's account; every other has its fields, and their types.
         names: of the fields that tell results apart.
 
     Attributes:
         path: of the file.
-        names: as given.
+        nothing, names: as given.
         results: values of these fields → the last result.
 
     Raises:
@@ -34,10 +37,14 @@ class ResultStore:
     """
 
     def __init__(
-        self, folder: Path, identity: Mapping[str, Any], names: Sequence[str] = ('task', 'episode')
+        self,
+        folder: Path,
+        identity: Mapping[str, Any],
+        nothing: Mapping[str, Any],
+        names: Sequence[str] = ('task', 'episode'),
     ) -> None:
         self.path = folder / FILE
-        self.names = names
+        self.nothing, self.names = nothing, names
         self.results: dict[Key, dict[str, Any]] = {}
         text = json.dumps(identity, sort_keys=True)
         self.hash = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -79,19 +86,21 @@ class ResultStore:
         """Read what is there; return the bytes of its complete lines."""
         data = self.path.read_bytes()
         data = data[: data.rfind(b'\n') + 1]
-        try:
+        with readable(self.path, VLAAdapterError, 'choose another --out'):
             lines = [json.loads(line) for line in data.splitlines()]
             if lines:
                 self._check(lines[0], identity)
             for line in lines[1:]:
+                self._check_types(line)
                 self.results[self.key(line)] = line
-        except (ValueError, KeyError, TypeError) as error:
-            if isinstance(error, VLAAdapterError):
-                raise
-            raise VLAAdapterError(
-                f'{self.path}: damaged ({error}); choose another folder'
-            ) from None
         return len(data)
+
+    def _check_types(self, result: Mapping[str, Any]) -> None:
+        examples = {**dict.fromkeys(self.names, 0), **self.nothing, **EXAMPLE}
+        for name, example in examples.items():
+            number = isinstance(example, float) and type(result[name]) is int
+            if not (number or type(result[name]) is type(example)):
+                raise TypeError(f'{name} is {result[name]!r:.40}')
 
     def _check(self, first: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
         if first['run'] == self.hash:

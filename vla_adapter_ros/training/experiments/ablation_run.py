@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vla_adapter_ros.errors import ConfigError
+from vla_adapter_ros.errors import ConfigError, readable
 from vla_adapter_ros.training.config import TrainConfig
 from vla_adapter_ros.training.config_loader import to_dict
 from vla_adapter_ros.training.experiments.ablation_variants import Variant
@@ -122,15 +122,17 @@ def count_parameters(checkpoint: Path) -> int:
 
 def training_figures(folder: Path) -> dict[str, Any]:
     """Return seconds per step (median of the log lines), last loss and last held-out error."""
-    lines = [json.loads(line) for line in (folder / 'metrics.jsonl').read_text().splitlines()]
-    held = [line['validation/l1'] for line in lines if 'validation/l1' in line]
-    return {
-        'seconds_per_step': statistics.median(
-            line['train/step_s'] for line in lines if 'train/step_s' in line
-        ),
-        'loss': [line['train/loss'] for line in lines if 'train/loss' in line][-1],
-        'validation_l1': held[-1] if held else None,
-    }
+    log = folder / 'metrics.jsonl'
+    with readable(log, ConfigError, f'remove {folder} to train this variant again'):
+        lines = [json.loads(line) for line in log.read_text(encoding='utf-8').splitlines()]
+        held = [line['validation/l1'] for line in lines if 'validation/l1' in line]
+        return {
+            'seconds_per_step': statistics.median(
+                line['train/step_s'] for line in lines if 'train/step_s' in line
+            ),
+            'loss': [line['train/loss'] for line in lines if 'train/loss' in line][-1],
+            'validation_l1': held[-1] if held else None,
+        }
 
 
 def result_settings(config: TrainConfig, evaluation: Evaluation) -> dict[str, Any]:
@@ -151,13 +153,12 @@ def read_result(path: Path, settings: Mapping[str, Any]) -> dict[str, Any] | Non
 
     if not path.is_file():
         return None
-    try:
-        found = json.loads(path.read_text())
-        before, result = found['settings'], found['result']
-    except (ValueError, KeyError) as error:
-        raise ConfigError(f'{path}: damaged; remove it to evaluate this variant again') from error
-    other = differences(before['training'], settings['training'])
+    with readable(path, ConfigError, 'remove it to evaluate this variant again'):
+        found = json.loads(path.read_text(encoding='utf-8'))
+        before, result = found['settings'], dict(found['result'])
+        other = differences(before['training'], settings['training'])
+        same = before['evaluation'] == settings['evaluation']
     if other:
         raise ConfigError(f'{path.parent}: {other[0]}; use another --out')
     # Other episodes: the training is kept, the evaluation is not.
-    return result if before['evaluation'] == settings['evaluation'] else None
+    return result if same else None
