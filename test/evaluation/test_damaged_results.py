@@ -36,6 +36,7 @@ DAMAGES = {
     'of another program': lambda _: b'{"version": 2}',
     'text for a number': changed(seconds='long'),
     'a number for text': changed(task=3),
+    'no objects': changed(objects=0),
     'a field too many': changed(mood='good'),
 }
 

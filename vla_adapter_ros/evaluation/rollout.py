@@ -111,13 +111,15 @@ class EpisodeResult:
         """Return what `to_dict` described.
 
         Raises:
-            KeyError, TypeError: a field is missing, or of another type.
+            KeyError, TypeError, ValueError: a field is missing, or of another type, or no objects.
         """
         fields = {k: v for k, v in data.items() if k not in ('followed_instruction', 'reason')}
         result = EpisodeResult(**{**fields, 'named': tuple(data['named'])})
         for name, kind in get_type_hints(EpisodeResult).items():
             if not isinstance(value := getattr(result, name), _CHECKED.get(kind, kind)):
                 raise TypeError(f'{name} is {value!r:.40}')
+        if result.objects < 1:
+            raise ValueError(f'objects is {result.objects}, expected at least 1')
         return result
 
 

@@ -92,7 +92,7 @@ class OpenedSet:
                 raise DatasetError(f'{self.path}: meta/episodes: a row without {missing[0]}')
         rows.sort(key=lambda row: row['episode_index'])
         total = self.info.get('total_episodes', len(rows))
-        if len(rows) < total or not total:
+        if type(total) is not int or len(rows) < total or not total:
             raise DatasetError(
                 f'{self.path}: info.json counts {total} episodes, the table has {len(rows)}'
             )

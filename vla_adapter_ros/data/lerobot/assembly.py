@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from vla_adapter_ros.data.files import LIBRARIES, read_json
 from vla_adapter_ros.data.lerobot import layout
+from vla_adapter_ros.data.lerobot.metadata import read_info
 from vla_adapter_ros.data.lerobot.staging import EPISODE, FRAMES, read_description
 from vla_adapter_ros.data.lerobot.tables import (
     column_matrix,
@@ -83,7 +84,7 @@ class _Existing:
             self._read(path)
 
     def _read(self, path: Path) -> None:
-        info = read_json(path / layout.INFO)
+        info = read_info(path)
         self.features = info['features']
         for file in sorted((path / 'meta/episodes').rglob('*.parquet')):
             self.rows += pq.read_table(file).to_pylist()
@@ -314,9 +315,9 @@ def _features(
         settings.contract.names, cameras, settings.storage, settings.fps, codec
     )
     for name, feature in (existing.features or {}).items():
-        if features[name]['shape'] != feature['shape']:
+        if features[name]['shape'] != feature.get('shape'):
             raise DatasetError(
-                f'{name}: shape {features[name]["shape"]}, in the dataset {feature["shape"]}'
+                f'{name}: shape {features[name]["shape"]}, in the dataset {feature.get("shape")}'
             )
     return features
 
