@@ -102,11 +102,8 @@ class VisionTowerConfig:
             )
         _one_of(self, 'stem', STEMS)
         if not 0 <= self.local_keypoints <= self.keypoints:
-            _refuse(
-                self,
-                'local_keypoints',
-                f'got {self.local_keypoints}, allowed are 0 to {self.keypoints} (keypoints)',
-            )
+            allowed = f'0 to {self.keypoints} (keypoints)'
+            _refuse(self, 'local_keypoints', f'got {self.local_keypoints}, allowed are {allowed}')
         if self.grid % self.pool:
             _refuse(self, 'pool', f'{self.pool} does not divide the grid of {self.grid} patches')
         if self.stem == 'conv' and (self.patch < 4 or self.patch & (self.patch - 1)):
@@ -275,11 +272,8 @@ class VLAAdapterConfig:
         _positive(self, 'num_images', 'num_queries', 'chunk_size', 'action_dim', 'proprio_dim')
         segment = self.film_segment_tokens
         if segment and not (self.use_film and segment > 0):
-            _refuse(
-                self,
-                'film_segment_tokens',
-                f'got {segment}, allowed are 0 or, with use_film, a number of tokens',
-            )
+            allowed = '0 or, with use_film, a number of words'
+            _refuse(self, 'film_segment_tokens', f'got {segment}, allowed are {allowed}')
         if len(self.vision) not in (1, 2):
             _refuse(self, 'vision', f'got {len(self.vision)} towers, allowed are 1 or 2')
         tokens = {tower.tokens for tower in self.vision}
