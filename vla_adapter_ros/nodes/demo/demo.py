@@ -21,6 +21,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.task import Future
 
 from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.msg import PolicyStatus
 from vla_adapter_ros.nodes.bringup.bringup import Bringup, namespace_arguments
 from vla_adapter_ros.nodes.bringup.launch_model import full_name
 from vla_adapter_ros.nodes.bringup.nodes_to_start import nodes_to_start
@@ -199,13 +200,17 @@ def watch(
             return
 
 
+def state(status: PolicyStatus) -> str:
+    """Return the state of the policy node, with the reason where it waits or has stopped."""
+    return f'{status.state_text} ({status.reason})' if status.reason else status.state_text
+
+
 def progress_line(observer: DemoObserver) -> str:
     """Return one line on the state of the policy node."""
     status = observer.status
     assert status is not None
-    reason = f' ({status.reason})' if status.reason else ''
     return (
-        f'{status.state_text}{reason}: {status.chunks_total} chunks, '
+        f'{state(status)}: {status.chunks_total} chunks, '
         f'{status.chunks_per_second:.1f}/s, observation to command '
         f'{status.latency_p50 * 1e3:.0f} ms p50, {status.latency_p95 * 1e3:.0f} ms p95'
     )
@@ -246,6 +251,8 @@ def summary_line(options: argparse.Namespace, observer: DemoObserver) -> str:
     assert status is not None
     first = '-' if record.first_motion is None else f'{record.first_motion:.1f} s'
     done = 'not done' if record.success is None else f'done after {record.success:.1f} s'
+    if record.success is None and status.reason:
+        done = f'not done, {state(status)} at the end'
     travelled = 0.0
     if record.measured:
         states = np.stack([row for _, row in record.measured])
