@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from vla_adapter_ros.inference.absorbed_bridge import AbsorbedBridge
 from vla_adapter_ros.inference.fast_bridge import FastBridge
+from vla_adapter_ros.model.checks import check_pixels
 from vla_adapter_ros.model.sequence import splice_visual, text_and_queries
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ class InferenceSession:
     def encode(self, pixel_values: Tensor, prompt: Prompt) -> Tensor:
         """Cameras (B, channels, size, size) -> visual tokens (B, V, hidden)."""
         model = self.model
-        model.check_pixels(pixel_values)
+        check_pixels(model.config, pixel_values)
         language = prompt.language
         if language is not None:
             language = language.expand(pixel_values.shape[0], -1)

@@ -6,16 +6,15 @@ Reference: VLA-Adapter, arXiv 2509.09372, in the form of its released code, quir
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vla_adapter_ros.architecture.config import VisionTowerConfig, VLAAdapterConfig
-from vla_adapter_ros.errors import ObservationError
+from vla_adapter_ros.architecture.config import VLAAdapterConfig
+from vla_adapter_ros.model.checks import check_inputs
 from vla_adapter_ros.model.dit import DiffusionPolicy
 from vla_adapter_ros.model.language import Decoder
 from vla_adapter_ros.model.oft import OFTPolicy
@@ -29,11 +28,10 @@ from vla_adapter_ros.model.sequence import (
     text_and_queries,
 )
 from vla_adapter_ros.model.small.film import mean_embedding, segment_means, word_numbers
-from vla_adapter_ros.model.small.initialise import initialise
+from vla_adapter_ros.model.stages import record_stages
+from vla_adapter_ros.model.stored import StoredNetwork
 from vla_adapter_ros.model.vision import Projector, VisionBackbone
 from vla_adapter_ros.weights.metadata import CheckpointMetadata
-from vla_adapter_ros.weights.own import load, save
-from vla_adapter_ros.weights.prismatic import load_vlm
 
 POLICIES = {
     'original': BridgePolicy,
@@ -43,7 +41,7 @@ POLICIES = {
 }
 
 
-class VLAAdapter(nn.Module):
+class VLAAdapter(StoredNetwork):
     """Vision towers, projector, language model with ActionQueries, and the action policy.
 
     Parameter names are those of the released checkpoints (the policy's below `policy.`).
@@ -62,98 +60,6 @@ class VLAAdapter(nn.Module):
             else None
         )
         self.policy = POLICIES[config.policy.kind](config)
-
-    # ------------------------------------------------------------------ building
-
-    @classmethod
-    def from_config(
-        cls,
-        config: VLAAdapterConfig,
-        *,
-        device: str | torch.device = 'cpu',
-        dtype: torch.dtype = torch.float32,
-    ) -> VLAAdapter:
-        """Build with random weights; on `meta` without any."""
-        before = torch.get_default_dtype()
-        torch.set_default_dtype(dtype)
-        try:
-            with torch.device(device):
-                model = cls(config)
-        finally:
-            torch.set_default_dtype(before)
-        if torch.device(device).type != 'meta':
-            initialise(model)
-        return model.eval()
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        directory: str | Path,
-        *,
-        dtype: torch.dtype | None = torch.float32,
-        device: str | torch.device = 'cpu',
-        vision_towers: Mapping[str, VisionTowerConfig] | None = None,
-        base: str | Path | None = None,
-        **overrides: Any,
-    ) -> VLAAdapter:
-        """Load a checkpoint: our own format or an official directory.
-
-        Args:
-            directory: the checkpoint.
-            dtype: of the parameters; None keeps them as stored (mapped from the file).
-            device: of the parameters.
-            vision_towers: shapes of an official checkpoint's vision towers by their
-                `timm_model_ids` entry, where that is not a released one.
-            base: the directory that an official run started from, if its LoRA adapter is not
-                merged; default: the one that the adapter names.
-            overrides: fields of `VLAAdapterConfig` or its sections, by name, in place of the
-                checkpoint's; e.g. `num_images` and `chunk_size`, which official files do not
-                record, or `rope_precision`.
-
-        Returns:
-            The network in evaluation mode; `metadata` holds statistics, contract and the rest.
-
-        Raises:
-            CheckpointError: files are missing or damaged, or the tensors do not fit the
-                configuration; missing, unexpected and mis-shaped ones are listed.
-            ConfigError: an override names no field, or has an impossible value.
-        """
-        options = {'dtype': dtype, 'device': device, 'vision_towers': vision_towers}
-        return load(cls, directory, overrides=overrides, base=base, **options)
-
-    @classmethod
-    def from_vlm(
-        cls,
-        source: str | Path,
-        config: VLAAdapterConfig | None = None,
-        **options: Any,
-    ) -> VLAAdapter:
-        """Pre-trained VLM with a new policy, to train from; see `weights.prismatic.load_vlm`."""
-        return load_vlm(cls, source, config, **options)
-
-    def save_pretrained(
-        self,
-        directory: str | Path,
-        *,
-        state_dict: Mapping[str, Tensor] | None = None,
-        dtype: torch.dtype | None = None,
-        **metadata: dict[str, Any] | None,
-    ) -> CheckpointMetadata:
-        """Write `model.safetensors` and `vla_adapter.json`, each atomically.
-
-        Args:
-            directory: made if missing. Tokenizer files are the caller's to add.
-            state_dict: weights to write instead of the network's own, e.g. with LoRA merged.
-            dtype: to store in; default as they are.
-            metadata: `robot`, `statistics`, `preprocessing`, `training` of `CheckpointMetadata`;
-                those not given (or None) are kept from when the network was loaded.
-
-        Raises:
-            CheckpointError: the weights do not fit the configuration; nothing is written.
-        """
-        return save(self, directory, state_dict=state_dict, dtype=dtype, **metadata)
-
-    # ------------------------------------------------------------------ running
 
     @property
     def decoder(self) -> Decoder:
@@ -230,7 +136,7 @@ class VLAAdapter(nn.Module):
         given. `visual`: an earlier result of `visual_tokens`, instead of the pixels. `proprio`:
         (B, P), read by the language model of an `oft` policy.
         """
-        self._check(pixel_values, input_ids, visual)
+        check_inputs(self.config, pixel_values, input_ids, visual)
         embedded, lengths = self.embed_prompt(input_ids, attention_mask)
         if visual is None:
             visual = self.visual_tokens(pixel_values, input_ids, embedded, attention_mask, stages)
@@ -245,7 +151,8 @@ class VLAAdapter(nn.Module):
         states = self.decoder(sequence, last_layer=None if stages is not None else max(layers))
         positions = self.query_positions(input_ids, lengths)
         if stages is not None:
-            self._record(stages, sequence, states, positions, input_ids, attention_mask)
+            read_all = partial(self.read, positions=positions)
+            record_stages(stages, sequence, states, read_all, input_ids, attention_mask)
         read = {layer: self.read(states[layer], positions) for layer in set(layers)}
         return [read[layer] for layer in layers]
 
@@ -369,68 +276,8 @@ class VLAAdapter(nn.Module):
         for tower in self.vision_backbone.towers:
             tower.gradient_checkpointing = enabled
 
-    # ------------------------------------------------------------------ details
-
     def queries(self, embedded: Tensor) -> Tensor:
         """ActionQuery embeddings (Q, hidden): none for raw features alone, zeros for `oft`."""
         if self.action_queries is None:
             return embedded.new_zeros(self.config.queries_in_sequence, embedded.shape[-1])
         return self.action_queries.weight
-
-    def check_pixels(self, pixel_values: Tensor) -> None:
-        """Refuse pixels of a shape the network cannot take."""
-        config = self.config
-        expected = (
-            config.channels_per_image * config.num_images,
-            config.image_size,
-            config.image_size,
-        )
-        if pixel_values.ndim != 4 or tuple(pixel_values.shape[1:]) != expected:
-            raise ObservationError(
-                f'pixel_values: got shape {tuple(pixel_values.shape)}, '
-                f'the network expects (batch, {", ".join(map(str, expected))})'
-            )
-
-    def _check(
-        self, pixel_values: Tensor | None, input_ids: Tensor, visual: Tensor | None
-    ) -> None:
-        expected = (self.config.visual_tokens, self.config.language.hidden)
-        if visual is not None and tuple(visual.shape[1:]) != expected:
-            raise ObservationError(
-                f'visual_tokens: got shape {tuple(visual.shape)}, expected (batch, '
-                f'{expected[0]}, {expected[1]})'
-            )
-        if visual is None and pixel_values is None:
-            raise ObservationError('pixel_values: missing, and there are no visual_tokens either')
-        if visual is None:
-            self.check_pixels(pixel_values)
-        batch = (pixel_values if visual is None else visual).shape[0]
-        if input_ids.ndim != 2 or input_ids.shape[0] != batch:
-            raise ObservationError(
-                f'input_ids: got shape {tuple(input_ids.shape)}, expected ({batch}, length)'
-            )
-        if input_ids.shape[1] == 0:
-            raise ObservationError('input_ids: the prompt is empty, at least one token is needed')
-
-    def _record(
-        self,
-        stages: dict[str, Tensor],
-        sequence: Tensor,
-        states: list[Tensor],
-        positions: Tensor | None,
-        input_ids: Tensor,
-        attention_mask: Tensor | None,
-    ) -> None:
-        stages['inputs_embeds'] = sequence
-        mask = sequence.new_ones(sequence.shape[:2], dtype=torch.long)
-        if attention_mask is not None:
-            end = attention_mask.sum(dim=1) + sequence.shape[1] - input_ids.shape[1]
-            mask *= torch.arange(sequence.shape[1], device=mask.device)[None] < end[:, None]
-        stages['attention_mask'] = mask
-        for index, state in enumerate(states):
-            stages[f'lm_hidden_{index:02d}'] = state
-        read = [self.read(state, positions) for state in states]
-        stages['multi_layer_hidden_states'] = torch.stack(
-            [torch.cat((raw, query), dim=1) for query, raw in read], dim=1
-        )
-        stages['actions_hidden_states_last'] = read[-1][0][:, None]

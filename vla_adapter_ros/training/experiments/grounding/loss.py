@@ -21,6 +21,7 @@ from torch import Tensor
 
 from vla_adapter_ros.errors import CheckpointError, ConfigError
 from vla_adapter_ros.model import VLAAdapter
+from vla_adapter_ros.model.checks import check_pixels
 from vla_adapter_ros.weights.files import make_folder
 from vla_adapter_ros.weights.tensors import check_names, open_safetensors, save_safetensors
 
@@ -89,7 +90,7 @@ def grounding_loss(scores: list[Tensor], points: Tensor) -> Tensor:
 
 def scene_scores(model: VLAAdapter, batch: dict[str, Any]) -> list[Tensor]:
     """Return each tower's scores for a batch of `batches.py`; only the towers run."""
-    model.check_pixels(batch['pixel_values'])
+    check_pixels(model.config, batch['pixel_values'])
     with keypoint_scores(model) as scores:
         ids = batch['input_ids']
         embedded = model.decoder.embed_tokens(ids)
