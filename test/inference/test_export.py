@@ -42,6 +42,7 @@ from vla_adapter_ros.inference.int8 import ActionError, action_error
 from vla_adapter_ros.inference.packed_linear import unpack
 from vla_adapter_ros.inference.policy import Policy
 from vla_adapter_ros.inference.simple_policies import shipped_checkpoint
+from vla_adapter_ros.model import precision
 from vla_adapter_ros.model.precision import attention
 from vla_adapter_ros.preflight.checks import PASS
 from vla_adapter_ros.preflight.files import PreflightSettings, check_checkpoint, check_latency
@@ -275,10 +276,31 @@ def test_damaged_exports_are_named(exported):
     (exported / 'policy.onnx').unlink()
     with pytest.raises(CheckpointError, match='policy.onnx: no such file'):
         open_policy(exported)
-    for broken in (about | {'format': 'caffe'}, {'format': 'onnx'}, about | {'inputs': 1}):
+    odd = ({'format': 'caffe'}, {'sha256': None}, {'inputs': 1})
+    for broken in ({'format': 'onnx'}, *(about | change for change in odd)):
         (exported / EXPORT_FILE).write_text(json.dumps(broken))
         with pytest.raises(CheckpointError, match='policy.json: not written by this release'):
             open_policy(exported)
+
+
+@pytest.mark.parametrize('change', ('changed', 'added', 'missing'))
+def test_weights_that_are_not_those_exported_are_refused(exported, change):
+    """The export refused weights out of range; others may have come since, which no one read."""
+    weights = exported / 'policy.onnx.data'
+    about = json.loads((exported / EXPORT_FILE).read_text())
+    assert list(about['sha256']) == ['policy.onnx']
+    if change == 'changed':
+        weights = exported / 'policy.onnx'
+        content = bytearray(weights.read_bytes())
+        content[0] ^= 1
+        weights.write_bytes(content)
+    elif change == 'added':
+        weights.write_bytes(b'')
+    else:
+        about['sha256'][weights.name] = about['sha256']['policy.onnx']
+        (exported / EXPORT_FILE).write_text(json.dumps(about))
+    with pytest.raises(CheckpointError, match=f'{weights.name}: missing, added or changed since'):
+        open_policy(exported)
 
 
 def test_an_export_that_acts_differently_leaves_nothing(fake, tmp_path):
@@ -326,7 +348,7 @@ def test_exports_hold_no_attention_with_as_many_queries_as_heads(monkeypatch, ca
         return plain(query, *rest, **options)
 
     monkeypatch.setattr(torch.nn.functional, 'scaled_dot_product_attention', watched)
-    monkeypatch.setattr(torch.compiler, 'is_exporting', lambda: True, raising=False)
+    monkeypatch.setattr(precision, '_exporting', lambda: True)
     torch.testing.assert_close(attention(query, key, value, causal), wanted)
     assert seen == [(2, 8, 9, 4)]
     attention(query[:, :4], key[:, :4], value[:, :4])

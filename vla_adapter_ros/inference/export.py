@@ -30,6 +30,7 @@ from vla_adapter_ros.inference.exported import (
     Arrays,
     ExportError,
     engine_inputs,
+    sha256_of,
 )
 from vla_adapter_ros.inference.int8 import MIN_COSINE, ActionError, action_error
 from vla_adapter_ros.inference.packed_linear import unpack
@@ -103,7 +104,8 @@ def export(
             raise ExportError(f'{form} {dtype}: {error}; at least {min_cosine} is required')
         policy.pipeline.tokenizer.save(partial)
         about = description(policy, module, inputs[0], dtype) | {'difference': asdict(error)}
-        write_json(partial / EXPORT_FILE, {'format': form, 'file': file.name} | about)
+        about |= {'format': form, 'file': file.name, 'sha256': sha256_of(file)}
+        write_json(partial / EXPORT_FILE, about)
         partial.rename(output)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,7 @@ from vla_adapter_ros.weights.files import read_json_object
 EXPORT_FILE = 'policy.json'
 OUTPUT = 'actions'
 NOISE = 'noise'  # input of diffusion policies
+HASHED_BYTES = 1 << 20  # read at a time
 Arrays = dict[str, np.ndarray]
 Run = Callable[[Arrays], np.ndarray]
 _log = logging.getLogger(__name__)
@@ -55,7 +57,7 @@ class ExportedPolicy(PipelinePolicy):
         about = read_json_object(folder / EXPORT_FILE)
         try:
             open_file = OPENERS[about['format']]
-            file = folder / about['file']
+            file, sums = folder / about['file'], dict(about['sha256'])
             processing = ProcessingConfig.from_dict(about['preprocessing'])
             statistics = Statistics.from_dict(about['statistics'])
             contract = RobotContract.from_dict(about['robot']) if about['robot'] else None
@@ -68,12 +70,13 @@ class ExportedPolicy(PipelinePolicy):
             origin = {key: str(about[key]) for key in ('checkpoint', 'fingerprint', 'dtype')}
         except (KeyError, IndexError, TypeError, ValueError) as error:
             raise CheckpointError(
-                f'{folder / EXPORT_FILE}: not written by this release, {error!r}'
+                f'{folder / EXPORT_FILE}: not written by this release, {error!r}; export it again'
             ) from error
         self.contract, self.statistics = contract, statistics
         self.pipeline = InputPipeline(processing, Tokenizer.from_directory(folder), statistics)
         if not file.is_file():
             raise CheckpointError(f'{file}: no such file')
+        _check_unchanged(file, sums)
         self._run = open_file(file, device, threads)
         self._told = False
         self._random = np.random.default_rng()
@@ -109,6 +112,33 @@ class ExportedPolicy(PipelinePolicy):
         if not np.isfinite(self.predict(self.example_observation('pick')).actions).all():
             file = self.provenance['exported']
             raise ExportError(f'{file}: {self.provenance["engine"]} gives actions not finite')
+
+
+def sha256_of(file: Path) -> dict[str, str]:
+    """Return the SHA-256 of an exported file and of those with its weights, by name."""
+    sums = {}
+    for path in sorted(file.parent.glob(f'{file.stem}.*')):
+        if path.name != EXPORT_FILE:
+            digest = hashlib.sha256()
+            with path.open('rb') as opened:
+                while block := opened.read(HASHED_BYTES):
+                    digest.update(block)
+            sums[path.name] = digest.hexdigest()
+    return sums
+
+
+def _check_unchanged(file: Path, expected: Mapping[str, str]) -> None:
+    """Refuse weights that are not those whose range and actions the export checked.
+
+    Reading the values themselves would need each engine's own format.
+    """
+    found = sha256_of(file)
+    for name in sorted({*found, *expected}):
+        if found.get(name) != expected.get(name):
+            raise CheckpointError(
+                f'{file.with_name(name)}: missing, added or changed since the export (SHA-256 in '
+                f'{EXPORT_FILE}); export it again'
+            )
 
 
 def engine_inputs(

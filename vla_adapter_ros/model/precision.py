@@ -11,6 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _place = {'as on a GPU': False}  # read by compiled code, which cannot read a ContextVar
+# torch 2.6 cannot tell an export from another compilation.
+_exporting = getattr(torch.compiler, 'is_exporting', torch.compiler.is_compiling)
 
 
 @contextmanager
@@ -40,14 +42,9 @@ def in_weights_dtype(weight: Tensor) -> AbstractContextManager[None]:
     return nullcontext() if weight.dtype == torch.float32 else without_autocast(weight)
 
 
-def _exporting() -> bool:
-    # torch 2.6 cannot tell an export from another compilation.
-    return getattr(torch.compiler, 'is_exporting', torch.compiler.is_compiling)()
-
-
 def attention(query: Tensor, key: Tensor, value: Tensor, is_causal: bool = False) -> Tensor:
     """Scaled dot-product attention (B, heads, N, head_dim) in the dtype of `query`."""
-    if query.shape[1] == query.shape[2] > 1 and _exporting():
+    if _exporting() and query.shape[1] == query.shape[2] > 1:
         # With as many queries as heads, OpenVINO's CPU engine (2026.4) confuses the two where it
         # fuses attention with the transpositions around it. One query more prevents that.
         return attention(F.pad(query, (0, 0, 0, 1)), key, value, is_causal)[:, :, :-1]
