@@ -103,6 +103,7 @@ def run_benchmark(options: argparse.Namespace) -> dict[str, Any]:
                 model, mode, device, options.threads, inputs[0], Path(folder)
             )
             runs.measure(name, mode, running, inputs, bar.update)
+            del running  # two engines of the full network need not fit beside each other
     results['modes'] = runs.finish()
     if options.loading:
         from vla_adapter_ros.evaluation.loading import measure_loading
