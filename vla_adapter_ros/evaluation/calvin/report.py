@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from vla_adapter_ros.evaluation.bootstrap import RESAMPLES, percentile_interval
 from vla_adapter_ros.evaluation.calvin.episode import TASK_STEPS
 from vla_adapter_ros.evaluation.calvin.sequences import SEQUENCES
-from vla_adapter_ros.evaluation.statistics import CONFIDENCE, Rate, format_table
+from vla_adapter_ros.evaluation.statistics import Rate, format_table
 from vla_adapter_ros.evaluation.suites.command import costs, costs_text, errors_text
 
 IN_A_ROW = 5
-RESAMPLES = 10_000  # of the bootstrap
 # Table 6 of the paper: [%] of chains with 1 … 5 tasks solved in a row, and the mean length.
 PAPER = {
     'VLA-Adapter': ((99.1, 94.6, 88.8, 82.8, 76.5), 4.42),
@@ -39,9 +39,8 @@ def mean_length(lengths: Sequence[int]) -> dict[str, Any]:
         return {'mean': float(lengths[0]), 'interval_95': ends.tolist()}
     counts = np.bincount(lengths, minlength=IN_A_ROW + 1)
     drawn = np.random.default_rng(0).multinomial(len(lengths), counts / len(lengths), RESAMPLES)
-    tail = (1 - CONFIDENCE) / 2
-    ends = np.quantile(drawn @ np.arange(IN_A_ROW + 1) / len(lengths), (tail, 1 - tail))
-    return {'mean': float(np.mean(lengths)), 'interval_95': ends.tolist()}
+    ends = percentile_interval(drawn @ np.arange(IN_A_ROW + 1) / len(lengths))
+    return {'mean': float(np.mean(lengths)), 'interval_95': list(ends)}
 
 
 def report_data(identity: Mapping[str, Any], results: Results) -> dict[str, Any]:
