@@ -17,7 +17,6 @@ from vla_adapter_ros.training.experiments.ablation_report import (
     group_table,
     outcomes,
     seed_rates,
-    sign_test,
 )
 from vla_adapter_ros.training.experiments.ablation_variants import (
     DEFAULT_GROUPS,
@@ -50,13 +49,6 @@ def test_every_variant_differs_from_the_recipe_in_what_its_name_says_alone(group
         assert changed <= ({'num_queries'} if group == 'queries' else {'policy'})
         assert data['policy']['heads'] == 2  # the recipe's own changes stay
         VLAAdapter.from_config(network_config(variant.model), device='meta')
-
-
-def test_the_sign_test_is_the_exact_one():
-    assert sign_test([True] * 5, [False] * 5) == pytest.approx(2 / 2**5)
-    assert sign_test([True, False], [False, True]) == 1.0
-    assert sign_test([True] * 9 + [False], [False] * 9 + [True]) == pytest.approx(22 / 2**10)
-    assert sign_test([True] * 3, [True] * 3) == 1.0
 
 
 def test_the_image_shows_finished_variants_with_their_rates_in_the_groups_order(tmp_path):
@@ -94,7 +86,8 @@ def test_the_table_has_intervals_the_reference_and_what_is_missing():
     rows = {line.split('|')[1].strip(): line for line in table.splitlines()[2:]}
     assert list(rows) == ['raw', 'queries', 'both *']
     assert '10 % [2, 40] (1/10)' in rows['raw']
-    assert '0.008' in rows['raw']  # 8 episodes of 8 lost: 2 / 2^8
+    # 8 of 10 scenes lost, 2 alike: ± 1.96 √(0.8 · 0.2 / 10), in steps of a tenth.
+    assert '| -80 [-100, -50], scenes only ' in rows['raw']
     assert '90 % [60, 98] (9/10)' in rows['both *']
     assert 'not finished' in rows['queries']
     assert 'by training seed' not in table
@@ -113,8 +106,13 @@ def test_several_training_seeds_are_counted_together_and_shown_apart():
     rows = {line.split('|')[1].strip(): line for line in table.splitlines()[2:]}
     assert 'by training seed' in table
     assert '(13/20)' in rows['both *'] and '90, 40 %' in rows['both *']
-    # Only what both were trained for is compared: 8 episodes of 8 lost.
-    assert '(1/10)' in rows['raw'] and '0.008' in rows['raw']
+    # Only what both were trained for is compared: 8 of 10 scenes lost.
+    assert '(1/10)' in rows['raw'] and '-80 [-100, -50], scenes only' in rows['raw']
+    results['conditions-raw'] = combined({3: result(1), 4: result(9)})
+    table = group_table('conditions', variants, results, baseline)
+    # From one seed's -80 to the other's +50, each with ± 1.3 √(p (1 - p) / 10): every fourth
+    # resample has one of the two alone, so a tenth of these lies outside.
+    assert '| -15 [-100, +70] ' in table
     broken = combined({3: result(9), 4: {'error': 'loss is nan'}})
     assert broken == {'error': 'loss is nan (training seed 4)'}
 

@@ -1,36 +1,34 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""Ablation report: one table per group, with intervals and a test against the reference."""
+"""Ablation report: one table per group, with intervals and differences to the reference."""
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from vla_adapter_ros.evaluation.bootstrap import crossed_interval
 from vla_adapter_ros.evaluation.statistics import Rate, format_table
 from vla_adapter_ros.training.experiments.ablation_variants import GROUPS, Variant
 
 Result = Mapping[str, Any]
 
 READING = """\
-How to read this. Every network was trained on the same data, for the same number of
-steps, with the same order of samples, and evaluated on the same episodes. Brackets are 95 % Wilson
-intervals over the episodes; they exclude the variation between training seeds, which "by training
-seed" shows where there are several. "p" is the two-sided exact sign test of the episodes that this
-network and the reference (marked *), trained from the same seed, did not both solve or both fail.
-It ignores other training seeds, and with many rows some fall below 0.05 by chance. A small budget
-favours networks that learn fast, and says nothing about pre-trained backbones of the paper's size.
+How to read this. Apart from what a row names, every network was trained with the same settings,
+the same data in the same order, and for the same number of steps; all were evaluated on the same
+episodes. Brackets after a rate are 95 % Wilson intervals over the episodes; they leave out how
+much training seeds differ, which "by training seed" shows where there are several.
+
+"difference" is the success over all tasks minus that of the reference (marked *), in percentage
+points. Its 95 % interval is a two-way cluster bootstrap: training seeds and scenes are drawn anew,
+the same ones for both networks. Where it says "scenes only", the two networks share one training
+seed: the interval then holds for these two trainings alone, and another seed may give another
+difference. Two or three seeds, too, show less variation than there is; and of many intervals, some
+leave out 0 by chance. A small budget favours networks that learn fast, and says nothing about
+pre-trained backbones of the paper's size.
 """
-
-
-def sign_test(first: Sequence[bool], second: Sequence[bool]) -> float:
-    """Return the two-sided p of paired outcomes under equal chances (exact McNemar test)."""
-    won = sum(a and not b for a, b in zip(first, second, strict=True))
-    lost = sum(b and not a for a, b in zip(first, second, strict=True))
-    trials, fewer = won + lost, min(won, lost)
-    tail = sum(math.comb(trials, k) for k in range(fewer + 1)) / 2**trials
-    return min(1.0, 2 * tail)
 
 
 def combined(runs: Mapping[int, Result]) -> dict[str, Any]:
@@ -72,13 +70,26 @@ def seed_rates(result: Result) -> list[Rate]:
 
 
 def against(result: Result, reference: Result | None) -> str:
-    """Return p against the reference, over all tasks."""
+    """Return the difference to the reference in success over all tasks, with its interval."""
     if reference is None or result is reference:
         return ''
     mine, theirs = outcomes(result), outcomes(reference)
-    shared = sorted(mine.keys() & theirs.keys())
-    p = sign_test([mine[k] for k in shared], [theirs[k] for k in shared])
-    return '< 0.001' if p < 1e-3 else f'{p:.3f}'
+    shared = mine.keys() & theirs.keys()
+    seeds = sorted({seed for seed, _, _ in shared})
+    scenes = sorted({(task, seed) for _, task, seed in shared})
+    values = np.array([
+        [float(mine[(seed, *scene)]) - theirs[(seed, *scene)] for scene in scenes]
+        for seed in seeds
+    ])  # fmt: skip
+    low, high = crossed_interval(values, [task for task, _ in scenes])
+    text = f'{_points(values.mean())} [{_points(low)}, {_points(high)}]'
+    return f'{text}, scenes only' if len(seeds) == 1 else text
+
+
+def _points(difference: float) -> str:
+    """Return a difference between two rates in whole percentage points, with its sign."""
+    points = round(100 * difference)
+    return f'{points:+d}' if points else '0'
 
 
 def group_runs(group: str, variants: Sequence[Variant]) -> dict[str, str]:
@@ -98,7 +109,7 @@ def group_table(
     several = any(len(results.get(run, {}).get('trainings', ())) > 1 for run in names.values())
     together = ['all tasks'] * (len(tasks) > 1) + ['by training seed'] * several
     header = ['variant', 'parameters', 's/step', 'held-out L1', *tasks, *together,
-              'named object', 'p']  # fmt: skip
+              'named object', 'difference']  # fmt: skip
     rows = []
     for name, run in names.items():
         label = f'{name} *' if run == reference else name
