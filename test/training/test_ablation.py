@@ -4,19 +4,28 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from support.training_samples import settings
 from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.evaluation.rollout import EpisodeResult
 from vla_adapter_ros.model import VLAAdapter
 from vla_adapter_ros.training.experiments import ablation
-from vla_adapter_ros.training.experiments.ablation_plot import bars, plot
+from vla_adapter_ros.training.experiments.ablation_plot import bars, panels_of, plot
 from vla_adapter_ros.training.experiments.ablation_report import (
+    against,
     combined,
     group_table,
+    markdown,
     outcomes,
     seed_rates,
+)
+from vla_adapter_ros.training.experiments.ablation_run import (
+    Evaluation,
+    evaluate_checkpoint,
+    read_result,
 )
 from vla_adapter_ros.training.experiments.ablation_variants import (
     DEFAULT_GROUPS,
@@ -60,7 +69,7 @@ def test_the_image_shows_finished_variants_with_their_rates_in_the_groups_order(
     }
     found = bars('conditions', variants, results)
     assert list(found) == ['raw', 'both']
-    assert [rate.successes for _, rate in found.values()] == [3, 8]
+    assert [rates[0].successes for _, rates in found.values()] == [3, 8]
     assert plot(variants, results, 'conditions-both', tmp_path / 'some.png')
     alone = {'conditions-raw': results['conditions-raw']}
     assert not plot(variants, alone, None, tmp_path / 'none.png')
@@ -113,8 +122,54 @@ def test_several_training_seeds_are_counted_together_and_shown_apart():
     # From one seed's -80 to the other's +50, each with ± 1.3 √(p (1 - p) / 10): every fourth
     # resample has one of the two alone, so a tenth of these lies outside.
     assert '| -15 [-100, +70] ' in table
+    assert against(combined({5: result(1)}), both) == '-'
     broken = combined({3: result(9), 4: {'error': 'loss is nan'}})
     assert broken == {'error': 'loss is nan (training seed 4)'}
+
+
+def test_each_level_has_a_table_and_a_panel_of_its_own():
+    variants = make_variants(RECIPE, ['conditions'])
+    easy, hard = result(8)['episodes'], [{**e, 'level': 'hard'} for e in result(2)['episodes']]
+    both = combined({0: result(0, episodes=[*easy, *hard])})
+    results = {'conditions-both': both, 'conditions-raw': both}
+    page = markdown({}, variants, results, 'conditions-both', ['nominal', 'hard'])
+    easy_table, hard_table = page.split('### Level nominal')[1].split('### Level hard')
+    assert '(8/10)' in easy_table and '(2/10)' not in easy_table
+    assert '(2/10)' in hard_table and '(8/10)' not in hard_table
+    assert 'Level' not in markdown({}, variants, results, None, ['hard'])
+    titles = panels_of(variants, results, ['nominal', 'hard'])
+    assert [title.rpartition(', ')[2] for title in titles] == ['level nominal', 'level hard']
+
+
+def test_all_episodes_are_run_at_each_level_with_the_words_that_were_asked_for(
+    tmp_path, monkeypatch
+):
+    runs = []
+
+    def evaluate(settings, jobs, workers, *_):
+        runs.append((settings.options.level, settings.options.words, len(jobs), workers))
+        return [EpisodeResult('reach', 3, '', (), None, 3, True, 1.5, 2, 0, '', 0.1)]
+
+    monkeypatch.setattr('vla_adapter_ros.evaluation.simulate.evaluate', evaluate)
+    evaluation = Evaluation(('reach', 'stack'), 3, 8, ('bench', 'hard'), 'varied', 2)
+    found = evaluate_checkpoint(tmp_path, evaluation, 'cpu')
+    assert runs == [('bench', 'varied', 6, 2), ('hard', 'varied', 6, 2)]
+    assert [episode['level'] for episode in found] == ['bench', 'hard']
+
+
+def test_a_result_is_kept_only_for_the_same_evaluation_with_any_number_of_workers(tmp_path):
+    path = tmp_path / 'result.json'
+    usual = Evaluation(('reach',), 3)
+    before = {'tasks': ['reach'], 'episodes': 3, 'execute_steps': 8}  # by an earlier release
+
+    def kept(evaluation):
+        settings = {'training': {}, 'evaluation': evaluation.settings()}
+        return read_result(path, settings) is not None
+
+    path.write_text(json.dumps({'settings': {'training': {}, 'evaluation': before}, 'result': {}}))
+    assert kept(usual) and kept(replace(usual, workers=2))
+    assert not kept(replace(usual, levels=('nominal', 'hard')))
+    assert not kept(replace(usual, words='varied'))
 
 
 @pytest.fixture(scope='module')
@@ -171,10 +226,12 @@ def test_other_episodes_are_evaluated_without_training_again(dataset, tmp_path, 
     assert ablation.main(arguments) == 0
     state = next((folder / 'conditions-raw').rglob('training_state.pt'))
     stamp = state.stat().st_mtime_ns
-    arguments[arguments.index('--episodes') + 1] = '2'
-    assert ablation.main(arguments) == 0
-    episodes = json.loads((folder / 'report.json').read_text())['results']['conditions-raw']
-    assert len(episodes['episodes']) == 2
+    more = ['--level', 'nominal', '--level', 'hard', '--words', 'varied', '--workers', '2']
+    assert ablation.main([*more, *arguments]) == 0
+    report = json.loads((folder / 'report.json').read_text())
+    episodes = report['results']['conditions-raw']['episodes']
+    assert [episode['level'] for episode in episodes] == ['nominal', 'hard']
+    assert report['budget']['evaluated on'].endswith('at level nominal and hard, words varied')
     assert state.stat().st_mtime_ns == stamp
 
 
@@ -233,6 +290,7 @@ def test_a_folder_of_another_budget_is_refused_by_name(dataset, tmp_path, monkey
     (['--task', 'juggle'], "'juggle'"),
     (['--only', 'conditions-none'], "'conditions-none'"),
     (['--episodes', '0'], 'at least 1 episode'),
+    (['--workers', '0'], '--workers 0: expected'),
     (['--training-seeds', '0'], '--training-seeds 0: expected at least 1'),
     (['model.policy.kind=magic'], 'magic'),
 ])

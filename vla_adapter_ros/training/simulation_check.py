@@ -28,14 +28,15 @@ def check_tasks(config: SimulationConfig) -> None:
 
 
 def evaluation_jobs(
-    checkpoint: Path, tasks: Sequence[str], episodes: int, execute_steps: int, device: str
+    checkpoint: Path, tasks: Sequence[str], episodes: int, execute_steps: int, device: str,
+    options: TaskOptions,
 ) -> tuple[EvaluationSettings, list[EpisodeJob]]:
     """Return settings and episodes of evaluations whose results may select a checkpoint."""
     settings = EvaluationSettings(
         policy=str(checkpoint),
         robot='alicia_d_sim',  # of baselines only; a checkpoint has its own
         control=ControlSettings(execute_steps=execute_steps),
-        options=TaskOptions(),
+        options=options,
         model=PolicySettings(device=device),
     )
     seeds = range(FIRST_SEED, FIRST_SEED + episodes)
@@ -45,8 +46,9 @@ def evaluation_jobs(
 def success_rates(checkpoint: Path, config: SimulationConfig, device: str) -> dict[str, float]:
     """Return task → success rate of a checkpoint, and `mean` over the tasks."""
     settings, jobs = evaluation_jobs(
-        checkpoint, config.tasks, config.episodes, config.execute_steps, device
-    )
+        checkpoint, config.tasks, config.episodes, config.execute_steps, device,
+        TaskOptions(),
+    )  # fmt: skip
     results = [result for _, result, _ in run_jobs(settings, jobs, workers=1)]
     rates = {
         task: sum(r.success for r in results if r.task == task) / config.episodes

@@ -20,6 +20,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vla_adapter_ros.errors import ConfigError, VLAAdapterError
+from vla_adapter_ros.simulation.levels.ranges import LEVELS, NOMINAL
+from vla_adapter_ros.simulation.wordings import TRAINED, WORDS
 from vla_adapter_ros.training.config import TrainConfig, load_config
 from vla_adapter_ros.training.experiments.ablation_report import Result, combined, markdown
 from vla_adapter_ros.training.experiments.ablation_run import (
@@ -115,13 +117,15 @@ def write_report(
         'training seeds': ', '.join(map(str, range(base.seed, base.seed + seeds))),
         'trainings finished': f'{finished} of {seeds * len(variants)}',
         'evaluated on': f'{evaluation.episodes} episodes each of {", ".join(evaluation.tasks)}, '
-                        f'seeds from {FIRST_SEED}',
+                        f'seeds from {FIRST_SEED}, at level {" and ".join(evaluation.levels)}, '
+                        f'words {evaluation.words}',
     }  # fmt: skip
     reference = baseline_run(variants, base.model)
     results = {run: combined(runs) for run, runs in found.items()}
     make_folder(folder)
-    write_text(folder / 'report.md', markdown(budget, variants, results, reference))
-    plot(variants, results, reference, folder / 'report.png')
+    text = markdown(budget, variants, results, reference, evaluation.levels)
+    write_text(folder / 'report.md', text)
+    plot(variants, results, reference, folder / 'report.png', evaluation.levels)
     names = {v.run: [list(place) for place in v.listed_in] for v in variants}
     write_json(
         folder / 'report.json',
@@ -162,7 +166,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help='only this network (first column of --list); repeatable')  # fmt: skip
     add('--task', action='append', dest='tasks',
         help='simulated task to evaluate on; repeatable (reach)')  # fmt: skip
-    add('--episodes', type=int, default=50, help='episodes of each task (50)')
+    add('--level', action='append', dest='levels', choices=list(LEVELS),
+        help=f'level to evaluate at; repeatable, each with all episodes ({NOMINAL})')  # fmt: skip
+    add('--words', default=TRAINED, choices=WORDS,
+        help=f'wordings of the instructions ({TRAINED})')  # fmt: skip
+    add('--episodes', type=int, default=50, help='episodes of each task at each level (50)')
+    add('--workers', type=int, default=1, help='processes of the evaluation (1)')
     add('--training-seeds', type=int, default=1, help='trainings of each network, from the '
         "recipe's seed on (1)")  # fmt: skip
     add('--execute-steps', type=int, default=8, help='actions executed of each chunk (8)')
@@ -186,10 +195,12 @@ def check_evaluation(evaluation: Evaluation) -> None:
     from vla_adapter_ros.training.simulation_check import check_tasks
 
     check_tasks(SimulationConfig(tasks=list(evaluation.tasks)))
-    if evaluation.episodes < 1 or not 1 <= evaluation.execute_steps <= 8:
+    counts = min(evaluation.episodes, evaluation.workers)
+    if counts < 1 or not 1 <= evaluation.execute_steps <= 8:
         raise ConfigError(
-            f'--episodes {evaluation.episodes}, --execute-steps {evaluation.execute_steps}: '
-            'expected at least 1 episode and 1 to 8 steps'
+            f'--episodes {evaluation.episodes}, --execute-steps {evaluation.execute_steps}, '
+            f'--workers {evaluation.workers}: expected at least 1 episode, 1 to 8 steps and at '
+            'least 1 worker'
         )
 
 
@@ -205,8 +216,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(list_variants(base, variants))
             return 0
         evaluation = Evaluation(
-            tuple(options.tasks or ('reach',)), options.episodes, options.execute_steps
-        )
+            tuple(options.tasks or ('reach',)), options.episodes, options.execute_steps,
+            tuple(dict.fromkeys(options.levels or (NOMINAL,))), options.words, options.workers,
+        )  # fmt: skip
         check_evaluation(evaluation)
         if options.training_seeds < 1:
             raise ConfigError(f'--training-seeds {options.training_seeds}: expected at least 1')

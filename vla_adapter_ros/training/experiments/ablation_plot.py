@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vla_adapter_ros.evaluation.statistics import Rate
+from vla_adapter_ros.simulation.levels.ranges import NOMINAL
 from vla_adapter_ros.training.experiments.ablation_report import (
     Result,
+    at_level,
     group_runs,
     outcomes,
     seed_rates,
@@ -20,22 +22,34 @@ _BASELINE, _OTHER = '#c2571a', '#4c72b0'
 
 def bars(
     group: str, variants: Sequence[Variant], results: Mapping[str, Result]
-) -> dict[str, tuple[str, Rate]]:
-    """Return name → (run, success over all tasks) of a group's finished variants, in order."""
+) -> dict[str, tuple[str, list[Rate]]]:
+    """Return name → (run, success: of all trainings, of each) of a group's finished variants."""
     return {
-        name: (run, Rate.of(outcomes(results[run]).values()))
+        name: (run, [Rate.of(outcomes(results[run]).values()), *seed_rates(results[run])])
         for name, run in group_runs(group, variants).items()
         if 'episodes' in results.get(run, {})
     }
 
 
+def panels_of(
+    variants: Sequence[Variant], results: Mapping[str, Result], levels: Sequence[str]
+) -> dict[str, dict[str, tuple[str, list[Rate]]]]:
+    """Return title → bars of each group and level where two or more variants are finished."""
+    groups = dict.fromkeys(group for v in variants for group, _ in v.listed_in)
+    panels = {}
+    for group in groups:
+        for level in levels:
+            title = GROUPS[group][0] + (f', level {level}' if len(levels) > 1 else '')
+            panels[title] = bars(group, variants, at_level(results, level))
+    return {title: found for title, found in panels.items() if len(found) > 1}
+
+
 def plot(
-    variants: Sequence[Variant], results: Mapping[str, Result], reference: str | None, path: Path
+    variants: Sequence[Variant], results: Mapping[str, Result], reference: str | None, path: Path,
+    levels: Sequence[str] = (NOMINAL,),
 ) -> bool:
     """Draw comparisons with two or more finished variants; return False if there are none."""
-    groups = dict.fromkeys(group for v in variants for group, _ in v.listed_in)
-    panels = {group: bars(group, variants, results) for group in groups}
-    panels = {group: found for group, found in panels.items() if len(found) > 1}
+    panels = panels_of(variants, results, levels)
     if not panels:
         return False
     import matplotlib
@@ -48,19 +62,19 @@ def plot(
         len(panels), 1, figsize=(8, 0.42 * sum(heights) + 0.6), squeeze=False, sharex=True,
         height_ratios=heights,
     )  # fmt: skip
-    for axis, (group, found) in zip(axes[:, 0], panels.items(), strict=True):
-        for row, (run, rate) in enumerate(found.values()):
+    for axis, (title, found) in zip(axes[:, 0], panels.items(), strict=True):
+        for row, (run, (rate, *rates)) in enumerate(found.values()):
             low, high = rate.interval
             error = [[100 * (rate.value - low)], [100 * (high - rate.value)]]
             axis.barh(
                 row, 100 * rate.value, xerr=error, capsize=3,
                 color=_BASELINE if run == reference else _OTHER,
             )  # fmt: skip
-            if len(rates := seed_rates(results[run])) > 1:
+            if len(rates) > 1:
                 axis.plot([100 * r.value for r in rates], [row] * len(rates), 'ko', markersize=3)
         axis.set_yticks(range(len(found)), list(found))
         axis.invert_yaxis()
-        axis.set_title(GROUPS[group][0], fontsize=9, loc='left')
+        axis.set_title(title, fontsize=9, loc='left')
     axes[-1, 0].set_xlabel(
         "success [%], 95 % Wilson intervals; orange: the recipe's own network; dots: each training"
     )

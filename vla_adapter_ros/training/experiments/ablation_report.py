@@ -11,6 +11,7 @@ import numpy as np
 
 from vla_adapter_ros.evaluation.bootstrap import crossed_interval
 from vla_adapter_ros.evaluation.statistics import Rate, format_table
+from vla_adapter_ros.simulation.levels.ranges import NOMINAL
 from vla_adapter_ros.training.experiments.ablation_variants import GROUPS, Variant
 
 Result = Mapping[str, Any]
@@ -57,8 +58,16 @@ def combined(runs: Mapping[int, Result]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def at_level(results: Mapping[str, Result], level: str) -> dict[str, Result]:
+    """Return every network's result with the episodes of one level alone."""
+    def kept(result: Result) -> Result:
+        episodes = [e for e in result['episodes'] if e.get('level', NOMINAL) == level]
+        return {**result, 'episodes': episodes}
+    return {run: kept(r) if 'episodes' in r else r for run, r in results.items()}
+
+
 def outcomes(result: Result, key: str = 'success') -> dict[tuple[int, str, int], bool]:
-    """Return (training seed, task, seed) → outcome of a network's episodes."""
+    """Return (training seed, task, seed) → outcome of a network's episodes at one level."""
     return {(e['training_seed'], e['task'], e['seed']): bool(e[key]) for e in result['episodes']}
 
 
@@ -74,7 +83,8 @@ def against(result: Result, reference: Result | None) -> str:
     if reference is None or result is reference:
         return ''
     mine, theirs = outcomes(result), outcomes(reference)
-    shared = mine.keys() & theirs.keys()
+    if not (shared := mine.keys() & theirs.keys()):
+        return '-'  # not yet trained from the same seeds
     seeds = sorted({seed for seed, _, _ in shared})
     scenes = sorted({(task, seed) for _, task, seed in shared})
     values = np.array([
@@ -146,13 +156,16 @@ def _figures(
 
 def markdown(
     budget: Mapping[str, Any], variants: Sequence[Variant], results: Mapping[str, Result],
-    reference: str | None,
+    reference: str | None, levels: Sequence[str] = (NOMINAL,),
 ) -> str:
-    """Return the complete report."""
+    """Return the complete report: a table for each group and level."""
     groups = list(dict.fromkeys(group for v in variants for group, _ in v.listed_in))
     shared = [f'* {name}: {value}' for name, value in budget.items()]
     lines = ['# Ablation', '', *shared, '', READING]
     for group in groups:
-        lines += [f'## {GROUPS[group][0]}', '', group_table(group, variants, results, reference),
-                  '']  # fmt: skip
+        lines += [f'## {GROUPS[group][0]}', '']
+        for level in levels:
+            found = at_level(results, level)
+            lines += [f'### Level {level}', ''] if len(levels) > 1 else []
+            lines += [group_table(group, variants, found, reference), '']
     return '\n'.join(lines)

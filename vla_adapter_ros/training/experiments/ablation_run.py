@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.errors import ConfigError, readable
+from vla_adapter_ros.simulation.levels.ranges import NOMINAL
+from vla_adapter_ros.simulation.wordings import TRAINED
 from vla_adapter_ros.training.config import TrainConfig
 from vla_adapter_ros.training.config_loader import to_dict
 from vla_adapter_ros.training.experiments.ablation_variants import Variant
 
 RESULT = 'result.json'
+# Results of earlier releases do not name these.
+EARLIER = {'levels': [NOMINAL], 'words': TRAINED}
 
 
 @dataclass(frozen=True)
@@ -26,11 +30,22 @@ class Evaluation:
         tasks: names of simulated tasks.
         episodes: of each task.
         execute_steps: actions executed of each chunk.
+        levels: at each of which all episodes are run (`simulation.levels.ranges`).
+        words: from which the instructions are drawn (`simulation.wordings`).
+        workers: processes; they do not change the result.
     """
 
     tasks: tuple[str, ...]
     episodes: int
     execute_steps: int = 8
+    levels: tuple[str, ...] = (NOMINAL,)
+    words: str = TRAINED
+    workers: int = 1
+
+    def settings(self) -> dict[str, Any]:
+        """Return what decides the result, as JSON data."""
+        decisive = {key: value for key, value in asdict(self).items() if key != 'workers'}
+        return json.loads(json.dumps(decisive))
 
 
 @dataclass(frozen=True)
@@ -100,15 +115,25 @@ def run_trial(config: TrainConfig, evaluation: Evaluation) -> dict[str, Any]:
 def evaluate_checkpoint(
     checkpoint: Path, evaluation: Evaluation, device: str
 ) -> list[dict[str, Any]]:
-    """Return the episodes of a checkpoint; the same ones for every network."""
+    """Return the episodes of a checkpoint, labelled with their level; the same for all networks.
+
+    Raises:
+        VLAAdapterError: the checkpoint cannot be loaded, or a worker process was lost.
+    """
     from vla_adapter_ros.evaluation.simulate import evaluate
+    from vla_adapter_ros.simulation.tasks import TaskOptions
     from vla_adapter_ros.training.simulation_check import evaluation_jobs
 
-    settings, jobs = evaluation_jobs(
-        checkpoint, evaluation.tasks, evaluation.episodes, evaluation.execute_steps, device
-    )
-    results = evaluate(settings, jobs, 1, 0, None, f'evaluating {checkpoint.parent.parent.name}')
-    return [result.to_dict() for result in results]
+    found = []
+    for level in evaluation.levels:
+        settings, jobs = evaluation_jobs(
+            checkpoint, evaluation.tasks, evaluation.episodes, evaluation.execute_steps, device,
+            TaskOptions(level=level, words=evaluation.words),
+        )  # fmt: skip
+        label = f'evaluating {checkpoint.parent.parent.name} at {level}'
+        results = evaluate(settings, jobs, evaluation.workers, 0, None, label)
+        found += [{'level': level, **result.to_dict()} for result in results]
+    return found
 
 
 def count_parameters(checkpoint: Path) -> int:
@@ -140,7 +165,7 @@ def result_settings(config: TrainConfig, evaluation: Evaluation) -> dict[str, An
     from vla_adapter_ros.training.train import settings_that_affect_learning
 
     training = settings_that_affect_learning(to_dict(config))
-    return json.loads(json.dumps({'training': training, 'evaluation': asdict(evaluation)}))
+    return {'training': json.loads(json.dumps(training)), 'evaluation': evaluation.settings()}
 
 
 def read_result(path: Path, settings: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -157,7 +182,7 @@ def read_result(path: Path, settings: Mapping[str, Any]) -> dict[str, Any] | Non
         found = json.loads(path.read_text(encoding='utf-8'))
         before, result = found['settings'], dict(found['result'])
         other = differences(before['training'], settings['training'])
-        same = before['evaluation'] == settings['evaluation']
+        same = {**EARLIER, **before['evaluation']} == {**EARLIER, **settings['evaluation']}
     if other:
         raise ConfigError(f'{path.parent}: {other[0]}; use another --out')
     # Other episodes: the training is kept, the evaluation is not.
