@@ -5,140 +5,21 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from support.ablation_results import result
 from support.training_samples import settings
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.evaluation.rollout import EpisodeResult
-from vla_adapter_ros.model import VLAAdapter
 from vla_adapter_ros.training.experiments import ablation
-from vla_adapter_ros.training.experiments.ablation_plot import bars, panels_of, plot
-from vla_adapter_ros.training.experiments.ablation_report import (
-    against,
-    combined,
-    group_table,
-    markdown,
-    outcomes,
-    seed_rates,
-)
+from vla_adapter_ros.training.experiments.ablation_report import outcomes
 from vla_adapter_ros.training.experiments.ablation_run import (
     Evaluation,
     evaluate_checkpoint,
     read_result,
 )
-from vla_adapter_ros.training.experiments.ablation_variants import (
-    DEFAULT_GROUPS,
-    GROUPS,
-    baseline_run,
-    make_variants,
-)
-from vla_adapter_ros.training.model_setup import network_config
-
-RECIPE = {'preset': 'tiny', 'num_queries': 8, 'policy': {'heads': 2}}
-
-
-def test_a_network_that_several_groups_contain_is_trained_once():
-    variants = make_variants(RECIPE, DEFAULT_GROUPS)
-    everything = sum(len(GROUPS[group][1]) for group in DEFAULT_GROUPS)
-    assert sum(len(v.listed_in) for v in variants) == everything
-    networks = [network_config(v.model) for v in variants]
-    assert len({str(n) for n in networks}) == len(variants) == everything - 4
-    baseline = next(v for v in variants if v.run == baseline_run(variants, RECIPE))
-    assert {group for group, _ in baseline.listed_in} == set(DEFAULT_GROUPS)
-    assert len({v.run for v in variants}) == len(variants)
-
-
-@pytest.mark.parametrize('group', GROUPS)
-def test_every_variant_differs_from_the_recipe_in_what_its_name_says_alone(group):
-    baseline = network_config(RECIPE).to_dict()
-    for variant in make_variants(RECIPE, [group]):
-        data = network_config(variant.model).to_dict()
-        changed = {k for k in data if data[k] != baseline[k]}
-        assert changed <= ({'num_queries'} if group == 'queries' else {'policy'})
-        assert data['policy']['heads'] == 2  # the recipe's own changes stay
-        VLAAdapter.from_config(network_config(variant.model), device='meta')
-
-
-def test_the_image_shows_finished_variants_with_their_rates_in_the_groups_order(tmp_path):
-    variants = make_variants(RECIPE, ['conditions'])
-    results = {
-        'conditions-both': combined({0: result(8)}),
-        'conditions-raw': combined({0: result(3)}),
-        'conditions-queries': {'error': 'loss is nan'},
-    }
-    found = bars('conditions', variants, results)
-    assert list(found) == ['raw', 'both']
-    assert [rates[0].successes for _, rates in found.values()] == [3, 8]
-    assert plot(variants, results, 'conditions-both', tmp_path / 'some.png')
-    alone = {'conditions-raw': results['conditions-raw']}
-    assert not plot(variants, alone, None, tmp_path / 'none.png')
-    assert [path.name for path in tmp_path.iterdir()] == ['some.png']
-
-
-def result(solved, **more):
-    """A finished training that solved so many of ten episodes."""
-    episodes = [
-        {'task': 'reach', 'seed': s, 'success': s < solved, 'followed_instruction': s < 9}
-        for s in range(10)
-    ]
-    return {'parameters': 1234, 'seconds_per_step': 0.25, 'loss': 0.1, 'validation_l1': 0.05,
-            'episodes': episodes, **more}  # fmt: skip
-
-
-def test_the_table_has_intervals_the_reference_and_what_is_missing():
-    variants = make_variants(RECIPE, ['conditions', 'policies'])
-    baseline = baseline_run(variants, RECIPE)
-    results = {baseline: combined({0: result(9)}), 'conditions-raw': combined({0: result(1)})}
-    results['policies-dit'] = {'error': 'diverged'}
-    table = group_table('conditions', variants, results, baseline)
-    rows = {line.split('|')[1].strip(): line for line in table.splitlines()[2:]}
-    assert list(rows) == ['raw', 'queries', 'both *']
-    assert '10 % [2, 40] (1/10)' in rows['raw']
-    # 8 of 10 scenes lost, 2 alike: ± 1.96 √(0.8 · 0.2 / 10), in steps of a tenth.
-    assert '| -80 [-100, -50], scenes only ' in rows['raw']
-    assert '90 % [60, 98] (9/10)' in rows['both *']
-    assert 'not finished' in rows['queries']
-    assert 'by training seed' not in table
-    assert 'failed: diverged' in group_table('policies', variants, results, baseline)
-
-
-def test_several_training_seeds_are_counted_together_and_shown_apart():
-    variants = make_variants(RECIPE, ['conditions'])
-    baseline = baseline_run(variants, RECIPE)
-    both = combined({3: result(9), 4: result(4, validation_l1=0.15)})
-    results = {baseline: both, 'conditions-raw': combined({3: result(1)})}
-    assert [rate.successes for rate in seed_rates(both)] == [9, 4]
-    assert both['validation_l1'] == pytest.approx(0.1)
-    assert both['trainings']['4']['validation_l1'] == 0.15
-    table = group_table('conditions', variants, results, baseline)
-    rows = {line.split('|')[1].strip(): line for line in table.splitlines()[2:]}
-    assert 'by training seed' in table
-    assert '(13/20)' in rows['both *'] and '90, 40 %' in rows['both *']
-    # Only what both were trained for is compared: 8 of 10 scenes lost.
-    assert '(1/10)' in rows['raw'] and '-80 [-100, -50], scenes only' in rows['raw']
-    results['conditions-raw'] = combined({3: result(1), 4: result(9)})
-    table = group_table('conditions', variants, results, baseline)
-    # From one seed's -80 to the other's +50, each with ± 1.3 √(p (1 - p) / 10): every fourth
-    # resample has one of the two alone, so a tenth of these lies outside.
-    assert '| -15 [-100, +70] ' in table
-    assert against(combined({5: result(1)}), both) == '-'
-    broken = combined({3: result(9), 4: {'error': 'loss is nan'}})
-    assert broken == {'error': 'loss is nan (training seed 4)'}
-
-
-def test_each_level_has_a_table_and_a_panel_of_its_own():
-    variants = make_variants(RECIPE, ['conditions'])
-    easy, hard = result(8)['episodes'], [{**e, 'level': 'hard'} for e in result(2)['episodes']]
-    both = combined({0: result(0, episodes=[*easy, *hard])})
-    results = {'conditions-both': both, 'conditions-raw': both}
-    page = markdown({}, variants, results, 'conditions-both', ['nominal', 'hard'])
-    easy_table, hard_table = page.split('### Level nominal')[1].split('### Level hard')
-    assert '(8/10)' in easy_table and '(2/10)' not in easy_table
-    assert '(2/10)' in hard_table and '(8/10)' not in hard_table
-    assert 'Level' not in markdown({}, variants, results, None, ['hard'])
-    titles = panels_of(variants, results, ['nominal', 'hard'])
-    assert [title.rpartition(', ')[2] for title in titles] == ['level nominal', 'level hard']
 
 
 def test_all_episodes_are_run_at_each_level_with_the_words_that_were_asked_for(
@@ -180,6 +61,11 @@ def dataset(tmp_path_factory):
     collect(['--task', 'reach', '--episodes', '3', '--workers', '1', '--image-size', '32',
              '--storage', 'image', str(path)])  # fmt: skip
     return path
+
+
+def own(*variants):
+    """Arguments that name variants."""
+    return [part for variant in variants for part in ('--variant', variant)]
 
 
 def command(dataset, folder, *more):
@@ -293,6 +179,26 @@ def test_a_folder_of_another_budget_is_refused_by_name(dataset, tmp_path, monkey
     (['--workers', '0'], '--workers 0: expected'),
     (['--training-seeds', '0'], '--training-seeds 0: expected at least 1'),
     (['model.policy.kind=magic'], 'magic'),
+    (['data.datasets=[nowhere]'], 'error: nowhere: no such file'),
+    (own('no colon'), "--variant 'no colon': expected 'NAME: key=value; key=value'"),
+    (own('empty:'), "--variant 'empty:': expected 'NAME"),
+    (own('a | b: steps=2'), "--variant 'a | b': expected a name of"),
+    (own('a: step=2'), "--variant 'a': step: unknown key (did you mean 'steps'?)"),
+    (own('a: steps=few'), "--variant 'a': steps: got 'few', expected an integer"),
+    (own('a: steps'), "--variant 'a': override 'steps': expected key=value"),
+    (own('a: model.policy.kind=magic'), 'magic'),
+    (own('a: seed=3'), "--variant 'a': seed, output_dir: each training has its own"),
+    (own('a: log.every=9'), "--variant 'a': trains the same as 'unchanged'"),
+    (own('a: ema=0.1', 'b: ema=0.1'), "--variant 'b': trains the same as 'a'"),
+    (own('a b: ema=0.1', 'A_b: ema=0.2'), "its folder recipe-a_b is that of 'a b'"),
+    (own('unchanged: ema=0.1'), "is that of 'unchanged'"),
+    ([*own('lost: data.datasets=[nowhere]'), '--only', 'recipe-lost'],
+     "--variant 'lost': nowhere: no such file"),
+    ([*own('none: data.datasets=[]'), '--only', 'recipe-none'],
+     "--variant 'none': data.datasets: got none"),
+    ([*own('bare: grounding.scenes=[nowhere]'), '--only', 'recipe-bare'],
+     "--variant 'bare': nowhere: no images"),
+    ([*own('blind: start.grounded=nowhere'), '--only', 'recipe-blind'], "--variant 'blind': "),
 ])
 def test_bad_settings_are_refused_before_training(dataset, tmp_path, capsys, more, part):
     assert ablation.main([*command(dataset, tmp_path / 'a'), *more]) == 1
@@ -302,11 +208,46 @@ def test_bad_settings_are_refused_before_training(dataset, tmp_path, capsys, mor
     assert not (tmp_path / 'a').exists()
 
 
-def test_the_bridging_group_compares_oft_with_the_recipes_own_network():
-    variants = make_variants(RECIPE, ['bridging'])
-    assert [v.run for v in variants] == ['bridging-oft', 'bridging-adapter']
-    assert network_config(variants[0].model).policy.kind == 'oft'
-    assert network_config(variants[1].model) == network_config(RECIPE)
+def test_own_variants_are_trained_once_resumed_and_reported_beside_the_unchanged_recipe(
+    dataset, tmp_path, monkeypatch, capsys
+):
+    trained = []
+
+    def run_trial(config, evaluation):
+        trained.append((Path(config.output_dir).name, config.ema, config.seed))
+        return result(3 if config.ema else 8)
+
+    monkeypatch.setattr(ablation, 'run_trial', run_trial)
+    variants = own('averaged (0.5): ema=0.5', 'raw again: model.policy.features=raw')
+    arguments = command(dataset, tmp_path / 'a', *variants, '--only', 'recipe-averaged_0.5')
+    assert ablation.main(arguments) == 0
+    assert trained == [('conditions-raw', 0, 7), ('conditions-both', 0, 7),
+                       ('recipe-averaged_0.5', 0.5, 7)]  # fmt: skip
+    section = capsys.readouterr().out.split('## Parts of the recipe')[1]
+    names = [line.split('|')[1].strip() for line in section.splitlines() if line[:2] == '| ']
+    assert names == ['variant', 'raw again', 'unchanged *', 'averaged (0.5)']
+    assert '| -50 [-80, -20], scenes only ' in section
+    assert '* averaged (0.5): `ema=0.5`' in section
+    assert '* raw again: `model.policy.features=raw`' in section
+
+    assert ablation.main([*arguments, '--training-seeds', '2']) == 0
+    assert trained[3:] == [('conditions-raw-seed8', 0, 8), ('conditions-both-seed8', 0, 8),
+                           ('recipe-averaged_0.5-seed8', 0.5, 8)]  # fmt: skip
+    assert 'averaged (0.5)' in (tmp_path / 'a' / 'report.md').read_text()
+    arguments[arguments.index('averaged (0.5): ema=0.5')] = 'averaged (0.5): ema=0.25'
+    assert ablation.main(arguments) == 1
+    assert 'recipe-averaged_0.5: ema was 0.5, now is 0.25' in capsys.readouterr().err
+
+
+def test_own_variants_alone_are_compared_unless_groups_are_asked_for(tmp_path, capsys):
+    arguments = ['--out', str(tmp_path / 'a'), '--list', *own('no pictures: grounding.weight=1')]
+    assert ablation.main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ['recipe-unchanged', 'recipe-no_pictures']
+    assert lines[1].endswith('recipe: no pictures')
+    assert ablation.main([*arguments, '--group', 'conditions']) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4 and lines[2].endswith('conditions: both; recipe: unchanged')
 
 
 def test_list_names_every_network_without_training(tmp_path, capsys):

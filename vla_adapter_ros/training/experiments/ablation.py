@@ -1,13 +1,18 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-r"""Train the paper's variants under one budget on one dataset, and evaluate each in simulation.
+r"""Train variants of a recipe under one budget, and evaluate each in simulation.
 
     python -m vla_adapter_ros.training.experiments.ablation --config tiny_sim --out runs/ablation \
-        --steps 2000 --task reach --episodes 100 data.datasets=[datasets/tiny_sim]
+        --steps 2000 --task reach --episodes 100 'data.datasets=[datasets/tiny_sim]'
 
-Every variant is the recipe with another `model` entry (--list shows them). Run the same command
-again after an interruption: finished trainings are kept, an unfinished one continues from its last
-checkpoint. --training-seeds trains each network several times and can extend an existing folder.
-report.md, report.json and report.png are rewritten after each training.
+The variants of a --group are the recipe with another `model` entry, as the paper compares them;
+those of --variant change any settings, and are compared with the unchanged recipe:
+
+    --variant 'no takeovers: data.datasets=[datasets/tiny_sim]; data.weights=[1]'
+
+--list shows all of them. Run the same command again after an interruption: finished trainings are
+kept, an unfinished one continues from its last checkpoint. --training-seeds trains each variant
+several times and can extend an existing folder. report.md, report.json and report.png are
+rewritten after each training.
 """
 
 from __future__ import annotations
@@ -23,6 +28,11 @@ from vla_adapter_ros.errors import ConfigError, VLAAdapterError
 from vla_adapter_ros.simulation.levels.ranges import LEVELS, NOMINAL
 from vla_adapter_ros.simulation.wordings import TRAINED, WORDS
 from vla_adapter_ros.training.config import TrainConfig, load_config
+from vla_adapter_ros.training.experiments.ablation_recipe import (
+    FORM,
+    check_sources,
+    recipe_variants,
+)
 from vla_adapter_ros.training.experiments.ablation_report import Result, combined, markdown
 from vla_adapter_ros.training.experiments.ablation_run import (
     RESULT,
@@ -49,6 +59,9 @@ def run_all(
     """Train and evaluate unfinished trials, updating the report; return run → figures.
 
     A failed training is reported, retried by the next call, and does not stop the others.
+
+    Raises:
+        VLAAdapterError: the folder holds trainings with other settings, or data are missing.
     """
     from vla_adapter_ros.weights.files import make_folder, write_json
 
@@ -61,6 +74,7 @@ def run_all(
             found.setdefault(trial.variant.run, {})[trial.config.seed] = known
         else:
             todo.append((trial, made))
+    check_sources([trial.variant for trial, _ in todo])
     began = time.monotonic()
     for number, (trial, made) in enumerate(todo):
         _announce(trial, len(trials), number, len(todo), began)
@@ -95,11 +109,11 @@ def write_report(
 
     Args:
         base: the common recipe.
-        variants: the networks to compare.
+        variants: what is compared.
         evaluation: how they were evaluated.
         folder: of the report.
         found: run → training seed → figures of finished and failed trainings.
-        seeds: trainings of each network.
+        seeds: trainings of each variant.
 
     Returns:
         Run → figures over its training seeds.
@@ -120,7 +134,7 @@ def write_report(
                         f'seeds from {FIRST_SEED}, at level {" and ".join(evaluation.levels)}, '
                         f'words {evaluation.words}',
     }  # fmt: skip
-    reference = baseline_run(variants, base.model)
+    reference = baseline_run(variants, base)
     results = {run: combined(runs) for run, runs in found.items()}
     make_folder(folder)
     text = markdown(budget, variants, results, reference, evaluation.levels)
@@ -135,14 +149,14 @@ def write_report(
 
 
 def list_variants(base: TrainConfig, variants: Sequence[Variant]) -> str:
-    """Return a line for each network: folder, parameters, names."""
+    """Return a line for each variant: folder, parameters, names."""
     from vla_adapter_ros.model import VLAAdapter
     from vla_adapter_ros.training.model_setup import network_config
 
     lines = []
     for variant in variants:
         # The vocabulary and the vectors' sizes come with the data; all variants share them.
-        network = VLAAdapter.from_config(network_config(variant.model), device='meta')
+        network = VLAAdapter.from_config(network_config(variant.config.model), device='meta')
         count = sum(parameter.numel() for parameter in network.parameters())
         groups = '; '.join(f'{group}: {name}' for group, name in variant.listed_in)
         lines.append(f'{variant.run:<28}{count:>12,}  {groups}')
@@ -161,9 +175,12 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add('--out', type=Path, required=True, help='folder of the runs and of the report')
     add('--steps', type=int, help="steps of each variant (the recipe's)")
     add('--group', action='append', dest='groups', choices=list(GROUPS),
-        help=f'group to compare; repeatable ({", ".join(DEFAULT_GROUPS)})')  # fmt: skip
+        help=f'group to compare; repeatable ({", ".join(DEFAULT_GROUPS)}; none with --variant)')
+    add('--variant', action='append', dest='variants', metavar=FORM, default=[],
+        help='settings of training to compare with the unchanged recipe; they replace those that '
+        'all variants share; repeatable')  # fmt: skip
     add('--only', action='append', metavar='RUN',
-        help='only this network (first column of --list); repeatable')  # fmt: skip
+        help='only this variant (first column of --list); repeatable')  # fmt: skip
     add('--task', action='append', dest='tasks',
         help='simulated task to evaluate on; repeatable (reach)')  # fmt: skip
     add('--level', action='append', dest='levels', choices=list(LEVELS),
@@ -172,10 +189,10 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help=f'wordings of the instructions ({TRAINED})')  # fmt: skip
     add('--episodes', type=int, default=50, help='episodes of each task at each level (50)')
     add('--workers', type=int, default=1, help='processes of the evaluation (1)')
-    add('--training-seeds', type=int, default=1, help='trainings of each network, from the '
+    add('--training-seeds', type=int, default=1, help='trainings of each variant, from the '
         "recipe's seed on (1)")  # fmt: skip
     add('--execute-steps', type=int, default=8, help='actions executed of each chunk (8)')
-    add('--list', action='store_true', help='print the networks and stop')
+    add('--list', action='store_true', help='print the variants and stop')
     add('overrides', nargs='*', metavar='key=value', help='settings of training, for all')
     return parser.parse_args(arguments)
 
@@ -209,9 +226,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parse(arguments)
     more = [] if options.steps is None else [f'steps={options.steps}']
     try:
-        base = load_config(options.config, [*options.overrides, *more])
-        variants = make_variants(base.model, options.groups or DEFAULT_GROUPS)
-        variants = chosen(variants, options.only)
+        shared = [*options.overrides, *more]
+        base = load_config(options.config, shared)
+        own = recipe_variants(options.config, shared, options.variants)
+        groups = options.groups or ([] if own else DEFAULT_GROUPS)
+        variants = chosen(make_variants(base, groups, own), options.only)
         if options.list:
             print(list_variants(base, variants))
             return 0

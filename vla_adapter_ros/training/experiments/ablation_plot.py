@@ -15,7 +15,7 @@ from vla_adapter_ros.training.experiments.ablation_report import (
     outcomes,
     seed_rates,
 )
-from vla_adapter_ros.training.experiments.ablation_variants import GROUPS, Variant
+from vla_adapter_ros.training.experiments.ablation_variants import Variant, title_of
 
 _BASELINE, _OTHER = '#c2571a', '#4c72b0'
 
@@ -39,7 +39,7 @@ def panels_of(
     panels = {}
     for group in groups:
         for level in levels:
-            title = GROUPS[group][0] + (f', level {level}' if len(levels) > 1 else '')
+            title = title_of(group) + (f', level {level}' if len(levels) > 1 else '')
             panels[title] = bars(group, variants, at_level(results, level))
     return {title: found for title, found in panels.items() if len(found) > 1}
 
@@ -76,7 +76,7 @@ def plot(
         axis.invert_yaxis()
         axis.set_title(title, fontsize=9, loc='left')
     axes[-1, 0].set_xlabel(
-        "success [%], 95 % Wilson intervals; orange: the recipe's own network; dots: each training"
+        "success [%], 95 % Wilson intervals; orange: the recipe itself; dots: each training"
     )
     figure.tight_layout()
     figure.savefig(path, dpi=110)

@@ -12,7 +12,12 @@ import numpy as np
 from vla_adapter_ros.evaluation.bootstrap import crossed_interval
 from vla_adapter_ros.evaluation.statistics import Rate, format_table
 from vla_adapter_ros.simulation.levels.ranges import NOMINAL
-from vla_adapter_ros.training.experiments.ablation_variants import GROUPS, Variant
+from vla_adapter_ros.training.experiments.ablation_variants import (
+    GROUPS,
+    RECIPE,
+    Variant,
+    title_of,
+)
 
 Result = Mapping[str, Any]
 
@@ -105,7 +110,8 @@ def _points(difference: float) -> str:
 def group_runs(group: str, variants: Sequence[Variant]) -> dict[str, str]:
     """Return name → run of the variants that a group has among these, in the group's order."""
     runs = {name: v.run for v in variants for g, name in v.listed_in if g == group}
-    return {name: runs[name] for name in GROUPS[group][1] if name in runs}
+    order = runs if group == RECIPE else GROUPS[group][1]
+    return {name: runs[name] for name in order if name in runs}
 
 
 def group_table(
@@ -163,9 +169,20 @@ def markdown(
     shared = [f'* {name}: {value}' for name, value in budget.items()]
     lines = ['# Ablation', '', *shared, '', READING]
     for group in groups:
-        lines += [f'## {GROUPS[group][0]}', '']
+        lines += [f'## {title_of(group)}', '']
         for level in levels:
             found = at_level(results, level)
             lines += [f'### Level {level}', ''] if len(levels) > 1 else []
             lines += [group_table(group, variants, found, reference), '']
+        lines += _changes(variants) if group == RECIPE else []
     return '\n'.join(lines)
+
+
+def _changes(variants: Sequence[Variant]) -> list[str]:
+    """Return a list of what the user's own variants change."""
+    changes = [
+        f'* {name}: `{"; ".join(variant.settings)}`'
+        for variant in variants for group, name in variant.listed_in
+        if group == RECIPE and variant.settings
+    ]  # fmt: skip
+    return [*changes, '']

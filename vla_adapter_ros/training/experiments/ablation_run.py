@@ -50,11 +50,11 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Trial:
-    """One network trained from one seed.
+    """One variant trained from one seed.
 
     Attributes:
-        variant: the network.
-        config: its run; the folder names network and seed.
+        variant: what is trained.
+        config: its run; the folder names variant and seed.
     """
 
     variant: Variant
@@ -69,28 +69,28 @@ class Trial:
 def make_trials(
     base: TrainConfig, variants: Sequence[Variant], seeds: int, folder: Path
 ) -> list[Trial]:
-    """Return every network with the recipe's seed, then every one with the next, and so on.
+    """Return every variant with the recipe's seed, then every one with the next, and so on.
 
-    The first seed's folders bear the network's name alone: an ablation of one seed can be
+    The first seed's folders bear the variant's name alone: an ablation of one seed can be
     continued with more.
     """
     trials = []
     for seed in range(base.seed, base.seed + seeds):
         for variant in variants:
             name = variant.run if seed == base.seed else f'{variant.run}-seed{seed}'
-            trials.append(Trial(variant, trial_config(base, variant, seed, folder / name)))
+            trials.append(Trial(variant, trial_config(variant.config, seed, folder / name)))
     return trials
 
 
-def trial_config(base: TrainConfig, variant: Variant, seed: int, folder: Path) -> TrainConfig:
-    """Return the run of one trial: the recipe with its network and seed, in its own folder."""
+def trial_config(config: TrainConfig, seed: int, folder: Path) -> TrainConfig:
+    """Return the run of one trial: a variant's recipe with a seed, in its own folder."""
     save = replace(
-        base.save, every=min(base.save.every, base.steps), keep_last=1, plots=0, resume=True,
-        validate_every=base.steps,
+        config.save, every=min(config.save.every, config.steps), keep_last=1, plots=0, resume=True,
+        validate_every=config.steps,
     )  # fmt: skip
     return replace(
-        base, output_dir=str(folder), model=variant.model, seed=seed, save=save,
-        simulation=replace(base.simulation, every=0),
+        config, output_dir=str(folder), seed=seed, save=save,
+        simulation=replace(config.simulation, every=0),
     )  # fmt: skip
 
 

@@ -1,15 +1,16 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""The paper's comparisons as changes to a recipe's `model` entry; nothing else differs."""
+"""What an ablation compares: the paper's variants of the network, and changes to the recipe."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vla_adapter_ros.errors import ConfigError
-from vla_adapter_ros.training.config_loader import merged
+from vla_adapter_ros.training.config import TrainConfig
+from vla_adapter_ros.training.config_loader import merged, to_dict
 from vla_adapter_ros.training.model_setup import network_config
 
 Changes = dict[str, Any]
@@ -19,7 +20,7 @@ def _policy(**changes: Any) -> Changes:
     return {'policy': changes}
 
 
-# Reference in the paper and variants of each comparison.
+# Reference in the paper and variants of each comparison, as changes to the recipe's `model` entry.
 GROUPS: dict[str, tuple[str, dict[str, Changes]]] = {
     'conditions': (
         'What the policy reads (Table 2): raw features, ActionQuery features, both',
@@ -64,52 +65,82 @@ GROUPS: dict[str, tuple[str, dict[str, Changes]]] = {
     ),
 }
 DEFAULT_GROUPS = ('conditions', 'layers', 'policies', 'queries', 'injection')
+# The group of a user's own variants, see `ablation_recipe`.
+RECIPE, RECIPE_TITLE = 'recipe', 'Parts of the recipe'
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One network to train, under every name it has.
+    """What is trained, under every name it has.
 
     Attributes:
         run: name of its folder.
-        listed_in: (group, name) pairs; a network that several groups contain is trained once.
-        model: the recipe's `model` entry.
+        listed_in: (group, name) pairs; what several groups contain is trained once.
+        config: the recipe with its changes.
+        settings: its changes as `key=value`, unless they are those of a group.
     """
 
     run: str
     listed_in: tuple[tuple[str, str], ...]
-    model: Changes
+    config: TrainConfig
+    settings: tuple[str, ...] = ()
 
 
-def make_variants(recipe: Mapping[str, Any], groups: Sequence[str]) -> list[Variant]:
-    """Return the variants of some groups, each network once.
+def title_of(group: str) -> str:
+    """Return the heading of a comparison."""
+    return RECIPE_TITLE if group == RECIPE else GROUPS[group][0]
+
+
+def make_variants(
+    recipe: TrainConfig, groups: Sequence[str], own: Sequence[Variant] = ()
+) -> list[Variant]:
+    """Return the variants of some groups and a user's own, each training once.
 
     Args:
-        recipe: `model` entry of the recipe all variants share.
+        recipe: what all variants share.
         groups: names of `GROUPS`.
+        own: further variants.
 
     Raises:
         ConfigError: no such group, or a variant no network can be built from.
     """
     found: dict[str, Variant] = {}
-    for group in groups:
-        if group not in GROUPS:
-            raise ConfigError(f'groups: got {group!r}, expected some of {list(GROUPS)}')
-        for name, changes in GROUPS[group][1].items():
-            model = merged(recipe, changes)
-            # Networks are equal if they are built from the same configuration.
-            key = json.dumps(network_config(model).to_dict(), sort_keys=True)
-            place = (group, name)
-            if key in found:
-                known = found[key]
-                found[key] = Variant(known.run, (*known.listed_in, place), known.model)
-            else:
-                run = f'{group}-{name}'.replace(', ', '-').replace(' ', '_')
-                found[key] = Variant(run, (place,), model)
+    for variant in [*(v for group in groups for v in _variants_of(recipe, group)), *own]:
+        key = learned_from(variant.config)
+        if known := found.get(key):
+            places = (*known.listed_in, *variant.listed_in)
+            variant = replace(known, listed_in=places, settings=variant.settings)
+        found[key] = variant
     return list(found.values())
 
 
-def baseline_run(variants: Sequence[Variant], recipe: Mapping[str, Any]) -> str | None:
-    """Return the run of the recipe's own network among the variants, or None."""
-    own = network_config(recipe)
-    return next((v.run for v in variants if network_config(v.model) == own), None)
+def _variants_of(recipe: TrainConfig, group: str) -> list[Variant]:
+    if group not in GROUPS:
+        raise ConfigError(f'groups: got {group!r}, expected some of {list(GROUPS)}')
+    return [
+        Variant(
+            f'{group}-{name}'.replace(', ', '-').replace(' ', '_'), ((group, name),),
+            replace(recipe, model=merged(recipe.model, changes)),
+        )
+        for name, changes in GROUPS[group][1].items()
+    ]  # fmt: skip
+
+
+def learned_from(config: TrainConfig) -> str:
+    """Return a text that is equal for two recipes if they train the same.
+
+    Raises:
+        ConfigError: no network can be built from its `model` entry.
+    """
+    from vla_adapter_ros.training.train import settings_that_affect_learning
+
+    settings = settings_that_affect_learning(to_dict(config))
+    # Different entries may describe one network.
+    settings['model'] = network_config(config.model).to_dict()
+    return json.dumps(settings, sort_keys=True)
+
+
+def baseline_run(variants: Sequence[Variant], recipe: TrainConfig) -> str | None:
+    """Return the run of the unchanged recipe among the variants, or None."""
+    own = learned_from(recipe)
+    return next((v.run for v in variants if learned_from(v.config) == own), None)

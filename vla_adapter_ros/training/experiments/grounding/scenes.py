@@ -50,18 +50,21 @@ def save_shard(output: Path, shard: int, scenes: GroundingScenes) -> None:
         (folder / 'instructions.json').write_text(json.dumps(scenes.instructions))
 
 
+def shards_of(path: str | Path) -> list[Path]:
+    """Return the shards of a folder. Raises DatasetError if there are none."""
+    shards = sorted(Path(path).glob('shard-*'))
+    if not shards:
+        raise DatasetError(f'{path}: no images; make them with grounding.render_scenes')
+    return shards
+
+
 def load_scenes(*paths: str | Path) -> GroundingScenes:
     """Read all images of folders into memory.
 
     Raises:
         DatasetError: there are none, a file is damaged, or the folders do not match.
     """
-    folders = []
-    for path in paths:
-        shards = sorted(Path(path).glob('shard-*'))
-        if not shards:
-            raise DatasetError(f'{path}: no images; make them with grounding.render_scenes')
-        folders += shards
+    folders = [shard for path in paths for shard in shards_of(path)]
     with readable(', '.join(map(str, paths)), DatasetError):
         images = np.concatenate([np.load(folder / 'images.npy') for folder in folders])
         points = np.concatenate([np.load(folder / 'points.npy') for folder in folders])
