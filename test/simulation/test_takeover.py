@@ -13,6 +13,7 @@ from vla_adapter_ros.robot.contract import resolve_contract
 from vla_adapter_ros.simulation import collect
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
 from vla_adapter_ros.simulation.demonstration import demonstrate
+from vla_adapter_ros.simulation.expert.chunks import ExpertChunks
 from vla_adapter_ros.simulation.expert.expert import ExpertPolicy
 from vla_adapter_ros.simulation.session import TaskSession
 from vla_adapter_ros.simulation.takeover import TakeoverPolicy
@@ -68,6 +69,20 @@ def test_the_policy_sees_images_whenever_it_is_asked(simulation):
     policy = Stray(0.0)
     demonstrations(simulation, policy)
     assert {tuple(seen.images) for seen in policy.seen} == {('third_person', 'wrist')}
+
+
+def test_nothing_is_recorded_where_the_policy_needs_no_help(simulation):
+    class Solves(ExpertChunks):
+        def predict(self, observation):
+            self.see(simulation.object_poses())
+            return super().predict(observation)
+
+    solved = [
+        demonstrations(simulation, Solves(CONTRACT), seed)[1].solved_before for seed in range(6)
+    ]
+    records = [demonstrations(simulation, Stray(0.0), seed)[1] for seed in range(6)]
+    assert any(solved) and not all(solved)  # it is interrupted early in some
+    assert not any(record.solved_before for record in records)
 
 
 def test_a_policy_of_another_robot_is_refused(tmp_path):

@@ -100,6 +100,29 @@ def test_of_a_sequence_the_points_are_those_of_the_first_part_not_done(simulatio
     )
 
 
+def test_an_object_on_the_plate_is_done_while_the_hand_holds_the_next_one(simulation):
+    state = scene_state(simulation)
+    steps = Sequence((Place('red block'), Place('blue block')))
+    objects, plate = dict(state.objects), state.objects[PLATE_NAME]
+    on_plate = plate.position + np.array([0.0, 0.0, 0.016])
+    objects['red block'] = replace(plate, position=on_plate)
+    held = np.array([0.2, 0.1, 0.1])
+    objects['blue block'] = replace(state.objects['blue block'], position=held)
+    carrying = replace(state, objects=objects, gripper=0.4, tool=held)
+    np.testing.assert_array_equal(attention_points(steps, carrying, state)[0], held)
+    releasing = replace(carrying, tool=on_plate)
+    np.testing.assert_array_equal(attention_points(steps, releasing, state)[0], on_plate)
+
+
+def test_of_two_objects_half_of_the_instructions_begin_with_the_one_on_the_plate(simulation):
+    state, rng = scene_state(simulation), np.random.default_rng(0)
+    objects, plate = dict(state.objects), state.objects[PLATE_NAME]
+    objects['red block'] = replace(plate, position=plate.position + np.array([0.0, 0.0, 0.016]))
+    goals = [any_goal(replace(state, objects=objects), rng, 1.0) for _ in range(100)]
+    assert {type(goal) for goal in goals} == {Sequence}
+    assert 40 < sum(goal.target == 'red block' for goal in goals) < 90
+
+
 def test_every_kind_of_goal_is_asked_and_can_be_said(simulation):
     state, rng = scene_state(simulation), np.random.default_rng(0)
     kinds = {type(any_goal(state, rng)) for _ in range(100)}

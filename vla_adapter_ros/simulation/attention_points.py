@@ -20,6 +20,7 @@ from vla_adapter_ros.simulation.goals import (
     SceneState,
     Sequence,
     Stack,
+    left_done,
 )
 from vla_adapter_ros.simulation.layout import PLATE_NAME
 from vla_adapter_ros.simulation.tasks import PUSH_LENGTH
@@ -38,7 +39,7 @@ def attention_points(goal: Goal, state: SceneState, start: SceneState) -> list[n
         start: the scene when the goal was set.
     """
     if isinstance(goal, Sequence):
-        left = [part for part in goal.goals if not part.done(state, start)]
+        left = [part for part in goal.goals if not left_done(part, state, start)]
         return attention_points((left or goal.goals[-1:])[0], state, start)
     points = [state.position(goal.target)]
     if isinstance(goal, Move):

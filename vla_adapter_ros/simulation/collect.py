@@ -99,7 +99,7 @@ class Collector:
         counts: Counter[str] = Counter()
         # The key that marks the seed as done comes last: an interrupted series is repeated.
         for turn, record in reversed(list(enumerate(records))):
-            outcome = 'kept' if record.success else 'failed'
+            outcome = 'kept' if record.success else 'solved' if record.solved_before else 'failed'
             counts += Counter({outcome: 1, 'frames': len(record.actions) * record.success})
             if record.success:
                 self._add(record, task, seed, turn)
@@ -145,7 +145,8 @@ def collect(
     counted and not kept.
 
     Returns:
-        task → Counter of `kept`, `failed`, `there` and `frames`.
+        task → Counter of `kept`, `failed`, `solved` (by the policy that drove first), `there` and
+        `frames`.
 
     Raises:
         VLAAdapterError: the dataset cannot be written, or the contract does not fit.
@@ -201,9 +202,10 @@ def make_parser() -> argparse.ArgumentParser:
     add('--closed-start', type=float, default=0.1,
         help='fraction of the episodes that start with the gripper closed')  # fmt: skip
     add('--takeover', default='', metavar='CHECKPOINT',
-        help='let this policy drive first in every episode, for a random time; the expert takes '
-        'over, and only its part is recorded (not with tabletop). Gives demonstrations of states '
-        'in which the policy fails; use other seeds than those of its training data')
+        help='let this policy drive first in every episode, for a random part of the time limit; '
+        'the expert takes over, and only its part is recorded (not with tabletop). Nothing is '
+        'recorded where the policy is done before. Gives demonstrations of states in which the '
+        'policy fails; use other seeds than those of its training data')
     add('--tail', type=int, default=4, help='steps recorded after the task is done')
     add('--level', default=NOMINAL, choices=list(LEVELS),
         help='how much light, cameras, colours, images and servos vary')
@@ -238,6 +240,7 @@ def summary(counts: dict[str, Counter[str]]) -> str:
     return '\n'.join(
         f'{task:{width}}  {count["kept"]:6} kept  {count["failed"]:4} failed  '
         f'{count["there"]:6} there before  {count["frames"]:8} frames'
+        + f'  {count["solved"]:4} solved without the expert' * ('solved' in count)
         for task, count in counts.items()
     )
 

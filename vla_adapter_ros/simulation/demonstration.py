@@ -42,12 +42,14 @@ class Demonstration:
         actions: (T, 7) the expert's absolute targets, in contract order.
         success: whether the task was done and stayed done.
         disturbed: number of disturbed steps.
+        solved_before: whether the policy that drove first left the expert nothing to do.
     """
 
     observations: list[Observation] = field(default_factory=list)
     actions: list[np.ndarray] = field(default_factory=list)
     success: bool = False
     disturbed: int = 0
+    solved_before: bool = False
 
 
 class NoiseBursts:
@@ -96,14 +98,18 @@ def demonstrate(
         takeover: drives first, for a random part of the time limit; only the rest is recorded.
 
     Returns:
-        The episode; without success it ends at the time limit.
+        The episode; without success it ends at the time limit. Nothing is recorded where the
+        takeover policy has done the task before its time is over.
     """
     # Another stream than the task's own: the same table with and without noise.
     rng = np.random.default_rng((seed, 1))
     expert.reset()
     observation = session.reset(seed)
     if takeover is not None:
-        observation = _policy_first(session, expert, takeover, observation, rng)
+        handed = _policy_first(session, expert, takeover, observation, rng)
+        if handed is None:
+            return Demonstration(solved_before=True)
+        observation = handed
     return _follow(session, expert, observation, rng, disturbance, tail)
 
 
@@ -145,16 +151,20 @@ def _policy_first(
     takeover: TakeoverPolicy,
     observation: Observation,
     rng: np.random.Generator,
-) -> Observation:
-    """Let the takeover policy drive for a while and return the observation it leads to."""
+) -> Observation | None:
+    """Let the takeover policy drive for a while and return the observation it leads to.
+
+    Its time is drawn from all of the time limit, so that states in which it is stuck come as often
+    as it spends time in them. None: it has done the task.
+    """
     takeover.begin()
-    steps = int(rng.integers(1, session.task.horizon // 2))
-    for _ in range(steps):
+    for _ in range(int(rng.integers(1, session.task.horizon))):
         expert.act(observation)  # it must know the scene as it was, and where it left the arm
         target = takeover.act(observation, int(rng.integers(3, 9)))
         target = np.clip(target, session.simulation.action_lower, session.simulation.action_upper)
         expert.executed(target)
-        session.step(target)
+        if session.step(target):
+            return None
         observation = session.observe(images=takeover.needs_images)
     session.steps = 0
     return session.observe()

@@ -34,6 +34,7 @@ STACK_DISTANCE = 0.018  # [m]
 BOWL_DISTANCE = 0.035  # horizontal, object's centre to that of the bowl it lies in [m]
 HEIGHT_TOLERANCE = 0.009  # [m]
 OPEN_FRACTION = 0.75
+BETWEEN_FINGERS = 0.014  # object centre to tool, along each axis [m]
 
 
 @dataclass(frozen=True)
@@ -148,6 +149,18 @@ class PutDown(ABC):
     def done(self, state: SceneState, start: SceneState) -> bool:
         """See Goal."""
         return self.there(state) and state.gripper > OPEN_FRACTION
+
+
+def between_fingers(state: SceneState, name: str) -> bool:
+    """Return whether an object's centre is between the finger pads."""
+    return bool(np.abs(state.position(name) - state.tool).max() < BETWEEN_FINGERS)
+
+
+def left_done(part: Goal, state: SceneState, start: SceneState) -> bool:
+    """Return whether a part is done and let go of; the fingers may hold the next object."""
+    if isinstance(part, PutDown):
+        return part.there(state) and not between_fingers(state, part.target)
+    return part.done(state, start)
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,10 @@ from vla_adapter_ros.simulation.expert.motion import HandCommand
 from vla_adapter_ros.simulation.expert.waypoints import (
     PUSH_HEIGHT,
     Hand,
-    between_fingers,
     hold_fraction,
     push_gap,
 )
-from vla_adapter_ros.simulation.goals import DIRECTIONS, Goal, Move, Sequence
+from vla_adapter_ros.simulation.goals import DIRECTIONS, Goal, Move, Sequence, between_fingers
 
 # Open fraction at which the fingers touch what they close on.
 GRIPPED_FRACTION = {
@@ -39,7 +38,7 @@ def predict_hand(hand: Hand, command: HandCommand, goal: Goal) -> Hand:
         name = part.target
         if isinstance(part, Move):
             _push(objects, name, DIRECTIONS[part.direction], command)
-        elif between_fingers(hand, name):
+        elif between_fingers(hand.state(), name):
             limit, touching = hold_fraction(name), GRIPPED_FRACTION[name.split()[-1]]
             gripper = _on_object(hand.gripper, gripper, touching, limit)
             if max(gripper, hand.gripper) <= limit:

@@ -26,7 +26,9 @@ from vla_adapter_ros.simulation.goals import (
     SceneState,
     Sequence,
     Stack,
+    between_fingers,
     half_height,
+    left_done,
 )
 from vla_adapter_ros.simulation.layout import BOWL_FLOOR, PLATE_NAME
 
@@ -44,7 +46,6 @@ DOWN_YAW = math.pi  # yaw of the tool in the ready pose
 OPEN, CLOSED = 1.0, 0.0
 HOLD_FRACTION = 0.74  # at or below this the fingers grip an object between them
 THIN_HOLD_FRACTION = {'spoon': 0.34}  # the same of thinner things
-BETWEEN_FINGERS = 0.014  # object centre to tool, along each axis [m]
 FINGER_HALF_WIDTH = 0.0105  # of the closed fingers along y [m]
 BLOCK_HALF = 0.016
 PUSH_AIM = 0.085
@@ -107,12 +108,6 @@ def next_aim(hand: Hand, goal: Goal, start: SceneState) -> Aim:
     raise TypeError(f'no waypoints for {goal!r}')
 
 
-def between_fingers(hand: Hand, name: str) -> bool:
-    """Return whether an object's centre is between the finger pads."""
-    gap = np.abs(hand.objects[name].position - hand.tool)
-    return bool(gap.max() < BETWEEN_FINGERS)
-
-
 def hold_fraction(name: str) -> float:
     """Return the open fraction at or below which the fingers grip an object between them."""
     return THIN_HOLD_FRACTION.get(name.split()[-1], HOLD_FRACTION)
@@ -120,7 +115,7 @@ def hold_fraction(name: str) -> float:
 
 def holds(hand: Hand, name: str) -> bool:
     """Return whether the fingers grip an object."""
-    return hand.gripper <= hold_fraction(name) and between_fingers(hand, name)
+    return hand.gripper <= hold_fraction(name) and between_fingers(hand.state(), name)
 
 
 def grasp_yaw(hand: Hand, name: str) -> float:
@@ -143,20 +138,13 @@ def _sequence(hand: Hand, goal: Sequence, start: SceneState) -> Aim:
     places = [part for part in goal.goals if isinstance(part, Place)]
     for part in goal.goals:
         last = part is goal.goals[-1]
-        if not last and _left_done(hand, part, state, start):
+        if not last and left_done(part, state, start):
             continue
         if isinstance(part, Place) and len(places) > 1:
             spot = _plate_spot(hand, part.target, places.index(part))
             return _carry(hand, part, spot)
         return next_aim(hand, part, start)
     return _stay(hand)
-
-
-def _left_done(hand: Hand, part: Goal, state: SceneState, start: SceneState) -> bool:
-    """Return whether a part is done and let go of; the gripper may hold the next object."""
-    if isinstance(part, PutDown):
-        return part.there(state) and not between_fingers(hand, part.target)
-    return part.done(state, start)
 
 
 def _plate_spot(hand: Hand, name: str, slot: int | None) -> np.ndarray:
@@ -215,7 +203,7 @@ def _carry(hand: Hand, goal: PutDown, surface: np.ndarray) -> Aim:
         release = _at(hand, spot, height)
         return _aim_down(hand, spot, height, hand.yaw, OPEN if release else CLOSED)
     if goal.there(state):
-        if hand.gripper < 0.93 and between_fingers(hand, name):
+        if hand.gripper < 0.93 and between_fingers(hand.state(), name):
             return _stay(hand)
         above = max(TRAVEL_HEIGHT, hand.tool[2])
         return Aim(np.array([*hand.tool[:2], above]), hand.yaw, OPEN)
@@ -226,10 +214,10 @@ def _grasp(hand: Hand, name: str) -> Aim:
     item = hand.objects[name].position
     height = max(float(item[2]), LOWEST_GRASP)
     yaw = grasp_yaw(hand, name)
-    closing = between_fingers(hand, name) and _at(hand, item, height)
+    closing = between_fingers(hand.state(), name) and _at(hand, item, height)
     if closing:
         return Aim(np.array([*item[:2], height]), hand.yaw, CLOSED)
-    if hand.gripper < 0.9 and not between_fingers(hand, name):
+    if hand.gripper < 0.9 and not between_fingers(hand.state(), name):
         height = max(height, SAFE_HIGH)  # open the fingers before coming down
     return _aim_down(hand, item[:2], height, yaw, OPEN)
 

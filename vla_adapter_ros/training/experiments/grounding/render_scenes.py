@@ -70,6 +70,7 @@ FIRST_SEED = 5_000_000
 SAMPLES_PER_EPISODE = 4
 # Instructions per image: the episode's own and others.
 INSTRUCTIONS = 4
+SEQUENCES = 0.6  # share of the others that are of two objects, in scenes of such a task
 SAMPLES_PER_SHARD = 400
 DESCRIPTION = 'scenes.json'
 
@@ -87,10 +88,24 @@ class SceneJob:
     words: str = TRAINED
 
 
-def any_goal(state: SceneState, rng: np.random.Generator) -> Goal:
-    """Return a random goal for a scene with objects of any shape."""
+def any_goal(state: SceneState, rng: np.random.Generator, sequences: float = 0.0) -> Goal:
+    """Return a random goal for a scene with objects of any shape.
+
+    Args:
+        state: the scene.
+        rng: draws it.
+        sequences: share of the goals that are certainly of two objects, if there is a plate. Where
+            an object lies on it, half of these have that object as the first: only they say that
+            the second one has its turn.
+    """
     movable = movable_names(state)
     target, other = (movable[int(i)] for i in rng.permutation(len(movable))[:2])
+    if PLATE_NAME in state.objects and rng.random() < sequences:
+        there = [name for name in movable if Place(name).there(state)]
+        left = [name for name in movable if name not in there]
+        if there and left and rng.random() < 0.5:
+            target, other = there[0], left[int(rng.integers(len(left)))]
+        return Sequence((Place(target), Place(other)))
     choices: list[Goal] = [Reach(target)]
     if target.endswith('block'):
         choices.append(Move(target, list(DIRECTIONS)[int(rng.integers(2))]))
@@ -151,7 +166,9 @@ class SceneSampler:
         seen = session.observe().images
         images = np.stack([resize_for_model(seen[c], self._config, rotate=0) for c in seen])
         state = scene_state(self._simulation)
-        goals = [any_goal(state, rng) for _ in range(INSTRUCTIONS - 1)]
+        # Scenes of two objects are where their order has to be learned.
+        sequences = SEQUENCES if isinstance(session.task.goal, Sequence) else 0.0
+        goals = [any_goal(state, rng, sequences) for _ in range(INSTRUCTIONS - 1)]
         words = self._options.words
         texts = [session.task.instruction, *(describe(goal, rng, words) for goal in goals)]
         points = [self._points(session.task.goal, state, session.task.start)]
