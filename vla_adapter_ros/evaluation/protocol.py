@@ -31,6 +31,8 @@ from vla_adapter_ros.weights.files import make_folder, write_json
 PUBLISHED_SEED, PUBLISHED_EPISODES = 365_686, 100
 JUDGED_WORDS = (TRAINED, HELD_OUT, SYNONYM)
 REPORT = 'report.json'
+# What decides a cell (`simulate.origin_of`), what it was made with, its episodes.
+Cell = tuple[list[Any], dict[str, Any], list[EpisodeResult]]
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -79,8 +81,8 @@ def table(cells: dict[tuple[str, str], list[EpisodeResult]], tasks: Sequence[str
     return format_table(['level', 'words', *tasks, 'named object acted on'], rows)
 
 
-def read_cell(report: Path) -> tuple[list[Any], dict[str, Any], list[EpisodeResult]]:
-    """Return what decides a cell (`simulate.origin_of`), what it was made with, its episodes.
+def read_cell(report: Path) -> Cell:
+    """Read a cell's report.
 
     Raises:
         VLAAdapterError: the file is damaged, or no report on one policy.
@@ -113,9 +115,12 @@ def judge(options: argparse.Namespace, further: list[str]) -> int:
         for words in options.words:
             wanted = cell_arguments(options, level, words) + further
             report = options.out / f'{level}-{words}' / REPORT
-            if not is_finished(report, wanted) and (status := simulate.main(wanted)):
-                return status
-            _, made[f'{level}-{words}'], cells[level, words] = read_cell(report)
+            cell = finished_cell(report, wanted)
+            if cell is None:
+                if status := simulate.main(wanted):
+                    return status
+                cell = read_cell(report)
+            _, made[f'{level}-{words}'], cells[level, words] = cell
             make_folder(options.out)
             text = table(cells, options.tasks)
             (options.out / 'table.md').write_text(text + '\n', encoding='utf-8')
@@ -124,14 +129,14 @@ def judge(options: argparse.Namespace, further: list[str]) -> int:
     return 0
 
 
-def is_finished(report: Path, wanted: Sequence[str]) -> bool:
-    """Return whether a cell's report is of the same settings, checkpoint and versions."""
+def finished_cell(report: Path, wanted: Sequence[str]) -> Cell | None:
+    """Return a cell's report if it is of the same settings, checkpoint and versions."""
     if not report.is_file():
-        return False
-    origin, _, _ = read_cell(report)
+        return None
+    cell = read_cell(report)
     now = simulate.origin_of(simulate.make_parser().parse_args(wanted))
     # As JSON has it: lists for tuples.
-    return origin == json.loads(json.dumps(now))
+    return cell if cell[0] == json.loads(json.dumps(now)) else None
 
 
 if __name__ == '__main__':
