@@ -49,6 +49,10 @@ VARIANTS = {
         ),
         'use_film': True,
     },
+    # tokens 40 to 59 go on with a word
+    'film by segments of spelled words': {
+        'use_film': True, 'film_segment_tokens': 2, 'film_pieces': (40, 60),
+    },
     'keypoints of patches': {'vision': (VisionTowerConfig(keypoints=8, **CONV),)},
     'llama': {
         'language': LanguageConfig(
