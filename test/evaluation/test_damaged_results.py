@@ -76,6 +76,7 @@ def test_a_damaged_line_of_a_log_is_passed_over(tmp_path, damage):
     [
         (b'"success": false', b'"success": "no"'),
         (b'"queries": 0', b'"queries": null'),
+        (b'"queries": 0', b'"queries": -1'),
         (b'"error": ""', b'"mistake": ""'),
         (b'"task": 0', b'"task": [0]'),
         (b'"identity": {', b'"identity": [], "x": {'),

@@ -101,6 +101,8 @@ class ResultStore:
             number = isinstance(example, float) and type(result[name]) is int
             if not (number or type(result[name]) is type(example)):
                 raise TypeError(f'{name} is {result[name]!r:.40}')
+            if type(example) is int and result[name] < 0:  # they count
+                raise ValueError(f'{name} is {result[name]}')
 
     def _check(self, first: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
         if first['run'] == self.hash:
