@@ -14,6 +14,7 @@ from vla_adapter_ros.inference.policy import Policy
 from vla_adapter_ros.inference.simple_policies import shipped_checkpoint
 from vla_adapter_ros.processing.observation import Observation
 from vla_adapter_ros.robot.contract import resolve_contract
+from vla_adapter_ros.weights.directory import checkpoint_fingerprint
 
 FOLDER = shipped_checkpoint()
 pytestmark = pytest.mark.skipif(
@@ -60,6 +61,14 @@ def test_its_report_has_every_task_and_meets_the_floor():
     assert set(rates) == set(EVALUATED_TASKS)
     for task, solved in FLOOR.items():
         assert rates[task] >= solved / SEEDS, f'{task}: the report says {rates[task]:.0%}'
+
+
+def test_its_reports_are_of_this_checkpoint():
+    reports = sorted(FOLDER.glob('report*.json'))
+    assert len(reports) == 3
+    for report in reports:
+        (made,) = json.loads(report.read_text())['made_with'].values()
+        assert made['fingerprint'] == checkpoint_fingerprint(FOLDER), report.name
 
 
 def test_it_loads_for_the_simulated_arm_and_answers_in_finite_numbers():

@@ -73,6 +73,8 @@ def test_provenance_names_path_and_content(saved, copy):
     assert chunk.provenance['checkpoint'] == str(saved.resolve())
     assert chunk.provenance['fingerprint'] == checkpoint_fingerprint(saved)
     assert checkpoint_fingerprint(copy) == checkpoint_fingerprint(saved)
+    (copy / 'report_bench.json').write_text('{}')  # what is measured of it does not change it
+    assert checkpoint_fingerprint(copy) == checkpoint_fingerprint(saved)
     edit(copy, training={'steps': 1})
     assert checkpoint_fingerprint(copy) != checkpoint_fingerprint(saved)
 

@@ -13,6 +13,8 @@ from vla_adapter_ros.weights.official import is_official, read_official_metadata
 from vla_adapter_ros.weights.released import model_folder
 
 FINGERPRINT_SUFFIXES = ('.safetensors', '.pt', '.bin', '.json')
+# What training and evaluation write beside a checkpoint; a report names the fingerprint itself.
+BESIDE = ('report', 'score', 'training_state')
 SAMPLE_BYTES = 1 << 20
 
 
@@ -47,7 +49,7 @@ def checkpoint_fingerprint(directory: str | Path) -> str:
     """
     digest = hashlib.sha256()
     for path in sorted(Path(directory).expanduser().iterdir()):
-        if path.suffix not in FINGERPRINT_SUFFIXES or path.name.startswith('.'):
+        if path.suffix not in FINGERPRINT_SUFFIXES or path.name.startswith(('.', *BESIDE)):
             continue
         size = path.stat().st_size
         digest.update(f'{path.name}:{size}:'.encode())
