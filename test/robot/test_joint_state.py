@@ -70,6 +70,18 @@ def test_bad_message_does_not_spoil_the_next():
 # Split over messages ---------------------------------------------------------------------------
 
 
+def test_nothing_of_a_bad_message_is_taken_so_that_no_joint_looks_missing():
+    reader = JointStateReader(robot())
+    reader.receive(NAMES, VALUES, 0.0, 0.0)
+    bad = [9.0, 9.0, float('nan'), *VALUES[3:]]
+    for now in (0.4, 0.8, 1.2):
+        with pytest.raises(ObservationError, match='Joint3 is nan'):
+            reader.receive(NAMES, bad, now, now)
+    assert reader.missing(1.2) == ''
+    state = reader.receive(NAMES[2:], VALUES[2:], 0.3, 0.3).state
+    assert state[:2].tolist() == VALUES[:2]
+
+
 def test_arm_and_gripper_in_messages_of_their_own_make_one_state():
     reader = JointStateReader(robot(), max_age=0.2)
     assert reader.receive(ARM, ARM_VALUES, 0.99, 1.0) is None

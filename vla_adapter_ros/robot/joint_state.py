@@ -104,19 +104,13 @@ class JointStateReader:
                 as many positions as names.
         """
         kind = self._kind(tuple(names))
-        kind.received = self._newest = now
+        kind.received = now
+        self._check(kind, names, positions)
+        self._newest = now
         if not kind.pairs:
             return None
-        if len(positions) != len(names):
-            raise ObservationError(
-                f'joint state: {len(names)} names but {len(positions)} positions'
-            )
         for source, place in kind.pairs:
-            value = positions[source]
-            if not math.isfinite(value):
-                label = self._labels[place]
-                raise ObservationError(f'joint state: {label} is {value}, expected a number')
-            self._values[place] = value
+            self._values[place] = positions[source]
             self._stamps[place], self._received[place] = stamp, now
         if not kind.has_arm or now - min(self._received) > self._max_age:
             return None
@@ -124,6 +118,19 @@ class JointStateReader:
         values[-1] = self._contract.gripper.to_fraction(values[-1])
         self._check_alternation(values)
         return JointReading(np.array(values), min(self._stamps[:-1]))
+
+    def _check(self, kind: _Kind, names: Sequence[str], positions: Sequence[float]) -> None:
+        """Refuse a message as a whole: half of one would make the other joints look missing."""
+        if not kind.pairs:
+            return
+        if len(positions) != len(names):
+            raise ObservationError(
+                f'joint state: {len(names)} names but {len(positions)} positions'
+            )
+        for source, place in kind.pairs:
+            if not math.isfinite(value := positions[source]):
+                label = self._labels[place]
+                raise ObservationError(f'joint state: {label} is {value}, expected a number')
 
     def missing(self, now: float) -> str:
         """Return which joints are missing, what is published, and what to do; '' if complete."""
