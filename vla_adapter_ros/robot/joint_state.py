@@ -105,7 +105,8 @@ class JointStateReader:
         """
         kind = self._kind(tuple(names))
         kind.received = now
-        self._check(kind, names, positions)
+        if kind.pairs:
+            self._check(kind, names, positions)
         self._newest = now
         if not kind.pairs:
             return None
@@ -121,8 +122,6 @@ class JointStateReader:
 
     def _check(self, kind: _Kind, names: Sequence[str], positions: Sequence[float]) -> None:
         """Refuse a message as a whole: half of one would make the other joints look missing."""
-        if not kind.pairs:
-            return
         if len(positions) != len(names):
             raise ObservationError(
                 f'joint state: {len(names)} names but {len(positions)} positions'

@@ -214,10 +214,10 @@ def _grasp(hand: Hand, name: str) -> Aim:
     item = hand.objects[name].position
     height = max(float(item[2]), LOWEST_GRASP)
     yaw = grasp_yaw(hand, name)
-    closing = between_fingers(hand.state(), name) and _at(hand, item, height)
-    if closing:
+    between = between_fingers(hand.state(), name)
+    if between and _at(hand, item, height):
         return Aim(np.array([*item[:2], height]), hand.yaw, CLOSED)
-    if hand.gripper < 0.9 and not between_fingers(hand.state(), name):
+    if hand.gripper < 0.9 and not between:
         height = max(height, SAFE_HIGH)  # open the fingers before coming down
     return _aim_down(hand, item[:2], height, yaw, OPEN)
 

@@ -182,7 +182,7 @@ def read_result(path: Path, settings: Mapping[str, Any]) -> dict[str, Any] | Non
         found = json.loads(path.read_text(encoding='utf-8'))
         before, result = found['settings'], dict(found['result'])
         other = differences(before['training'], settings['training'])
-        same = {**EARLIER, **before['evaluation']} == {**EARLIER, **settings['evaluation']}
+        same = {**EARLIER, **before['evaluation']} == settings['evaluation']
     if other:
         raise ConfigError(f'{path.parent}: {other[0]}; use another --out')
     # Other episodes: the training is kept, the evaluation is not.
