@@ -107,6 +107,7 @@ def test_session_equals_the_plain_path_for_every_variant(changes):
         {'aligned_slices': True},
         {'use_film': True, 'aligned_slices': True},
         {'use_film': True, 'film_segment_tokens': 2},
+        {'use_film': True, 'film_slots': 3},
         {'policy': PolicyConfig(heads=4, features='raw')},
         {'policy': PolicyConfig(heads=4, num_task_tokens=36), 'num_images': 2},
         {'policy': PolicyConfig(kind='oft')},

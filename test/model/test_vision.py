@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -307,3 +309,50 @@ def test_a_spelled_word_leaves_the_later_words_in_their_segments():
 def test_impossible_film_segments_are_refused(film, tokens):
     with pytest.raises(ConfigError, match='film_segment_tokens'):
         VLAAdapterConfig.tiny(use_film=film, film_segment_tokens=tokens)
+
+
+def reader_model() -> VLAAdapter:
+    return VLAAdapter.from_config(VLAAdapterConfig.tiny(use_film=True, film_slots=3))
+
+
+def test_a_sentence_reader_sees_the_order_of_words():
+    model = reader_model()
+    ids = torch.tensor([[5, 6, 7, 8, 9, 10], [5, 9, 7, 8, 6, 10]])  # two words change places
+    with torch.no_grad():
+        first, second = model.film_vector(ids, model.decoder.embed_tokens(ids), None)
+    assert first.shape == (model.config.film_width,) == (3 * model.config.language.hidden,)
+    assert (first - second).abs().max() > 1e-2
+
+
+def test_a_sentence_reader_ignores_padding():
+    model = reader_model()
+    ids = torch.arange(1, 41)[None]
+    mask = (ids <= 31).long()
+    with torch.no_grad():
+        padded = model.film_vector(ids, model.decoder.embed_tokens(ids), mask)
+        plain = model.film_vector(ids[:, :31], model.decoder.embed_tokens(ids[:, :31]), None)
+    torch.testing.assert_close(padded, plain)
+
+
+@pytest.mark.parametrize(
+    ('film', 'segment', 'slots'), [(False, 0, 3), (True, 3, 3), (True, 0, -1)]
+)
+def test_impossible_film_slots_are_refused(film, segment, slots):
+    with pytest.raises(ConfigError, match='film_slots'):
+        VLAAdapterConfig.tiny(use_film=film, film_segment_tokens=segment, film_slots=slots)
+
+
+def test_keypoint_scores_alone_are_those_of_the_whole_encoder():
+    config = VLAAdapterConfig.tiny(use_film=True, film_slots=3)
+    towers = tuple(replace(t, patch=16, stem='conv', keypoints=4) for t in config.vision)
+    model = VLAAdapter.from_config(replace(config, vision=towers)).eval()
+    pixels = torch.randn(2, config.channels_per_image * 2, config.image_size, config.image_size)
+    language, seen = torch.randn(2, config.film_width), []
+    for tower in model.vision_backbone.towers:
+        tower.keypoint.maps.register_forward_hook(lambda _, __, scores: seen.append(scores))
+    with torch.no_grad():
+        model.vision_backbone(pixels, language)
+        alone = model.vision_backbone.keypoint_scores(pixels, language)
+    for whole, part in zip(seen, alone):
+        torch.testing.assert_close(part, whole)
+    assert len(alone) == len(model.vision_backbone.towers) and alone[0].shape[1] == 4

@@ -53,6 +53,7 @@ VARIANTS = {
     'film by segments of spelled words': {
         'use_film': True, 'film_segment_tokens': 2, 'film_pieces': (40, 60),
     },
+    'film by a sentence reader': {'use_film': True, 'film_slots': 3},
     'keypoints of patches': {'vision': (VisionTowerConfig(keypoints=8, **CONV),)},
     'llama': {
         'language': LanguageConfig(

@@ -12,6 +12,7 @@ from vla_adapter_ros.errors import DatasetError, VLAAdapterError
 from vla_adapter_ros.robot.contract import resolve_contract
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
 from vla_adapter_ros.simulation.attention_points import (
+    POINTS,
     attention_points,
     project,
 )
@@ -74,13 +75,14 @@ def test_what_is_behind_the_camera_or_hidden_is_not_in_sight(simulation):
 def test_points_are_the_object_and_where_it_is_to_go(simulation):
     state = scene_state(simulation)
     red, blue = state.position('red block'), state.position('blue block')
-    (only,) = attention_points(Reach('red block'), state, state)
-    np.testing.assert_array_equal(only, red)
-    held, base = attention_points(Stack('red block', 'blue block'), state, state)
+    only, nowhere, first, second = attention_points(Reach('red block'), state, state)
+    np.testing.assert_array_equal((only, first), (red, red))
+    assert nowhere is second is None
+    held, base, *_ = attention_points(Stack('red block', 'blue block'), state, state)
     np.testing.assert_array_equal((held, base), (red, blue))
-    _, plate = attention_points(Place('red block'), state, state)
+    _, plate, *_ = attention_points(Place('red block'), state, state)
     np.testing.assert_array_equal(plate, state.position(PLATE_NAME))
-    _, left = attention_points(Move('red block', 'left'), state, state)
+    _, left, *_ = attention_points(Move('red block', 'left'), state, state)
     assert left[1] < red[1] - 0.05
 
 
@@ -98,6 +100,9 @@ def test_of_a_sequence_the_points_are_those_of_the_first_part_not_done(simulatio
     np.testing.assert_array_equal(
         attention_points(steps, later, state)[0], state.position('blue block')
     )
+    for now in (state, later):
+        both = now.position('red block'), now.position('blue block')
+        np.testing.assert_array_equal(attention_points(steps, now, state)[2:], both)
 
 
 def test_an_object_on_the_plate_is_done_while_the_hand_holds_the_next_one(simulation):
@@ -134,7 +139,7 @@ def test_images_of_an_episode_have_instructions_that_the_scene_can_do(sampler):
     assert 1 < len(made) <= render_scenes.SAMPLES_PER_EPISODE
     images, points, texts = made[-1]
     assert images.shape == (2, 96, 96, 3) and images.dtype == np.uint8
-    assert points.shape == (len(texts), 2, 2, 3)
+    assert points.shape == (len(texts), 2, POINTS, 3)
     names = sampler._simulation.object_names
     assert all(parse_instruction(text, names) for text in texts)
     assert points[:, 0, 0, 2].any()

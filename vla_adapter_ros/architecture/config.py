@@ -264,6 +264,7 @@ class VLAAdapterConfig:
     # Small networks only.
     film_segment_tokens: int = 0  # FiLM: one mean per segment of so many words; 0: one in all
     film_pieces: tuple[int, int] = (0, 0)  # ids (first, end) of tokens that go on with a word
+    film_slots: int = 0  # FiLM: so many slots of a sentence reader (`model/small/reader.py`)
     query_scale: float = 0.02  # of the ActionQueries at initialisation
 
     def __post_init__(self) -> None:
@@ -274,6 +275,9 @@ class VLAAdapterConfig:
         if segment and not (self.use_film and segment > 0):
             allowed = '0 or, with use_film, a number of words'
             _refuse(self, 'film_segment_tokens', f'got {segment}, allowed are {allowed}')
+        if self.film_slots and (segment or not self.use_film or self.film_slots < 0):
+            allowed = '0 or, with use_film and without film_segment_tokens, a number of slots'
+            _refuse(self, 'film_slots', f'got {self.film_slots}, allowed are {allowed}')
         if len(self.vision) not in (1, 2):
             _refuse(self, 'vision', f'got {len(self.vision)} towers, allowed are 1 or 2')
         tokens = {tower.tokens for tower in self.vision}
@@ -326,7 +330,8 @@ class VLAAdapterConfig:
         """Width of the conditioning vector of the FiLM layers; 0 without FiLM."""
         if not self.use_film:
             return 0
-        return self.language.hidden * (FILM_SEGMENTS if self.film_segment_tokens else 1)
+        means = FILM_SEGMENTS if self.film_segment_tokens else 1
+        return self.language.hidden * (self.film_slots or means)
 
     @property
     def towers(self) -> dict[str, VisionTowerConfig]:

@@ -148,6 +148,11 @@ class VisionTower(nn.Module):
                     x = block(x, language)
         return self._tokens(x[:, count:], feature_maps)
 
+    def scores(self, pixels: Tensor, language: Tensor | None = None) -> Tensor:
+        """(B, 3, size, size) normalised pixels -> scores of the maps (B, keypoints, h, w)."""
+        patches, feature_maps = self.patch_embed(pixels, language)
+        return self.keypoint.scores(feature_maps or [self._as_map(patches)])
+
     def _prefix(self) -> list[Tensor]:
         return [token for token in (self.cls_token, self.reg_token) if token is not None]
 
@@ -195,15 +200,23 @@ class VisionBackbone(nn.Module):
         All cameras of a batch go through each tower together. `fork` runs the towers' calls, e.g.
         in parallel; default: one after the other.
         """
-        batch, towers = pixels.shape[0], self.towers
-        images = pixels.unflatten(1, (self.num_images, len(towers), 3))
-        if language is not None:
-            language = language.repeat_interleave(self.num_images, dim=0)
-        images = images.flatten(0, 1)
-        calls = [partial(tower, images[:, i], language) for i, tower in enumerate(towers)]
+        images, language = self._by_camera(pixels, language)
+        calls = [partial(tower, images[:, i], language) for i, tower in enumerate(self.towers)]
         features = [call() for call in calls] if fork is None else fork(calls)
         fused = torch.cat(features, dim=-1) if len(features) > 1 else features[0]
-        return fused.unflatten(0, (batch, -1)).flatten(1, 2)
+        return fused.unflatten(0, (len(pixels), -1)).flatten(1, 2)
+
+    def keypoint_scores(self, pixels: Tensor, language: Tensor | None) -> list[Tensor]:
+        """Return each tower's keypoint scores (B·n, keypoints, h, w); no more of it runs."""
+        images, language = self._by_camera(pixels, language)
+        return [tower.scores(images[:, i], language) for i, tower in enumerate(self.towers)]
+
+    def _by_camera(self, pixels: Tensor, language: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Return (B·n, towers, 3, size, size), and the conditioning vector of each of them."""
+        images = pixels.unflatten(1, (self.num_images, len(self.towers), 3)).flatten(0, 1)
+        if language is not None:
+            language = language.repeat_interleave(self.num_images, dim=0)
+        return images, language
 
 
 class Projector(nn.Module):

@@ -28,6 +28,7 @@ from vla_adapter_ros.model.sequence import (
     text_and_queries,
 )
 from vla_adapter_ros.model.small.film import mean_embedding, segment_means, word_numbers
+from vla_adapter_ros.model.small.reader import SentenceReader
 from vla_adapter_ros.model.stages import record_stages
 from vla_adapter_ros.model.stored import StoredNetwork
 from vla_adapter_ros.model.vision import Projector, VisionBackbone
@@ -54,6 +55,8 @@ class VLAAdapter(StoredNetwork):
         self.vision_backbone = VisionBackbone(config)
         self.projector = Projector(config)
         self.language_model = nn.ModuleDict({'model': Decoder(config.language)})
+        slots = config.film_slots
+        self.sentence_reader = SentenceReader(config.language.hidden, slots) if slots else None
         self.action_queries = (
             nn.Embedding(config.num_queries, config.language.hidden)
             if config.queries_in_sequence and config.policy.kind != 'oft'
@@ -209,6 +212,8 @@ class VLAAdapter(StoredNetwork):
         """Return the conditioning vector of the FiLM layers (B, film_width), or None without."""
         if not self.config.use_film:
             return None
+        if self.sentence_reader is not None:
+            return self.sentence_reader(embedded, attention_mask)
         if count := self.config.film_segment_tokens:
             words = word_numbers(input_ids, self.config.film_pieces)
             return segment_means(embedded, attention_mask, words, count)

@@ -1,8 +1,9 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """Image positions of the objects that an instruction refers to.
 
-Two points per instruction: the object to act on now, and its destination. A small network learns
-to find them before it learns to act (`training/experiments/grounding`).
+Four points per instruction: the object to act on now and its destination, and the objects of the
+first and of the second part of it, done or not. A small network learns to find them before it
+learns to act (`training/experiments/grounding`).
 """
 
 from __future__ import annotations
@@ -25,31 +26,36 @@ from vla_adapter_ros.simulation.goals import (
 from vla_adapter_ros.simulation.layout import PLATE_NAME
 from vla_adapter_ros.simulation.tasks import PUSH_LENGTH
 
-POINTS = 2  # the object to act on, and its destination
+POINTS = 4  # the object to act on now, its destination, the first object, the second one
 # A ray to an object's centre ends at its surface; what ends earlier is hidden.
 SURFACE = 0.05
 
 
-def attention_points(goal: Goal, state: SceneState, start: SceneState) -> list[np.ndarray]:
-    """Return the positions (3,) [m] of the object to act on and of its destination, if any.
+def attention_points(
+    goal: Goal, state: SceneState, start: SceneState
+) -> list[np.ndarray | None]:
+    """Return the positions (3,) [m] that the POINTS stand for, None where for nothing.
 
     Args:
         goal: the goal.
         state: the scene now.
         start: the scene when the goal was set.
     """
-    if isinstance(goal, Sequence):
-        left = [part for part in goal.goals if not left_done(part, state, start)]
-        return attention_points((left or goal.goals[-1:])[0], state, start)
-    points = [state.position(goal.target)]
+    parts = goal.goals if isinstance(goal, Sequence) else (goal,)
+    left = [part for part in parts if not left_done(part, state, start)]
+    now = (left or parts[-1:])[0] if len(parts) > 1 else goal
+    objects = [state.position(part.target) for part in parts[:2]]
+    nothing = [None] * (2 - len(objects))
+    return [state.position(now.target), _destination(now, state, start), *objects, *nothing]
+
+
+def _destination(goal: Goal, state: SceneState, start: SceneState) -> np.ndarray | None:
     if isinstance(goal, Move):
         along = np.array([0.0, DIRECTIONS[goal.direction] * PUSH_LENGTH, 0.0])
-        points.append(start.position(goal.target) + along)
-    elif isinstance(goal, Place):
-        points.append(state.position(PLATE_NAME))
-    elif isinstance(goal, (Stack, PutIn)):
-        points.append(state.position(goal.base))
-    return points
+        return start.position(goal.target) + along
+    if isinstance(goal, Place):
+        return state.position(PLATE_NAME)
+    return state.position(goal.base) if isinstance(goal, (Stack, PutIn)) else None
 
 
 def project(

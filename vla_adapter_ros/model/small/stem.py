@@ -129,10 +129,7 @@ class KeypointToken(nn.Module):
 
     def forward(self, feature_maps: list[Tensor]) -> Tensor:
         """(B, C, h, w) maps, the finest first -> (B, 1, width)."""
-        x = self.laterals[-1](feature_maps[-1])
-        for lateral, finer in zip(self.laterals[-2::-1], feature_maps[-2::-1]):
-            x = lateral(finer) + F.interpolate(x, finer.shape[-2:])
-        scores = self.maps(F.gelu(self.norm(self.merge(F.gelu(x)))))
+        scores = self.scores(feature_maps)
         height, width = scores.shape[-2:]
         mass = scores.flatten(2).softmax(dim=-1).unflatten(-1, (height, width))
         # The peak is the map's confidence: its object may not be in the image.
@@ -143,6 +140,13 @@ class KeypointToken(nn.Module):
         down = torch.linspace(-1, 1, height, device=mass.device, dtype=mass.dtype)
         x, y = (mass.sum(-2) * across).sum(-1), (mass.sum(-1) * down).sum(-1)
         return self.token(torch.cat((x, y, peak), dim=-1))[:, None]
+
+    def scores(self, feature_maps: list[Tensor]) -> Tensor:
+        """(B, C, h, w) maps, the finest first -> scores (B, keypoints, h, w) of the finest."""
+        x = self.laterals[-1](feature_maps[-1])
+        for lateral, finer in zip(self.laterals[-2::-1], feature_maps[-2::-1]):
+            x = lateral(finer) + F.interpolate(x, finer.shape[-2:])
+        return self.maps(F.gelu(self.norm(self.merge(F.gelu(x)))))
 
 
 def around_peak(mass: Tensor) -> Tensor:

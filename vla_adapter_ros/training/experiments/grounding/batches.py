@@ -48,7 +48,9 @@ class SceneBatches:
         """
         scenes = self.scenes
         texts = [scenes.instructions[p][w] for p, w in zip(rows, which, strict=True)]
-        ids, mask = padded_prompts([self._prompt(t) for t in texts], self.tokenizer.pad_id)
+        form = self._processing.prompt_format
+        prompts = [prompt_ids(text, self.tokenizer, form) for text in texts]
+        ids, mask = padded_prompts(prompts, self.tokenizer.pad_id)
         images = torch.from_numpy(scenes.images[rows]).to(device)
         flat = images.flatten(0, 1).permute(0, 3, 1, 2)
         pixels = normalise_pixels(flat, self._processing.images)
@@ -65,8 +67,7 @@ class SceneBatches:
         which = torch.randint(self.scenes.points.shape[1], (count,)).numpy()
         return self.make(rows, which, device)
 
-    def _prompt(self, text: str) -> list[int]:
-        prompt = build_prompt(
-            clean_instruction(text, self.tokenizer), self._processing.prompt_format
-        )
-        return self.tokenizer.encode(prompt)
+
+def prompt_ids(text: str, tokenizer: Tokenizer, prompt_format: str) -> list[int]:
+    """Return the ids of the prompt of an instruction."""
+    return tokenizer.encode(build_prompt(clean_instruction(text, tokenizer), prompt_format))

@@ -11,8 +11,6 @@ object to act on, the second at its destination.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +25,7 @@ from vla_adapter_ros.weights.tensors import check_names, open_safetensors, save_
 
 WEIGHTS = 'grounded.safetensors'
 EMBEDDING = 'language_model.model.embed_tokens.weight'
-TOWERS = 'vision_backbone.'
+TOWERS, READER = 'vision_backbone.', 'sentence_reader.'
 
 
 def check_keypoints(model: VLAAdapter, points: int) -> None:
@@ -38,22 +36,6 @@ def check_keypoints(model: VLAAdapter, points: int) -> None:
             f'model: use_film is {model.config.use_film} and a tower has {least} keypoints; '
             f'grounding needs use_film: true and at least {points} keypoints in each tower'
         )
-
-
-@contextlib.contextmanager
-def keypoint_scores(model: VLAAdapter) -> Iterator[list[Tensor]]:
-    """Yield a list that receives each tower's scores (B·n, keypoints, h, w) in every forward."""
-    caught: list[Tensor] = []
-    handles = [
-        tower.keypoint.maps.register_forward_hook(lambda _, __, scores: caught.append(scores))
-        for tower in model.vision_backbone.towers
-        if tower.keypoint is not None
-    ]
-    try:
-        yield caught
-    finally:
-        for handle in handles:
-            handle.remove()
 
 
 def point_mass(points: Tensor, height: int, width: int) -> Tensor:
@@ -89,13 +71,11 @@ def grounding_loss(scores: list[Tensor], points: Tensor) -> Tensor:
 
 
 def scene_scores(model: VLAAdapter, batch: dict[str, Any]) -> list[Tensor]:
-    """Return each tower's scores for a batch of `batches.py`; only the towers run."""
+    """Return each tower's scores for a batch of `batches.py`; no more of the network runs."""
     check_pixels(model.config, batch['pixel_values'])
-    with keypoint_scores(model) as scores:
-        ids = batch['input_ids']
-        embedded = model.decoder.embed_tokens(ids)
-        model.visual_tokens(batch['pixel_values'], ids, embedded, batch['attention_mask'])
-    return scores
+    ids = batch['input_ids']
+    language = model.film_vector(ids, model.decoder.embed_tokens(ids), batch['attention_mask'])
+    return model.vision_backbone.keypoint_scores(batch['pixel_values'].to(model.dtype), language)
 
 
 def point_accuracy(scores: list[Tensor], points: Tensor, distance: float = 0.06) -> Tensor:
@@ -109,23 +89,23 @@ def point_accuracy(scores: list[Tensor], points: Tensor, distance: float = 0.06)
 
 
 def grounded_tensors(model: VLAAdapter) -> dict[str, Tensor]:
-    """Return towers and word embeddings by name; they share memory with the network."""
+    """Return towers, reader and word embeddings by name; they share memory with the network."""
     return {
         name: value
         for name, value in model.state_dict().items()
-        if name.startswith(TOWERS) or name == EMBEDDING
+        if name.startswith((TOWERS, READER)) or name == EMBEDDING
     }
 
 
 def save_grounded(model: VLAAdapter, folder: Path) -> None:
-    """Write towers and word embeddings; `start.grounded` of training reads them."""
+    """Write towers, reader and word embeddings; `start.grounded` of training reads them."""
     make_folder(folder)
     save_safetensors(folder / WEIGHTS, grounded_tensors(model), {})
 
 
 @torch.no_grad()
 def load_grounded(model: VLAAdapter, folder: str | Path) -> None:
-    """Put grounded towers and word embeddings into a network.
+    """Put grounded towers, reader and word embeddings into a network.
 
     Raises:
         CheckpointError: no such file, or the tensors do not fit the network.

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from vla_adapter_ros.errors import CheckpointError, ConfigError, VLAAdapterError, readable
 from vla_adapter_ros.model import VLAAdapter
+from vla_adapter_ros.simulation.wordings import HELD_OUT, VARIED
 from vla_adapter_ros.training.assembly import new_tokenizer, processing_config
 from vla_adapter_ros.training.checkpoints.resume_state import (
     check_tensors,
@@ -43,6 +44,7 @@ from vla_adapter_ros.training.experiments.grounding.loss import (
     save_grounded,
     scene_scores,
 )
+from vla_adapter_ros.training.experiments.grounding.reading import UNKNOWN_WORDS, ReadingLesson
 from vla_adapter_ros.training.experiments.grounding.scenes import GroundingScenes, load_scenes
 from vla_adapter_ros.training.model_setup import network_config
 from vla_adapter_ros.training.progress import ProgressBar
@@ -50,6 +52,7 @@ from vla_adapter_ros.training.schedule import rate_factor
 from vla_adapter_ros.weights.files import write_text
 
 EVALUATION_BATCH = 100  # images at a time
+READING_BATCH, READING_RATE = 128, 2e-3
 METRICS, STATE = 'grounding.jsonl', 'grounding_state.pt'
 
 
@@ -62,12 +65,14 @@ class GroundingSettings:
         batch_size: images in a step, one instruction each.
         lr: peak learning rate.
         every: steps between two evaluations, at which the state is saved.
+        reading_steps: optimiser steps in which a sentence reader learns to read before.
     """
 
     steps: int = 3000
     batch_size: int = 32
     lr: float = 2e-3
     every: int = 250
+    reading_steps: int = 800
 
 
 class Grounder:
@@ -98,16 +103,36 @@ class Grounder:
         check_keypoints(self.model, scenes.points.shape[3])
         processing = processing_config(config, None, network)
         self.batches = SceneBatches(scenes, tokenizer, processing)
-        self.parameters = [
-            *self.model.vision_backbone.parameters(),
-            self.model.decoder.embed_tokens.weight,
-        ]
+        self._prompt_format = processing.prompt_format
+        self.parameters = list(self.model.vision_backbone.parameters())
+        if self.model.sentence_reader is None:
+            # A reader has its words before: what it has learned to read stays as it is.
+            self.parameters.append(self.model.decoder.embed_tokens.weight)
         self.optimizer = torch.optim.AdamW(self.parameters, lr=settings.lr, fused=True)
 
     def scores(self, rows: np.ndarray, which: np.ndarray) -> tuple[list[Tensor], Tensor]:
         """Return the towers' scores and the points (B, n, P, 3) of images, one text each."""
         batch = self.batches.make(rows, which, torch.device('cpu'))
         return scene_scores(self.model, batch), batch['points']
+
+    def read(self) -> Iterator[float]:
+        """Teach the sentence reader; yield the loss of each step."""
+        settings, plan = self.settings, ScheduleConfig(warmup=0.1)
+        lesson = ReadingLesson(self.model, self.batches.tokenizer, self._prompt_format)
+        optimizer = torch.optim.AdamW(lesson.parameters(), weight_decay=0.02, fused=True)
+        rng = np.random.default_rng(self._seed)
+        for step in range(settings.reading_steps):
+            rate = READING_RATE * rate_factor(step, settings.reading_steps, plan)
+            optimizer.param_groups[0]['lr'] = rate
+            loss = lesson.loss(*lesson.draw(READING_BATCH, rng, unknown=UNKNOWN_WORDS))
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(lesson.parameters(), 1.0)
+            optimizer.step()
+            yield float(loss.detach())
+        for words in (VARIED, HELD_OUT):
+            right = lesson.read_right(*lesson.draw(1000, rng, words))
+            print(f'read, {words}: {right:.3f}', file=sys.stderr)
 
     def train(self, first: int = 0) -> Iterator[tuple[int, float]]:
         """Train from step `first` on; yield the number of steps made and the loss."""
@@ -164,6 +189,10 @@ def ground(
     fixed = {'model': config.model, 'seed': config.seed, 'images': len(scenes.images)}
     fixed |= {'tokenizer': config.tokenizer, **asdict(settings)}
     first, lines = _resume(grounder, folder.last(), fixed)
+    if grounder.model.sentence_reader is not None and not first:
+        with ProgressBar(settings.reading_steps, 0, True) as bar:
+            for _ in grounder.read():
+                bar.advance()
     losses: list[float] = []
     with ProgressBar(settings.steps, first, True) as bar:
         for step, loss in grounder.train(first):

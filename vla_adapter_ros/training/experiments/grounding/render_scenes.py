@@ -145,7 +145,7 @@ class SceneSampler:
         return len(made)
 
     def episode(self, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray, list[str]]]:
-        """Yield images (C, S, S, 3), points (G, C, 2, 3) and G instructions of one episode."""
+        """Yield images (C, S, S, 3), points (G, C, POINTS, 3) and G instructions."""
         rng = np.random.default_rng((seed, 2))
         tasks = self._job.tasks
         task = make_task(tasks[int(rng.integers(len(tasks)))], self._options)
@@ -179,8 +179,9 @@ class SceneSampler:
         points = np.zeros((len(self.contract.cameras), POINTS, 3), np.float32)
         for row, (name, camera) in enumerate(self.contract.cameras.items()):
             for column, where in enumerate(attention_points(goal, state, start)):
-                aspect = camera.width / camera.height
-                points[row, column] = project(self._simulation, name, where, aspect)
+                if where is not None:
+                    aspect = camera.width / camera.height
+                    points[row, column] = project(self._simulation, name, where, aspect)
         return points
 
 

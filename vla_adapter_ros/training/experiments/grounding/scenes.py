@@ -27,8 +27,8 @@ class GroundingScenes:
 
     Attributes:
         images: (N, C, S, S, 3) uint8 RGB at the model's size.
-        points: (N, G, C, 2, 3) float32: for each instruction and camera the object to act on
-            and its destination: fraction of width, fraction of height, 1 if visible.
+        points: (N, G, C, P, 3) float32: for each instruction and camera P points, the object to
+            act on and its destination first: fraction of width, fraction of height, 1 if visible.
         instructions: N lists of G texts.
     """
 
@@ -70,7 +70,7 @@ def load_scenes(*paths: str | Path) -> GroundingScenes:
         points = np.concatenate([np.load(folder / 'points.npy') for folder in folders])
         texts = [list(text) for f in folders for text in read_json(f / 'instructions.json')]
         whole = images.ndim == 5 and images.dtype == np.uint8 and points.dtype == np.float32
-        shape = (len(images), points.shape[1], images.shape[1], 2, 3)
+        shape = (len(images), points.shape[1], images.shape[1], *points.shape[3:4], 3)
         counts = {len(group) for group in texts}
         if not whole or points.shape != shape or len(texts) != shape[0] or counts != {shape[1]}:
             raise DatasetError('images, points and instructions are not of the same scenes')
