@@ -212,3 +212,16 @@ def test_a_session_moves_the_arm_to_the_action_and_counts_steps(simulation):
     with pytest.raises(VLAAdapterError, match='expected 7 finite numbers'):
         session.step(np.full(7, np.nan))
     assert session.steps == 1
+
+
+def test_objects_may_share_colours_and_differ_in_shape(simulation):
+    task, firsts = make_task('long_horizon', TaskOptions(alike=1.0)), set()
+    for seed in range(6):
+        task.reset(simulation, seed)
+        things = [name.split() for name in simulation.object_names if name != 'plate']
+        assert len({colour for colour, _ in things}) == 2
+        assert len({tuple(thing) for thing in things}) == len(things) == 4
+        assert sum(shape == 'block' for _, shape in things) == 2
+        first, second = (part.target.split()[0] for part in task.goal.goals)
+        firsts.add(first == second)
+    assert firsts == {True, False}  # what is asked for is drawn among all of them

@@ -54,6 +54,14 @@ VARIANTS = {
         'use_film': True, 'film_segment_tokens': 2, 'film_pieces': (40, 60),
     },
     'film by a sentence reader': {'use_film': True, 'film_slots': 3},
+    'keypoints that the sentence asks for': {
+        'use_film': True, 'film_slots': 3,
+        'vision': (
+            VisionTowerConfig(
+                keypoints=8, local_keypoints=4, asked_keypoints=3, keypoint_hidden=16, **CONV
+            ),
+        ),
+    },
     'keypoints of patches': {'vision': (VisionTowerConfig(keypoints=8, **CONV),)},
     'llama': {
         'language': LanguageConfig(

@@ -10,8 +10,17 @@ trained from scratch come last in each class; `model/small/` implements them.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, NoReturn
+from typing import Any
 
+from vla_adapter_ros.architecture.checks import (
+    at_least_zero,
+    divides,
+    given_positive,
+    one_of,
+    positive,
+    refuse,
+)
+from vla_adapter_ros.architecture.tower import DINOV2_LARGE, SIGLIP_SO400M, VisionTowerConfig
 from vla_adapter_ros.errors import ConfigError
 
 POLICY_KINDS = ('original', 'pro', 'dit', 'oft')
@@ -20,126 +29,9 @@ GATES = ('tanh', 'none')
 FAMILIES = ('qwen2', 'llama')
 ROPE_PRECISIONS = ('run', 'float32', 'bfloat16')
 NAMED_LAYERS = ('all', 'first', 'middle', 'last')
-STEMS = ('patch', 'conv')
 FILM_SEGMENTS = 4  # of a prompt; the last one takes all the rest
 # Top-level modules of the network that make up the VLM; ActionQueries and policy are the rest.
 VLM_MODULES = ('vision_backbone', 'projector', 'language_model')
-
-
-def _refuse(config: Any, key: str, reason: str) -> NoReturn:
-    raise ConfigError(f'{type(config).__name__}.{key}: {reason}')
-
-
-def _one_of(config: Any, key: str, allowed: tuple[str, ...]) -> None:
-    if (value := getattr(config, key)) not in allowed:
-        _refuse(config, key, f'got {value!r}, allowed are {list(allowed)}')
-
-
-# No network has more of anything. What a damaged file says must not overflow torch's sizes.
-_MOST = 2**24
-
-
-def _positive(config: Any, *keys: str) -> None:
-    for key in keys:
-        value = getattr(config, key)
-        if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= _MOST:
-            _refuse(config, key, f'got {value!r}, must be an integer of 1 to {_MOST}')
-
-
-def _given_positive(config: Any, *keys: str) -> None:
-    """As `_positive`, for fields that may be None."""
-    _positive(config, *(key for key in keys if getattr(config, key) is not None))
-
-
-def _at_least_zero(config: Any, key: str, *, above: bool = False) -> None:
-    value = getattr(config, key)
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not 0 <= value < float('inf') or (above and value == 0):
-        bound = 'above 0' if above else 'of at least 0'
-        _refuse(config, key, f'got {value!r}, must be a finite number {bound}')
-
-
-def _divides(config: Any, width: int) -> None:
-    if width % config.heads:
-        _refuse(config, 'heads', f'{config.heads} heads do not divide the width {width}')
-
-
-@dataclass(frozen=True, kw_only=True)
-class VisionTowerConfig:
-    """One vision transformer.
-
-    `depth` counts blocks as the released checkpoints do: features leave after block `depth - 2`
-    (counted from 0), so the last block and the final norm are never computed and never built.
-    """
-
-    width: int
-    depth: int
-    heads: int
-    mlp_hidden: int
-    patch: int = 14
-    image_size: int = 224
-    class_token: bool = False
-    registers: int = 0
-    layer_scale: bool = False
-    norm_eps: float = 1e-6
-    name: str = ''
-    # Small networks only.
-    stem: str = 'patch'  # `conv`: strided 3x3 convolutions down to `patch`, a power of two
-    keypoints: int = 0  # spatial-softmax maps whose positions make one more token per image
-    local_keypoints: int = 0  # so many of them, the first, take the mean around their peak only
-    pool: int = 1  # factor by which the patch grid is averaged before it leaves the tower
-    position_scale: float = 0.02  # of the position embedding at initialisation
-
-    def __post_init__(self) -> None:
-        _positive(self, 'width', 'heads', 'mlp_hidden', 'patch', 'image_size', 'pool')
-        _at_least_zero(self, 'norm_eps')
-        _divides(self, self.width)
-        if self.depth < 2:
-            _refuse(self, 'depth', f'got {self.depth}, must be at least 2 (the last is unused)')
-        if self.image_size % self.patch:
-            _refuse(
-                self, 'patch', f'{self.patch} does not divide the image size {self.image_size}'
-            )
-        _one_of(self, 'stem', STEMS)
-        if not 0 <= self.local_keypoints <= self.keypoints:
-            allowed = f'0 to {self.keypoints} (keypoints)'
-            _refuse(self, 'local_keypoints', f'got {self.local_keypoints}, allowed are {allowed}')
-        if self.grid % self.pool:
-            _refuse(self, 'pool', f'{self.pool} does not divide the grid of {self.grid} patches')
-        if self.stem == 'conv' and (self.patch < 4 or self.patch & (self.patch - 1)):
-            _refuse(
-                self, 'patch', f'got {self.patch}, a conv stem needs a power of two of at least 4'
-            )
-
-    @property
-    def grid(self) -> int:
-        """Patches along one side of the image, before pooling."""
-        return self.image_size // self.patch
-
-    @property
-    def used_depth(self) -> int:
-        """Blocks that the features pass through."""
-        return self.depth - 1
-
-    @property
-    def tokens(self) -> int:
-        """Tokens per image that leave the tower."""
-        return (self.grid // self.pool) ** 2 + (1 if self.keypoints else 0)
-
-
-DINOV2_LARGE = VisionTowerConfig(
-    width=1024,
-    depth=24,
-    heads=16,
-    mlp_hidden=4096,
-    class_token=True,
-    registers=4,
-    layer_scale=True,
-    name='vit_large_patch14_reg4_dinov2.lvd142m',
-)
-SIGLIP_SO400M = VisionTowerConfig(
-    width=1152, depth=27, heads=16, mlp_hidden=4304, name='vit_so400m_patch14_siglip_224'
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,13 +51,13 @@ class LanguageConfig:
     embedding_scale: float = 0.02  # at initialisation; another one in small networks only
 
     def __post_init__(self) -> None:
-        _one_of(self, 'family', FAMILIES)
-        _positive(self, 'vocab_size', 'hidden', 'layers', 'heads', 'kv_heads', 'mlp_hidden')
-        _at_least_zero(self, 'rope_theta', above=True)
-        _at_least_zero(self, 'norm_eps')
-        _divides(self, self.hidden)
+        one_of(self, 'family', FAMILIES)
+        positive(self, 'vocab_size', 'hidden', 'layers', 'heads', 'kv_heads', 'mlp_hidden')
+        at_least_zero(self, 'rope_theta', above=True)
+        at_least_zero(self, 'norm_eps')
+        divides(self, self.hidden)
         if self.heads % self.kv_heads:
-            _refuse(self, 'kv_heads', f'{self.kv_heads} does not divide the {self.heads} heads')
+            refuse(self, 'kv_heads', f'{self.kv_heads} does not divide the {self.heads} heads')
 
 
 LLAMA2_7B = LanguageConfig(
@@ -223,19 +115,19 @@ class PolicyConfig:
     action_limit: float = 1.0
 
     def __post_init__(self) -> None:
-        _one_of(self, 'kind', POLICY_KINDS)
+        one_of(self, 'kind', POLICY_KINDS)
         if self.kind == 'oft':
             object.__setattr__(self, 'features', 'query')
             object.__setattr__(self, 'feature_layers', 'last')
-        _one_of(self, 'features', FEATURES)
-        _one_of(self, 'raw_gate', GATES)
-        _one_of(self, 'query_gate', GATES)
-        _one_of(self, 'rope_precision', ROPE_PRECISIONS)
-        _positive(self, 'heads', 'diffusion_steps', 'sampling_steps')
-        _given_positive(self, 'blocks', 'width', 'num_task_tokens')
-        _at_least_zero(self, 'action_limit', above=True)
+        one_of(self, 'features', FEATURES)
+        one_of(self, 'raw_gate', GATES)
+        one_of(self, 'query_gate', GATES)
+        one_of(self, 'rope_precision', ROPE_PRECISIONS)
+        positive(self, 'heads', 'diffusion_steps', 'sampling_steps')
+        given_positive(self, 'blocks', 'width', 'num_task_tokens')
+        at_least_zero(self, 'action_limit', above=True)
         if isinstance(self.feature_layers, str):
-            _one_of(self, 'feature_layers', NAMED_LAYERS)
+            one_of(self, 'feature_layers', NAMED_LAYERS)
         if isinstance(self.feature_layers, list):
             object.__setattr__(self, 'feature_layers', tuple(self.feature_layers))
 
@@ -270,36 +162,38 @@ class VLAAdapterConfig:
     def __post_init__(self) -> None:
         object.__setattr__(self, 'vision', tuple(self.vision))
         object.__setattr__(self, 'film_pieces', tuple(self.film_pieces))
-        _positive(self, 'num_images', 'num_queries', 'chunk_size', 'action_dim', 'proprio_dim')
+        positive(self, 'num_images', 'num_queries', 'chunk_size', 'action_dim', 'proprio_dim')
         segment = self.film_segment_tokens
         if segment and not (self.use_film and segment > 0):
             allowed = '0 or, with use_film, a number of words'
-            _refuse(self, 'film_segment_tokens', f'got {segment}, allowed are {allowed}')
+            refuse(self, 'film_segment_tokens', f'got {segment}, allowed are {allowed}')
         if self.film_slots and (segment or not self.use_film or self.film_slots < 0):
             allowed = '0 or, with use_film and without film_segment_tokens, a number of slots'
-            _refuse(self, 'film_slots', f'got {self.film_slots}, allowed are {allowed}')
+            refuse(self, 'film_slots', f'got {self.film_slots}, allowed are {allowed}')
+        if any(tower.asked_keypoints for tower in self.vision) and not self.use_film:
+            refuse(self, 'use_film', 'got False, asked_keypoints of a tower need it')
         if len(self.vision) not in (1, 2):
-            _refuse(self, 'vision', f'got {len(self.vision)} towers, allowed are 1 or 2')
+            refuse(self, 'vision', f'got {len(self.vision)} towers, allowed are 1 or 2')
         tokens = {tower.tokens for tower in self.vision}
         sizes = {tower.image_size for tower in self.vision}
         if len(tokens) > 1 or len(sizes) > 1:
-            _refuse(
+            refuse(
                 self,
                 'vision',
                 f'fused towers must agree, got {sorted(tokens)} tokens per image and image sizes '
                 f'{sorted(sizes)}',
             )
         policy, width = self.policy, self.policy_width
-        _divides(policy, width)
+        divides(policy, width)
         if policy.kind != 'original' and (width // policy.heads) % 2:
-            _refuse(
+            refuse(
                 policy,
                 'heads',
                 f'head width {width // policy.heads} is odd, rotary positions need an even one',
             )
         if policy.kind == 'original' and width != self.language.hidden:
             # One projection serves chunk tokens and features: both need the same width.
-            _refuse(
+            refuse(
                 policy,
                 'width',
                 f'{width} for an original policy, which needs the hidden size '
@@ -307,18 +201,18 @@ class VLAAdapterConfig:
             )
         chosen, layers, blocks = policy.feature_layers, self.language.layers, self.policy_blocks
         if chosen == 'all' and blocks > layers:
-            _refuse(
+            refuse(
                 policy,
                 'blocks',
                 f'{blocks} blocks read one layer each, but the language model has {layers}',
             )
         if isinstance(chosen, tuple) and len(chosen) != blocks:
-            _refuse(
+            refuse(
                 policy, 'feature_layers', f'got {len(chosen)} layers for {blocks} policy blocks'
             )
         for layer in self.layer_of_block:
             if not 0 <= layer <= layers:
-                _refuse(policy, 'feature_layers', f'got layer {layer}, allowed are 0 to {layers}')
+                refuse(policy, 'feature_layers', f'got layer {layer}, allowed are 0 to {layers}')
 
     @property
     def image_size(self) -> int:

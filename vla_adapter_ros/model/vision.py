@@ -130,7 +130,7 @@ class VisionTower(nn.Module):
         self.pos_embed = nn.Parameter(torch.zeros(1, config.grid**2, width))
         # Quirk: the released code reads block depth - 2; its last block and norm are dead.
         self.blocks = nn.ModuleList(Block(config, film_width) for _ in range(config.used_depth))
-        self.keypoint = KeypointToken(config) if config.keypoints else None
+        self.keypoint = KeypointToken(config, film_width) if config.keypoints else None
         self.gradient_checkpointing = False
 
     def forward(self, pixels: Tensor, language: Tensor | None = None) -> Tensor:
@@ -146,17 +146,19 @@ class VisionTower(nn.Module):
                     x = checkpoint(block, x, language, use_reentrant=False)
                 else:
                     x = block(x, language)
-        return self._tokens(x[:, count:], feature_maps)
+        return self._tokens(x[:, count:], feature_maps, language)
 
     def scores(self, pixels: Tensor, language: Tensor | None = None) -> Tensor:
         """(B, 3, size, size) normalised pixels -> scores of the maps (B, keypoints, h, w)."""
         patches, feature_maps = self.patch_embed(pixels, language)
-        return self.keypoint.scores(feature_maps or [self._as_map(patches)])
+        return self.keypoint.scores(feature_maps or [self._as_map(patches)], language)
 
     def _prefix(self) -> list[Tensor]:
         return [token for token in (self.cls_token, self.reg_token) if token is not None]
 
-    def _tokens(self, patches: Tensor, feature_maps: list[Tensor]) -> Tensor:
+    def _tokens(
+        self, patches: Tensor, feature_maps: list[Tensor], language: Tensor | None
+    ) -> Tensor:
         """Pool the patch grid and append the keypoint token, where configured."""
         tokens = patches
         if self.config.pool > 1:
@@ -164,7 +166,7 @@ class VisionTower(nn.Module):
             tokens = pooled.flatten(2).transpose(1, 2)
         if self.keypoint is None:
             return tokens
-        token = self.keypoint(feature_maps or [self._as_map(patches)])
+        token = self.keypoint(feature_maps or [self._as_map(patches)], language)
         return torch.cat((tokens, token), dim=1)
 
     def _as_map(self, patches: Tensor) -> Tensor:

@@ -137,8 +137,16 @@ class PlacementRules:
     clear_points: Mapping[str, Sequence[tuple[float, float]]] = field(default_factory=dict)
 
 
-def draw_names(rng: np.random.Generator, count: int, shapes: Sequence[str]) -> list[str]:
+def draw_names(
+    rng: np.random.Generator, count: int, shapes: Sequence[str], alike: bool = False
+) -> list[str]:
     """Draw `count` different object names of the given shapes, never the same name twice.
+
+    Args:
+        rng: draws them.
+        count: how many.
+        shapes: their shapes.
+        alike: as few colours as possible, so that objects differ in shape where they can.
 
     Raises:
         VLAAdapterError: more objects than the scene has.
@@ -148,13 +156,17 @@ def draw_names(rng: np.random.Generator, count: int, shapes: Sequence[str]) -> l
     if not 1 <= count <= available:
         raise VLAAdapterError(f'object_count: got {count}, expected 1 to {available} of {shapes}')
     names: list[str] = []
-    for index in rng.permutation(len(pool)):
+    order = rng.permutation(len(pool))
+    if alike:
+        ranks = dict(zip(COLOURS, rng.permutation(len(COLOURS)), strict=True))
+        order = sorted(order, key=lambda index: ranks[pool[index].split()[0]])
+    for index in order:
         shape = pool[index].split()[1]
         if sum(name.endswith(shape) for name in names) < SHAPE_SLOTS[shape]:
             names.append(pool[index])
         if len(names) == count:
             break
-    return names
+    return [names[i] for i in rng.permutation(count)] if alike else names
 
 
 def in_workspace(x: float, y: float) -> bool:

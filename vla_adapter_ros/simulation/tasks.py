@@ -73,6 +73,7 @@ class TaskOptions:
         closed_start: chance that the gripper starts closed, as after pushing; None: the level's.
         level: how much else varies (`levels.ranges`).
         words: from which the wording is drawn (`wordings.WORDS`).
+        alike: chance that objects share their colours and differ in shape where they can.
     """
 
     distractors: int = 2
@@ -81,6 +82,7 @@ class TaskOptions:
     closed_start: float | None = None
     level: str = NOMINAL
     words: str = TRAINED
+    alike: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -223,7 +225,8 @@ class Task:
         """
         rng = np.random.default_rng(seed)
         count = self.spec.needed + self.options.distractors
-        names = draw_names(rng, count, self.spec.shapes)
+        alike = self.options.alike > 0.0 and bool(rng.random() < self.options.alike)
+        names = draw_names(rng, count, self.spec.shapes, alike)
         if self.spec.bowl:
             names.append(f'{list(COLOURS)[int(rng.integers(len(COLOURS)))]} {BOWL}')
         goal = self.spec.draw_goal(names, rng) if self.spec.draw_goal else None

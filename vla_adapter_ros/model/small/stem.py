@@ -115,21 +115,30 @@ class KeypointToken(nn.Module):
     policy distinguished colours but not shapes.)
     """
 
-    def __init__(self, config: VisionTowerConfig) -> None:
+    def __init__(self, config: VisionTowerConfig, film_width: int = 0) -> None:
         super().__init__()
         conv = config.stem == 'conv'
         sources = ConvStem.map_widths(config) if conv else [config.width]
         width = max(16, config.width // 2)
         self.laterals = nn.ModuleList(nn.Conv2d(source, width, 1) for source in sources)
+        hidden = config.keypoint_hidden
+        # As in ConvNeXt (arXiv 2201.03545): sees a whole object for little computation.
+        self.refine = nn.Sequential(
+            nn.Conv2d(width, width, 7, padding=3, groups=width),
+            nn.Conv2d(width, hidden, 1), nn.GELU(), nn.Conv2d(hidden, width, 1),
+        ) if hidden else None  # fmt: skip
         self.merge = nn.Conv2d(width, width, 3, padding=1)
         self.norm = nn.GroupNorm(1, width)
         self.maps = nn.Conv2d(width, config.keypoints, 1)
         self.token = nn.Linear(3 * config.keypoints, config.width)
         self.local = config.local_keypoints
+        # Starts as nothing, like an addition to the first maps' own filters.
+        asked = config.asked_keypoints
+        self.filters = nn.Linear(film_width, asked * width) if asked else None
 
-    def forward(self, feature_maps: list[Tensor]) -> Tensor:
-        """(B, C, h, w) maps, the finest first -> (B, 1, width)."""
-        scores = self.scores(feature_maps)
+    def forward(self, feature_maps: list[Tensor], language: Tensor | None = None) -> Tensor:
+        """(B, C, h, w) maps, the finest first, and FiLM's vector -> (B, 1, width)."""
+        scores = self.scores(feature_maps, language)
         height, width = scores.shape[-2:]
         mass = scores.flatten(2).softmax(dim=-1).unflatten(-1, (height, width))
         # The peak is the map's confidence: its object may not be in the image.
@@ -141,12 +150,21 @@ class KeypointToken(nn.Module):
         x, y = (mass.sum(-2) * across).sum(-1), (mass.sum(-1) * down).sum(-1)
         return self.token(torch.cat((x, y, peak), dim=-1))[:, None]
 
-    def scores(self, feature_maps: list[Tensor]) -> Tensor:
+    def scores(self, feature_maps: list[Tensor], language: Tensor | None = None) -> Tensor:
         """(B, C, h, w) maps, the finest first -> scores (B, keypoints, h, w) of the finest."""
         x = self.laterals[-1](feature_maps[-1])
         for lateral, finer in zip(self.laterals[-2::-1], feature_maps[-2::-1]):
             x = lateral(finer) + F.interpolate(x, finer.shape[-2:])
-        return self.maps(F.gelu(self.norm(self.merge(F.gelu(x)))))
+        if self.refine is not None:
+            x = x + self.refine(x)
+        x = F.gelu(self.norm(self.merge(F.gelu(x))))
+        scores = self.maps(x)
+        if self.filters is None:
+            return scores
+        filters = self.filters(language).unflatten(1, (-1, x.shape[1]))
+        asked = (filters @ x.flatten(2)).unflatten(2, x.shape[2:])
+        count = asked.shape[1]
+        return torch.cat((scores[:, :count] + asked, scores[:, count:]), dim=1)
 
 
 def around_peak(mass: Tensor) -> Tensor:

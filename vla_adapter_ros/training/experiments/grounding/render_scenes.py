@@ -71,6 +71,9 @@ SAMPLES_PER_EPISODE = 4
 # Instructions per image: the episode's own and others.
 INSTRUCTIONS = 4
 SEQUENCES = 0.6  # share of the others that are of two objects, in scenes of such a task
+# Share of the scenes whose objects differ in shape more than in colour: once the words were read
+# well, all mistakes left were another shape of the right colour.
+ALIKE = 0.6
 SAMPLES_PER_SHARD = 400
 DESCRIPTION = 'scenes.json'
 
@@ -125,7 +128,7 @@ class SceneSampler:
         self.contract = resolve_contract(job.robot)
         self._config = _images(job.image_size)
         self._options = TaskOptions(
-            start_spread=0.06, closed_start=0.1, level=job.level, words=job.words
+            start_spread=0.06, closed_start=0.1, level=job.level, words=job.words, alike=ALIKE
         )
         self._simulation = ArmSimulation()
         self._expert = ExpertPolicy.of(self._simulation)
