@@ -54,7 +54,7 @@ for level in "${levels[@]}"; do
 done
 if [ ! -e "$run/grounded/grounding.jsonl" ]; then
   python -m vla_adapter_ros.training.experiments.grounding.pretrain --config tiny_sim \
-    --scenes "${grounding[@]}" --out "$run/grounded" --steps "${GROUND_STEPS:-3000}" -- "${subwords[@]}"
+    --scenes "${grounding[@]}" --out "$run/grounded" --steps "${GROUND_STEPS:-5000}" -- "${subwords[@]}"
 fi
 "${train[@]}" "data.datasets=[$(join "${demonstrations[@]}")]" "start.grounded=$run/grounded" "output_dir=$run/first" \
   "steps=${FIRST_STEPS:-15000}"

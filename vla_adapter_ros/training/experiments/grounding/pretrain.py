@@ -53,6 +53,7 @@ from vla_adapter_ros.weights.files import write_text
 
 EVALUATION_BATCH = 100  # images at a time
 READING_BATCH, READING_RATE = 128, 2e-3
+FOUND = ('object_found', 'goal_found', 'first_found', 'second_found')  # of the points, in order
 METRICS, STATE = 'grounding.jsonl', 'grounding_state.pt'
 
 
@@ -166,8 +167,7 @@ class Grounder:
             right.append(point_accuracy(scores, points))
         self.model.train()
         accuracy = torch.nanmean(torch.cat(right), dim=(0, 1)).tolist()
-        names = ('object_found', 'goal_found')
-        return {'held_out_loss': float(np.mean(losses)), **dict(zip(names, accuracy, strict=True))}
+        return {'held_out_loss': float(np.mean(losses)), **dict(zip(FOUND, accuracy))}
 
 
 def ground(
