@@ -8,8 +8,8 @@
 #   RUN=runs/mine scripts/policy.sh [key=value...]      settings of the last training, e.g. steps=4000
 #
 # A quick look at all parts, in minutes (the policy is no good):
-#   IMAGES=400 EPISODES=8 GROUND_STEPS=50 FIRST_STEPS=50 TAKEOVERS=2 EVALUATED=2 RUN=runs/look \
-#     DATA=datasets/look scripts/policy.sh steps=50 save.every=50
+#   IMAGES=400 EPISODES=8 READING_STEPS=20 GROUND_STEPS=50 FIRST_STEPS=50 TAKEOVERS=2 EVALUATED=2 \
+#     RUN=runs/look DATA=datasets/look scripts/policy.sh steps=50 save.every=50
 #
 # TASKS='reach move pick_and_place stack long_horizon put_in' adds the bowl; LEVELS=nominal is one level;
 # SUBWORDS= trains a word list instead of subwords.
@@ -54,7 +54,8 @@ for level in "${levels[@]}"; do
 done
 if [ ! -e "$run/grounded/grounding.jsonl" ]; then
   python -m vla_adapter_ros.training.experiments.grounding.pretrain --config tiny_sim \
-    --scenes "${grounding[@]}" --out "$run/grounded" --steps "${GROUND_STEPS:-5000}" -- "${subwords[@]}"
+    --scenes "${grounding[@]}" "${sequence[@]}" --out "$run/grounded" --steps "${GROUND_STEPS:-5000}" \
+    --reading-steps "${READING_STEPS:-800}" -- "${subwords[@]}"
 fi
 "${train[@]}" "data.datasets=[$(join "${demonstrations[@]}")]" "start.grounded=$run/grounded" "output_dir=$run/first" \
   "steps=${FIRST_STEPS:-15000}"

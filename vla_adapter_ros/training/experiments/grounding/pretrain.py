@@ -254,6 +254,8 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add('--batch-size', type=int, default=defaults.batch_size,
         help=f'images in a step ({defaults.batch_size})')  # fmt: skip
     add('--lr', type=float, default=defaults.lr, help=f'peak learning rate ({defaults.lr:g})')
+    add('--reading-steps', type=int, default=defaults.reading_steps,
+        help=f'steps of text alone, if there is a sentence reader ({defaults.reading_steps})')
     add('overrides', nargs='*', metavar='key=value', help='settings of the recipe')
     return parser.parse_args(arguments)
 
@@ -261,7 +263,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; returns the exit status."""
     options: Any = parse(arguments)
-    settings = GroundingSettings(options.steps, options.batch_size, options.lr)
+    settings = GroundingSettings(
+        options.steps, options.batch_size, options.lr, reading_steps=options.reading_steps
+    )
     try:
         config = load_config(options.config, options.overrides)
         ground(config, load_scenes(*options.scenes), options.out, settings)
