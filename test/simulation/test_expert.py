@@ -16,7 +16,12 @@ from vla_adapter_ros.simulation.arm_simulation import (
     gripper_down,
 )
 from vla_adapter_ros.simulation.expert.expert import ExpertPolicy
-from vla_adapter_ros.simulation.expert.waypoints import TRAVEL_HEIGHT
+from vla_adapter_ros.simulation.expert.waypoints import (
+    DOWN_YAW,
+    TRAVEL_HEIGHT,
+    Hand,
+    grasp_yaw,
+)
 from vla_adapter_ros.simulation.layout import WORKSPACE_X, WORKSPACE_Y, in_workspace
 from vla_adapter_ros.simulation.session import TaskSession
 from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, TASKS, make_task
@@ -96,6 +101,32 @@ def test_it_recovers_from_noise_bursts(simulation):
             expert.executed(actions[-1])
 
     assert sum(run(simulation, 'pick_and_place', s, disturb=disturb)[0] for s in range(8)) >= 7
+
+
+@pytest.mark.parametrize('ahead', [0.025, 0.04, -0.025])
+def test_an_open_hand_that_came_down_beside_the_object_slides_over_it(simulation, ahead):
+    session = TaskSession(simulation, make_task('pick_and_place'))
+    expert, solved = ExpertPolicy.of(simulation), 0
+    for seed in range(5):
+        session.reset(seed)
+        target = session.task.goal.target
+        item = simulation.object_pose(target)
+        low = np.array([item.position[0] - ahead, item.position[1], 0.02])
+        start, _ = arm_kinematics().solve(
+            low, gripper_down(grasp_yaw(Hand(low, DOWN_YAW, 1.0, simulation.object_poses()), target)),
+            np.array(READY_JOINTS),
+        )
+        layout = replace(simulation.layout, start_joints=tuple(start), start_gripper=1.0)
+        simulation.reset(layout=layout)
+        expert.reset()
+        heights, grasped = [], False
+        while not session.over and not grasped:
+            session.step(expert.act(session.observe()))
+            heights.append(simulation.tool_pose().position[2])
+            grasped = simulation.object_pose(target).position[2] > item.position[2] + 0.01
+        before = heights[: int(np.argmin(heights)) + 1]
+        solved += grasped and max(before) < 0.05 and len(heights) < 40
+    assert solved >= 4
 
 
 def test_it_picks_a_dropped_object_up_again(simulation):

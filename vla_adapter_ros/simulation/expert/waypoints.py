@@ -41,6 +41,9 @@ LOWEST_GRASP = 0.014
 # The funnel over a target: it is approached from above within this slope.
 FUNNEL_RADIUS, FUNNEL_SLOPE = 0.004, 6.0
 TRIM_RADIUS = 0.012  # sideways corrections allowed at any height [m]
+# An open hand that is low slides over an object so far ahead or behind [m], if that is so near to
+# the middle between the fingers [m] and the hand is turned right so far [rad].
+SLIDE_REACH, SLIDE_ACROSS, SLIDE_TURN = 0.05, 0.008, 0.12
 
 DOWN_YAW = math.pi  # yaw of the tool in the ready pose
 OPEN, CLOSED = 1.0, 0.0
@@ -170,7 +173,8 @@ def _aim_down(hand: Hand, spot: np.ndarray, height: float, yaw: float, gripper: 
     """Return the aim towards `height` over `spot` (2,), coming from above.
 
     Far away the hand travels high; near the spot it descends along a funnel; low down it first
-    rises before it goes sideways. All of it is continuous, so motions are smooth.
+    rises before it goes sideways. All of it is continuous, so motions are smooth. Only an open
+    hand beside the object it is to grasp slides instead (`_can_slide`).
     """
     gap = float(np.hypot(*(spot - hand.tool[:2])))
     # A wrong turn of the gripper counts as a distance: it is corrected up in the air.
@@ -219,7 +223,21 @@ def _grasp(hand: Hand, name: str) -> Aim:
         return Aim(np.array([*item[:2], height]), hand.yaw, CLOSED)
     if hand.gripper < 0.9 and not between:
         height = max(height, SAFE_HIGH)  # open the fingers before coming down
+    elif _can_slide(hand, item, yaw):
+        return Aim(np.array([*item[:2], height]), yaw, OPEN)
     return _aim_down(hand, item[:2], height, yaw, OPEN)
+
+
+def _can_slide(hand: Hand, item: np.ndarray, yaw: float) -> bool:
+    """Return whether an open hand that came down beside an object may slide over it.
+
+    A policy that does not remember comes down in the same place again if it rises first.
+    """
+    off, turn = item[:2] - hand.tool[:2], hand.yaw - DOWN_YAW
+    ahead = math.cos(turn) * off[0] + math.sin(turn) * off[1]
+    across = math.cos(turn) * off[1] - math.sin(turn) * off[0]  # along this the fingers close
+    low = hand.tool[2] < SAFE_LOW and abs(_wrap(yaw - hand.yaw)) < SLIDE_TURN
+    return bool(low and abs(ahead) < SLIDE_REACH and abs(across) < SLIDE_ACROSS)
 
 
 def _push(hand: Hand, goal: Move, start: SceneState) -> Aim:
