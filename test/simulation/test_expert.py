@@ -112,10 +112,9 @@ def test_an_open_hand_that_came_down_beside_the_object_slides_over_it(simulation
         target = session.task.goal.target
         item = simulation.object_pose(target)
         low = np.array([item.position[0] - ahead, item.position[1], 0.02])
-        start, _ = arm_kinematics().solve(
-            low, gripper_down(grasp_yaw(Hand(low, DOWN_YAW, 1.0, simulation.object_poses()), target)),
-            np.array(READY_JOINTS),
-        )
+        hand = Hand(low, DOWN_YAW, 1.0, simulation.object_poses())
+        turned = gripper_down(grasp_yaw(hand, target))
+        start, _ = arm_kinematics().solve(low, turned, np.array(READY_JOINTS))
         layout = replace(simulation.layout, start_joints=tuple(start), start_gripper=1.0)
         simulation.reset(layout=layout)
         expert.reset()
