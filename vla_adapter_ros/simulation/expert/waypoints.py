@@ -41,9 +41,9 @@ LOWEST_GRASP = 0.014
 # The funnel over a target: it is approached from above within this slope.
 FUNNEL_RADIUS, FUNNEL_SLOPE = 0.004, 6.0
 TRIM_RADIUS = 0.012  # sideways corrections allowed at any height [m]
-# An open hand that is low slides over an object so far ahead or behind [m], if that is so near to
+# An open hand this low [m] slides over an object so far ahead or behind [m], if that is so near to
 # the middle between the fingers [m] and the hand is turned right so far [rad].
-SLIDE_REACH, SLIDE_ACROSS, SLIDE_TURN = 0.05, 0.008, 0.12
+SLIDE_LOW, SLIDE_REACH, SLIDE_ACROSS, SLIDE_TURN = 0.035, 0.05, 0.008, 0.12
 
 DOWN_YAW = math.pi  # yaw of the tool in the ready pose
 OPEN, CLOSED = 1.0, 0.0
@@ -236,7 +236,7 @@ def _can_slide(hand: Hand, item: np.ndarray, yaw: float) -> bool:
     off, turn = item[:2] - hand.tool[:2], hand.yaw - DOWN_YAW
     ahead = math.cos(turn) * off[0] + math.sin(turn) * off[1]
     across = math.cos(turn) * off[1] - math.sin(turn) * off[0]  # along this the fingers close
-    low = hand.tool[2] < SAFE_LOW and abs(_wrap(yaw - hand.yaw)) < SLIDE_TURN
+    low = hand.tool[2] < SLIDE_LOW and abs(_wrap(yaw - hand.yaw)) < SLIDE_TURN
     return bool(low and abs(ahead) < SLIDE_REACH and abs(across) < SLIDE_ACROSS)
 
 
