@@ -64,7 +64,7 @@ def test_slots_are_objects_and_destinations_in_the_order_of_the_acts():
     assert words_of(Reach('red ball')) == ['red ball', '', '', '']
 
 
-def test_a_reader_learns_from_sentences_and_reads_those_it_has_not_seen():
+def test_a_reader_learns_from_sentences_drawn_anew():
     student = lesson()
     optimizer = torch.optim.AdamW(student.parameters(), lr=2e-3)
     rng, losses = np.random.default_rng(1), []
@@ -75,6 +75,15 @@ def test_a_reader_learns_from_sentences_and_reads_those_it_has_not_seen():
         optimizer.step()
         losses.append(float(loss.detach()))
     assert np.mean(losses[-5:]) < 0.6 * losses[0]
+
+
+def test_a_sentence_is_read_right_if_all_its_slots_are():
+    student = lesson()
+    ids, mask, _ = student.draw(8, np.random.default_rng(4))
+    read = torch.stack([scores.argmax(-1) for scores in student.scores(ids, mask)], dim=-1)
+    assert student.read_right(ids, mask, read) == 1.0
+    read[:2, SLOTS - 1, 1] += 1
+    assert student.read_right(ids, mask, read) == 0.75
 
 
 def test_unknown_words_take_the_place_of_those_that_tell_nothing():

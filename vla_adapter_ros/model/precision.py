@@ -42,17 +42,23 @@ def in_weights_dtype(weight: Tensor) -> AbstractContextManager[None]:
     return nullcontext() if weight.dtype == torch.float32 else without_autocast(weight)
 
 
-def attention(query: Tensor, key: Tensor, value: Tensor, is_causal: bool = False) -> Tensor:
-    """Scaled dot-product attention (B, heads, N, head_dim) in the dtype of `query`."""
+def attention(
+    query: Tensor, key: Tensor, value: Tensor, is_causal: bool = False, mask: Tensor | None = None
+) -> Tensor:
+    """Scaled dot-product attention (B, heads, N, head_dim) in the dtype of `query`.
+
+    `mask` (B or 1, 1, 1, N): True for the keys that are read; None: all.
+    """
     if _exporting() and query.shape[1] == query.shape[2] > 1:
         # With as many queries as heads, OpenVINO's CPU engine (2026.4) confuses the two where it
         # fuses attention with the transpositions around it. One query more prevents that.
-        return attention(F.pad(query, (0, 0, 0, 1)), key, value, is_causal)[:, :, :-1]
+        return attention(F.pad(query, (0, 0, 0, 1)), key, value, is_causal, mask)[:, :, :-1]
     arguments = (query, key, value)
     narrow = query.dtype in (torch.bfloat16, torch.float16)
     if narrow and query.device.type == 'cpu' and query.requires_grad and not _place['as on a GPU']:
         # The CPU's backward pass in 16 bit takes ten times as long as in float32.
         with without_autocast(query):
             wide = (tensor.float() for tensor in arguments)
-            return F.scaled_dot_product_attention(*wide, is_causal=is_causal).to(query.dtype)
-    return F.scaled_dot_product_attention(*arguments, is_causal=is_causal)
+            mixed = F.scaled_dot_product_attention(*wide, attn_mask=mask, is_causal=is_causal)
+            return mixed.to(query.dtype)
+    return F.scaled_dot_product_attention(*arguments, attn_mask=mask, is_causal=is_causal)

@@ -175,9 +175,8 @@ class InputPipeline:
         """Return the (L,) int64 prompt ids of an instruction; remembers the last ones."""
         ids = self._prompts.get(instruction)
         if ids is None:
-            cleaned = clean_instruction(instruction, self.tokenizer)
-            prompt = build_prompt(cleaned, self.config.prompt_format)
-            ids = np.array(self.tokenizer.encode(prompt), np.int64)
+            form = self.config.prompt_format
+            ids = np.array(prompt_ids(instruction, self.tokenizer, form), np.int64)
             ids.setflags(write=False)
             self._prompts[instruction] = ids
             if len(self._prompts) > CACHED_PROMPTS:
@@ -194,6 +193,11 @@ class InputPipeline:
         if not np.isfinite(values).all():
             raise ObservationError(f'proprioception: got {values.tolist()}, must be finite')
         return self.proprio.normalise(values).astype(np.float32)
+
+
+def prompt_ids(instruction: str, tokenizer: Tokenizer, prompt_format: str) -> list[int]:
+    """Return the ids of the prompt of an instruction."""
+    return tokenizer.encode(build_prompt(clean_instruction(instruction, tokenizer), prompt_format))
 
 
 def padded_prompts(

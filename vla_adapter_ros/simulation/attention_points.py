@@ -16,14 +16,10 @@ from vla_adapter_ros.simulation.goals import (
     DIRECTIONS,
     Goal,
     Move,
-    Place,
-    PutIn,
     SceneState,
     Sequence,
-    Stack,
     left_done,
 )
-from vla_adapter_ros.simulation.layout import PLATE_NAME
 from vla_adapter_ros.simulation.tasks import PUSH_LENGTH
 
 POINTS = 4  # the object to act on now, its destination, the first object, the second one
@@ -43,7 +39,7 @@ def attention_points(
     """
     parts = goal.goals if isinstance(goal, Sequence) else (goal,)
     left = [part for part in parts if not left_done(part, state, start)]
-    now = (left or parts[-1:])[0] if len(parts) > 1 else goal
+    now = (left or parts[-1:])[0]
     objects = [state.position(part.target) for part in parts[:2]]
     nothing = [None] * (2 - len(objects))
     return [state.position(now.target), _destination(now, state, start), *objects, *nothing]
@@ -53,9 +49,8 @@ def _destination(goal: Goal, state: SceneState, start: SceneState) -> np.ndarray
     if isinstance(goal, Move):
         along = np.array([0.0, DIRECTIONS[goal.direction] * PUSH_LENGTH, 0.0])
         return start.position(goal.target) + along
-    if isinstance(goal, Place):
-        return state.position(PLATE_NAME)
-    return state.position(goal.base) if isinstance(goal, (Stack, PutIn)) else None
+    base = goal.names[1:]
+    return state.position(base[0]) if base else None
 
 
 def project(

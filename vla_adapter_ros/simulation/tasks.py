@@ -225,6 +225,7 @@ class Task:
         """
         rng = np.random.default_rng(seed)
         count = self.spec.needed + self.options.distractors
+        # No draw where it is not asked for: the seeds keep their scenes.
         alike = self.options.alike > 0.0 and bool(rng.random() < self.options.alike)
         names = draw_names(rng, count, self.spec.shapes, alike)
         if self.spec.bowl:

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vla_adapter_ros.model.vision import Attention, Mlp
+
 LAYERS, HEADS = 2, 4
 
 
@@ -52,15 +54,12 @@ class _Layer(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.qkv, self.proj = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.fc1, self.fc2 = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+        self.attn, self.mlp = Attention(width, HEADS), Mlp(width, 2 * width)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """(B, N, width) -> (B, N, width); `mask` (B, 1, 1, N): True where there is a word."""
-        q, k, v = self.qkv(self.norm1(x)).unflatten(-1, (3, HEADS, -1)).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-        x = x + self.proj(mixed.transpose(1, 2).flatten(2))
-        return x + self.fc2(F.gelu(self.fc1(self.norm2(x))))
+        """(B, N, width) -> (B, N, width); `mask` as for `precision.attention`."""
+        x = x + self.attn(self.norm1(x), mask)
+        return x + self.mlp(self.norm2(x))
 
 
 def positions(length: int, width: int) -> Tensor:

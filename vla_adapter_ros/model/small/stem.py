@@ -132,7 +132,7 @@ class KeypointToken(nn.Module):
         self.maps = nn.Conv2d(width, config.keypoints, 1)
         self.token = nn.Linear(3 * config.keypoints, config.width)
         self.local = config.local_keypoints
-        # Starts as nothing, like an addition to the first maps' own filters.
+        # Added to the first maps' own filters.
         asked = config.asked_keypoints
         self.filters = nn.Linear(film_width, asked * width) if asked else None
 

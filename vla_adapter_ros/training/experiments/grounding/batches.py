@@ -9,8 +9,7 @@ import numpy as np
 import torch
 
 from vla_adapter_ros.processing.augment import normalise_pixels
-from vla_adapter_ros.processing.pipeline import ProcessingConfig, padded_prompts
-from vla_adapter_ros.processing.prompt import build_prompt, clean_instruction
+from vla_adapter_ros.processing.pipeline import ProcessingConfig, padded_prompts, prompt_ids
 from vla_adapter_ros.processing.tokenizer import Tokenizer
 from vla_adapter_ros.training.experiments.grounding.scenes import GroundingScenes
 from vla_adapter_ros.training.trainer import Batch
@@ -66,8 +65,3 @@ class SceneBatches:
         rows = torch.randint(self.training, (count,)).numpy()
         which = torch.randint(self.scenes.points.shape[1], (count,)).numpy()
         return self.make(rows, which, device)
-
-
-def prompt_ids(text: str, tokenizer: Tokenizer, prompt_format: str) -> list[int]:
-    """Return the ids of the prompt of an instruction."""
-    return tokenizer.encode(build_prompt(clean_instruction(text, tokenizer), prompt_format))

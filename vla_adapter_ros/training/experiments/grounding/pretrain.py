@@ -105,11 +105,11 @@ class Grounder:
         processing = processing_config(config, None, network)
         self.batches = SceneBatches(scenes, tokenizer, processing)
         self._prompt_format = processing.prompt_format
-        self.parameters = list(self.model.vision_backbone.parameters())
+        parameters = list(self.model.vision_backbone.parameters())
         if self.model.sentence_reader is None:
             # A reader has its words before: what it has learned to read stays as it is.
-            self.parameters.append(self.model.decoder.embed_tokens.weight)
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=settings.lr, fused=True)
+            parameters.append(self.model.decoder.embed_tokens.weight)
+        self.optimizer = torch.optim.AdamW(parameters, lr=settings.lr, fused=True)
 
     def scores(self, rows: np.ndarray, which: np.ndarray) -> tuple[list[Tensor], Tensor]:
         """Return the towers' scores and the points (B, n, P, 3) of images, one text each."""
@@ -123,14 +123,9 @@ class Grounder:
         optimizer = torch.optim.AdamW(lesson.parameters(), weight_decay=0.02, fused=True)
         rng = np.random.default_rng(self._seed)
         for step in range(settings.reading_steps):
-            rate = READING_RATE * rate_factor(step, settings.reading_steps, plan)
-            optimizer.param_groups[0]['lr'] = rate
             loss = lesson.loss(*lesson.draw(READING_BATCH, rng, unknown=UNKNOWN_WORDS))
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(lesson.parameters(), 1.0)
-            optimizer.step()
-            yield float(loss.detach())
+            rate = READING_RATE * rate_factor(step, settings.reading_steps, plan)
+            yield _descend(optimizer, loss, rate)
         for words in (VARIED, HELD_OUT):
             right = lesson.read_right(*lesson.draw(1000, rng, words))
             print(f'read, {words}: {right:.3f}', file=sys.stderr)
@@ -143,15 +138,10 @@ class Grounder:
         for step in range(first, settings.steps):
             # The samples are a function of the step: a resumed run repeats them.
             rng = np.random.default_rng((self._seed, step))
-            rate = settings.lr * rate_factor(step, settings.steps, plan)
-            self.optimizer.param_groups[0]['lr'] = rate
             rows = rng.integers(0, count, settings.batch_size)
             loss = grounding_loss(*self.scores(rows, rng.integers(0, texts, len(rows))))
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(self.parameters, 1.0)
-            self.optimizer.step()
-            yield step + 1, float(loss.detach())
+            rate = settings.lr * rate_factor(step, settings.steps, plan)
+            yield step + 1, _descend(self.optimizer, loss, rate)
 
     @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
@@ -168,6 +158,17 @@ class Grounder:
         self.model.train()
         accuracy = torch.nanmean(torch.cat(right), dim=(0, 1)).tolist()
         return {'held_out_loss': float(np.mean(losses)), **dict(zip(FOUND, accuracy))}
+
+
+def _descend(optimizer: torch.optim.Optimizer, loss: Tensor, rate: float) -> float:
+    """Make one step of an optimiser with one group of parameters; return the loss."""
+    (group,) = optimizer.param_groups
+    group['lr'] = rate
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(group['params'], 1.0)
+    optimizer.step()
+    return float(loss.detach())
 
 
 def ground(

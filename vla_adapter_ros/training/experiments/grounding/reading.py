@@ -3,7 +3,7 @@
 
 The language model of the paper has read before it sees a robot. Here sentences of random goals
 stand for that: the slots must tell, in the order of the acts, what to act on and where to. No
-images are needed, and a minute is enough.
+images are needed, and two minutes are enough.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from vla_adapter_ros.errors import ConfigError
 from vla_adapter_ros.model import VLAAdapter
-from vla_adapter_ros.processing.pipeline import padded_prompts
+from vla_adapter_ros.processing.pipeline import padded_prompts, prompt_ids
 from vla_adapter_ros.processing.tokenizer import UNKNOWN, Tokenizer, split_words
 from vla_adapter_ros.simulation.goals import (
     DIRECTIONS,
@@ -30,7 +30,6 @@ from vla_adapter_ros.simulation.goals import (
 from vla_adapter_ros.simulation.layout import BOWL, COLOURS, PLATE_NAME, SHAPE_HEIGHTS
 from vla_adapter_ros.simulation.wordings import NAMES, VARIED, describe
 from vla_adapter_ros.training.batches import made_up_word
-from vla_adapter_ros.training.experiments.grounding.batches import prompt_ids
 
 SLOTS = 4  # first object, its destination, second object, its destination
 NOTHING = ''
@@ -40,8 +39,8 @@ THINGS = tuple(f'{colour} {shape}' for colour in COLOURS for shape in SHAPE_HEIG
 # Without these a sentence says something else, or nothing.
 _TELLING = {*ADJECTIVES, *NOUNS, 'after', 'before', 'then', 'first'}.union(*NAMES.values())
 _TWO = 0.6  # of the goals are two in order
-# Up to so many of the other words are ones that the network does not know. It reads held-out
-# sentences then as well as those of training; from complete ones alone it read 85 % of them.
+# Up to so many of the other words are ones that the network does not know. It reads 98 % of the
+# held-out sentences then; with at most 0.12 of them it read 85 % after 500 steps.
 UNKNOWN_WORDS = 0.3
 
 
@@ -78,11 +77,7 @@ def slot_labels(goal: Goal) -> list[tuple[int, int]]:
 
 
 def _destination(goal: Goal) -> str:
-    if isinstance(goal, Move):
-        return goal.direction
-    if isinstance(goal, Place):
-        return PLATE_NAME
-    return goal.base if isinstance(goal, (Stack, PutIn)) else NOTHING
+    return goal.direction if isinstance(goal, Move) else next(iter(goal.names[1:]), NOTHING)
 
 
 class ReadingLesson(nn.Module):
