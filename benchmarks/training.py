@@ -30,7 +30,7 @@ from vla_adapter_ros.training.assembly import build_setup
 from vla_adapter_ros.training.batches import TrainingBatches
 from vla_adapter_ros.training.config import TrainConfig, load_config
 from vla_adapter_ros.training.feature_cache import use_feature_cache
-from vla_adapter_ros.training.optimizer import make_adamw, parameter_groups, trainable
+from vla_adapter_ros.training.optimizer import make_optimizer, parameter_groups, trainable
 from vla_adapter_ros.training.train import apply_compute_settings, make_accelerator
 from vla_adapter_ros.training.trainer import LossModule
 
@@ -45,7 +45,7 @@ def _step(config: TrainConfig, accelerator: Any) -> Callable[[], None]:
     batches = TrainingBatches(config, setup.mixture, setup.collate, 0, 1)
     named = trainable(setup.model.train())
     groups = parameter_groups(named, config.optimizer)
-    optimizer = make_adamw(groups, config.optimizer, config.compute.fused_optimizer)
+    optimizer = make_optimizer(groups, config.optimizer, config.compute.fused_optimizer)
     if not config.compute.fused_optimizer:
         for group in optimizer.param_groups:
             group['foreach'] = False

@@ -14,7 +14,7 @@ from vla_adapter_ros.training.config import AdaptationConfig, OptimizerConfig
 from vla_adapter_ros.training.lora import merged_state_dict
 from vla_adapter_ros.training.optimizer import (
     WeightAverage,
-    make_adamw,
+    make_optimizer,
     parameter_groups,
     trainable,
 )
@@ -48,7 +48,7 @@ def actions(model):
 def train_a_little(model, steps=3):
     named = trainable(model)
     config = OptimizerConfig(lr=5e-3)
-    optimizer = make_adamw(parameter_groups(named, config), config, fused=True)
+    optimizer = make_optimizer(parameter_groups(named, config), config, fused=True)
     model.train()
     for step in range(steps):
         model.compute_loss(batch(model, step))[0].backward()

@@ -40,6 +40,7 @@ def test_yaml_file_then_overrides(tmp_path):
     ('optimizer.lr=.inf', ['optimizer.lr', 'finite number']),
     ('adaptation.mode=some', ['adaptation.mode', "'some'", 'frozen']),
     ('start.kind=checkpoint', ['start.path', 'None', 'a folder']),
+    ('optimizer.kind=muon', ['optimizer.kind', 'adamw', 'adaptation.mode is lora']),
     ('optimizer.betas=[0.9]', ['optimizer.betas', '1 values', '2']),
     ('data=[a]', ['data', 'mapping']),
     ('steps', ["'steps'", 'key=value']),

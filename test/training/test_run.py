@@ -90,6 +90,7 @@ class _Stop(Exception):
 
 @pytest.mark.parametrize('more', [
     ['accumulate=2', 'ema=0.9'],
+    ['optimizer.kind=muon'],
     ['adaptation.mode=lora', 'adaptation.rank=4', 'adaptation.dropout=0.1', 'data.workers=2'],
 ])
 def test_a_resumed_run_gives_the_weights_of_an_uninterrupted_one(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from vla_adapter_ros.training.config import ScheduleConfig
-from vla_adapter_ros.training.schedule import rate_factor
+from vla_adapter_ros.training.optimizer import rate_factor
 
 
 def test_warmup_rises_linearly_then_cosine_falls_to_the_floor():

@@ -146,8 +146,12 @@ class GroundingConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """AdamW."""
+    """AdamW, or Muon for matrices beside it."""
 
+    kind: Literal['adamw', 'muon'] = option(
+        'adamw', 'muon: Muon for the matrices of projector, language model and policy, at the '
+        'same lr; AdamW for the rest',
+    )
     lr: float = option(1e-4, 'peak learning rate (paper 1e-4, official code 2e-4)')
     backbone_lr: float | None = option(None, 'peak rate of the backbone; none: lr')
     betas: tuple[float, float] = option((0.9, 0.999), 'AdamW betas')
@@ -270,7 +274,7 @@ class TrainConfig:
         AugmentationConfig, 'ranges of data.augment'
     )
     grounding: GroundingConfig = section(GroundingConfig, 'auxiliary grounding loss')
-    optimizer: OptimizerConfig = section(OptimizerConfig, 'AdamW')
+    optimizer: OptimizerConfig = section(OptimizerConfig, 'AdamW or Muon')
     schedule: ScheduleConfig = section(ScheduleConfig, 'learning rate')
     compute: ComputeConfig = section(ComputeConfig, 'device, precision, speed and memory')
     log: LogConfig = section(LogConfig, 'logging')
@@ -331,6 +335,8 @@ class TrainConfig:
              'none, because adaptation.mode is frozen: the encoders do not train'),
             ('grounding.weight', self.grounding.weight > 0, 'above 0'),
             ('grounding.batch_size', self.grounding.batch_size > 0, 'at least 1'),
+            ('optimizer.kind', opt.kind == 'adamw' or self.adaptation.mode != 'lora',
+             "adamw, because adaptation.mode is lora: Muon is for a network's own matrices"),
             ('optimizer.lr', opt.lr > 0, 'above 0'),
             ('optimizer.clip_norm', opt.clip_norm >= 0, 'at least 0'),
             ('schedule.warmup', 0 <= plan.warmup < 1, 'a fraction in [0, 1)'),

@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""AdamW over fp32 master weights, and an optional moving average of the weights.
+"""AdamW (or Muon) over fp32 master weights, and an optional moving average of the weights.
 
 Precision. Every parameter that trains is stored in float32 and computed with under bf16 autocast.
 bf16 has 8 bits of mantissa: at lr 1e-4 an AdamW step is about 1e-4, while a weight of 0.05 can
@@ -11,13 +11,15 @@ rank 64, the ActionQueries and the policy are about a quarter of the model.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from vla_adapter_ros.training.config import OptimizerConfig
+from vla_adapter_ros.training.config import OptimizerConfig, ScheduleConfig
+from vla_adapter_ros.training.muon import MuonAdamW, is_matrix
 
 NamedParameters = list[tuple[str, nn.Parameter]]
 
@@ -30,7 +32,7 @@ def trainable(module: nn.Module) -> NamedParameters:
 def parameter_groups(
     named: NamedParameters, config: OptimizerConfig, is_backbone: Iterable[str] = ()
 ) -> list[dict[str, object]]:
-    """Return AdamW groups by learning rate (policy or backbone) and weight decay.
+    """Return groups by learning rate (policy or backbone), weight decay and, for Muon, kind.
 
     Args:
         named: the trainable parameters.
@@ -38,23 +40,47 @@ def parameter_groups(
         is_backbone: names of the parameters that get `backbone_lr`.
     """
     backbone = set(is_backbone)
-    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    groups: dict[tuple[float, float, bool], list[nn.Parameter]] = {}
     for name, parameter in named:
         lr = config.backbone_lr if name in backbone and config.backbone_lr else config.lr
         decays = config.decay_all or parameter.ndim >= 2
-        key = (lr, config.weight_decay if decays else 0.0)
+        muon = config.kind == 'muon' and is_matrix(name, parameter)
+        key = (lr, config.weight_decay if decays else 0.0, muon)
         groups.setdefault(key, []).append(parameter)
     return [
-        {'params': members, 'lr': lr, 'peak_lr': lr, 'weight_decay': decay}
-        for (lr, decay), members in groups.items()
+        {'params': members, 'lr': lr, 'peak_lr': lr, 'weight_decay': decay, 'muon': muon}
+        for (lr, decay, muon), members in groups.items()
     ]
 
 
-def make_adamw(
+def make_optimizer(
     groups: list[dict[str, object]], config: OptimizerConfig, fused: bool
 ) -> torch.optim.AdamW:
-    """Return AdamW; `fused` runs the whole update in one kernel (CUDA and CPU)."""
-    return torch.optim.AdamW(groups, lr=config.lr, betas=config.betas, fused=fused)
+    """Return AdamW, with Muon if so configured; `fused`: AdamW in one kernel (CUDA and CPU)."""
+    kind = MuonAdamW if config.kind == 'muon' else torch.optim.AdamW
+    return kind(groups, lr=config.lr, betas=config.betas, fused=fused)
+
+
+def rate_factor(step: int, steps: int, schedule: ScheduleConfig) -> float:
+    """Return the fraction of the peak rate at optimiser step `step` (0-based) of `steps`.
+
+    A function of the step alone: nothing to save, nothing to lose on resume.
+
+    Warm-up is linear and its first step is already above 0; the cosine then falls from 1 to the
+    floor at the last step (paper §4: cosine, 10 % warm-up). The official code resets its rate to
+    the base value at every step, so neither its warm-up nor its decay takes effect; `constant`
+    without warm-up is that behaviour.
+    """
+    warmup = round(schedule.warmup * steps)
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    if schedule.kind == 'constant':
+        return 1.0
+    if schedule.kind == 'step':
+        return 1.0 if step < schedule.decay_at * steps else 0.1
+    progress = (step - warmup) / max(1, steps - 1 - warmup)
+    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    return schedule.floor + (1 - schedule.floor) * cosine
 
 
 def set_rate(optimizer: torch.optim.Optimizer, factor: float) -> None:

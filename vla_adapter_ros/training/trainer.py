@@ -35,14 +35,14 @@ from vla_adapter_ros.training.experiments.grounding.loss import grounding_loss, 
 from vla_adapter_ros.training.metrics import PhaseTimer, RunLog, peak_flops, peak_memory_gb
 from vla_adapter_ros.training.optimizer import (
     WeightAverage,
-    make_adamw,
+    make_optimizer,
     parameter_groups,
+    rate_factor,
     set_rate,
     trainable,
 )
 from vla_adapter_ros.training.processes import Processes
 from vla_adapter_ros.training.progress import ProgressBar
-from vla_adapter_ros.training.schedule import rate_factor
 from vla_adapter_ros.training.stop_signals import StopSignals
 
 Batch = dict[str, Any]
@@ -139,7 +139,7 @@ class Trainer:
         self.step = 0
         self.named = trainable(model)
         groups = parameter_groups(self.named, config.optimizer, backbone_names or [])
-        optimizer = make_adamw(groups, config.optimizer, config.compute.fused_optimizer)
+        optimizer = make_optimizer(groups, config.optimizer, config.compute.fused_optimizer)
         self._loss = LossModule(model, config.grounding.weight)
         self._loss_module, self.optimizer = accelerator.prepare(self._loss, optimizer)
         self.average = WeightAverage(self.named, config.ema) if config.ema else None

@@ -46,12 +46,14 @@ def check_tensors(stored: Any, expected: Mapping[str, Tensor], where: str) -> No
 
 
 def load_adam(optimizer: optim.Optimizer, stored: Any, where: str) -> None:
-    """Give AdamW its stored moments. Its rates, decay and groups stay those of this run's recipe.
+    """Give AdamW or Muon its stored moments. Rates, decay and groups stay those of the recipe.
 
     Raises:
         CheckpointError: the moments are not those of this optimiser's parameters.
     """
-    parameters = [p for group in optimizer.param_groups for p in group['params']]
+    parameters = [
+        (p, group.get('muon')) for group in optimizer.param_groups for p in group['params']
+    ]
     own = optimizer.state_dict()
     state = stored.get('state') if isinstance(stored, dict) else None
     groups = stored.get('param_groups') if isinstance(stored, dict) else None
@@ -60,9 +62,11 @@ def load_adam(optimizer: optim.Optimizer, stored: Any, where: str) -> None:
     for number, moments in state.items():
         if type(number) is not int or not 0 <= number < len(parameters):
             raise CheckpointError(f'{where}: optimizer: no parameter {number!r:.40}')
-        parameter = parameters[number]
+        parameter, muon = parameters[number]
         steps = parameter.detach().new_zeros((), device='cpu').float()
-        expected = {'exp_avg': parameter, 'exp_avg_sq': parameter, 'step': steps}
+        expected = {'exp_avg': parameter, 'step': steps}
+        if not muon:
+            expected['exp_avg_sq'] = parameter
         check_tensors(moments, expected, f'{where}: optimizer: parameter {number}')
     optimizer.load_state_dict({'state': state, 'param_groups': own['param_groups']})
 
