@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ctypes
 import os
+import platform
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -138,6 +140,8 @@ def make_accelerator(config: TrainConfig) -> Any:
         raise ConfigError('compute.device: got cuda, but torch sees no GPU here; use cpu or auto')
     if compute.threads:
         torch.set_num_threads(compute.threads)
+    if compute.device == 'cpu' or not torch.cuda.is_available():
+        _keep_freed_memory()
     # accelerate remembers the first precision of a process; a notebook may train twice.
     AcceleratorState._reset_state()
     return Accelerator(
@@ -153,6 +157,17 @@ def make_accelerator(config: TrainConfig) -> Any:
             )
         ],
     )
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc keep freed memory: each step of a CPU allocates the same tensors again.
+
+    Otherwise large ones go back to the kernel, which maps and clears their pages at each step.
+    """
+    if platform.libc_ver()[0] == 'glibc':
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+        mallopt(-3, 2**25)  # M_MMAP_THRESHOLD, at its maximum
 
 
 def apply_compute_settings(model: Any, config: TrainConfig) -> None:
