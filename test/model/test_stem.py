@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -84,3 +86,37 @@ def test_twenty_steps_of_training_are_those_of_the_plain_form(plain):
     # Adam divides by the gradient's size: where that is rounding alone, signs decide.
     close = [name for name in right if relative_error(weights[name], right[name]) < 1e-4]
     assert len(close) > 0.9 * len(right)
+
+
+def test_maps_that_a_sentence_asks_for_add_its_filters_and_keep_the_layout(monkeypatch):
+    torch.manual_seed(0)
+    tower = VisionTowerConfig(
+        stem='conv', keypoints=8, pool=2, local_keypoints=2, asked_keypoints=3, **TOWER
+    )
+    keypoint = stem.KeypointToken(tower, film_width=5)
+    sources = stem.ConvStem.map_widths(tower)
+    maps = [
+        stem.channels_inside(torch.randn(2, width, 8 >> i, 8 >> i)).requires_grad_()
+        for i, width in enumerate(sources)
+    ]
+    language = torch.randn(2, 5)
+    layouts = []
+
+    def gelu(x):
+        result = nn.functional.gelu(x)
+        result.register_hook(lambda g: layouts.append(g.is_contiguous(memory_format=inside)))
+        return result
+
+    inside = torch.channels_last
+    monkeypatch.setattr(stem, 'F', SimpleNamespace(**vars(nn.functional) | {'gelu': gelu}))
+    seen = []
+    keypoint.maps.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    got = keypoint.scores(maps, language)
+    filters = keypoint.filters
+    keypoint.filters = None
+    wanted = keypoint.scores(maps, language)  # the maps' own filters alone
+    asked = filters(language).view(2, 3, -1) @ seen[0].flatten(2)
+    wanted[:, :3] += asked.view(2, 3, *wanted.shape[2:])
+    torch.testing.assert_close(got, wanted)
+    got.square().sum().backward()  # a gradient that lies otherwise makes GELU's four times slower
+    assert layouts == [True, True]

@@ -47,8 +47,8 @@ from vla_adapter_ros.training.experiments.grounding.loss import (
 from vla_adapter_ros.training.experiments.grounding.reading import UNKNOWN_WORDS, ReadingLesson
 from vla_adapter_ros.training.experiments.grounding.scenes import GroundingScenes, load_scenes
 from vla_adapter_ros.training.model_setup import network_config
-from vla_adapter_ros.training.progress import ProgressBar
 from vla_adapter_ros.training.optimizer import rate_factor
+from vla_adapter_ros.training.progress import ProgressBar
 from vla_adapter_ros.weights.files import write_text
 
 EVALUATION_BATCH = 100  # images at a time
