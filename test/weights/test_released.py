@@ -282,7 +282,7 @@ def test_a_base_that_was_not_fetched_is_named_with_the_command(unmerged, served,
 
 def test_fetch_names_commit_size_and_folder(released, capsys):
     assert main(['lab/pick', 'hub:lab/pick']) == 0
-    size = sum(file.stat().st_size for file in Path(released).rglob('*') if file.is_file()) / 1e9
+    size = sum(file.stat().st_size for file in released.rglob('*') if file.is_file()) / 1e9
     line = f'hub:lab/pick@{COMMIT}: {size:.3f} GB in {released}'
     assert capsys.readouterr().out.splitlines() == [line, line]
 

@@ -31,7 +31,10 @@ class _SavedBytes:
 
 
 def weight_memory_gb(model: nn.Module, ema: bool) -> float:
-    """Return weights, gradients, AdamW moments and average [GB]; exact."""
+    """Return weights, gradients, AdamW moments and average [GB]; exact.
+
+    Muon keeps one moment of a matrix, not two: with it the sum is a little less.
+    """
     total = 0
     for parameter in model.parameters():
         copies = (4 + ema) if parameter.requires_grad else 1

@@ -140,12 +140,13 @@ def make_accelerator(config: TrainConfig) -> Any:
         raise ConfigError('compute.device: got cuda, but torch sees no GPU here; use cpu or auto')
     if compute.threads:
         torch.set_num_threads(compute.threads)
-    if compute.device == 'cpu' or not torch.cuda.is_available():
+    on_cpu = compute.device == 'cpu' or not torch.cuda.is_available()
+    if on_cpu:
         _keep_freed_memory()
     # accelerate remembers the first precision of a process; a notebook may train twice.
     AcceleratorState._reset_state()
     return Accelerator(
-        cpu=compute.device == 'cpu' or not torch.cuda.is_available(),
+        cpu=on_cpu,
         mixed_precision='bf16' if compute.precision == 'bf16' else 'no',
         kwargs_handlers=[
             DistributedDataParallelKwargs(
