@@ -16,6 +16,7 @@ from vla_adapter_ros.data.lerobot.columns import Columns
 from vla_adapter_ros.data.sources import dataset_names
 from vla_adapter_ros.data.training.dataset import Dataset, open_dataset
 from vla_adapter_ros.data.training.mixture import Mixture
+from vla_adapter_ros.data.training.paraphrases import Paraphrases
 from vla_adapter_ros.errors import CheckpointError, ConfigError, DatasetError
 from vla_adapter_ros.inference.official_processing import official_processing
 from vla_adapter_ros.model import VLAAdapter, VLAAdapterConfig
@@ -124,7 +125,10 @@ def build_setup(config: TrainConfig, progress: bool) -> TrainingSetup:
     mixture = _mixture([train for train, _ in parts], names, config)
     by_dataset = _statistics(mixture, contract)
     statistics = by_dataset[names[0]]
-    tokenizer = known or new_tokenizer(config, _instructions(datasets))
+    file = config.data.paraphrases
+    paraphrases = Paraphrases() if file is None else Paraphrases.load(file)
+    texts = paraphrases.all_of(e.instruction for d in datasets for e in d.store.episodes)
+    tokenizer = known or new_tokenizer(config, texts)
     validation = [held for _, held in parts if held is not None]
     if config.data.instruction_pattern:
         chosen = _matching(mixture.datasets, config.data.instruction_pattern)
@@ -149,13 +153,12 @@ def build_setup(config: TrainConfig, progress: bool) -> TrainingSetup:
     _check_sizes(model.config, sizes, config)
     grows = config.start.kind == 'checkpoint' or config.start.grounded
     if grows and config.adaptation.mode == 'full':
-        texts = _instructions(datasets)
-        texts += [] if scenes is None else [t for group in scenes.instructions for t in group]
-        tokenizer = learn_words(model, tokenizer, texts)
+        shown = [] if scenes is None else [t for group in scenes.instructions for t in group]
+        tokenizer = learn_words(model, tokenizer, texts + shown)
     _check_vocabulary(model.config, tokenizer, config)
     _check_words(config, tokenizer)
     pipeline = InputPipeline(processing, tokenizer, statistics)
-    for text in _instructions(datasets):  # refused here, not in the batch that holds it
+    for text in texts:  # refused here, not in the batch that holds it
         pipeline.prompt_ids(text)
     changes = AugmentConfig(
         crop_area=processing.images.crop_area, **asdict(config.augmentation)
@@ -166,9 +169,9 @@ def build_setup(config: TrainConfig, progress: bool) -> TrainingSetup:
         None if scenes is None else _scene_batches(scenes, model, pipeline),
         config.grounding.batch_size,
         # Compiled blocks are made for one length.
-        _longest_prompt(pipeline, datasets, config.data) if config.compute.compile else 0,
+        _longest_prompt(pipeline, texts, config.data) if config.compute.compile else 0,
         {d.name for d in datasets if not d.holds_last},
-        config.data.unknown_words, config.data.spelled_words,
+        config.data.unknown_words, config.data.spelled_words, paraphrases,
     )
     return TrainingSetup(model, pipeline, by_dataset, contract, mixture, validation, collate)
 
@@ -365,16 +368,12 @@ def _contract(dataset: Dataset, config: TrainConfig) -> RobotContract | None:
     return RobotContract.from_dict(data, f'contract of {config.data.datasets[0]}')
 
 
-def _instructions(datasets: list[Dataset]) -> list[str]:
-    return sorted({e.instruction for d in datasets for e in d.store.episodes})
-
-
-def _longest_prompt(pipeline: InputPipeline, datasets: list[Dataset], data: DataConfig) -> int:
+def _longest_prompt(pipeline: InputPipeline, texts: list[str], data: DataConfig) -> int:
     spellings = pipeline.tokenizer.spellings
     spelled = spellings if data.spelled_words else {}
     lengths = (
         sum(len(spelled.get(token, [token])) for token in pipeline.prompt_ids(text).tolist())
-        for text in _instructions(datasets)
+        for text in texts
     )
     unknown = (1 + LONGEST_MADE_UP if spellings else 1) if data.unknown_words else 0
     return max(lengths) + unknown

@@ -13,6 +13,7 @@ from vla_adapter_ros.data.training.dataset import Batch as Samples
 from vla_adapter_ros.data.training.dataset import Dataset
 from vla_adapter_ros.data.training.loader import load_batches, validation_batches
 from vla_adapter_ros.data.training.mixture import BatchOrder, Mixture
+from vla_adapter_ros.data.training.paraphrases import Paraphrases
 from vla_adapter_ros.errors import DatasetError
 from vla_adapter_ros.processing.augment import AugmentConfig, augment, normalise_pixels
 from vla_adapter_ros.processing.pipeline import InputPipeline, padded_prompts
@@ -41,6 +42,7 @@ class Collator:
         scene_count: how many of them.
         unknown_words: chance that a training instruction gets an unknown word.
         spelled_words: chance that a word of a training instruction is read in pieces.
+        paraphrases: what may take the place of a training instruction; None: nothing.
         moving: datasets whose actions go on moving if the last one is held: what lies past the end
             of an episode is then left out of the loss.
         prompt_length: prompts are padded to so many tokens; 0: to the longest of each batch.
@@ -51,7 +53,9 @@ class Collator:
         augmentation: AugmentConfig | None, names: list[str], latent: torch.Tensor | None = None,
         scenes: SceneBatches | None = None, scene_count: int = 0, prompt_length: int = 0,
         moving: Collection[str] = (), unknown_words: float = 0.0, spelled_words: float = 0.0,
+        paraphrases: Paraphrases | None = None,
     ) -> None:
+        self._paraphrases = paraphrases
         self._moving, self._unknown_words = moving, unknown_words
         self._spelled_words, self._spellings = spelled_words, pipeline.tokenizer.spellings
         self._prompt_length = prompt_length
@@ -79,6 +83,9 @@ class Collator:
         """
         self._check(samples)
         texts = samples.instructions
+        if training and self._paraphrases is not None:
+            places = torch.rand(len(texts), dtype=torch.float64).tolist()
+            texts = [self._paraphrases.another(t, p) for t, p in zip(texts, places, strict=True)]
         if training and self._unknown_words:
             chosen = (torch.rand(len(texts)) < self._unknown_words).tolist()
             word = made_up_word if self._spellings else lambda: UNKNOWN

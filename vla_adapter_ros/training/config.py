@@ -106,6 +106,10 @@ class DataConfig:
         'statistics and vocabulary stay those of all episodes'
     )
     augment: bool = option(True, 'crop and colour changes on training images')
+    paraphrases: str | None = option(
+        None, 'YAML file with lists of sentences that ask for the same: a training instruction '
+        'becomes one of its list, drawn anew every time'
+    )
     unknown_words: float = option(
         0.0, 'chance that a training instruction gets an unknown word somewhere, for policies '
         'with words or subwords: they learn to pass over words that they do not know'
