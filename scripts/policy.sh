@@ -32,7 +32,13 @@ done
 read -ra subwords <<< "${SUBWORDS-tokenizer=subwords data.spelled_words=0.05}"
 collect=(python -m vla_adapter_ros.simulation.collect --image-size 96 --storage image --words varied)
 render=(python -m vla_adapter_ros.training.experiments.grounding.render_scenes --words varied)
-train=(python -m vla_adapter_ros.training.train --config tiny_sim "${subwords[@]}")
+# On a CPU two processes with a batch each; a GPU takes both batches together.
+if command -v nvidia-smi > /dev/null && nvidia-smi -L > /dev/null 2>&1; then
+  train=(python -m vla_adapter_ros.training.train batch_size=64 grounding.batch_size=32)
+else
+  train=(torchrun --standalone --nproc_per_node 2 -m vla_adapter_ros.training.train)
+fi
+train+=(--config tiny_sim "${subwords[@]}" "data.paraphrases=$run/paraphrases.yaml")
 
 share() { echo $((($1 + ${#levels[@]} - 1) / ${#levels[@]})); }
 join() { (IFS=,; echo "$*"); }
@@ -57,8 +63,11 @@ if [ ! -e "$run/grounded/grounding.jsonl" ]; then
     --scenes "${grounding[@]}" "${sequence[@]}" --out "$run/grounded" --steps "${GROUND_STEPS:-5000}" \
     --reading-steps "${READING_STEPS:-800}" -- "${subwords[@]}"
 fi
+# Every sample has its instruction in new words.
+say() { python -m vla_adapter_ros.simulation.paraphrases "$@" --out "$run/paraphrases.yaml"; }
+say "${demonstrations[@]}"
 "${train[@]}" "data.datasets=[$(join "${demonstrations[@]}")]" "start.grounded=$run/grounded" "output_dir=$run/first" \
-  "steps=${FIRST_STEPS:-15000}"
+  "steps=${FIRST_STEPS:-7500}"
 newest() { find "$1/checkpoints" -maxdepth 1 -name 'step-*' | sort | tail -1; }
 seed=0
 for level in "${levels[@]}"; do
@@ -68,13 +77,8 @@ for level in "${levels[@]}"; do
   seed=$((seed + 50000))
 done
 
-# On a CPU two processes with a batch each; a GPU takes both batches together.
-if command -v nvidia-smi > /dev/null && nvidia-smi -L > /dev/null 2>&1; then
-  last=("${train[@]}" batch_size=64 grounding.batch_size=32)
-else
-  last=(torchrun --standalone --nproc_per_node 2 -m "${train[@]:2}")
-fi
-"${last[@]}" "data.datasets=[$(join "${demonstrations[@]}" "${takeovers[@]}")]" \
+say "${demonstrations[@]}" "${takeovers[@]}"
+"${train[@]}" "data.datasets=[$(join "${demonstrations[@]}" "${takeovers[@]}")]" \
   "start.grounded=$run/grounded" "grounding.scenes=[$(join "${grounding[@]}" "${sequence[@]}")]" \
   "output_dir=$run" "$@"
 for level in "${levels[@]}"; do

@@ -58,6 +58,9 @@ def test_held_out_sentences_are_new_and_of_known_words():
         'put the blue block on the plate after putting the red block on the plate',
         'Before placing the blue block on the plate, could you place the red box on the plate?',
         'first put the red block on the plate, then put the blue block on the plate, please',
+        'Robot, put the red block on the plate, then the blue block',
+        'kindly lay the red brick and then the blue cube on the saucer',
+        'place the red block on the plate followed by the blue block for me',
     ],
 )
 def test_two_clauses_are_understood_in_the_order_of_the_acts(text):

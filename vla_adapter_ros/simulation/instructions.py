@@ -25,7 +25,7 @@ _SYNONYMS = {other: name for name, others in NAMES.items() for other in others} 
 }
 # Words that ask and do not say what for.
 _POLITE = re.compile(
-    r'\b(?:please|kindly|now|just|for me|(?:could|can|would|will) you|'
+    r'\b(?:please|kindly|now|just|for me|robot|(?:could|can|would|will) you|'
     r'i (?:want|would like) you to)\b'
 )
 _INFINITIVES = {gerund: verb for verb, gerund in GERUNDS.items()}
@@ -39,17 +39,30 @@ _ORDERS = tuple(
         r'(?P<first>.+?),? before (?P<second>\w+ing .+)',
     )
 )
+# Two things for one place: all that is said of it is said of both.
+_PUT, _NAMED = r'(?P<put>put|place|set|lay)', r'(?:the|a) \w+ \w+'
+_NEXT = r',? (?:and )?(?:then|followed by) '
+_TOGETHER = tuple(
+    re.compile(pattern)
+    for pattern in (
+        rf'{_PUT} (?P<first>{_NAMED}) (?P<on>on|onto) (?P<base>(?:the|a) (?:\w+ )??\w+)'
+        rf'{_NEXT}(?P<second>{_NAMED})',
+        rf'{_PUT} (?P<first>{_NAMED}){_NEXT}(?P<second>{_NAMED}) '
+        r'(?P<on>on|onto) (?P<base>(?:the|a) (?:\w+ )??\w+)',
+    )
+)
 _THING = r'(?:the |a )?(?P<{0}>(?:\w+ )?\w+)'
 _TARGET, _BASE = _THING.format('target'), _THING.format('base')
 _ON = r'(?:on top of|to the top of|onto|on|to|into|inside|in)'
 _PATTERNS = (
-    ('reach', rf'(?:reach for|reach|touch|go to|move to|approach) {_TARGET}'),
-    ('move', rf'(?:move|push|slide|shift) {_TARGET} (?:to the |to )?(?P<direction>left|right)'),
+    ('reach', rf'(?:reach for|reach|touch|go to|move to|get to|point at|approach) {_TARGET}'),
+    ('move', rf'(?:move|push|slide|shift|nudge|drag) {_TARGET} (?:to the |to )?'
+             r'(?P<direction>left|right)'),
     ('move', rf'take {_TARGET} and (?:push|move|slide) it (?:to the |to )?'
              r'(?P<direction>left|right)'),
-    ('put', rf'(?:put|place|set|stack|move|drop) {_TARGET} {_ON} {_BASE}'),
-    ('put', rf'(?:pick up|pick|grab|take|lift) {_TARGET} and (?:put|place|set|stack|drop) it '
-            rf'{_ON} {_BASE}'),
+    ('put', rf'(?:put|place|set|stack|move|drop|lay|rest|bring|transfer) {_TARGET} {_ON} {_BASE}'),
+    ('put', rf'(?:pick up|pick|grab|take|lift|get) {_TARGET} (?:up )?and '
+            rf'(?:put|place|set|stack|drop|lay) it {_ON} {_BASE}'),
 )  # fmt: skip
 
 
@@ -78,13 +91,18 @@ def _squeezed(text: str) -> str:
 
 
 def _in_order(text: str) -> str:
-    """Return 'after doing A, do B' and its like as 'do A then do B'."""
+    """Return 'after doing A, do B', 'put A, then B on C' and their like as 'do A then do B'."""
     for pattern in _ORDERS:
         if match := pattern.fullmatch(text):
             clauses = (match['first'], match['second'])
             words = [[_INFINITIVES.get(w, w) for w in clause.split()] for clause in clauses]
             return ' then '.join(' '.join(clause) for clause in words)
-    return text.removeprefix('first ')
+    text = text.removeprefix('first ')
+    for pattern in _TOGETHER:
+        if match := pattern.fullmatch(text):
+            put, on, base = match['put'], match['on'], match['base']
+            return ' then '.join(f'{put} {match[n]} {on} {base}' for n in ('first', 'second'))
+    return text
 
 
 def abilities(names: Names[str]) -> str:

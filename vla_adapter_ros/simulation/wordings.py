@@ -41,16 +41,25 @@ TEMPLATES: dict[type, tuple[str, ...]] = {
 }  # fmt: skip
 # Further verbs, which `varied` has beside those.
 VARIED_TEMPLATES: dict[type, tuple[str, ...]] = {
-    Reach: ('reach for the {target}', 'approach the {target}'),
-    Move: ('shift the {target} to the {direction}', 'shift the {target} {direction}'),
+    Reach: ('reach for the {target}', 'approach the {target}', 'get to the {target}',
+            'point at the {target}'),
+    Move: ('shift the {target} to the {direction}', 'shift the {target} {direction}',
+           'nudge the {target} to the {direction}', 'drag the {target} {direction}'),
     Place: ('set the {target} on the plate', 'drop the {target} onto the plate',
             'grab the {target} and set it on the plate',
-            'lift the {target} and drop it onto the plate'),
+            'lift the {target} and drop it onto the plate', 'lay the {target} on the plate',
+            'bring the {target} to the plate', 'transfer the {target} onto the plate',
+            'pick the {target} up and put it on the plate',
+            'get the {target} and lay it on the plate'),
     Stack: ('set the {target} on the {base}', 'put the {target} onto the {base}',
             'grab the {target} and set it on the {base}',
-            'lift the {target} and put it onto the {base}'),
+            'lift the {target} and put it onto the {base}', 'lay the {target} on the {base}',
+            'set the {target} on top of the {base}', 'rest the {target} on the {base}',
+            'pick the {target} up and put it on the {base}',
+            'get the {target} and lay it on the {base}'),
     PutIn: ('drop the {target} into the {base}', 'set the {target} inside the {base}',
-            'grab the {target} and drop it in the {base}'),
+            'grab the {target} and drop it in the {base}', 'lay the {target} in the {base}',
+            'pick the {target} up and put it in the {base}'),
 }  # fmt: skip
 JOINERS = (' and then ', ', then ', ' then ')
 HELD_OUT_TEMPLATES: dict[type, tuple[str, ...]] = {
@@ -67,17 +76,23 @@ HELD_OUT_TEMPLATES: dict[type, tuple[str, ...]] = {
 HELD_OUT_JOINERS = (', and then please ', ' and then could you ')
 _VARIED = {kind: plain + VARIED_TEMPLATES[kind] for kind, plain in TEMPLATES.items()}
 # Around one clause in training ('' most often).
-_FILLERS = ('{}', '{}', '{}', 'please {}', 'could you {}', 'could you please {}', 'now {}',
-            '{} please', '{} for me')  # fmt: skip
+_FILLERS = ('{}', '{}', '{}', '{}', '{}', 'please {}', 'could you {}', 'could you please {}',
+            'now {}', '{} please', '{} for me', 'kindly {}', 'would you {}', 'can you {}',
+            'i want you to {}', 'just {}', 'robot, {}', '{} now')  # fmt: skip
 # Two clauses whose order of words is not the order of acts, or is said in another way.
 _ORDERS = ('after {doing_first}, {second}', '{second} after {doing_first}',
            'before {doing_second}, {first}', 'first {first}, then {second}')  # fmt: skip
-# A synonym of each shape, beside its own name; with `varied` any of them.
+# Two things that go to the same place, which is named once.
+_TOGETHER = ('{verb} the {first} on the plate{joiner}the {second}',
+             '{verb} the {first}{joiner}the {second} on the plate')  # fmt: skip
+_TOGETHER_VERBS = ('put', 'place', 'set', 'lay')
+_TOGETHER_JOINERS = (' and then ', ', then ', ' followed by ')
+# Synonyms of each shape, beside its own name; with `varied` any of them.
 NAMES: dict[str, tuple[str, ...]] = {
-    'block': ('cube', 'box'),
-    'cylinder': ('can', 'tube'),
+    'block': ('cube', 'box', 'brick'),
+    'cylinder': ('can', 'tube', 'tin'),
     'ball': ('sphere',),
-    PLATE_NAME: ('dish',),
+    PLATE_NAME: ('dish', 'saucer'),
     'cup': ('mug',),
     BOWL: ('basin',),
 }
@@ -85,9 +100,11 @@ GERUNDS = {
     'reach': 'reaching', 'go': 'going', 'move': 'moving', 'touch': 'touching', 'push': 'pushing',
     'slide': 'sliding', 'put': 'putting', 'place': 'placing', 'pick': 'picking', 'take': 'taking',
     'stack': 'stacking', 'approach': 'approaching', 'shift': 'shifting', 'set': 'setting',
-    'drop': 'dropping', 'grab': 'grabbing', 'lift': 'lifting',
+    'drop': 'dropping', 'grab': 'grabbing', 'lift': 'lifting', 'lay': 'laying',
+    'bring': 'bringing', 'transfer': 'transferring', 'get': 'getting', 'rest': 'resting',
+    'nudge': 'nudging', 'drag': 'dragging', 'point': 'pointing',
 }  # fmt: skip
-_SYNONYM_CHANCE, _ORDER_CHANCE = 0.4, 0.4
+_SYNONYM_CHANCE, _ORDER_CHANCE, _TOGETHER_CHANCE = 0.4, 0.4, 0.15
 
 
 def describe(goal: Goal, rng: np.random.Generator | None = None, words: str = TRAINED) -> str:
@@ -116,8 +133,12 @@ def describe(goal: Goal, rng: np.random.Generator | None = None, words: str = TR
         return _renamed(text, rng)
     if words == TRAINED:
         return text
-    if isinstance(goal, Sequence) and len(goal.goals) == 2 and rng.random() < _ORDER_CHANCE:
-        text = _two_clauses(goal, rng)
+    if isinstance(goal, Sequence) and len(goal.goals) == 2:
+        chance = float(rng.random())
+        if chance < _ORDER_CHANCE:
+            text = _two_clauses(goal, rng)
+        elif chance > 1 - _TOGETHER_CHANCE and all(isinstance(g, Place) for g in goal.goals):
+            text = _together(goal, rng)
     text = _FILLERS[int(rng.integers(len(_FILLERS)))].format(text)
     return _renamed(text, rng) if rng.random() < _SYNONYM_CHANCE else text
 
@@ -142,6 +163,15 @@ def _two_clauses(goal: Sequence, rng: np.random.Generator) -> str:
     return order.format(
         first=first, second=second, doing_first=_doing(first), doing_second=_doing(second)
     )
+
+
+def _together(goal: Sequence, rng: np.random.Generator) -> str:
+    form, verb, joiner = (
+        options[int(rng.integers(len(options)))]
+        for options in (_TOGETHER, _TOGETHER_VERBS, _TOGETHER_JOINERS)
+    )
+    first, second = (vars(part)['target'] for part in goal.goals)
+    return form.format(verb=verb, first=first, joiner=joiner, second=second)
 
 
 def _doing(clause: str) -> str:
