@@ -36,6 +36,19 @@ def test_colour_change_equals_tensorflows(tensorflow, name):
     assert (result - images).abs().max() > 0.01
 
 
+def test_colours_without_hue_or_at_the_edge_of_the_cube_are_no_exception():
+    levels = torch.tensor([0.0, 0.2, 1.0])
+    grey = levels.view(-1, 1, 1, 1).expand(-1, 3, 1, 1)
+    for change in (ours.adjust_hue, ours.adjust_saturation):
+        for by in (0.0, 0.05, 1.2):
+            assert torch.equal(change(grey, torch.full((3,), by)), grey)
+    # A third of a turn hands each channel's value to the next one.
+    cube = torch.cartesian_prod(levels, levels, levels).view(1, -1, 1, 3).permute(0, 3, 1, 2)
+    for turns in (1, 2, 4):
+        turned = ours.adjust_hue(cube, torch.tensor([turns / 3]))
+        assert (turned - cube.roll(turns, dims=1)).abs().max() < 1e-5
+
+
 def test_crop_equals_tensorflows(tensorflow):
     images = planes(tensorflow['augment_images']).float() / 255.0
     offsets = torch.from_numpy(tensorflow['augment_crop_offsets'])
