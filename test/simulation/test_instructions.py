@@ -84,6 +84,7 @@ def test_every_template_is_used():
         ('reach for the green one', Reach('green cylinder')),
         ('touch the cylinder', Reach('green cylinder')),
         ('put the red cube on the dish', Place('red block')),
+        ('gently put the red cube on the saucer, robot', Place('red block')),
         ('grab the red box and put it onto the blue cube', Stack('red block', 'blue block')),
         ('move the red block to the plate', Place('red block')),
         (

@@ -23,9 +23,9 @@ from vla_adapter_ros.simulation.wordings import GERUNDS, NAMES
 _SYNONYMS = {other: name for name, others in NAMES.items() for other in others} | {
     'pad': PLATE_NAME
 }
-# Words that ask and do not say what for.
+# Words that ask, or say how, and not what for.
 _POLITE = re.compile(
-    r'\b(?:please|kindly|now|just|for me|robot|(?:could|can|would|will) you|'
+    r'\b(?:please|kindly|now|just|for me|robot|gently|carefully|slowly|(?:could|can|would|will) you|'
     r'i (?:want|would like) you to)\b'
 )
 _INFINITIVES = {gerund: verb for verb, gerund in GERUNDS.items()}
