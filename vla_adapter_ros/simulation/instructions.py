@@ -25,8 +25,8 @@ _SYNONYMS = {other: name for name, others in NAMES.items() for other in others} 
 }
 # Words that ask, or say how, and not what for.
 _POLITE = re.compile(
-    r'\b(?:please|kindly|now|just|for me|robot|gently|carefully|slowly|(?:could|can|would|will) you|'
-    r'i (?:want|would like) you to)\b'
+    r'\b(?:please|kindly|now|just|for me|robot|gently|carefully|slowly|'
+    r'(?:could|can|would|will) you|i (?:want|would like) you to)\b'
 )
 _INFINITIVES = {gerund: verb for verb, gerund in GERUNDS.items()}
 # `first`, `second`: the clauses in the order of the acts.
