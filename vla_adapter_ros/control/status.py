@@ -29,6 +29,7 @@ class LoopStatus:
     instruction: str = ''
     executing_instruction: str = ''
     chunks: int = 0
+    accepted: int = 0  # of them
     chunk_rate: float = 0.0
     remaining_steps: int = 0
     latency: tuple[float, float] = (0.0, 0.0)
@@ -65,6 +66,7 @@ def loop_status(loop: ControlLoop | None, now: float) -> LoopStatus:
         instruction=loop.instruction,
         executing_instruction=executing.instruction if executing else '',
         chunks=loop.chunks,
+        accepted=scheduler.accepted,
         chunk_rate=loop.chunk_rate(now),
         remaining_steps=scheduler.remaining_steps(now),
         latency=(p50, p95),

@@ -98,6 +98,7 @@ def test_the_expert_solves_episodes_and_is_told_by_the_real_service(tasks, tmp_p
     solved = [r['success'] for r in results]
     assert any(solved) and all(r['followed_instruction'] for r in results)
     assert all(r['chunks'] > 1 and 0.0 < r['inference'] < 0.5 for r in results)
+    assert all(r['refused'] < r['chunks'] / 2 for r in results)
     # The same scenes in process: same instruction, about the same time.
     inside = [r for _, r, _ in simulate.run_jobs(settings('expert'), jobs, 1)]
     assert [r['instruction'] for r in results] == [r.instruction for r in inside]

@@ -17,8 +17,6 @@ from vla_adapter_ros.msg import ActionChunk, PolicyStatus
 from vla_adapter_ros.nodes.common.messages import EVERY, LATCHED
 from vla_adapter_ros.srv import SetInstruction
 
-_HAND_OVERS = 'hand-over: '
-
 
 @dataclass(frozen=True)
 class PolicyReport:
@@ -113,6 +111,6 @@ class PolicyClient(Node):
         self.reports += 1
         self.report = PolicyReport(
             chunks=int(values['chunks']),
-            accepted=sum(int(v) for k, v in values.items() if k.startswith(_HAND_OVERS)),
+            accepted=int(values['chunks accepted']),
             waiting='' if own and not late else '; '.join(late) or 'no inputs',
         )

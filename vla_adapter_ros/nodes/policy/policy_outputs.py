@@ -246,6 +246,7 @@ def _loop_values(status: LoopStatus) -> dict[str, object]:
         'instruction': status.instruction,
         'executing': status.executing_instruction,
         'chunks': status.chunks,
+        'chunks accepted': status.accepted,
         'chunks per second': status.chunk_rate,
         'remaining steps': status.remaining_steps,
         'last error': status.last_error,
