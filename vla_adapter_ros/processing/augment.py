@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vla_adapter_ros.processing.images import ImageConfig
-from vla_adapter_ros.processing.pixels import to_device
+from vla_adapter_ros.processing.pixels import normalisation, normalise, to_device
 
 _SMALLEST = 1e-30  # never divided by less
 
@@ -83,10 +83,9 @@ def to_uint8(images: Tensor) -> Tensor:
 
 def normalise_pixels(images: Tensor, config: ImageConfig) -> Tensor:
     """Normalise (N, 3, H, W) uint8 to (N, 3·T, H, W) float32, as `images.crop_and_normalise`."""
-    normalisations = to_device(torch.tensor(config.normalisations), images.device)
-    mean, std = normalisations[..., None, None].unbind(1)  # (T, 3, 1, 1)
-    # Per tower, as `Pixels`: a look-up of the 256 levels takes five times as long.
-    return (images.float().div_(255)[:, None] - mean).div_(std).flatten(1, 2)
+    # Not by looking up the 256 levels, which takes five times as long.
+    mean, std = (to_device(values, images.device) for values in normalisation(config))
+    return normalise(images.float(), mean, std).flatten(1, 2)
 
 
 def crop_and_resize(images: Tensor, offsets: Tensor, side: float | Tensor) -> Tensor:

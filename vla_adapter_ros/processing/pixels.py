@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,6 +19,17 @@ def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True)
 
 
+def normalisation(config: ImageConfig) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of each tower's channels, (T, 3, 1, 1)."""
+    mean, std = torch.tensor(config.normalisations)[..., None, None].unbind(1)
+    return mean.contiguous(), std.contiguous()
+
+
+def normalise(levels: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Levels (…, 3, S, S) of 0 to 255 -> (…, T, 3, S, S): what each tower reads."""
+    return ((levels / 255).unsqueeze(-4) - mean) / std
+
+
 class Pixels(nn.Module):
     """The centre crop and normalisation of `images.crop_and_normalise`, the same to the bit."""
 
@@ -30,17 +40,16 @@ class Pixels(nn.Module):
         self.register_buffer('low', torch.from_numpy(low))
         self.register_buffer('high', torch.from_numpy(high))
         self.register_buffer('part', torch.from_numpy(part))
-        mean, std = np.array(config.normalisations, np.float32).swapaxes(0, 1)
-        self.register_buffer('mean', torch.from_numpy(mean.copy())[:, :, None, None])
-        self.register_buffer('std', torch.from_numpy(std.copy())[:, :, None, None])
+        mean, std = normalisation(config)
+        self.register_buffer('mean', mean)
+        self.register_buffer('std', std)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, n, S, S, 3) uint8 -> (B, 3·T·n, S, S) float32; cameras one after the other."""
         levels = images.permute(0, 1, 4, 2, 3).float()
         if self.cropped:
             levels = self._crop(levels)
-        pixels = (levels[:, :, None] / 255 - self.mean) / self.std
-        return pixels.flatten(1, 3)
+        return normalise(levels, self.mean, self.std).flatten(1, 3)
 
     def _crop(self, levels: Tensor) -> Tensor:
         """Interpolate between the levels around each place, along rows and then along columns."""

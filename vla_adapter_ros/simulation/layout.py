@@ -30,6 +30,7 @@ SHAPE_HEIGHTS = {
     'block': 0.016, 'cylinder': 0.02, 'ball': 0.017, 'duck': 0.013, 'cup': 0.019, 'spoon': 0.005,
     BOWL: 0.0,
 }  # fmt: skip
+OBJECT_NAMES = tuple(f'{colour} {shape}' for colour in COLOURS for shape in SHAPE_HEIGHTS)
 SHAPE_SLOTS = {'block': 4, 'cylinder': 2, 'ball': 2, 'duck': 2, 'cup': 2, 'spoon': 1, BOWL: 1}
 BOWL_FLOOR, BOWL_RIM = 0.004, 0.026  # above where it stands [m]
 PLATE_NAME = 'plate'

@@ -19,10 +19,10 @@ from vla_adapter_ros.data.sources import open_source
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.simulation.goals import Goal
 from vla_adapter_ros.simulation.instructions import parse_instruction
-from vla_adapter_ros.simulation.layout import COLOURS, PLATE_NAME, SHAPE_HEIGHTS
+from vla_adapter_ros.simulation.layout import OBJECT_NAMES, PLATE_NAME
 from vla_adapter_ros.simulation.wordings import VARIED, WORDS, describe
 
-_NAMES = [f'{colour} {shape}' for colour in COLOURS for shape in SHAPE_HEIGHTS] + [PLATE_NAME]
+_NAMES = (*OBJECT_NAMES, PLATE_NAME)
 
 
 def paraphrase(

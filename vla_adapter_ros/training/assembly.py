@@ -114,6 +114,8 @@ def build_setup(config: TrainConfig, progress: bool) -> TrainingSetup:
     processing = processing_config(config, metadata, network)
     _check_images(network, processing)
     scenes = load_scenes(*config.grounding.scenes) if config.grounding.scenes else None
+    file = config.data.paraphrases
+    paraphrases = None if file is None else Paraphrases.load(file)
     names = dataset_names(config.data.datasets)
     datasets = [
         _open(path, name, config, processing.images, network.chunk_size, progress)
@@ -125,9 +127,8 @@ def build_setup(config: TrainConfig, progress: bool) -> TrainingSetup:
     mixture = _mixture([train for train, _ in parts], names, config)
     by_dataset = _statistics(mixture, contract)
     statistics = by_dataset[names[0]]
-    file = config.data.paraphrases
-    paraphrases = Paraphrases() if file is None else Paraphrases.load(file)
-    texts = paraphrases.all_of(e.instruction for d in datasets for e in d.store.episodes)
+    texts = sorted({e.instruction for d in datasets for e in d.store.episodes})
+    texts = texts if paraphrases is None else paraphrases.all_of(texts)
     tokenizer = known or new_tokenizer(config, texts)
     validation = [held for _, held in parts if held is not None]
     if config.data.instruction_pattern:

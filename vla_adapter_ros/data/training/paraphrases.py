@@ -6,9 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import yaml
-
-from vla_adapter_ros.errors import ConfigError
+from vla_adapter_ros.errors import ConfigError, readable
 from vla_adapter_ros.plain_yaml import parse_yaml
 
 _EXPECTED = 'expected a list of lists, each with two or more sentences that ask for the same'
@@ -23,14 +21,14 @@ class Paraphrases:
         - [open the drawer, pull the drawer open, please open the drawer]
 
     Args:
-        groups: the sentences; none: no instruction is ever replaced.
+        groups: the sentences.
         where: the file, for error messages.
 
     Raises:
         ConfigError: a group is not one, or a sentence is in two.
     """
 
-    def __init__(self, groups: Sequence[Sequence[str]] = (), where: str = 'paraphrases') -> None:
+    def __init__(self, groups: Sequence[Sequence[str]], where: str = 'paraphrases') -> None:
         self._where = where
         self._groups: dict[str, Sequence[str]] = {}
         if not isinstance(groups, (list, tuple)):
@@ -56,10 +54,8 @@ class Paraphrases:
             ConfigError: it is missing, not YAML, or not groups of sentences.
         """
         where = f'data.paraphrases {path}'
-        try:
+        with readable(where, ConfigError):
             return cls(parse_yaml(Path(path).read_text(encoding='utf-8')), where)
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ConfigError(f'{where}: cannot be read: {error}') from error
 
     def another(self, text: str, place: float) -> str:
         """Return the sentence at a place of the text's group; of a text in none: itself.
@@ -75,10 +71,10 @@ class Paraphrases:
         """Return texts and what may take their place, sorted.
 
         Raises:
-            ConfigError: there are groups, and no text is in one.
+            ConfigError: no text is in a group.
         """
         texts = list(texts)
-        if self._groups and not any(text in self._groups for text in texts):
+        if not any(text in self._groups for text in texts):
             raise ConfigError(
                 f'{self._where}: no instruction of the data is in it, e.g. {texts[0]!r}; a group '
                 'must have the instruction word for word'

@@ -27,7 +27,13 @@ from vla_adapter_ros.simulation.goals import (
     Sequence,
     Stack,
 )
-from vla_adapter_ros.simulation.layout import BOWL, COLOURS, PLATE_NAME, SHAPE_HEIGHTS
+from vla_adapter_ros.simulation.layout import (
+    BOWL,
+    COLOURS,
+    OBJECT_NAMES,
+    PLATE_NAME,
+    SHAPE_HEIGHTS,
+)
 from vla_adapter_ros.simulation.wordings import NAMES, VARIED, describe
 from vla_adapter_ros.training.batches import made_up_word
 
@@ -35,7 +41,6 @@ SLOTS = 4  # first object, its destination, second object, its destination
 NOTHING = ''
 ADJECTIVES = (NOTHING, *COLOURS)
 NOUNS = (NOTHING, *SHAPE_HEIGHTS, PLATE_NAME, *DIRECTIONS)
-THINGS = tuple(f'{colour} {shape}' for colour in COLOURS for shape in SHAPE_HEIGHTS)
 # Without these a sentence says something else, or nothing.
 _TELLING = {*ADJECTIVES, *NOUNS, 'after', 'before', 'then', 'first'}.union(*NAMES.values())
 _TWO = 0.6  # of the goals are two in order
@@ -55,8 +60,8 @@ def random_goal(rng: np.random.Generator) -> Goal:
 
 
 def _random_part(rng: np.random.Generator, alone: bool) -> Goal:
-    movable = [name for name in THINGS if not name.endswith(BOWL)]
-    bowls = [name for name in THINGS if name.endswith(BOWL)]
+    movable = [name for name in OBJECT_NAMES if not name.endswith(BOWL)]
+    bowls = [name for name in OBJECT_NAMES if name.endswith(BOWL)]
     target, base = (movable[int(i)] for i in rng.permutation(len(movable))[:2])
     bowl = bowls[int(rng.integers(len(bowls)))]
     goals: list[Goal] = [Place(target), Place(target), Stack(target, base), PutIn(target, bowl)]
