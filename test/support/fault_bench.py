@@ -135,6 +135,9 @@ class Said:
         if not bench.deaf:
             bench.driver.receive(command, bench.steady)
 
+    def inference_started(self, stamp):
+        pass
+
     def chunk(self, chunk, sequence):
         pass
 

@@ -387,7 +387,9 @@ class ControlLoop:
         if problem:
             self.reason = problem.text
             return
-        self._worker.submit(self.inputs.snapshot(self.instruction))
+        snapshot = self.inputs.snapshot(self.instruction)
+        if self._worker.submit(snapshot):
+            self._outputs.inference_started(snapshot.stamp)
 
     def _use(self, result: WorkerResult, now: float) -> None:
         if result.chunk is None:

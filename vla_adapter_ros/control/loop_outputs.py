@@ -21,6 +21,10 @@ class Outcome:
 class LoopOutputs(Driver, Protocol):
     """Receives the loop's results; called in the loop's thread."""
 
+    def inference_started(self, stamp: float) -> None:
+        """Say that an inference has started, and the stamp [s] of its observation."""
+        ...
+
     def chunk(self, chunk: ActionChunk, sequence: int) -> None:
         """Publish the unmodified chunk."""
         ...

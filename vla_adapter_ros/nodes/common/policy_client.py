@@ -11,10 +11,11 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.node import Node
 from rclpy.task import Future
+from std_msgs.msg import Header
 from std_srvs.srv import SetBool, Trigger
 
 from vla_adapter_ros.msg import ActionChunk, PolicyStatus
-from vla_adapter_ros.nodes.common.messages import EVERY, LATCHED
+from vla_adapter_ros.nodes.common.messages import EVERY, LATCHED, to_seconds
 from vla_adapter_ros.srv import SetInstruction
 
 
@@ -41,6 +42,7 @@ class PolicyClient(Node):
         reports: number of reports so far.
         report: the last one, or None.
         inference: seconds of each inference since `forget`.
+        computing: stamp [s] of the observation whose chunk is still to come, or None.
     """
 
     def __init__(self, policy_node: str = 'vla_adapter') -> None:
@@ -51,6 +53,8 @@ class PolicyClient(Node):
         self.report: PolicyReport | None = None
         self.reports = 0
         self.inference: list[float] = []
+        self.computing: float | None = None
+        self.create_subscription(Header, f'{policy_node}/inference_started', self._on_start, EVERY)
         self.create_subscription(PolicyStatus, f'{policy_node}/status', self._on_status, LATCHED)
         self.create_subscription(ActionChunk, f'{policy_node}/action_chunk', self._on_chunk, EVERY)
         self.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, EVERY)
@@ -83,7 +87,7 @@ class PolicyClient(Node):
 
     def forget(self) -> None:
         """Forget reports and inference times: another episode begins."""
-        self.report = None
+        self.report = self.computing = None
         self.inference = []
 
     def _transition(self, transition: int) -> Future:
@@ -92,8 +96,16 @@ class PolicyClient(Node):
 
     def _on_status(self, message: PolicyStatus) -> None:
         self.status = message
+        if message.state != message.RUNNING:
+            # An inference that failed, or whose chunk is not wanted any more, gives none.
+            self.computing = None
+
+    def _on_start(self, message: Header) -> None:
+        self.computing = to_seconds(message.stamp)
 
     def _on_chunk(self, message: ActionChunk) -> None:
+        if self.computing is not None and to_seconds(message.observation_stamp) >= self.computing:
+            self.computing = None
         latencies = dict(zip(message.latency_names, message.latencies, strict=True))
         self.inference.append(latencies.get('total', float(np.nan)))
 

@@ -10,7 +10,7 @@ from array import array
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.node import Node
-from std_msgs.msg import String
+from std_msgs.msg import Header, String
 from visualization_msgs.msg import Marker
 
 from vla_adapter_ros.control.front_ends import Command
@@ -61,6 +61,7 @@ class PolicyOutputs:
         self._clock = clock
         self._log = node.get_logger()
         self._chunks = node.create_publisher(ActionChunkMsg, '~/action_chunk', EVERY)
+        self._started = node.create_publisher(Header, '~/inference_started', EVERY)
         self._status = node.create_publisher(PolicyStatus, '~/status', LATCHED)
         self._instruction = node.create_publisher(String, '~/instruction', LATCHED)
         self._diagnostics = node.create_publisher(DiagnosticArray, '/diagnostics', EVERY)
@@ -107,6 +108,10 @@ class PolicyOutputs:
         """Publish one command to the driver."""
         assert self._commands is not None
         self._commands.send(command)
+
+    def inference_started(self, stamp: float) -> None:
+        """Publish the stamp of the observation that is being computed on."""
+        self._started.publish(Header(stamp=to_time(stamp)))
 
     def chunk(self, chunk: ActionChunk, sequence: int) -> None:
         """Publish the raw chunk."""

@@ -9,6 +9,7 @@ does in process.
 from __future__ import annotations
 
 import contextlib
+import math
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -45,13 +46,15 @@ _POLL_PERIOD_S = 0.05
 _DISCOVERY_S = 1.0
 # A service of a living node answers within this, and its inputs arrive [s].
 _ANSWER_TIMEOUT_S = 20.0
+# Commands that were sent before the policy was deactivated have arrived within this [s].
+_LAST_COMMANDS_S = 0.1
 # Simulated time that has not moved for this long never will [s].
 _STALL_TIMEOUT_S = 30.0
-# Inferences whose slowest sets the pace of simulated time, and the slowest pace.
-_RECENT = 5
-_SLOWEST = 0.02
 # Two ticks of /clock [s]: less cannot be measured on it.
 _MIN_LATENCY_S = 0.02
+# Of joint states and images in simulated time [Hz]: most of what a judgement costs are messages
+# that no inference uses. In real time they are those of the sim_arm node, 100 and 30.
+_RATES = {'state_rate': 50.0, 'camera_rate': 20.0}
 # In simulated time a slow machine is not the policy's fault [s].
 _PATIENT_WATCHDOG = 60.0
 
@@ -73,7 +76,6 @@ class EvaluationRig:
         self._policy_parameters = {**policy, **_policy_parameters(settings)}
         self._stack = contextlib.ExitStack()
         self._time_seen = (0.0, 0.0)
-        self._rate = settings.sim_time_rate
 
     def __enter__(self) -> EvaluationRig:
         """Start everything and configure the policy.
@@ -122,6 +124,7 @@ class EvaluationRig:
         parameters = dict(process.parameters)
         if self._settings.sim_time_rate > 0.0:
             parameters['real_time_factor'] = self._settings.sim_time_rate
+            parameters.update(_RATES)
         with parameter_file(parameters) as file:
             # For the client too, which is in the same namespace.
             arguments = ros_arguments(replace(process, log_level='error'), file)
@@ -167,6 +170,8 @@ class EvaluationRig:
             VLAAdapterError: no such episode, or a node was lost or does not answer.
         """
         client = self._client
+        # A stop of the last episode that is still under way would move the arm in this one.
+        self.wait_for(_LAST_COMMANDS_S)
         referee = self._sim.arrange(
             lambda simulation: Referee(simulation, job, self._settings.options)
         )
@@ -216,7 +221,6 @@ class EvaluationRig:
         status = None
         while not referee.over:
             self._spin()
-            self._pace()
             self._check_time_goes_on()
             status = self._client.status
             if status is not None and status.state == status.TRIPPED:
@@ -225,22 +229,10 @@ class EvaluationRig:
                 return status.reason
         return ''
 
-    def _pace(self) -> None:
-        """Slow simulated time so that an inference takes no more of it than it should."""
-        settings = self._settings
-        if not settings.sim_time_rate or not self._client.inference:
-            return
-        slowest = max(self._client.inference[-_RECENT:])
-        allowed = max(settings.control.latency, _MIN_LATENCY_S)
-        rate = min(settings.sim_time_rate, allowed / max(slowest, 1e-6))
-        rate = max(rate, _SLOWEST)
-        if abs(rate - self._rate) > 0.1 * self._rate:
-            self._rate = rate
-            self._sim.set_pace(rate)
-
     def _check_time_goes_on(self) -> None:
         now, steady = self._sim.simulation.time, time.monotonic()
-        if now > self._time_seen[0]:
+        # While it waits for a chunk, the watchdog of the policy node counts.
+        if now > self._time_seen[0] or self._client.computing is not None:
             self._time_seen = (now, steady)
         elif steady - self._time_seen[1] > _STALL_TIMEOUT_S:
             raise VLAAdapterError(f'sim_arm stands still at {now:.2f} s: do the cameras render?')
@@ -270,8 +262,15 @@ class EvaluationRig:
 
     def _spin(self) -> None:
         self._executor.spin_once(timeout_sec=_POLL_PERIOD_S)
+        self._wait_for_chunk()
         if ended := self._bringup.first_ended():
             raise VLAAdapterError(f'node {ended} while the evaluation ran')
+
+    def _wait_for_chunk(self) -> None:
+        """Let simulated time go on until the chunk may be there, and no further without it."""
+        observed = self._client.computing
+        latency = max(self._settings.control.latency, _MIN_LATENCY_S)
+        self._sim.wait_at = math.inf if observed is None else observed + latency
 
     def _wait(self, condition: Callable[[], bool], problem: Callable[[], str]) -> None:
         end = time.monotonic() + _ANSWER_TIMEOUT_S

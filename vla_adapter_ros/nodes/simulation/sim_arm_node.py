@@ -8,6 +8,7 @@ knows: the scripted expert and the demo use them, policies do not.
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -95,6 +96,7 @@ class SimArmNode(Node):
 
     Attributes:
         after_step: called after every physics step, under `lock` (a referee looks then).
+        wait_at: simulated time, as in stamps, does not pass this [s]; with publish_clock.
     """
 
     def __init__(self) -> None:
@@ -109,6 +111,7 @@ class SimArmNode(Node):
         self.task.reset(self.simulation, self.parameters.seed)
         self._seed = self.parameters.seed
         self.after_step: Callable[[], object] | None = None
+        self.wait_at = math.inf
         self._clock_offset = 0.0
         self._begin_scene()
         self._last_tick = time.monotonic()
@@ -119,8 +122,7 @@ class SimArmNode(Node):
         if self.parameters.window:
             self._window = SimWindow(self.simulation, self.get_logger().error)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
-        period = self._tick_period(self.parameters.real_time_factor)
-        self._timer = self.create_timer(period, self._tick, clock=steady)
+        self._timer = self.create_timer(self._tick_period(), self._tick, clock=steady)
         self.get_logger().info(
             f'simulated {self.contract.name}: task {self.parameters.task!r}, '
             f'on the table: {", ".join(self.simulation.object_names)}'
@@ -155,14 +157,11 @@ class SimArmNode(Node):
         self._success = False
         self._next_objects = self._next_success = 0.0
 
-    def set_pace(self, real_time_factor: float) -> None:
-        """Change how fast simulated time passes; only where /clock says so (publish_clock)."""
-        self._timer.timer_period_ns = round(1e9 * self._tick_period(real_time_factor))
-
-    def _tick_period(self, real_time_factor: float) -> float:
+    def _tick_period(self) -> float:
         period = 1.0 / self.parameters.state_rate
         # With a clock of our own a tick is always as long in simulated time, however late it is.
-        return period / real_time_factor if self.parameters.publish_clock else period
+        faster = self.parameters.real_time_factor if self.parameters.publish_clock else 1.0
+        return period / faster
 
     def _make_outputs(self) -> None:
         self._states = self.create_publisher(JointState, 'joint_states', EVERY)
@@ -264,7 +263,9 @@ class SimArmNode(Node):
         elapsed, self._last_tick = steady - self._last_tick, steady
         if not self.parameters.publish_clock:
             return min(elapsed, _MAX_CATCH_UP) * self.parameters.real_time_factor
-        return 0.0 if self._cameras.due() else 1.0 / self.parameters.state_rate
+        period = 1.0 / self.parameters.state_rate
+        waits = self._cameras.due() or self._now() + period > self.wait_at
+        return 0.0 if waits else period
 
     def _advance(self, duration: float) -> None:
         """Step physics in slices, with fresh commanded states in each."""
