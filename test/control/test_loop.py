@@ -38,6 +38,16 @@ def test_a_chunk_becomes_one_arm_and_one_gripper_trajectory_and_a_new_look_is_ta
     assert observation.stamp == pytest.approx(bench.robot_time, abs=0.06)
 
 
+def test_each_inference_is_announced_with_the_stamp_that_its_chunk_will_have(bench):
+    bench.start()
+    assert bench.out.started == [bench.worker.jobs[0].observe().stamp]
+    bench.run(0.1)
+    assert len(bench.out.started) == 1
+    bench.worker.answer(bench.chunk())
+    bench.run(1.0, lambda: len(bench.worker.jobs) == 2)
+    assert bench.out.started == [job.observe().stamp for job in bench.worker.jobs]
+
+
 def test_a_policy_that_stands_still_is_asked_once_a_step_not_at_every_tick(bench):
     bench.start()
     for _ in range(200):
