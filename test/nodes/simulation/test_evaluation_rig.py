@@ -13,11 +13,11 @@ import pytest
 pytest.importorskip('rclpy', reason='ROS 2 is not in this environment')
 
 from trajectory_msgs.msg import JointTrajectory
+from vla_adapter_ros.msg import ActionChunk
 
 from support.ros_harness import isolated_environment
 from vla_adapter_ros.evaluation import simulate
 from vla_adapter_ros.evaluation.rollout import EpisodeJob
-from vla_adapter_ros.msg import ActionChunk
 from vla_adapter_ros.nodes.common.messages import COMMAND, EVERY, to_seconds, trajectory_message
 from vla_adapter_ros.nodes.simulation.evaluation_rig import EvaluationRig
 
