@@ -3,11 +3,19 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from vla_adapter_ros.evaluation.film import plot_joints, side_by_side, write_gif
+from vla_adapter_ros.evaluation.film import (
+    packed,
+    plot_joints,
+    side_by_side,
+    unpacked,
+    write_gif,
+)
 
 
 def test_views_stand_side_by_side_over_a_caption():
@@ -27,6 +35,16 @@ def test_film_keeps_its_frames_and_speed(tmp_path):
     # GIF counts in hundredths of a second.
     assert film.info['duration'] == pytest.approx(125, abs=10)
     assert sorted(p.name for p in tmp_path.iterdir()) == ['film.gif']
+
+
+def test_frames_that_were_packed_as_text_are_nearly_the_same():
+    ramp = np.linspace(0, 255, 320).astype(np.uint8)
+    frames = [np.tile(np.roll(ramp, k)[None, :, None], (240, 1, 3)) for k in (0, 40)]
+    frames[1][:, :160, 2] = 0
+    again = unpacked(json.loads(json.dumps(packed(frames))))
+    assert len(again) == 2
+    for frame, other in zip(frames, again, strict=True):
+        assert np.abs(frame.astype(int) - other).mean() < 4.0
 
 
 def test_film_without_frames_is_refused(tmp_path):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -55,6 +56,18 @@ def write_gif(path: Path, frames: Sequence[np.ndarray], frames_per_second: float
         duration=round(1000 / frames_per_second), optimize=False,
     )
     os.replace(temporary, path)
+
+
+def packed(frames: Sequence[np.ndarray]) -> list[str]:
+    """Return (H, W, 3) uint8 RGB frames as text, for JSON: JPEG in base64."""
+    images = (cv2.imencode('.jpg', cv2.cvtColor(f, cv2.COLOR_RGB2BGR))[1] for f in frames)
+    return [base64.b64encode(image.tobytes()).decode('ascii') for image in images]
+
+
+def unpacked(texts: Sequence[str]) -> list[np.ndarray]:
+    """Return the frames of `packed`."""
+    data = (np.frombuffer(base64.b64decode(text), np.uint8) for text in texts)
+    return [cv2.cvtColor(cv2.imdecode(d, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB) for d in data]
 
 
 def plot_joints(

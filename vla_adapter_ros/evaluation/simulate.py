@@ -22,6 +22,7 @@ from typing import Any
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.evaluation.episode_log import EPISODES, EpisodeLog, provenance
+from vla_adapter_ros.evaluation.film import side_by_side, unpacked, write_gif
 from vla_adapter_ros.evaluation.policies import (
     BASELINES,
     SHIPPED,
@@ -182,7 +183,7 @@ def run_ros_jobs(
             process.stdin.write(request + '\n')
             process.stdin.close()
         for job in jobs:
-            yield job, _ros_result(process), []
+            yield job, *_ros_result(process)
         process.wait(ROS_STOP_TIMEOUT)
     finally:
         # Also when the caller stops early: the nodes must end.
@@ -190,7 +191,7 @@ def run_ros_jobs(
         process.wait()
 
 
-def _ros_result(process: subprocess.Popen[str]) -> EpisodeResult:
+def _ros_result(process: subprocess.Popen[str]) -> tuple[EpisodeResult, list[Any]]:
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
@@ -198,12 +199,10 @@ def _ros_result(process: subprocess.Popen[str]) -> EpisodeResult:
     data = json.loads(line)
     if 'error' in data:
         raise VLAAdapterError(f'--ros: {data["error"]}')
-    return EpisodeResult.from_dict(data)
+    return EpisodeResult.from_dict(data['result']), unpacked(data['film'])
 
 
 def _write_film(folder: Path, label: str, result: EpisodeResult, film: list[Any]) -> None:
-    from vla_adapter_ros.evaluation.film import side_by_side, write_gif
-
     acted = result.acted_on or 'nothing'
     caption = f'"{result.instruction}"  {result.reason}; acted on: {acted}  {result.failure}'[:110]
     frames = [side_by_side([image], caption) for image in film]
@@ -242,7 +241,7 @@ def make_parser() -> argparse.ArgumentParser:
         '--ros-sim-time the maximum of an inference')  # fmt: skip
     add('--ros', action='store_true',
         help='through the real nodes (sim_arm, policy node, DDS) instead of in process; in real '
-        'time, so run nothing else; one process, no films')  # fmt: skip
+        'time, so run nothing else; one process')  # fmt: skip
     add('--ros-sim-time', type=float, default=0.0, metavar='RATE',
         help='with --ros: use /clock, at most RATE simulated seconds per second; a busy machine '
         'or a slow model then slows the simulation (see --latency) instead of changing the '
@@ -302,7 +301,7 @@ def origin_of(arguments: argparse.Namespace) -> tuple[dict[str, Any], dict[str, 
 def _evaluate_all(arguments: Any, tasks: Sequence[str]) -> dict[str, Any]:
     evaluated: dict[str, Sequence[EpisodeResult]] = {}
     checked: dict[str, Sequence[EpisodeResult]] = {}
-    films = arguments.films if arguments.out and not arguments.ros else 0
+    films = arguments.films if arguments.out else 0
     for policy in arguments.policies:
         settings = settings_from(arguments, policy)
         jobs = success_jobs(tasks, _seeds(policy, tasks, arguments), films > 0)

@@ -197,10 +197,11 @@ def make_parser() -> argparse.ArgumentParser:
     add('--noise', type=float, default=Disturbance.size, help='size of the noise [rad]')
     add('--distractors', type=int, default=TaskOptions.distractors,
         help='objects on the table that the instruction does not name')  # fmt: skip
-    add('--start-spread', type=float, default=0.06,
-        help='half width [m] of the box around the ready pose in which the tool starts')
-    add('--closed-start', type=float, default=0.1,
-        help='fraction of the episodes that start with the gripper closed')  # fmt: skip
+    add('--start-spread', type=float,
+        help="half width [m] of the box around the ready pose in which the tool starts; None: the "
+        "level's")
+    add('--closed-start', type=float,
+        help="fraction of the episodes that start with the gripper closed; None: the level's")
     add('--takeover', default='', metavar='CHECKPOINT',
         help='let this policy drive first in every episode, for a random part of the time limit; '
         'the expert takes over, and only its part is recorded (not with tabletop). Nothing is '

@@ -19,13 +19,14 @@ import pytest
 
 pytest.importorskip('rclpy', reason='ROS 2 is not in this environment')
 
+from PIL import Image
 from sensor_msgs.msg import JointState
 
 from support.graph_client import GraphClient
 from support.ros_harness import isolated_environment, wait_until
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.evaluation import simulate
-from vla_adapter_ros.evaluation.rollout import EpisodeJob
+from vla_adapter_ros.evaluation.rollout import EpisodeJob, EpisodeResult
 from vla_adapter_ros.nodes.simulation import ros_evaluation
 
 # A busy machine then makes the simulation slower, not the policy later.
@@ -119,8 +120,14 @@ def test_real_time_is_the_default_and_another_object_can_be_named():
     assert spent > result.seconds > 0.5
 
 
-def test_a_policy_that_does_nothing_fails_when_time_is_out():
-    result = run('zero', [EpisodeJob('reach', 0)], '--ros', '--ros-sim-time', '2')[0]
+def test_a_policy_that_does_nothing_fails_when_time_is_out_and_a_film_shows_it(tmp_path):
+    arguments = ('--ros', '--ros-sim-time', '2', '--task', 'reach', '--episodes', '1')
+    assert simulate.main(['zero', *arguments, '--out', str(tmp_path)]) == 0
+    report = json.loads((tmp_path / 'report.json').read_text())
+    result = EpisodeResult.from_dict(report['policies']['zero']['episodes'][0])
+    film = Image.open(tmp_path / 'failures' / 'zero-reach-0.gif')
+    # Five a second, both views beside each other.
+    assert film.n_frames == pytest.approx(20, abs=1) and film.size[0] == 640
     assert not result.success and result.failure == ''
     assert result.seconds == pytest.approx(4.0, abs=0.02)
     assert result.acted_on is None

@@ -39,6 +39,7 @@ from vla_adapter_ros.nodes.bringup.nodes_to_start import nodes_to_start
 from vla_adapter_ros.nodes.common.dds_profile import use_shipped_profile
 from vla_adapter_ros.nodes.common.lifecycle_client import wait_until_connected
 from vla_adapter_ros.nodes.common.policy_client import PolicyClient, PolicyReport
+from vla_adapter_ros.nodes.simulation.episode_film import EpisodeFilm
 from vla_adapter_ros.nodes.simulation.sim_arm_node import SimArmNode
 
 _POLL_PERIOD_S = 0.05
@@ -65,6 +66,9 @@ class EvaluationRig:
     Args:
         settings: of the evaluation.
         policy: parameters of the policy node that choose the policy.
+
+    Attributes:
+        film: of the last episode, if its job asked for one.
     """
 
     def __init__(self, settings: EvaluationSettings, policy: Mapping[str, Any]) -> None:
@@ -76,6 +80,7 @@ class EvaluationRig:
         self._policy_parameters = {**policy, **_policy_parameters(settings)}
         self._stack = contextlib.ExitStack()
         self._time_seen = (0.0, 0.0)
+        self.film: list[np.ndarray] = []
 
     def __enter__(self) -> EvaluationRig:
         """Start everything and configure the policy.
@@ -186,9 +191,12 @@ class EvaluationRig:
         self._enable()
         with self._sim.lock:
             referee.start()
+        film = EpisodeFilm(list(self._sim.contract.cameras))
+        self._sim.after_image = film.add if job.film else None
         self._sim.after_step = referee.look
         tripped = self._play(referee)
-        self._sim.after_step = None
+        self._sim.after_step = self._sim.after_image = None
+        self.film = film.frames
         after = self._next_report()
         failure = '' if referee.success or self._error() == errors_before else self._error()[0]
         self.call(client.deactivate(), 'deactivate')

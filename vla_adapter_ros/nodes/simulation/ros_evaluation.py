@@ -3,7 +3,8 @@
 
 `evaluation` must not import nodes, so it asks this command. The request is one line on standard
 input, `{"settings": …, "jobs": […]}`, with EvaluationSettings and EpisodeJob as JSON. Each
-episode is answered by the dictionary of its EpisodeResult; an error by `{"error": "…"}`.
+episode is answered by `{"result": …, "film": […]}`: the dictionary of its EpisodeResult, and the
+frames of a failure that was to be filmed (`evaluation.film.packed`). An error: `{"error": "…"}`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
+import numpy as np
+
 from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.evaluation.film import packed
 from vla_adapter_ros.evaluation.policies import RandomPolicy, checkpoint_folder
 from vla_adapter_ros.evaluation.rollout import EpisodeJob, EpisodeResult
 from vla_adapter_ros.evaluation.simulate import EvaluationSettings
@@ -62,8 +66,8 @@ def policy_parameters(name: str) -> dict[str, Any]:
 
 def run_episodes(
     settings: EvaluationSettings, jobs: Sequence[EpisodeJob]
-) -> Iterator[EpisodeResult]:
-    """Run the jobs through the real nodes, in order.
+) -> Iterator[tuple[EpisodeResult, list[np.ndarray]]]:
+    """Run the jobs through the real nodes, in order; yields results and films.
 
     Raises:
         VLAAdapterError: ROS, the package's messages or a node is missing, or a node was lost.
@@ -78,7 +82,8 @@ def run_episodes(
     with EvaluationRig(settings, policy) as rig:
         try:
             for job in jobs:
-                yield rig.run(job)
+                result = rig.run(job)
+                yield result, rig.film
         finally:
             # The nodes are stopped in their order, even if whoever asked insists.
             for number in (signal.SIGINT, signal.SIGTERM):
@@ -93,8 +98,9 @@ def serve(requests: TextIO, answers: TextIO) -> int:
         answers.flush()
 
     try:
-        for result in run_episodes(*read_request(requests.readline())):
-            say(result.to_dict())
+        for result, film in run_episodes(*read_request(requests.readline())):
+            kept = [] if result.success else packed(film)
+            say({'result': result.to_dict(), 'film': kept})
     except VLAAdapterError as error:
         say({'error': str(error)})
         return 1

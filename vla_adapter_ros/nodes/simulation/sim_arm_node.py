@@ -96,6 +96,8 @@ class SimArmNode(Node):
 
     Attributes:
         after_step: called after every physics step, under `lock` (a referee looks then).
+        after_image: called in the cameras' thread with each published image, as in
+            `CameraThread`; the pixels are only lent.
         wait_at: simulated time, as in stamps, does not pass this [s]; with publish_clock.
     """
 
@@ -111,6 +113,7 @@ class SimArmNode(Node):
         self.task.reset(self.simulation, self.parameters.seed)
         self._seed = self.parameters.seed
         self.after_step: Callable[[], object] | None = None
+        self.after_image: Callable[[str, np.ndarray, float], object] | None = None
         self.wait_at = math.inf
         self._clock_offset = 0.0
         self._begin_scene()
@@ -231,6 +234,8 @@ class SimArmNode(Node):
         images, infos = self._images[camera]
         images.publish(image_message(pixels, when, frame_id))
         infos.publish(camera_info_message(intrinsics, when, frame_id))
+        if self.after_image is not None:
+            self.after_image(camera, pixels, stamp)
 
     def _tick(self) -> None:
         elapsed = self._due()

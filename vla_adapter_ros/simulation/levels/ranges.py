@@ -65,8 +65,8 @@ class Level:
     """
 
     name: str
-    start_spread: float = 0.04
-    closed_start: float = 0.0
+    start_spread: float = 0.06
+    closed_start: float = 0.1
     lamps: tuple[int, int] = (1, 1)
     light: Range = (1.0, 1.0)
     ambient: Range = (1.0, 1.0)
@@ -124,8 +124,6 @@ LEVELS: dict[str, Level] = {
         # servos' feedback and delay.
         Level(
             'bench',
-            start_spread=0.06,
-            closed_start=0.1,
             lamps=(1, 2),
             light=(0.65, 1.3),
             ambient=(0.7, 1.3),
@@ -160,8 +158,6 @@ LEVELS: dict[str, Level] = {
         # Another lab: other tables, strong and coloured light, a camera that hangs askew.
         Level(
             'hard',
-            start_spread=0.06,
-            closed_start=0.1,
             lamps=(1, 3),
             light=(0.4, 1.6),
             ambient=(0.5, 1.6),

@@ -127,9 +127,7 @@ class SceneSampler:
         self._job = job
         self.contract = resolve_contract(job.robot)
         self._config = _images(job.image_size)
-        self._options = TaskOptions(
-            start_spread=0.06, closed_start=0.1, level=job.level, words=job.words, alike=ALIKE
-        )
+        self._options = TaskOptions(level=job.level, words=job.words, alike=ALIKE)
         self._simulation = ArmSimulation()
         self._expert = ExpertPolicy.of(self._simulation)
 
