@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from vla_adapter_ros.errors import InstructionError
-from vla_adapter_ros.simulation.goals import Move, Place, Reach, Sequence, Stack
+from vla_adapter_ros.simulation.goals import Move, Place, PutIn, Reach, Sequence, Stack
 from vla_adapter_ros.simulation.instructions import parse_instruction
 from vla_adapter_ros.simulation.wordings import (
     HELD_OUT,
@@ -61,10 +61,38 @@ def test_held_out_sentences_are_new_and_of_known_words():
         'Robot, put the red block on the plate, then the blue block',
         'kindly lay the red brick and then the blue cube on the saucer',
         'place the red block on the plate followed by the blue block for me',
+        'after putting the red block on the plate, put the blue block',
+        'after putting the red block on the plate put the blue block on the plate',
+        'After you put the red block on the plate, put the blue one there too, thanks!',
+        'once the red block is on the plate, put the blue block on the plate',
+        'put the blue block on the plate once the red block is on the plate',
+        'put the red block on the plate before you put the blue block on the plate',
+        'before you put the blue block on the plate put the red block on the plate',
+        'put the red block on the plate and put the blue block on the plate',
+        'put the red block and the blue block on the plate',
+        'put the red block on the plate and the blue block on the plate',
+        'put the red block on the plate, next put the blue block on the plate',
+        'pick up the red block and place it on the plate and put the blue block there',
+        "I'd like you to place the red block on the plate, and after that the blue one",
+        'would you mind putting the red block on the plate, then the blue block?',
+        'after taking the red block and putting it on the plate, take the blue block and put it '
+        'on the plate',
+        'after you take the red block and put it on the plate, put the blue block on the plate',
     ],
 )
 def test_two_clauses_are_understood_in_the_order_of_the_acts(text):
     assert parse_instruction(text, TABLE) == GOALS[5]
+
+
+def test_the_place_of_two_things_may_be_a_bowl():
+    table = ('yellow spoon', 'red duck', 'blue bowl')
+    goal = Sequence((PutIn('yellow spoon', 'blue bowl'), PutIn('red duck', 'blue bowl')))
+    for text in (
+        'put the spoon in the bowl and then the red duck',
+        'after dropping the spoon into the bowl, drop the duck there',
+        'put the spoon and the duck in the blue bowl',
+    ):
+        assert parse_instruction(text, table) == goal, text
 
 
 def test_every_template_is_used():
@@ -87,6 +115,8 @@ def test_every_template_is_used():
         ('gently put the red cube on the saucer, robot', Place('red block')),
         ('grab the red box and put it onto the blue cube', Stack('red block', 'blue block')),
         ('move the red block to the plate', Place('red block')),
+        ('move the red block to the left side', Move('red block', 'left')),
+        ('Would you mind touching the green cylinder?', Reach('green cylinder')),
         (
             'Put the red block on the plate, then stack the blue block on the red block!',
             Sequence((Place('red block'), Stack('blue block', 'red block'))),

@@ -311,11 +311,11 @@ def test_dry_run_tells_what_would_happen(dataset, tmp_path, capsys):
 
 
 def test_simulated_tasks_that_do_not_exist_are_refused_before_training(dataset, tmp_path, capsys):
-    more = ['simulation.every=2', 'simulation.tasks=[juggle]']
-    assert train.main(settings(dataset, tmp_path, *more)) == 1
-    error = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "'juggle'" in error
-    assert 'reach' in error
+    for wrong, allowed in (('tasks=[juggle]', 'reach'), ('level=moon', 'bench')):
+        more = ['simulation.every=2', 'simulation.tasks=[reach]', f'simulation.{wrong}']
+        assert train.main(settings(dataset, tmp_path, *more)) == 1
+        error = capsys.readouterr().err.strip().splitlines()[-1]
+        assert wrong.partition('=')[2].strip('[]') in error and allowed in error
     assert not (tmp_path / 'checkpoints').exists()
 
 

@@ -24,9 +24,9 @@ from vla_adapter_ros.simulation.demonstration import (
     demonstrate_in_turn,
 )
 from vla_adapter_ros.simulation.expert.expert import ExpertPolicy
-from vla_adapter_ros.simulation.levels.ranges import LEVELS, NOMINAL
+from vla_adapter_ros.simulation.levels.ranges import BENCH, LEVELS
 from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, TASKS, TaskOptions, make_task
-from vla_adapter_ros.simulation.wordings import TRAINED, WORDS
+from vla_adapter_ros.simulation.wordings import VARIED, WORDS
 from vla_adapter_ros.simulation.workers import run_in_workers
 
 if TYPE_CHECKING:
@@ -208,9 +208,9 @@ def make_parser() -> argparse.ArgumentParser:
         'recorded where the policy is done before. Gives demonstrations of states in which the '
         'policy fails; use other seeds than those of its training data')
     add('--tail', type=int, default=4, help='steps recorded after the task is done')
-    add('--level', default=NOMINAL, choices=list(LEVELS),
+    add('--level', default=BENCH, choices=list(LEVELS),
         help='how much light, cameras, colours, images and servos vary')
-    add('--words', default=TRAINED, choices=WORDS, help='wordings of the instructions')
+    add('--words', default=VARIED, choices=WORDS, help='wordings of the instructions')
     return parser
 
 

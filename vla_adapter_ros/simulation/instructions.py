@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence as Names
 
 from vla_adapter_ros.errors import InstructionError
+from vla_adapter_ros.simulation.clauses import clauses
 from vla_adapter_ros.simulation.goals import (
     Goal,
     Move,
@@ -18,48 +19,20 @@ from vla_adapter_ros.simulation.goals import (
     is_bowl,
 )
 from vla_adapter_ros.simulation.layout import COLOURS, PLATE_NAME, SHAPE_HEIGHTS
-from vla_adapter_ros.simulation.wordings import GERUNDS, NAMES
+from vla_adapter_ros.simulation.wordings import NAMES
 
 _SYNONYMS = {other: name for name, others in NAMES.items() for other in others} | {
     'pad': PLATE_NAME
 }
-# Words that ask, or say how, and not what for.
-_POLITE = re.compile(
-    r'\b(?:please|kindly|now|just|for me|robot|gently|carefully|slowly|'
-    r'(?:could|can|would|will) you|i (?:want|would like) you to)\b'
-)
-_INFINITIVES = {gerund: verb for verb, gerund in GERUNDS.items()}
-# `first`, `second`: the clauses in the order of the acts.
-_ORDERS = tuple(
-    re.compile(pattern)
-    for pattern in (
-        r'after (?P<first>\w+ing .+?), (?P<second>.+)',
-        r'(?P<second>.+?),? after (?P<first>\w+ing .+)',
-        r'before (?P<second>\w+ing .+?), (?P<first>.+)',
-        r'(?P<first>.+?),? before (?P<second>\w+ing .+)',
-    )
-)
-# Two things for one place: all that is said of it is said of both.
-_PUT, _NAMED = r'(?P<put>put|place|set|lay)', r'(?:the|a) \w+ \w+'
-_NEXT = r',? (?:and )?(?:then|followed by) '
-_TOGETHER = tuple(
-    re.compile(pattern)
-    for pattern in (
-        rf'{_PUT} (?P<first>{_NAMED}) (?P<on>on|onto) (?P<base>(?:the|a) (?:\w+ )??\w+)'
-        rf'{_NEXT}(?P<second>{_NAMED})',
-        rf'{_PUT} (?P<first>{_NAMED}){_NEXT}(?P<second>{_NAMED}) '
-        r'(?P<on>on|onto) (?P<base>(?:the|a) (?:\w+ )??\w+)',
-    )
-)
 _THING = r'(?:the |a )?(?P<{0}>(?:\w+ )?\w+)'
 _TARGET, _BASE = _THING.format('target'), _THING.format('base')
 _ON = r'(?:on top of|to the top of|onto|on|to|into|inside|in)'
 _PATTERNS = (
     ('reach', rf'(?:reach for|reach|touch|go to|move to|get to|point at|approach) {_TARGET}'),
     ('move', rf'(?:move|push|slide|shift|nudge|drag) {_TARGET} (?:to the |to )?'
-             r'(?P<direction>left|right)'),
+             r'(?P<direction>left|right)(?: side)?'),
     ('move', rf'take {_TARGET} and (?:push|move|slide) it (?:to the |to )?'
-             r'(?P<direction>left|right)'),
+             r'(?P<direction>left|right)(?: side)?'),
     ('put', rf'(?:put|place|set|stack|move|drop|lay|rest|bring|transfer) {_TARGET} {_ON} {_BASE}'),
     ('put', rf'(?:pick up|pick|grab|take|lift|get) {_TARGET} (?:up )?and '
             rf'(?:put|place|set|stack|drop|lay) it {_ON} {_BASE}'),
@@ -77,32 +50,10 @@ def parse_instruction(text: str, names: Names[str]) -> Goal:
         InstructionError: not understood, or a named object is missing; the message lists the
             abilities of the scene.
     """
-    asked = _in_order(_squeezed(_POLITE.sub(' ', re.sub(r'[^\w\s,]', ' ', text.lower()))))
-    words = _squeezed(asked.replace(',', ' '))
-    parts = [part for part in re.split(r' and then | then ', words) if part]
-    goals = [_parse_part(part, text, names) for part in parts]
+    goals = [_parse_part(part, text, names) for part in clauses(text)]
     if not goals:
         raise InstructionError(f'instruction {text!r} is empty; {abilities(names)}')
     return goals[0] if len(goals) == 1 else Sequence(tuple(goals))
-
-
-def _squeezed(text: str) -> str:
-    return re.sub(r'\s+', ' ', text).strip(' ,')
-
-
-def _in_order(text: str) -> str:
-    """Return 'after doing A, do B', 'put A, then B on C' and their like as 'do A then do B'."""
-    for pattern in _ORDERS:
-        if match := pattern.fullmatch(text):
-            clauses = (match['first'], match['second'])
-            words = [[_INFINITIVES.get(w, w) for w in clause.split()] for clause in clauses]
-            return ' then '.join(' '.join(clause) for clause in words)
-    text = text.removeprefix('first ')
-    for pattern in _TOGETHER:
-        if match := pattern.fullmatch(text):
-            put, on, base = match['put'], match['on'], match['base']
-            return ' then '.join(f'{put} {match[n]} {on} {base}' for n in ('first', 'second'))
-    return text
 
 
 def abilities(names: Names[str]) -> str:

@@ -74,6 +74,9 @@ HELD_OUT_TEMPLATES: dict[type, tuple[str, ...]] = {
             'take the {target} and place it in the {base}'),
 }  # fmt: skip
 HELD_OUT_JOINERS = (', and then please ', ' and then could you ')
+_HELD_OUT_ORDERS = ('after {doing_first}, please {second}', 'first {first} and then {second}',
+                    'before {doing_second}, could you {first}',
+                    'please first {first}, then could you {second}')  # fmt: skip
 _VARIED = {kind: plain + VARIED_TEMPLATES[kind] for kind, plain in TEMPLATES.items()}
 # Around one clause in training ('' most often).
 _FILLERS = ('{}', '{}', '{}', '{}', '{}', 'please {}', 'could you {}', 'could you please {}',
@@ -126,17 +129,20 @@ def describe(goal: Goal, rng: np.random.Generator | None = None, words: str = TR
     if rng is None:
         text = _sentence(goal, None, TEMPLATES, JOINERS)
         return _renamed(text, None) if words == SYNONYM else text
+    two = isinstance(goal, Sequence) and len(goal.goals) == 2
     if words == HELD_OUT:
+        if two and rng.random() < _ORDER_CHANCE:
+            return _two_clauses(goal, rng, _HELD_OUT_ORDERS)
         return _sentence(goal, rng, HELD_OUT_TEMPLATES, HELD_OUT_JOINERS)
     text = _sentence(goal, rng, _VARIED if words == VARIED else TEMPLATES, JOINERS)
     if words == SYNONYM:
         return _renamed(text, rng)
     if words == TRAINED:
         return text
-    if isinstance(goal, Sequence) and len(goal.goals) == 2:
+    if two:
         chance = float(rng.random())
         if chance < _ORDER_CHANCE:
-            text = _two_clauses(goal, rng)
+            text = _two_clauses(goal, rng, _ORDERS)
         elif chance > 1 - _TOGETHER_CHANCE and all(isinstance(g, Place) for g in goal.goals):
             text = _together(goal, rng)
     text = _FILLERS[int(rng.integers(len(_FILLERS)))].format(text)
@@ -157,9 +163,9 @@ def _sentence(
     return template.format(**vars(goal))
 
 
-def _two_clauses(goal: Sequence, rng: np.random.Generator) -> str:
+def _two_clauses(goal: Sequence, rng: np.random.Generator, orders: tuple[str, ...]) -> str:
     first, second = (_sentence(part, rng, _VARIED, JOINERS) for part in goal.goals)
-    order = _ORDERS[int(rng.integers(len(_ORDERS)))]
+    order = orders[int(rng.integers(len(orders)))]
     return order.format(
         first=first, second=second, doing_first=_doing(first), doing_second=_doing(second)
     )

@@ -240,6 +240,7 @@ class SimulationConfig:
     every: int = option(0, 'steps between two evaluations; 0: never')
     tasks: list[str] = option([], 'task names; see vla_adapter_ros.evaluation.simulate --help')
     episodes: int = option(20, 'episodes per task')
+    level: str = option('bench', 'how much light, cameras and servos vary: nominal, bench, hard')
     execute_steps: int = option(8, 'actions executed of each chunk')
 
 

@@ -11,6 +11,7 @@ from vla_adapter_ros.evaluation.policies import PolicySettings
 from vla_adapter_ros.evaluation.rollout import EpisodeJob
 from vla_adapter_ros.evaluation.simulate import EvaluationSettings, run_jobs, success_jobs
 from vla_adapter_ros.evaluation.simulated_node import ControlSettings
+from vla_adapter_ros.simulation.levels.ranges import LEVELS
 from vla_adapter_ros.simulation.tasks import INSTRUCTED_TASKS, TaskOptions
 from vla_adapter_ros.training.config import SimulationConfig
 
@@ -19,7 +20,11 @@ FIRST_SEED = 500_000
 
 
 def check_tasks(config: SimulationConfig) -> None:
-    """Raise ConfigError for a task that does not exist, before hours of training."""
+    """Raise ConfigError for a task or level that does not exist, before hours of training."""
+    if config.level not in LEVELS:
+        raise ConfigError(
+            f'simulation.level: got {config.level!r}, expected one of {list(LEVELS)}'
+        )
     for name in config.tasks:
         if name not in INSTRUCTED_TASKS:
             raise ConfigError(
@@ -47,7 +52,7 @@ def success_rates(checkpoint: Path, config: SimulationConfig, device: str) -> di
     """Return task → success rate of a checkpoint, and `mean` over the tasks."""
     settings, jobs = evaluation_jobs(
         checkpoint, config.tasks, config.episodes, config.execute_steps, device,
-        TaskOptions(),
+        TaskOptions(level=config.level),
     )  # fmt: skip
     results = [result for _, result, _ in run_jobs(settings, jobs, workers=1)]
     rates = {

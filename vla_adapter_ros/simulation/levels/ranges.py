@@ -115,6 +115,8 @@ class Level:
 
 
 NOMINAL = 'nominal'
+# What a policy is trained with unless somebody wants something else.
+BENCH = 'bench'
 
 LEVELS: dict[str, Level] = {
     level.name: level
@@ -123,7 +125,7 @@ LEVELS: dict[str, Level] = {
         # A lab's table on another day: other lamps, a camera that was put back by hand, the real
         # servos' feedback and delay.
         Level(
-            'bench',
+            BENCH,
             lamps=(1, 2),
             light=(0.65, 1.3),
             ambient=(0.7, 1.3),

@@ -46,7 +46,7 @@ from vla_adapter_ros.simulation.goals import (
     scene_state,
 )
 from vla_adapter_ros.simulation.layout import PLATE_NAME
-from vla_adapter_ros.simulation.levels.ranges import LEVELS, NOMINAL
+from vla_adapter_ros.simulation.levels.ranges import BENCH, LEVELS, NOMINAL
 from vla_adapter_ros.simulation.session import TaskSession
 from vla_adapter_ros.simulation.tasks import (
     EVALUATED_TASKS,
@@ -54,7 +54,7 @@ from vla_adapter_ros.simulation.tasks import (
     TaskOptions,
     make_task,
 )
-from vla_adapter_ros.simulation.wordings import TRAINED, WORDS, describe
+from vla_adapter_ros.simulation.wordings import TRAINED, VARIED, WORDS, describe
 from vla_adapter_ros.simulation.workers import run_in_workers
 from vla_adapter_ros.training.experiments.grounding.scenes import (
     GroundingScenes,
@@ -87,8 +87,8 @@ class SceneJob:
     image_size: int
     first_seed: int
     tasks: tuple[str, ...] = EVALUATED_TASKS
-    level: str = NOMINAL
-    words: str = TRAINED
+    level: str = BENCH
+    words: str = VARIED
 
 
 def any_goal(state: SceneState, rng: np.random.Generator, sequences: float = 0.0) -> Goal:
@@ -216,6 +216,7 @@ def make_scenes(job: SceneJob, count: int, workers: int) -> int:
     settings = {'robot': job.robot, 'image_size': job.image_size, 'first_seed': job.first_seed}
     if job.tasks != EVALUATED_TASKS:
         settings['tasks'] = list(job.tasks)
+    # Those of before there were levels have none in their description.
     if (job.level, job.words) != (NOMINAL, TRAINED):
         settings |= {'level': job.level, 'words': job.words}
     if (output / DESCRIPTION).is_file() and read_json(output / DESCRIPTION) != settings:
@@ -249,8 +250,8 @@ def make_parser() -> argparse.ArgumentParser:
     add('--seed', type=int, default=FIRST_SEED, help='seed of the first episode')
     add('--robot', default=DEFAULT_ROBOT, help='robot contract: a name that ships, or a path')
     add('--image-size', type=int, default=96, help='side of the square images [px]')
-    add('--level', default=NOMINAL, choices=list(LEVELS), help='how much the scenes vary')
-    add('--words', default=TRAINED, choices=WORDS, help='wordings of the instructions')
+    add('--level', default=BENCH, choices=list(LEVELS), help='how much the scenes vary')
+    add('--words', default=VARIED, choices=WORDS, help='wordings of the instructions')
     return parser
 
 
