@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -63,6 +65,17 @@ def test_no_inference_without_an_instruction_and_the_reason_says_so(bench):
     bench.loop.set_enabled(True, bench.now)
     bench.run(0.2)
     assert 'no instruction' in bench.loop.reason and not bench.worker.jobs
+
+
+def test_words_that_the_policy_does_not_know_are_named_in_the_answer(bench):
+    bench.start()
+    known = {'put', 'the', 'red', 'block', 'on'}
+    bench.worker.policy = SimpleNamespace(
+        unknown_words=lambda text: [word for word in text.split() if word not in known]
+    )
+    answer = bench.loop.set_instruction('put the red gizmo on the shelf', bench.now)
+    assert answer.success and 'unknown to the policy: gizmo, shelf' in answer.message
+    assert 'unknown' not in bench.loop.set_instruction('put the red block', bench.now).message
 
 
 # Enabling.

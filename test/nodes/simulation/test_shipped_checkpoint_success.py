@@ -1,5 +1,5 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
-"""The checkpoint that ships solves its tasks through the node."""
+"""The checkpoint that ships solves its tasks through the node, at level bench."""
 
 from __future__ import annotations
 
@@ -38,7 +38,8 @@ def test_it_reaches_the_floor_through_the_node(floor, seeds, monkeypatch):
     for name, value in isolated_environment().items():
         monkeypatch.setenv(name, value)
     # Simulated time: a busy machine makes the test slower, not the policy worse.
-    options = simulate.make_parser().parse_args(['shipped', '--ros', '--ros-sim-time', '2'])
+    words = ['shipped', '--ros', '--ros-sim-time', '2', '--level', 'bench']
+    options = simulate.make_parser().parse_args(words)
     jobs = [EpisodeJob(task, seed) for task in floor for seed in range(seeds)]
     began = time.monotonic()
     results = [
