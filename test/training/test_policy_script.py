@@ -1,0 +1,47 @@
+# Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
+"""`make policy`: one command from nothing to a judged policy, at the smallest sizes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vla_adapter_ros.inference.policy import Policy
+
+ROOT = Path(__file__).resolve().parents[2]
+SIZES = {
+    'LEVELS': 'bench', 'TASKS': 'reach long_horizon', 'IMAGES': '60', 'EPISODES': '4',
+    'READING_STEPS': '5', 'GROUND_STEPS': '5', 'FIRST_STEPS': '4', 'TAKEOVERS': '2',
+    'EVALUATED': '1',
+}  # fmt: skip
+
+
+@pytest.mark.slow(reason='minutes: collects, trains twice and judges')
+@pytest.mark.timeout(1800)
+def test_one_command_makes_and_judges_a_policy_and_a_second_one_changes_nothing(tmp_path):
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])
+    environment = {
+        **os.environ, **SIZES, 'PATH': path, 'RUN': str(tmp_path / 'run'),
+        'DATA': str(tmp_path / 'data'),
+    }  # fmt: skip
+    command = [ROOT / 'scripts' / 'policy.sh', 'steps=4', 'save.every=4']
+
+    def make():
+        subprocess.run(list(map(str, command)), env=environment, cwd=ROOT, check=True)
+
+    make()
+    (newest,) = (tmp_path / 'run' / 'checkpoints').glob('step-*')
+    policy = Policy.from_pretrained(newest, device='cpu', dtype='float32', threads=1)
+    # Subwords: there is no word that it cannot read.
+    assert policy.unknown_words('reach the spoon') == []
+    report = json.loads((tmp_path / 'run' / 'report_bench' / 'report.json').read_text())
+    (judged,) = report['policies'].values()
+    assert set(judged['tasks']) == {'reach', 'long_horizon'}
+    weights = (newest / 'model.safetensors').read_bytes()
+    make()
+    assert (newest / 'model.safetensors').read_bytes() == weights
