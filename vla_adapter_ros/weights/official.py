@@ -43,6 +43,7 @@ CHUNK_LENGTHS = {(7, 8): 8, (14, 14): 25, (7, 7): 5}
 # The official head reads so many raw features whatever the number of cameras; right for two.
 TASK_TOKENS = 512
 HEAD, PROPRIO, FILM = 'action_head', 'proprio_projector', 'vision_backbone'
+FILM_WRAPPER = f'{FILM}.{FILM}.'  # the official wrapper holds the towers that it adds FiLM to
 ADAPTER = 'lora_adapter'
 UNREAD_LAYERS = ('language_model.lm_head',)  # adapted by the official trainer, tied and not stored
 
