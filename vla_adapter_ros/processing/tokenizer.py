@@ -18,6 +18,7 @@ from typing import Any
 
 from vla_adapter_ros.errors import CheckpointError, readable
 from vla_adapter_ros.processing import subwords
+from vla_adapter_ros.processing.prompt import plain_text
 from vla_adapter_ros.processing.subwords import WORD_START
 from vla_adapter_ros.weights.files import pointer_hint
 
@@ -51,6 +52,8 @@ class Tokenizer:
     def __init__(self, implementation: Any) -> None:
         self._implementation = implementation
         self._unknown_id = _unknown_id(implementation)
+        # LLaMA's writes a character that it has no token for in bytes.
+        self._has_bytes = bool(getattr(implementation.model, 'byte_fallback', False))
 
     @staticmethod
     def from_directory(directory: str | Path) -> Tokenizer:
@@ -124,13 +127,16 @@ class Tokenizer:
             return list(self._implementation.encode(text, add_special_tokens=True).ids)
 
     def unknown_words(self, text: str) -> list[str]:
-        """Return the words of `text` that have no id of their own, each once, in order.
+        """Return the words of `text`, as models read it, that have no id of their own, each once.
 
         Byte-level tokenizers make no difference between words; for them the list is empty.
         """
+        if self._has_bytes:
+            return []
         if self._unknown_id is None:
             known = self.words
             return [w for w in dict.fromkeys(split_words(text)) if known and w not in known]
+        text = plain_text(text)
         with readable('tokenizer', CheckpointError):
             encoding = self._implementation.encode(text, add_special_tokens=False)
         pairs = zip(encoding.ids, encoding.offsets, strict=True)
@@ -140,6 +146,8 @@ class Tokenizer:
     @cached_property
     def words(self) -> frozenset[str]:
         """The words with an id of their own; empty for byte-level tokenizers."""
+        if self._has_bytes:
+            return frozenset()
         tokens = self._implementation.get_vocab()
         if self._unknown_id is not None:
             return frozenset(tokens)
@@ -169,7 +177,7 @@ class Tokenizer:
 
         data = json.loads(self._implementation.to_str())
         vocabulary = data['model']['vocab']
-        found = {word for text in texts for word in self.unknown_words(text.lower())}
+        found = {word for text in texts for word in self.unknown_words(text)}
         start = WORD_START if self._unknown_id is None else ''
         vocabulary |= {start + word: self.vocab_size + i for i, word in enumerate(sorted(found))}
         return Tokenizer(tokenizers.Tokenizer.from_str(json.dumps(data)))
@@ -186,8 +194,8 @@ WORD = re.compile(r"[A-Za-z0-9_']+|[^\sA-Za-z0-9_']")
 
 
 def split_words(text: str) -> list[str]:
-    """Return the lower-case words and punctuation marks of a text, as in word lists."""
-    return WORD.findall(text.lower())
+    """Return words and punctuation marks of an instruction as models read it, for word lists."""
+    return WORD.findall(plain_text(text))
 
 
 def _unknown_id(implementation: Any) -> int | None:

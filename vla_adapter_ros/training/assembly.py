@@ -17,7 +17,7 @@ from vla_adapter_ros.data.sources import dataset_names
 from vla_adapter_ros.data.training.dataset import Dataset, open_dataset
 from vla_adapter_ros.data.training.mixture import Mixture
 from vla_adapter_ros.data.training.paraphrases import Paraphrases
-from vla_adapter_ros.errors import CheckpointError, ConfigError, DatasetError
+from vla_adapter_ros.errors import CheckpointError, ConfigError, DatasetError, InstructionError
 from vla_adapter_ros.inference.official_processing import official_processing
 from vla_adapter_ros.model import VLAAdapter, VLAAdapterConfig
 from vla_adapter_ros.processing.augment import AugmentConfig
@@ -159,8 +159,7 @@ def build_setup(config: TrainConfig, progress: bool) -> TrainingSetup:
     _check_vocabulary(model.config, tokenizer, config)
     _check_words(config, tokenizer)
     pipeline = InputPipeline(processing, tokenizer, statistics)
-    for text in texts:  # refused here, not in the batch that holds it
-        pipeline.prompt_ids(text)
+    _check_instructions(pipeline, texts)
     changes = AugmentConfig(
         crop_area=processing.images.crop_area, **asdict(config.augmentation)
     )
@@ -367,6 +366,15 @@ def _contract(dataset: Dataset, config: TrainConfig) -> RobotContract | None:
         return None
     data = dataset.contract.to_dict() | {'action_space': dataset.action_space}
     return RobotContract.from_dict(data, f'contract of {config.data.datasets[0]}')
+
+
+def _check_instructions(pipeline: InputPipeline, texts: Iterable[str]) -> None:
+    """Refuse here, not in the batch that holds it, an instruction that no prompt can carry."""
+    for text in texts:
+        try:
+            pipeline.prompt_ids(text)
+        except InstructionError as error:
+            raise DatasetError(f'training data: the task {text!r}: {error}') from error
 
 
 def _longest_prompt(pipeline: InputPipeline, texts: list[str], data: DataConfig) -> int:
