@@ -18,6 +18,7 @@ from vla_adapter_ros.architecture.config import OPENVLA_7B, PolicyConfig, VLAAda
 from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.model import VLAAdapter, convert
 from vla_adapter_ros.model.bridge import group_tables
+from vla_adapter_ros.processing.tokenizer import Tokenizer
 from vla_adapter_ros.weights import official
 from vla_adapter_ros.weights.directory import read_checkpoint_metadata
 from vla_adapter_ros.weights.official_weights import refine
@@ -194,12 +195,24 @@ def test_files_that_were_not_fetched_are_named_as_that(damaged, name):
         load(damaged)
 
 
-def test_a_tokenizer_that_was_not_fetched_is_named_as_that(tmp_path):
-    from vla_adapter_ros.processing.tokenizer import Tokenizer
-
-    (tmp_path / 'tokenizer.json').write_text(POINTER)
-    with pytest.raises(CheckpointError, match=r'tokenizer\.json.*Git LFS pointer'):
+@pytest.mark.parametrize('name', [
+    'tokenizer.json', 'vocab.json', 'merges.txt', 'added_tokens.json',
+])  # fmt: skip
+def test_a_tokenizer_that_was_not_fetched_is_named_as_that(tmp_path, name):
+    (tmp_path / 'vocab.json').write_text('{"a": 0}')
+    (tmp_path / 'merges.txt').write_text('#version: 0.2\n')
+    Tokenizer.from_directory(tmp_path)
+    (tmp_path / name).write_text(POINTER)
+    with pytest.raises(CheckpointError, match=rf'/{name}: unread.*Git LFS pointer.*git lfs pull'):
         Tokenizer.from_directory(tmp_path)
+
+
+def test_a_damaged_vocabulary_is_named_and_not_a_file_that_is_not_there(tmp_path):
+    (tmp_path / 'vocab.json').write_text('{"a": ')
+    (tmp_path / 'merges.txt').write_text('#version: 0.2\n')
+    with pytest.raises(CheckpointError, match=r'\(vocab\.json, merges\.txt\): ') as caught:
+        Tokenizer.from_directory(tmp_path)
+    assert 'tokenizer.json' not in str(caught.value) and '\n' not in str(caught.value)
 
 
 @pytest.mark.parametrize(('stored', 'meant'), [

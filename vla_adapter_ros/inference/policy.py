@@ -27,7 +27,7 @@ from vla_adapter_ros.processing.pipeline import InputPipeline, ModelInputs, Proc
 from vla_adapter_ros.processing.statistics import Normaliser, Statistics
 from vla_adapter_ros.processing.tokenizer import Tokenizer
 from vla_adapter_ros.robot.contract import RobotContract
-from vla_adapter_ros.weights.directory import checkpoint_fingerprint
+from vla_adapter_ros.weights.directory import checkpoint_fingerprint, missing_statistics
 from vla_adapter_ros.weights.released import checkpoint_name, model_folder
 
 # LIBERO and CALVIN run at 20 Hz and 30 Hz; official files do not record a rate.
@@ -151,7 +151,7 @@ class Policy(PipelinePolicy):
                     'policy'
                 )
             if not metadata.statistics:
-                raise CheckpointError(f'checkpoint {directory}: no dataset statistics')
+                raise CheckpointError(f'checkpoint {directory}: {missing_statistics(directory)}')
             statistics = Statistics.from_dict(metadata.statistics, statistics_key)
             contract = RobotContract.from_dict(metadata.robot) if metadata.robot else None
             recorded = float((metadata.training or {}).get('step_period', OFFICIAL_STEP_PERIOD_S))

@@ -23,6 +23,8 @@ from vla_adapter_ros.processing.subwords import WORD_START
 from vla_adapter_ros.weights.files import pointer_hint
 
 TOKENIZER_FILE = 'tokenizer.json'
+QWEN_FILES = ('vocab.json', 'merges.txt')
+ADDED_FILE = 'added_tokens.json'
 UNKNOWN = '<unk>'
 PAD = '<pad>'
 MARKS = ('<|im_start|>', '<|im_end|>')
@@ -65,17 +67,18 @@ class Tokenizer:
         import tokenizers
 
         directory = Path(directory)
-        file = directory / TOKENIZER_FILE
+        whole = directory / TOKENIZER_FILE
+        parts = [directory / name for name in QWEN_FILES]
         try:
-            if file.is_file():
-                return Tokenizer(tokenizers.Tokenizer.from_file(str(file)))
-            if (directory / 'vocab.json').is_file() and (directory / 'merges.txt').is_file():
+            if whole.is_file():
+                return Tokenizer(tokenizers.Tokenizer.from_file(str(whole)))
+            if all(part.is_file() for part in parts):
                 return Tokenizer(_qwen(directory))
         except Exception as error:  # the library raises plain Exception
-            hint = pointer_hint(file) or f': {error}'
-            raise CheckpointError(f'{file}: unreadable tokenizer{hint}') from error
+            files = [whole] if whole.is_file() else [*parts, directory / ADDED_FILE]
+            raise _unreadable(files, error) from error
         raise CheckpointError(
-            f'{directory}: no tokenizer; expected {TOKENIZER_FILE}, or vocab.json and merges.txt'
+            f'{directory}: no tokenizer; expected {TOKENIZER_FILE}, or {" and ".join(QWEN_FILES)}'
         )
 
     @staticmethod
@@ -203,11 +206,21 @@ def _unknown_id(implementation: Any) -> int | None:
     return None if token is None else implementation.token_to_id(token)
 
 
+def _unreadable(files: list[Path], error: Exception) -> CheckpointError:
+    """Return the error that names the file of several that was not fetched, or all."""
+    for file in files:
+        if hint := pointer_hint(file):
+            return CheckpointError(f'{file}: unreadable tokenizer{hint}')
+    names = ', '.join(file.name for file in files if file.is_file())
+    reason = ' '.join(str(error).split())
+    return CheckpointError(f'{files[0].parent}: unreadable tokenizer ({names}): {reason}')
+
+
 def _qwen(directory: Path) -> Any:
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers
     from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
 
-    model = models.BPE.from_file(str(directory / 'vocab.json'), str(directory / 'merges.txt'))
+    model = models.BPE.from_file(*(str(directory / name) for name in QWEN_FILES))
     implementation = Tokenizer(model)
     implementation.normalizer = normalizers.NFC()
     implementation.pre_tokenizer = Sequence(
@@ -224,7 +237,7 @@ def _qwen(directory: Path) -> Any:
 
 def _added_tokens(directory: Path) -> list[str]:
     """Return the added tokens in id order; ids are given in order after the vocabulary."""
-    file = directory / 'added_tokens.json'
+    file = directory / ADDED_FILE
     if not file.is_file():
         return list(QWEN_SPECIAL)
     ids: dict[str, int] = json.loads(file.read_text())
