@@ -89,6 +89,7 @@ class Policy(PipelinePolicy):
         statistics_key: str | None = None,
         step_period: float | None = None,
         vision_towers: Mapping[str, VisionTowerConfig] | None = None,
+        revision: str | None = None,
         **overrides: Any,
     ) -> Policy:
         """Load a checkpoint directory, our own or an official one.
@@ -103,6 +104,7 @@ class Policy(PipelinePolicy):
             step_period: time between two actions [s]; None: the contract's, else that of the
                 training data, else 0.05.
             vision_towers: shapes of vision towers with unknown names in an official config.
+            revision: of a model on the Hub, in place of `@revision`: a branch, tag or commit.
             overrides: fields of the network's configuration, see `VLAAdapter.from_pretrained`.
 
         Raises:
@@ -110,7 +112,7 @@ class Policy(PipelinePolicy):
             ConfigError: an override names no field, or has an impossible value.
             DeviceError: the device or precision is not available.
         """
-        directory = model_folder(directory)
+        directory = model_folder(directory, revision=revision)
 
         def load(dtype: str) -> Policy:
             settings = EngineSettings(device, dtype, compile, threads)
