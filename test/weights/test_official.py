@@ -21,6 +21,7 @@ from vla_adapter_ros.model.bridge import group_tables
 from vla_adapter_ros.processing.tokenizer import Tokenizer
 from vla_adapter_ros.weights import official
 from vla_adapter_ros.weights.directory import read_checkpoint_metadata
+from vla_adapter_ros.weights.metadata import CheckpointMetadata
 from vla_adapter_ros.weights.official_weights import refine
 from vla_adapter_ros.weights.own import open_checkpoint
 from vla_adapter_ros.weights.tensors import LazyTensor
@@ -223,6 +224,26 @@ def test_configurations_of_before_the_renaming_load(stored, meant):
     del data['policy']['rope_precision']
     data['policy']['rope_tables'] = stored
     assert VLAAdapterConfig.from_dict(data) == VLAAdapterConfig().override(rope_precision=meant)
+
+
+@pytest.mark.parametrize(('section', 'precision', 'meant'), [
+    ('compute', 'bf16', 'bfloat16'), ('compute', 'fp32', 'float32'), ('speed', 'bf16', 'bfloat16'),
+    ('compute', None, 'run'),
+])  # fmt: skip
+@pytest.mark.parametrize('old', [{'rope_tables': 'dtype'}, {'rope_precision': 'run'}])
+def test_runs_of_before_tables_were_pinned_act_as_their_recipe_trained_them(
+    section, precision, meant, old
+):
+    data = CheckpointMetadata(VLAAdapterConfig()).to_dict()
+    del data['model']['policy']['rope_precision']
+    data['model']['policy'] |= old
+    data['training'] = {'config': {section: {'precision': precision}}}
+    data = json.loads(json.dumps(data))
+    found = CheckpointMetadata.from_dict(data, 'vla_adapter.json').config.policy
+    assert found.rope_precision == meant
+    data['model']['policy'] = {'rope_precision': 'float32'}  # what a checkpoint pins is kept
+    found = CheckpointMetadata.from_dict(data, 'vla_adapter.json').config.policy
+    assert found.rope_precision == 'float32'
 
 
 def test_the_number_of_policy_blocks_is_that_of_the_files():

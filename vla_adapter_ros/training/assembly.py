@@ -149,7 +149,8 @@ def build_setup(config: TrainConfig, progress: bool) -> TrainingSetup:
         network = network.replace(**sizes)
     if config.start.kind in ('random', 'base'):
         network = _with_action_limit(network, by_dataset.values(), processing.normalisation)
-    network = with_rope_precision(network, config)
+    # Recorded, for wherever the policy runs.
+    network = network.as_trained(config.compute.precision)
     model = start_model(config, network)
     _check_sizes(model.config, sizes, config)
     grows = config.start.kind == 'checkpoint' or config.start.grounded
@@ -228,18 +229,6 @@ def _with_action_limit(
     ]
     limit = max(1.0, round(float(np.abs(ends).max()), 3))
     return network.replace(policy=replace(policy, action_limit=limit))
-
-
-def with_rope_precision(network: VLAAdapterConfig, config: TrainConfig) -> VLAAdapterConfig:
-    """Record the precision in which this run computes its rotary tables, for wherever it runs.
-
-    Under autocast a bridge policy's tokens are bfloat16, a diffusion policy's are not.
-    """
-    policy = network.policy
-    if policy.rope_precision != 'run':
-        return network
-    half = config.compute.precision == 'bf16' and policy.kind != 'dit'
-    return network.override(rope_precision='bfloat16' if half else 'float32')
 
 
 def _zero_latent(model: VLAAdapter) -> torch.Tensor | None:
