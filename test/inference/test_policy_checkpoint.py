@@ -141,11 +141,19 @@ def test_several_statistics_and_none_chosen_are_refused_and_listed(official, tmp
     assert chosen.statistics.key == 'two'
 
 
+def test_a_missing_file_of_official_statistics_is_named_with_the_way_out(official, tmp_path):
+    directory = shutil.copytree(official, tmp_path / 'official')
+    (directory / 'dataset_statistics.json').unlink()
+    message = r'dataset statistics: dataset_statistics\.json is missing.*copy it from the folder'
+    with pytest.raises(CheckpointError, match=message):
+        load(directory, vision_towers=TOWERS)
+
+
 @pytest.mark.parametrize(
     ('changes', 'complaint'),
     (
         ({'preprocessing': {}}, "no 'preprocessing' entry"),
-        ({'statistics': {}}, 'no dataset statistics'),
+        ({'statistics': {}}, "no dataset statistics: vla_adapter.json has none in 'statistics'"),
         ({'preprocessing': {'cameras': ['wrist'], 'prompt_format': 'plain'}}, 'cameras'),
         (
             {'preprocessing': {'cameras': ['third_person', 'wrist'], 'images': {'size': 64}}},

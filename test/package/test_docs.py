@@ -198,6 +198,12 @@ def setting_exists(key: str) -> bool:
     return True
 
 
+@pytest.mark.parametrize('name', NAMES)
+def test_checkpoints_have_the_names_that_a_run_gives_them(name):
+    found = re.findall(r'\bruns/\w+/checkpoints/([\w-]+)', text_of(name))
+    assert all(re.fullmatch(r'best|step-\d{8}', folder) for folder in found), (name, found)
+
+
 def test_every_message_that_is_explained_is_in_the_code():
     rooms = ('control', 'preflight', 'robot', 'nodes/common', 'nodes/policy')
     files = (file for room in rooms for file in (ROOT / 'vla_adapter_ros' / room).glob('*.py'))

@@ -110,7 +110,12 @@ def test_bad_instruction_is_refused_with_the_reason(text, complaint):
         clean_instruction(text)
 
 
-@pytest.mark.parametrize('text', ['拿起红色方块', 'nimm den roten würfel', 'поднять куб'])
+# Persian, Hindi and Sinhala are spelled with joiners, French and Japanese with other spaces.
+PERSIAN, HINDI = 'مکعب را می\u200cخواهم', 'क्\u200dष उठाओ'
+LANGUAGES = ['拿起红色方块', 'nimm den roten würfel', 'поднять куб', PERSIAN, HINDI]
+
+
+@pytest.mark.parametrize('text', LANGUAGES)
 def test_other_languages_are_for_tokenizers_that_have_them(qwen, text):
     assert clean_instruction(text, qwen) == text
     words = Tokenizer.from_texts(['pick up the cube'])
@@ -119,13 +124,59 @@ def test_other_languages_are_for_tokenizers_that_have_them(qwen, text):
     assert clean_instruction(text, Tokenizer.from_texts([text])) == text
 
 
+@pytest.mark.parametrize(('written', 'read'), [
+    ('Prends «\u202fle cube\u00a0»', 'prends « le cube »'),
+    ('赤い\u3000箱を 取る', '赤い 箱を 取る'),
+    ('\u2003pick\u2009up\u00a0', 'pick up'),
+])  # fmt: skip
+def test_spaces_of_any_kind_are_plain_ones(qwen, written, read):
+    for tokenizer in (qwen, Tokenizer.from_texts([written]), Tokenizer.subwords([written])):
+        assert clean_instruction(written, tokenizer) == read
+        assert tokenizer.unknown_words(read) == []
+    if read.isascii():
+        assert clean_instruction(written) == read
+
+
+def test_refusals_say_what_each_kind_of_tokenizer_allows(qwen, words):
+    for tokenizer in (qwen, words, Tokenizer.subwords(['pick']), None):
+        with pytest.raises(InstructionError) as caught:
+            clean_instruction('pick\x00up', tokenizer)
+        assert str(caught.value) == (
+            r"instruction: got '\x00' (U+0000); control and invisible characters are not allowed"
+        )
+    for tokenizer in (words, Tokenizer.subwords(['pick'])):
+        with pytest.raises(InstructionError, match='ASCII characters and words of the training'):
+            clean_instruction('café', tokenizer)
+    with pytest.raises(InstructionError, match='only printable ASCII characters are allowed'):
+        clean_instruction('café')
+
+
+def test_decomposed_letters_of_the_training_data_are_words_of_lists():
+    text = 'nimm den wu\u0308rfel'
+    for make in (Tokenizer.from_texts, Tokenizer.subwords):
+        tokenizer = make([text])
+        assert clean_instruction(text, tokenizer) == 'nimm den würfel'
+        assert make(['nimm']).with_words([text]).unknown_words(text) == []
+
+
+def test_a_tokenizer_that_writes_in_bytes_has_every_word(tmp_path):
+    """LLaMA's: what has no token is `<0x..>` for each byte of it."""
+    vocabulary = {'<unk>': 0, '▁pick': 1} | {f'<0x{i:02X}>': 2 + i for i in range(256)}
+    model = tokenizers.models.BPE(vocabulary, [], unk_token='<unk>', byte_fallback=True)
+    tokenizers.Tokenizer(model).save(str(tmp_path / 'tokenizer.json'))
+    llama = Tokenizer.from_directory(tmp_path)
+    assert (llama.words, llama.unknown_words('pick it')) == (frozenset(), [])
+    assert clean_instruction(PERSIAN, llama) == PERSIAN
+    assert 0 not in llama.encode(PERSIAN)
+
+
 def test_composed_and_decomposed_letters_are_the_same_instruction(qwen):
     composed = 'w\u00fcrfel'
     assert clean_instruction('Wu\u0308rfel', qwen) == composed
     assert clean_instruction(composed, qwen) == composed
 
 
-@pytest.mark.parametrize('mark', ['\u200b', '\u202e', '\u00a0', '\ue000', '\ud800', '\x7f'])
+@pytest.mark.parametrize('mark', ['\u200b', '\u202e', '\u200d', '\ue000', '\ud800', '\x7f'])
 def test_characters_that_nobody_sees_are_refused_for_every_tokenizer(qwen, words, mark):
     for tokenizer in (qwen, words, None):
         with pytest.raises(InstructionError, match=rf'U\+{ord(mark):04X}'):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,13 @@ TOWER = '{width: 16, depth: 2, heads: 2, mlp_hidden: 32, patch: 8, image_size: 3
 LANGUAGE = '{hidden: 32, layers: 2, heads: 2, kv_heads: 1, mlp_hidden: 64}'
 
 
-def make_dataset(path: Path, episodes: int = 4, length: int = 20, **contract) -> Path:
+def make_dataset(
+    path: Path, episodes: int = 4, length: int = 20, texts: Sequence[str] = TEXTS, **contract
+) -> Path:
     """Write demonstrations as images, so that nothing is lost."""
     writer = DatasetWriter(path, data_samples.contract(**contract), storage='image')
     for number in range(episodes):
-        text = TEXTS[number % len(TEXTS)]
+        text = texts[number % len(texts)]
         writer.add_episode(
             list(data_samples.observations(length, number, text)),
             data_samples.targets(length, number),

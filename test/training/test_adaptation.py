@@ -171,6 +171,22 @@ def test_backbone_rate_and_decay_make_their_groups(model):
     assert sum(len(g) for g in kinds.values()) == len(list(model.parameters()))
 
 
+def test_averaged_weights_take_the_place_of_the_trained_ones_without_a_copy(model):
+    """A second copy on the device would be more than training needed before its first save."""
+    named = trainable(model)
+    average = WeightAverage(named, decay=0.5)
+    trained, means = [p for _, p in named], list(average.model.module)
+    mine, theirs = ([p.data_ptr() for p in group] for group in (trained, means))
+    assert not set(mine) & set(theirs)
+    with pytest.raises(KeyboardInterrupt), average.swapped():
+        assert [p.data_ptr() for p in trained] == theirs
+        assert [p.data_ptr() for p in means] == mine
+        raise KeyboardInterrupt
+    assert [p.data_ptr() for p in trained] == mine
+    assert [p.data_ptr() for p in means] == theirs
+    assert dict(model.named_parameters())[named[0][0]] is trained[0]  # as the optimiser has it
+
+
 def test_averaged_weights_follow_and_are_swapped_in_and_out(model):
     named = trainable(model)
     average = WeightAverage(named, decay=0.5)

@@ -17,7 +17,7 @@ from support.hub_server import put_into_cache
 from support.lerobot_sets import write_v21
 from support.training_samples import config, make_dataset
 from vla_adapter_ros.data.training.dataset import open_dataset
-from vla_adapter_ros.errors import ConfigError, VLAAdapterError
+from vla_adapter_ros.errors import ConfigError, DatasetError, VLAAdapterError
 from vla_adapter_ros.inference.policy import Policy
 from vla_adapter_ros.processing.tokenizer import UNKNOWN
 from vla_adapter_ros.training import train
@@ -91,6 +91,21 @@ def test_a_tokenizer_that_has_every_word_has_no_unknown_ones(dataset, tmp_path):
     said = [f'tokenizer={tmp_path}', 'data.unknown_words=0.5']
     with pytest.raises(ConfigError, match=r'data.unknown_words: got a tokenizer that has every'):
         build_setup(config(dataset, tmp_path, *said), False)
+
+
+@pytest.mark.parametrize('kind', ['null', 'subwords'])
+def test_tasks_in_scripts_with_joiners_and_other_spaces_are_trained(tmp_path, kind):
+    texts = ['مکعب را می\u200cخواهم', '赤い\u3000箱', 'Wu\u0308rfel\u00a0heben']
+    path = make_dataset(tmp_path / 'data', 3, texts=texts)
+    setup = build_setup(config(path, tmp_path / 'run', f'tokenizer={kind}'), False)
+    tokenizer = setup.pipeline.tokenizer
+    assert [tokenizer.unknown_words(text) for text in texts] == [[], [], []]
+
+
+def test_a_task_that_no_prompt_can_carry_is_named_before_training(tmp_path):
+    path = make_dataset(tmp_path / 'data', 2, texts=['move left', 'move\x07right'])
+    with pytest.raises(DatasetError, match=r"the task 'move\\x07right': .*\(U\+0007\); control"):
+        build_setup(config(path, tmp_path / 'run'), False)
 
 
 def test_the_ranges_of_augmentation_are_settings(dataset, tmp_path):

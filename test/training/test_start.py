@@ -15,7 +15,6 @@ from vla_adapter_ros.inference.policy import Policy
 from vla_adapter_ros.model import VLAAdapter, VLAAdapterConfig
 from vla_adapter_ros.processing.tokenizer import Tokenizer
 from vla_adapter_ros.training import train
-from vla_adapter_ros.training.assembly import with_rope_precision
 from vla_adapter_ros.training.config import load_config
 from vla_adapter_ros.weights import official
 
@@ -161,9 +160,7 @@ def test_a_tokenizer_with_more_tokens_than_the_network_is_refused(dataset, tmp_p
 )
 def test_a_run_records_the_precision_of_its_rotary_tables(kind, precision, recorded):
     """A diffusion policy's tokens are float32 under autocast too."""
-    recipe = load_config(None, [f'compute.precision={precision}'])
-    network = VLAAdapterConfig.full(kind)
-    pinned = with_rope_precision(network, recipe)
+    pinned = VLAAdapterConfig.full(kind).as_trained(precision)
     assert pinned.policy.rope_precision == recorded
     # What a recipe or a checkpoint states is kept.
-    assert with_rope_precision(pinned, load_config(None, ['compute.precision=fp32'])) == pinned
+    assert pinned.as_trained('fp32') == pinned

@@ -18,8 +18,10 @@ from vla_adapter_ros.architecture.config import OPENVLA_7B, PolicyConfig, VLAAda
 from vla_adapter_ros.errors import CheckpointError
 from vla_adapter_ros.model import VLAAdapter, convert
 from vla_adapter_ros.model.bridge import group_tables
+from vla_adapter_ros.processing.tokenizer import Tokenizer
 from vla_adapter_ros.weights import official
 from vla_adapter_ros.weights.directory import read_checkpoint_metadata
+from vla_adapter_ros.weights.metadata import CheckpointMetadata
 from vla_adapter_ros.weights.official_weights import refine
 from vla_adapter_ros.weights.own import open_checkpoint
 from vla_adapter_ros.weights.tensors import LazyTensor
@@ -27,6 +29,7 @@ from vla_adapter_ros.weights.tensors import LazyTensor
 POINTER = 'version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n'
 SHAPE = ('width', 'depth', 'heads', 'mlp_hidden', 'class_token', 'registers', 'layer_scale')
 HEAD, PROPRIO = 'action_head--checkpoint.pt', 'proprio_projector--checkpoint.pt'
+FILM = 'vision_backbone--checkpoint.pt'
 
 
 @pytest.fixture(scope='module')
@@ -193,12 +196,24 @@ def test_files_that_were_not_fetched_are_named_as_that(damaged, name):
         load(damaged)
 
 
-def test_a_tokenizer_that_was_not_fetched_is_named_as_that(tmp_path):
-    from vla_adapter_ros.processing.tokenizer import Tokenizer
-
-    (tmp_path / 'tokenizer.json').write_text(POINTER)
-    with pytest.raises(CheckpointError, match=r'tokenizer\.json.*Git LFS pointer'):
+@pytest.mark.parametrize('name', [
+    'tokenizer.json', 'vocab.json', 'merges.txt', 'added_tokens.json',
+])  # fmt: skip
+def test_a_tokenizer_that_was_not_fetched_is_named_as_that(tmp_path, name):
+    (tmp_path / 'vocab.json').write_text('{"a": 0}')
+    (tmp_path / 'merges.txt').write_text('#version: 0.2\n')
+    Tokenizer.from_directory(tmp_path)
+    (tmp_path / name).write_text(POINTER)
+    with pytest.raises(CheckpointError, match=rf'/{name}: unread.*Git LFS pointer.*git lfs pull'):
         Tokenizer.from_directory(tmp_path)
+
+
+def test_a_damaged_vocabulary_is_named_and_not_a_file_that_is_not_there(tmp_path):
+    (tmp_path / 'vocab.json').write_text('{"a": ')
+    (tmp_path / 'merges.txt').write_text('#version: 0.2\n')
+    with pytest.raises(CheckpointError, match=r'\(vocab\.json, merges\.txt\): ') as caught:
+        Tokenizer.from_directory(tmp_path)
+    assert 'tokenizer.json' not in str(caught.value) and '\n' not in str(caught.value)
 
 
 @pytest.mark.parametrize(('stored', 'meant'), [
@@ -209,6 +224,26 @@ def test_configurations_of_before_the_renaming_load(stored, meant):
     del data['policy']['rope_precision']
     data['policy']['rope_tables'] = stored
     assert VLAAdapterConfig.from_dict(data) == VLAAdapterConfig().override(rope_precision=meant)
+
+
+@pytest.mark.parametrize(('section', 'precision', 'meant'), [
+    ('compute', 'bf16', 'bfloat16'), ('compute', 'fp32', 'float32'), ('speed', 'bf16', 'bfloat16'),
+    ('compute', None, 'run'),
+])  # fmt: skip
+@pytest.mark.parametrize('old', [{'rope_tables': 'dtype'}, {'rope_precision': 'run'}])
+def test_runs_of_before_tables_were_pinned_act_as_their_recipe_trained_them(
+    section, precision, meant, old
+):
+    data = CheckpointMetadata(VLAAdapterConfig()).to_dict()
+    del data['model']['policy']['rope_precision']
+    data['model']['policy'] |= old
+    data['training'] = {'config': {section: {'precision': precision}}}
+    data = json.loads(json.dumps(data))
+    found = CheckpointMetadata.from_dict(data, 'vla_adapter.json').config.policy
+    assert found.rope_precision == meant
+    data['model']['policy'] = {'rope_precision': 'float32'}  # what a checkpoint pins is kept
+    found = CheckpointMetadata.from_dict(data, 'vla_adapter.json').config.policy
+    assert found.rope_precision == 'float32'
 
 
 def test_the_number_of_policy_blocks_is_that_of_the_files():
@@ -339,30 +374,90 @@ def test_an_adapter_that_is_no_plain_lora_is_refused(unmerged, released):
         load(unmerged, base=released)
 
 
-@pytest.mark.parametrize('alpha', [None, ALPHA])
-def test_film_towers_with_lora_are_merged_on_read(damaged, alpha, caplog):
-    """Without a record of training's scale by that of the official loader, 0.5."""
-    model = tiny_model('pro', use_film=True)
-    wanted, stored = {}, {}
-    for name, value in model.vision_backbone.state_dict().items():
+def write_film_towers(folder, scale: float) -> dict[str, torch.Tensor]:
+    """The file of FiLM towers as the official trainer saves it; returns what is to be read."""
+    stored, merged = {}, {}
+    for name, value in tiny_model('pro', use_film=True).vision_backbone.state_dict().items():
         nested = re.sub(r'(blocks\.\d+)\.(?!scale\.|shift\.)', r'\1.block.', name)
         layer, _, kind = f'vision_backbone.{nested}'.rpartition('.')
         if not adapted(name, value) or layer.endswith(('.scale', '.shift')):
             below = '.base_layer' if layer.endswith(('.attn.qkv', '.attn.proj')) else ''
-            stored[f'{layer}{below}.{kind}'] = value
+            stored[f'{layer}{below}.{kind}'] = merged[name] = value
             continue
         stored[f'{layer}.base_layer.weight'] = value
         stored |= {f'{layer}.lora_{k}.default.weight': v
                    for k, v in zip('AB', adapter_halves(name, value))}  # fmt: skip
-        wanted[name] = value + (0.5 if alpha is None else alpha / RANK) * delta(name, value)
-    torch.save(stored, damaged / 'vision_backbone--checkpoint.pt')
-    if alpha:
-        write_adapter(damaged / 'lora_adapter')
-    got = load(damaged).vision_backbone.state_dict()
-    assert len(wanted) > 2 * 4
+        merged[name] = value + scale * delta(name, value)
+    torch.save(stored, folder / FILM)
+    return merged
+
+
+def check_towers(model, wanted):
+    got = model.vision_backbone.state_dict()
+    assert got.keys() == wanted.keys()
     for name, value in wanted.items():
         torch.testing.assert_close(got[name], value, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize('alpha', [None, ALPHA])
+def test_film_towers_with_lora_are_merged_on_read(damaged, alpha, caplog):
+    """Without a record of training's scale by that of the official loader, 0.5."""
+    wanted = write_film_towers(damaged, 0.5 if alpha is None else alpha / RANK)
+    if alpha:
+        write_adapter(damaged / 'lora_adapter')
+    check_towers(load(damaged), wanted)
     assert ('merged by 0.5 as in the official loader' in caplog.text) == (alpha is None)
+
+
+def wrap_towers(folder):
+    """Give the tower layers of an adapter the names that they have under FiLM."""
+    file = folder / 'adapter_model.safetensors'
+
+    def wrapped(name: str) -> str:
+        name = re.sub(r'(vision_backbone\.\w+\.blocks\.\d+)\.', r'\1.block.', name)
+        return name.replace('vision_backbone.', 'vision_backbone.vision_backbone.')
+
+    tensors = {wrapped(name): value for name, value in load_file(file).items()}
+    save_file(tensors, file)
+    return tensors
+
+
+@pytest.fixture
+def unmerged_film(unmerged, released):
+    """What the official trainer writes with --use_film and otherwise its defaults."""
+    write_adapter(unmerged / 'lora_adapter', base_model_name_or_path=str(released))
+    names = wrap_towers(unmerged / 'lora_adapter')
+    half = 'vision_backbone.vision_backbone.featurizer.blocks.0.block.attn.qkv.lora_A.weight'
+    assert f'base_model.model.{half}' in names
+    return unmerged
+
+
+def test_film_towers_come_from_their_own_file_beside_an_unmerged_adapter(unmerged_film):
+    wanted = write_film_towers(unmerged_film, ALPHA / RANK)
+    model = load(unmerged_film)
+    assert model.config.use_film
+    check_towers(model, wanted)
+    layer = 'language_model.model.layers.0.mlp.up_proj.weight'
+    weight = official_tensors('pro')[0][layer]
+    torch.testing.assert_close(
+        model.state_dict()[layer], weight + ALPHA / RANK * delta(layer, weight)
+    )
+
+
+def test_an_adapter_of_film_towers_without_their_file_is_refused_with_the_way_out(unmerged_film):
+    message = r'lora_adapter is of towers with FiLM, whose vision_backbone--.* is missing; copy it'
+    with pytest.raises(CheckpointError, match=message):
+        load(unmerged_film)
+
+
+def test_film_towers_that_lost_an_adapter_are_refused_by_name(damaged):
+    write_film_towers(damaged, 0.5)
+    stored = torch.load(damaged / FILM)
+    lost = 'blocks.0.block.attn.qkv.lora_'
+    torch.save({n: v for n, v in stored.items() if lost not in n}, damaged / FILM)
+    message = r'adapter of vision_backbone\.featurizer\.blocks\.0\.attn\.qkv is missing'
+    with pytest.raises(CheckpointError, match=message):
+        load(damaged)
 
 
 def test_the_mean_embedding_of_released_film_covers_the_stop_token():

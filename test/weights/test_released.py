@@ -81,6 +81,21 @@ def test_a_policy_of_the_hub_names_its_commit(released):
     assert read_checkpoint_metadata('hf://lab/pick').robot['name'] == policy.contract.name
 
 
+def test_a_revision_may_be_an_argument_of_its_own(released):
+    policy = Policy.from_pretrained('lab/pick', revision='v1', device='cpu')
+    assert policy.provenance['checkpoint'] == f'hub:lab/pick@{COMMIT}'
+    assert VLAAdapter.from_pretrained('hub:lab/pick@v1', revision='v1').metadata.training
+    for path, revision, message in (
+        ('lab/pick', 'v2', 'hub:lab/pick@v2: cannot be had'),
+        ('lab/pick@v1', 'main', "hub:lab/pick@v1: got revision='main' too; give one of the two"),
+        ('lab/pick', 'a b', "got 'hub:lab/pick@a b', expected hub:ORG/NAME"),
+        (released, 'v1', f"{released}: got revision='v1'; folders have none, only models"),
+    ):
+        with pytest.raises(CheckpointError) as caught:
+            Policy.from_pretrained(path, revision=revision, device='cpu')
+        assert message in str(caught.value) and '\n' not in str(caught.value)
+
+
 def test_a_folder_of_that_name_comes_first(released):
     Path('lab/pick').mkdir(parents=True)
     assert model_folder('lab/pick') == Path('lab/pick')

@@ -89,7 +89,7 @@ class PolicyConfig:
     `rope_precision` (Pro only): the released weights were trained with rotary tables computed in
     bfloat16, where positions above 256 are rounded. `run` follows the dtype that the network runs
     in, as the released code does; the others pin them: a policy runs as it was trained. Training
-    and the loader of released checkpoints pin them; files of before the name changed have
+    and the loaders pin them, of early runs by the recipe; files of before the name changed have
     `rope_tables`.
 
     `oft` is the bridging of OpenVLA-OFT (Tables 2 and 3): it reads action slots of the last layer,
@@ -299,6 +299,17 @@ class VLAAdapterConfig:
             return chosen
         named = {'first': 1, 'middle': (layers + 1) // 2, 'last': layers}
         return (named[chosen] if isinstance(chosen, str) else chosen,) * blocks
+
+    def as_trained(self, precision: str) -> VLAAdapterConfig:
+        """Return a copy whose rotary tables are those of a training in `bf16` or `fp32`.
+
+        Under autocast a bridge policy's tokens are bfloat16, a diffusion policy's are not. Tables
+        that are pinned already stay as they are.
+        """
+        if self.policy.rope_precision != 'run':
+            return self
+        half = precision == 'bf16' and self.policy.kind != 'dit'
+        return self.override(rope_precision='bfloat16' if half else 'float32')
 
     def replace(self, **changes: Any) -> VLAAdapterConfig:
         """Return a copy with changed fields."""

@@ -27,7 +27,7 @@ from vla_adapter_ros.processing.pipeline import InputPipeline, ModelInputs, Proc
 from vla_adapter_ros.processing.statistics import Normaliser, Statistics
 from vla_adapter_ros.processing.tokenizer import Tokenizer
 from vla_adapter_ros.robot.contract import RobotContract
-from vla_adapter_ros.weights.directory import checkpoint_fingerprint
+from vla_adapter_ros.weights.directory import checkpoint_fingerprint, missing_statistics
 from vla_adapter_ros.weights.released import checkpoint_name, model_folder
 
 # LIBERO and CALVIN run at 20 Hz and 30 Hz; official files do not record a rate.
@@ -89,6 +89,7 @@ class Policy(PipelinePolicy):
         statistics_key: str | None = None,
         step_period: float | None = None,
         vision_towers: Mapping[str, VisionTowerConfig] | None = None,
+        revision: str | None = None,
         **overrides: Any,
     ) -> Policy:
         """Load a checkpoint directory, our own or an official one.
@@ -103,6 +104,7 @@ class Policy(PipelinePolicy):
             step_period: time between two actions [s]; None: the contract's, else that of the
                 training data, else 0.05.
             vision_towers: shapes of vision towers with unknown names in an official config.
+            revision: of a model on the Hub, in place of `@revision`: a branch, tag or commit.
             overrides: fields of the network's configuration, see `VLAAdapter.from_pretrained`.
 
         Raises:
@@ -110,7 +112,7 @@ class Policy(PipelinePolicy):
             ConfigError: an override names no field, or has an impossible value.
             DeviceError: the device or precision is not available.
         """
-        directory = model_folder(directory)
+        directory = model_folder(directory, revision=revision)
 
         def load(dtype: str) -> Policy:
             settings = EngineSettings(device, dtype, compile, threads)
@@ -151,7 +153,7 @@ class Policy(PipelinePolicy):
                     'policy'
                 )
             if not metadata.statistics:
-                raise CheckpointError(f'checkpoint {directory}: no dataset statistics')
+                raise CheckpointError(f'checkpoint {directory}: {missing_statistics(directory)}')
             statistics = Statistics.from_dict(metadata.statistics, statistics_key)
             contract = RobotContract.from_dict(metadata.robot) if metadata.robot else None
             recorded = float((metadata.training or {}).get('step_period', OFFICIAL_STEP_PERIOD_S))

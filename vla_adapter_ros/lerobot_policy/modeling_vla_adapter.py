@@ -82,8 +82,7 @@ class VlaAdapterPolicy(PreTrainedPolicy):
             PluginError: `config.json` is not of this policy.
             CheckpointError: missing, damaged or inconsistent files.
         """
-        named = str(pretrained_name_or_path)
-        folder = model_folder(f'{named}@{revision}' if revision else named)
+        folder = model_folder(pretrained_name_or_path, revision=revision)
         config = config or PreTrainedConfig.from_pretrained(folder)
         if not isinstance(config, VlaAdapterConfig):
             raise PluginError(f'{folder}/config.json: type {config.type!r}, expected vla_adapter')

@@ -15,6 +15,7 @@ from vla_adapter_ros.model.small.initialise import initialise
 from vla_adapter_ros.weights.metadata import CheckpointMetadata
 from vla_adapter_ros.weights.own import load, save
 from vla_adapter_ros.weights.prismatic import load_vlm
+from vla_adapter_ros.weights.released import model_folder
 
 NetworkT = TypeVar('NetworkT', bound='StoredNetwork')
 
@@ -54,18 +55,20 @@ class StoredNetwork(nn.Module):
         device: str | torch.device = 'cpu',
         vision_towers: Mapping[str, VisionTowerConfig] | None = None,
         base: str | Path | None = None,
+        revision: str | None = None,
         **overrides: Any,
     ) -> NetworkT:
         """Load a checkpoint: our own format or an official directory.
 
         Args:
-            directory: the checkpoint.
+            directory: the checkpoint, or its address on the Hub, `org/name@revision`.
             dtype: of the parameters; None keeps them as stored (mapped from the file).
             device: of the parameters.
             vision_towers: shapes of an official checkpoint's vision towers by their
                 `timm_model_ids` entry, where that is not a released one.
             base: the directory that an official run started from, if its LoRA adapter is not
                 merged; default: the one that the adapter names.
+            revision: of a model on the Hub, in place of `@revision`: a branch, tag or commit.
             overrides: fields of `VLAAdapterConfig` or its sections, by name, in place of the
                 checkpoint's; e.g. `num_images` and `chunk_size`, which official files do not
                 record, or `rope_precision`.
@@ -78,6 +81,8 @@ class StoredNetwork(nn.Module):
                 configuration; missing, unexpected and mis-shaped ones are listed.
             ConfigError: an override names no field, or has an impossible value.
         """
+        if revision is not None:
+            directory = model_folder(directory, revision=revision)
         options = {'dtype': dtype, 'device': device, 'vision_towers': vision_towers}
         return load(cls, directory, overrides=overrides, base=base, **options)
 

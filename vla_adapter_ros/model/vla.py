@@ -218,7 +218,8 @@ class VLAAdapter(StoredNetwork):
             words = word_numbers(input_ids, self.config.film_pieces)
             return segment_means(embedded, attention_mask, words, count)
         if not self.config.aligned_slices:
-            # Quirk: all but the action tokens count, and one of them is the stop token.
+            # Quirk: all but the action tokens count, and one of them is the stop token. In
+            # official training padding counts too; here never, so that both act the same.
             stop = torch.full((len(embedded), 1), STOP_TOKEN, device=embedded.device)
             embedded = torch.cat((self.decoder.embed_tokens(stop), embedded), dim=1)
             if attention_mask is not None:

@@ -41,7 +41,7 @@ from vla_adapter_ros.preflight.checks import (
 )
 from vla_adapter_ros.preflight.memory import check_gpu_memory, check_memory, stored_bytes
 from vla_adapter_ros.robot.contract import RobotContract, resolve_contract
-from vla_adapter_ros.weights.directory import read_checkpoint_metadata
+from vla_adapter_ros.weights.directory import missing_statistics, read_checkpoint_metadata
 from vla_adapter_ros.weights.files import read_json_object
 from vla_adapter_ros.weights.released import model_folder
 
@@ -188,14 +188,16 @@ def check_checkpoint(settings: PreflightSettings) -> list[Check]:
     if is_exported(directory):
         about = read_json_object(directory / EXPORT_FILE)
         robot, statistics = about.get('robot'), about.get('statistics')
+        lacking = f'{EXPORT_FILE} has no dataset statistics; export the checkpoint again'
     else:
         metadata = read_checkpoint_metadata(directory)
         robot, statistics = metadata.robot, metadata.statistics
+        lacking = missing_statistics(directory)
     checks = [
         Check('checkpoint', PASS, f'{directory}, {stored_bytes(directory) / _GIB:.2f} GiB')
     ]
     if not statistics:
-        checks.append(Check('statistics', FAIL, 'the checkpoint has no dataset statistics'))
+        checks.append(Check('statistics', FAIL, lacking))
     if not robot:
         checks.append(
             Check('contract match', WARN,

@@ -18,10 +18,13 @@ from typing import Any
 
 from vla_adapter_ros.errors import CheckpointError, readable
 from vla_adapter_ros.processing import subwords
+from vla_adapter_ros.processing.prompt import plain_text
 from vla_adapter_ros.processing.subwords import WORD_START
 from vla_adapter_ros.weights.files import pointer_hint
 
 TOKENIZER_FILE = 'tokenizer.json'
+QWEN_FILES = ('vocab.json', 'merges.txt')
+ADDED_FILE = 'added_tokens.json'
 UNKNOWN = '<unk>'
 PAD = '<pad>'
 MARKS = ('<|im_start|>', '<|im_end|>')
@@ -51,6 +54,8 @@ class Tokenizer:
     def __init__(self, implementation: Any) -> None:
         self._implementation = implementation
         self._unknown_id = _unknown_id(implementation)
+        # LLaMA's writes a character that it has no token for in bytes.
+        self._has_bytes = bool(getattr(implementation.model, 'byte_fallback', False))
 
     @staticmethod
     def from_directory(directory: str | Path) -> Tokenizer:
@@ -62,17 +67,18 @@ class Tokenizer:
         import tokenizers
 
         directory = Path(directory)
-        file = directory / TOKENIZER_FILE
+        whole = directory / TOKENIZER_FILE
+        parts = [directory / name for name in QWEN_FILES]
         try:
-            if file.is_file():
-                return Tokenizer(tokenizers.Tokenizer.from_file(str(file)))
-            if (directory / 'vocab.json').is_file() and (directory / 'merges.txt').is_file():
+            if whole.is_file():
+                return Tokenizer(tokenizers.Tokenizer.from_file(str(whole)))
+            if all(part.is_file() for part in parts):
                 return Tokenizer(_qwen(directory))
         except Exception as error:  # the library raises plain Exception
-            hint = pointer_hint(file) or f': {error}'
-            raise CheckpointError(f'{file}: unreadable tokenizer{hint}') from error
+            files = [whole] if whole.is_file() else [*parts, directory / ADDED_FILE]
+            raise _unreadable(files, error) from error
         raise CheckpointError(
-            f'{directory}: no tokenizer; expected {TOKENIZER_FILE}, or vocab.json and merges.txt'
+            f'{directory}: no tokenizer; expected {TOKENIZER_FILE}, or {" and ".join(QWEN_FILES)}'
         )
 
     @staticmethod
@@ -124,13 +130,16 @@ class Tokenizer:
             return list(self._implementation.encode(text, add_special_tokens=True).ids)
 
     def unknown_words(self, text: str) -> list[str]:
-        """Return the words of `text` that have no id of their own, each once, in order.
+        """Return the words of `text`, as models read it, that have no id of their own, each once.
 
         Byte-level tokenizers make no difference between words; for them the list is empty.
         """
+        if self._has_bytes:
+            return []
         if self._unknown_id is None:
             known = self.words
             return [w for w in dict.fromkeys(split_words(text)) if known and w not in known]
+        text = plain_text(text)
         with readable('tokenizer', CheckpointError):
             encoding = self._implementation.encode(text, add_special_tokens=False)
         pairs = zip(encoding.ids, encoding.offsets, strict=True)
@@ -140,6 +149,8 @@ class Tokenizer:
     @cached_property
     def words(self) -> frozenset[str]:
         """The words with an id of their own; empty for byte-level tokenizers."""
+        if self._has_bytes:
+            return frozenset()
         tokens = self._implementation.get_vocab()
         if self._unknown_id is not None:
             return frozenset(tokens)
@@ -169,7 +180,7 @@ class Tokenizer:
 
         data = json.loads(self._implementation.to_str())
         vocabulary = data['model']['vocab']
-        found = {word for text in texts for word in self.unknown_words(text.lower())}
+        found = {word for text in texts for word in self.unknown_words(text)}
         start = WORD_START if self._unknown_id is None else ''
         vocabulary |= {start + word: self.vocab_size + i for i, word in enumerate(sorted(found))}
         return Tokenizer(tokenizers.Tokenizer.from_str(json.dumps(data)))
@@ -186,8 +197,8 @@ WORD = re.compile(r"[A-Za-z0-9_']+|[^\sA-Za-z0-9_']")
 
 
 def split_words(text: str) -> list[str]:
-    """Return the lower-case words and punctuation marks of a text, as in word lists."""
-    return WORD.findall(text.lower())
+    """Return words and punctuation marks of an instruction as models read it, for word lists."""
+    return WORD.findall(plain_text(text))
 
 
 def _unknown_id(implementation: Any) -> int | None:
@@ -195,11 +206,21 @@ def _unknown_id(implementation: Any) -> int | None:
     return None if token is None else implementation.token_to_id(token)
 
 
+def _unreadable(files: list[Path], error: Exception) -> CheckpointError:
+    """Return the error that names the file of several that was not fetched, or all."""
+    for file in files:
+        if hint := pointer_hint(file):
+            return CheckpointError(f'{file}: unreadable tokenizer{hint}')
+    names = ', '.join(file.name for file in files if file.is_file())
+    reason = ' '.join(str(error).split())
+    return CheckpointError(f'{files[0].parent}: unreadable tokenizer ({names}): {reason}')
+
+
 def _qwen(directory: Path) -> Any:
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers
     from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
 
-    model = models.BPE.from_file(str(directory / 'vocab.json'), str(directory / 'merges.txt'))
+    model = models.BPE.from_file(*(str(directory / name) for name in QWEN_FILES))
     implementation = Tokenizer(model)
     implementation.normalizer = normalizers.NFC()
     implementation.pre_tokenizer = Sequence(
@@ -216,7 +237,7 @@ def _qwen(directory: Path) -> Any:
 
 def _added_tokens(directory: Path) -> list[str]:
     """Return the added tokens in id order; ids are given in order after the vocabulary."""
-    file = directory / 'added_tokens.json'
+    file = directory / ADDED_FILE
     if not file.is_file():
         return list(QWEN_SPECIAL)
     ids: dict[str, int] = json.loads(file.read_text())

@@ -17,7 +17,7 @@ from vla_adapter_ros.data.sources import dataset_names
 from vla_adapter_ros.data.training.dataset import Dataset, open_dataset
 from vla_adapter_ros.data.training.mixture import Mixture
 from vla_adapter_ros.data.training.paraphrases import Paraphrases
-from vla_adapter_ros.errors import CheckpointError, ConfigError, DatasetError
+from vla_adapter_ros.errors import CheckpointError, ConfigError, DatasetError, InstructionError
 from vla_adapter_ros.inference.official_processing import official_processing
 from vla_adapter_ros.model import VLAAdapter, VLAAdapterConfig
 from vla_adapter_ros.processing.augment import AugmentConfig
@@ -149,7 +149,8 @@ def build_setup(config: TrainConfig, progress: bool) -> TrainingSetup:
         network = network.replace(**sizes)
     if config.start.kind in ('random', 'base'):
         network = _with_action_limit(network, by_dataset.values(), processing.normalisation)
-    network = with_rope_precision(network, config)
+    # Recorded, for wherever the policy runs.
+    network = network.as_trained(config.compute.precision)
     model = start_model(config, network)
     _check_sizes(model.config, sizes, config)
     grows = config.start.kind == 'checkpoint' or config.start.grounded
@@ -159,8 +160,7 @@ def build_setup(config: TrainConfig, progress: bool) -> TrainingSetup:
     _check_vocabulary(model.config, tokenizer, config)
     _check_words(config, tokenizer)
     pipeline = InputPipeline(processing, tokenizer, statistics)
-    for text in texts:  # refused here, not in the batch that holds it
-        pipeline.prompt_ids(text)
+    _check_instructions(pipeline, texts)
     changes = AugmentConfig(
         crop_area=processing.images.crop_area, **asdict(config.augmentation)
     )
@@ -229,18 +229,6 @@ def _with_action_limit(
     ]
     limit = max(1.0, round(float(np.abs(ends).max()), 3))
     return network.replace(policy=replace(policy, action_limit=limit))
-
-
-def with_rope_precision(network: VLAAdapterConfig, config: TrainConfig) -> VLAAdapterConfig:
-    """Record the precision in which this run computes its rotary tables, for wherever it runs.
-
-    Under autocast a bridge policy's tokens are bfloat16, a diffusion policy's are not.
-    """
-    policy = network.policy
-    if policy.rope_precision != 'run':
-        return network
-    half = config.compute.precision == 'bf16' and policy.kind != 'dit'
-    return network.override(rope_precision='bfloat16' if half else 'float32')
 
 
 def _zero_latent(model: VLAAdapter) -> torch.Tensor | None:
@@ -367,6 +355,15 @@ def _contract(dataset: Dataset, config: TrainConfig) -> RobotContract | None:
         return None
     data = dataset.contract.to_dict() | {'action_space': dataset.action_space}
     return RobotContract.from_dict(data, f'contract of {config.data.datasets[0]}')
+
+
+def _check_instructions(pipeline: InputPipeline, texts: Iterable[str]) -> None:
+    """Refuse here, not in the batch that holds it, an instruction that no prompt can carry."""
+    for text in texts:
+        try:
+            pipeline.prompt_ids(text)
+        except InstructionError as error:
+            raise DatasetError(f'training data: the task {text!r}: {error}') from error
 
 
 def _longest_prompt(pipeline: InputPipeline, texts: list[str], data: DataConfig) -> int:

@@ -110,14 +110,17 @@ class WeightAverage:
 
     @contextlib.contextmanager
     def swapped(self) -> Iterator[None]:
-        """Return a context in which the network holds the averaged weights."""
-        kept = [parameter.detach().clone() for parameter in self._trained]
+        """Return a context in which the network holds the averaged weights.
+
+        Network and average exchange their memory: a copy of what trains, at the first save, would
+        be more than training needed until then.
+        """
+        self._exchange()
         try:
-            self._assign(list(self.model.module))
             yield
         finally:
-            self._assign(kept)
+            self._exchange()
 
-    @torch.no_grad()
-    def _assign(self, values: list[Tensor]) -> None:
-        torch._foreach_copy_(list(self._trained), values)
+    def _exchange(self) -> None:
+        for weight, mean in zip(self._trained, self.model.module, strict=True):
+            weight.data, mean.data = mean.data, weight.data

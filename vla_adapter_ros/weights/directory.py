@@ -9,7 +9,7 @@ from pathlib import Path
 from vla_adapter_ros.errors import CheckpointError, readable
 from vla_adapter_ros.weights.files import read_json_object
 from vla_adapter_ros.weights.metadata import METADATA_FILE, CheckpointMetadata
-from vla_adapter_ros.weights.official import is_official, read_official_metadata
+from vla_adapter_ros.weights.official import STATISTICS_FILE, is_official, read_official_metadata
 from vla_adapter_ros.weights.released import model_folder
 
 FINGERPRINT_SUFFIXES = ('.safetensors', '.pt', '.bin', '.json')
@@ -38,6 +38,19 @@ def read_checkpoint_metadata(directory: str | Path) -> CheckpointMetadata:
             return read_official_metadata(directory)
     raise CheckpointError(
         f'checkpoint {directory}: neither {METADATA_FILE} (own format) nor config.json (official)'
+    )
+
+
+def missing_statistics(directory: str | Path) -> str:
+    """Return what is wrong with a checkpoint without dataset statistics, and the way out."""
+    if (Path(directory) / METADATA_FILE).is_file():
+        return (
+            f"no dataset statistics: {METADATA_FILE} has none in 'statistics'; take a checkpoint "
+            'of a training run, or save with save_pretrained(…, statistics=…)'
+        )
+    return (
+        f'no dataset statistics: {STATISTICS_FILE} is missing or empty, and config.json has no '
+        'norm_stats; copy it from the folder that training wrote'
     )
 
 

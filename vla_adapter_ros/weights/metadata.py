@@ -92,12 +92,24 @@ class CheckpointMetadata:
             config = VLAAdapterConfig.from_dict(data['model'])
         except ValueError as error:
             raise CheckpointError(f'{where}: model: {error}') from None
+        config = _as_trained(config, data.get('training') or {})
         rest = {
             key: data[key]
             for key in cls.__dataclass_fields__
             if key != 'config' and data.get(key) is not None
         }
         return cls(config=config, **rest)
+
+
+def _as_trained(config: VLAAdapterConfig, training: dict[str, Any]) -> VLAAdapterConfig:
+    """Pin rotary tables that a checkpoint left to the device, by the recipe that trained it.
+
+    Early runs recorded the precision of their tables there alone.
+    """
+    recipe = training.get('config') or {}
+    computed = recipe.get('compute') or recipe.get('speed') or {}  # the earlier name
+    precision = computed.get('precision')
+    return config if precision is None else config.as_trained(precision)
 
 
 def software_versions(*packages: str) -> dict[str, str]:

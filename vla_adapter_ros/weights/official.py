@@ -43,7 +43,9 @@ CHUNK_LENGTHS = {(7, 8): 8, (14, 14): 25, (7, 7): 5}
 # The official head reads so many raw features whatever the number of cameras; right for two.
 TASK_TOKENS = 512
 HEAD, PROPRIO, FILM = 'action_head', 'proprio_projector', 'vision_backbone'
+FILM_WRAPPER = f'{FILM}.{FILM}.'  # the official wrapper holds the towers that it adds FiLM to
 ADAPTER = 'lora_adapter'
+STATISTICS_FILE = 'dataset_statistics.json'
 UNREAD_LAYERS = ('language_model.lm_head',)  # adapted by the official trainer, tied and not stored
 
 # Entries of `text_config` -> fields of `LanguageConfig`.
@@ -86,7 +88,7 @@ def read_official_metadata(
         config_file = read_json_object(directory / 'config.json')
     else:
         config_file = read_json_object(base_directory(directory, base) / 'config.json')
-    statistics = _optional_json(directory / 'dataset_statistics.json')
+    statistics = _optional_json(directory / STATISTICS_FILE)
     statistics = statistics or config_file.get('norm_stats') or {}
     return CheckpointMetadata(
         config=official_config(directory, config_file, statistics, vision_towers, overrides),

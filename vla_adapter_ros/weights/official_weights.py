@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -24,6 +24,8 @@ QUERIES = 'action_queries.weight'
 _BLOCK = re.compile(r'action_head\.model\.mlp_resnet_blocks\.(\d+)\.')
 # The official loader adapts FiLM towers with rank 32 and alpha 16, whatever training did.
 FILM_LORA_SCALE = 16 / 32
+_WRAPPED = '.base_layer.weight'
+_Value = TypeVar('_Value')
 
 
 @dataclass(frozen=True)
@@ -54,11 +56,13 @@ def open_official(
         ConfigError: an override names no field, or has an impossible value.
     """
     metadata = official.read_official_metadata(directory, towers, overrides, base)
+    files = official.component_files(directory, metadata.config.use_proprio)
     if official.is_unmerged(directory):
-        tensors = _merged_vlm(directory, official.base_directory(directory, base))
+        place = official.base_directory(directory, base)
+        tensors = _merged_vlm(directory, place, film=official.FILM in files)
     else:
         tensors = official_vlm(directory)
-    for kind, path in official.component_files(directory, metadata.config.use_proprio).items():
+    for kind, path in files.items():
         values = {
             name: LazyTensor.of(value, f'{path}: {name}')
             for name, value in state_dict(path).items()
@@ -138,11 +142,22 @@ def official_vlm(directory: Path) -> dict[str, LazyTensor]:
     return tensors
 
 
-def _merged_vlm(directory: Path, base: Path) -> dict[str, LazyTensor]:
-    """Open the VLM that training started from, with the directory's LoRA adapter merged in."""
+def _merged_vlm(directory: Path, base: Path, film: bool) -> dict[str, LazyTensor]:
+    """Open the VLM that training started from, with the directory's LoRA adapter merged in.
+
+    `film`: the towers have a file of their own, with the same adapters in it. Those in the folder
+    have the names of the wrapper around FiLM blocks, and fit no tower without it.
+    """
     folder = directory / official.ADAPTER
     weights = official_vlm(base)
     trained, halves = lora.read_adapter(folder)
+    if film:
+        trained, halves = _without_towers(trained), _without_towers(halves)
+    elif any(name.startswith(official.FILM_WRAPPER) for name in (*trained, *halves)):
+        raise CheckpointError(
+            f'checkpoint {directory}: {folder.name} is of towers with FiLM, whose '
+            f'{official.FILM}--*checkpoint.pt is missing; copy it from the folder of the training'
+        )
     if QUERIES not in trained:
         LOGGER.warning(
             '%s: the official trainer does not store the ActionQueries that it trained; those of '
@@ -154,11 +169,19 @@ def _merged_vlm(directory: Path, base: Path) -> dict[str, LazyTensor]:
     return lora.merge(weights | trained, halves, lora.read_scale(folder, halves), folder)
 
 
+def _without_towers(values: Mapping[str, _Value]) -> dict[str, _Value]:
+    return {n: value for n, value in values.items() if not n.startswith(f'{official.FILM}.')}
+
+
 def _film_towers(
     values: Mapping[str, LazyTensor], directory: Path, path: Path
 ) -> dict[str, LazyTensor]:
     """Return the towers of a FiLM file, which the official trainer saves with unmerged LoRA."""
-    whole, halves = lora.split({official.film_name(n): v for n, v in values.items()})
+    named = {official.film_name(n): v for n, v in values.items()}
+    whole, halves = lora.split(named)
+    wrapped = (n.removesuffix(_WRAPPED) for n in named if n.endswith(_WRAPPED))
+    if bare := next((layer for layer in wrapped if layer not in halves), None):
+        raise CheckpointError(f'{path}: the adapter of {bare} is missing')
     scale, folder = FILM_LORA_SCALE, directory / official.ADAPTER
     if halves and (folder / lora.ADAPTER_CONFIG).is_file():
         scale = lora.read_scale(folder, halves)

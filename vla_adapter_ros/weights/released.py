@@ -9,6 +9,7 @@ No code of a repository is fetched: only configuration, tokenizers and weights, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePath
 
 from vla_adapter_ros.errors import CheckpointError, VLAAdapterError
@@ -50,6 +51,8 @@ def model_folder(
     path: str | Path,
     files: Sequence[str] = CHECKPOINT_FILES,
     say: Callable[[str], None] = print,
+    *,
+    revision: str | None = None,
 ) -> Path:
     """Return a file or folder as it is, or the local folder of a model on the Hub.
 
@@ -60,18 +63,19 @@ def model_folder(
             after it if wanted (a branch, tag or commit).
         files: patterns of what is needed.
         say: is told what will be downloaded, before it is.
+        revision: the same as `@revision`.
 
     Raises:
-        CheckpointError: no such folder, or the model cannot be had.
+        CheckpointError: no such folder, or the model cannot be had; a revision of a folder.
     """
     local = Path(path).expanduser()
     try:
-        address = _address(path, local)
+        address = _at_revision(path, _address(path, local), revision)
         if address is None:
             return local
         return snapshot(address, 'model', wanted=files, spared=_other_steps, say=say)
     except VLAAdapterError as error:
-        begin = '' if is_hub(path) else f'{path}: no such file or folder here; '
+        begin = '' if is_hub(path) or local.exists() else f'{path}: no such file or folder here; '
         raise CheckpointError(f'{begin}{error}') from error
 
 
@@ -144,6 +148,21 @@ def pinned_model(path: str | None) -> str | None:
 def checkpoint_name(folder: str | Path) -> str:
     """Return where a checkpoint came from: `hub:org/name@commit`, or its path."""
     return str(address_of(folder) or Path(folder).expanduser().resolve())
+
+
+def _at_revision(
+    path: str | Path, address: HubAddress | None, revision: str | None
+) -> HubAddress | None:
+    if revision is None:
+        return address
+    if address is None:
+        raise CheckpointError(
+            f'{path}: got revision={revision!r}; folders have none, only models on the Hub '
+            '(org/name or hub:org/name)'
+        )
+    if address.revision not in (None, revision):
+        raise CheckpointError(f'{address}: got revision={revision!r} too; give one of the two')
+    return parse_address(str(replace(address, revision=revision)))
 
 
 def _address(path: str | Path, local: Path) -> HubAddress | None:
