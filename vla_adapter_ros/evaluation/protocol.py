@@ -19,6 +19,7 @@ from typing import Any
 
 from vla_adapter_ros.errors import VLAAdapterError, readable
 from vla_adapter_ros.evaluation import simulate
+from vla_adapter_ros.evaluation.episode_log import decisive
 from vla_adapter_ros.evaluation.rollout import EpisodeResult
 from vla_adapter_ros.evaluation.statistics import Rate, format_table
 from vla_adapter_ros.simulation.levels.ranges import LEVELS
@@ -31,8 +32,8 @@ from vla_adapter_ros.weights.files import make_folder, write_json
 PUBLISHED_SEED, PUBLISHED_EPISODES = 244_716, 100
 JUDGED_WORDS = (TRAINED, HELD_OUT, SYNONYM)
 REPORT = 'report.json'
-# What decides a cell (`simulate.origin_of`), what it was made with, its episodes.
-Cell = tuple[list[Any], dict[str, Any], list[EpisodeResult]]
+# What decides a cell (`decided_by`), what it was made with, its episodes.
+Cell = tuple[Any, dict[str, Any], list[EpisodeResult]]
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -92,7 +93,7 @@ def read_cell(report: Path) -> Cell:
         ((policy, found),) = data['policies'].items()
         episodes = [EpisodeResult.from_dict(episode) for episode in found['episodes']]
         made_with = {'settings': data['settings'], **data['made_with'][policy]}
-        return [data['settings'], data['made_with']], made_with, episodes
+        return decided_by(data['settings'], data['made_with']), made_with, episodes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -129,14 +130,22 @@ def judge(options: argparse.Namespace, further: list[str]) -> int:
     return 0
 
 
+def decided_by(settings: dict[str, Any], made_with: dict[str, Any]) -> Any:
+    """Return what `simulate.origin_of` says, less what may differ between runs, as JSON has it."""
+    decided = [settings, {policy: decisive(made) for policy, made in made_with.items()}]
+    return json.loads(json.dumps(decided))  # lists for tuples
+
+
 def finished_cell(report: Path, wanted: Sequence[str]) -> Cell | None:
-    """Return a cell's report if it is of the same settings, checkpoint and versions."""
+    """Return a cell's report if it is of the same settings, checkpoint, contract, code, versions.
+
+    Of another revision it may be, if what decides an episode is the same there.
+    """
     if not report.is_file():
         return None
     cell = read_cell(report)
     now = simulate.origin_of(simulate.make_parser().parse_args(wanted))
-    # As JSON has it: lists for tuples.
-    return cell if cell[0] == json.loads(json.dumps(now)) else None
+    return cell if cell[0] == decided_by(*now) else None
 
 
 if __name__ == '__main__':
