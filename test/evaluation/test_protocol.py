@@ -86,3 +86,19 @@ def test_a_cell_of_another_revision_with_the_same_code_is_kept(judged, tmp_path,
     assert judged() == []
     (made,) = json.loads((tmp_path / 'made_with.json').read_text()).values()
     assert made['revision'] == 'before' and made['contract'] and made['code']
+
+
+@pytest.mark.parametrize(
+    ('words', 'through_nodes'),
+    [
+        (['--ros-sim-time', '4'], True),
+        (['--ros-sim-time=4'], True),
+        (['--ros-sim=4', '--ros'], True),
+        (['--ros'], True),
+        (['--ros-sim-time=0'], False),
+        (['--films=0'], False),
+    ],
+)
+def test_simulated_time_switches_the_nodes_on_however_it_is_typed(judged, words, through_nodes):
+    (run,) = judged(*words)
+    assert run.ros is through_nodes

@@ -67,6 +67,12 @@ def cell_arguments(options: argparse.Namespace, level: str, words: str) -> list[
     ]  # fmt: skip
 
 
+def with_nodes(policy: str, further: Sequence[str]) -> list[str]:
+    """Return the options for `evaluation.simulate` with `--ros` if one of them needs it."""
+    meant = simulate.make_parser().parse_args([policy, *further])
+    return [*further, '--ros'] if meant.ros_sim_time and not meant.ros else list(further)
+
+
 def table(cells: dict[tuple[str, str], list[EpisodeResult]], tasks: Sequence[str]) -> str:
     """Return the table of success rates.
 
@@ -108,8 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def judge(options: argparse.Namespace, further: list[str]) -> int:
     """Evaluate every cell that has no report yet, and write the table; return the exit status."""
-    if '--ros-sim-time' in further and '--ros' not in further:
-        further.append('--ros')
+    further = with_nodes(options.policy, further)
     made: dict[str, Any] = {}
     cells: dict[tuple[str, str], list[EpisodeResult]] = {}
     for level in options.levels:
