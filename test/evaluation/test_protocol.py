@@ -2,6 +2,7 @@
 """The judgement runs each level and words once, and goes on where it stopped."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -9,7 +10,10 @@ from vla_adapter_ros.evaluation import episode_log, protocol, simulate
 from vla_adapter_ros.evaluation.protocol import PUBLISHED_EPISODES, PUBLISHED_SEED
 from vla_adapter_ros.evaluation.report import report_data
 from vla_adapter_ros.evaluation.rollout import EpisodeResult
+from vla_adapter_ros.simulation.wordings import TRAINED
 from vla_adapter_ros.weights.files import write_json
+
+EPISODE = EpisodeResult('reach', 0, '', ('red block',), None, 3, True, 1.5, 2, 0, '', 0.1)
 
 
 def test_published_seeds_are_nobody_else_s():
@@ -41,17 +45,26 @@ def test_bad_commands_are_refused(bad, capsys):
         protocol.main(['zero', *bad])
 
 
+def test_the_table_names_what_is_judged():
+    cells = {('hard', TRAINED): [replace(EPISODE, task='long_horizon')]}
+    header, _, row = protocol.table(cells, ['pick_and_place', 'long_horizon']).splitlines()
+    titles = [cell.strip() for cell in header.split('|')[1:-1]]
+    assert titles == [
+        'level', 'words', 'on the plate', 'two objects, in order', 'named object acted on',
+    ]  # fmt: skip
+    assert [cell.strip() for cell in row.split('|')[3:5]] == ['-', '100 % [21, 100] (1/1)']
+
+
 @pytest.fixture
 def judged(tmp_path, monkeypatch):
     """Return a function: further words → the commands that a judgement of one cell runs."""
-    episode = EpisodeResult('reach', 0, '', ('red block',), None, 3, True, 1.5, 2, 0, '', 0.1)
     runs = []
 
     def run(given):
         options = simulate.make_parser().parse_args(given)
         runs.append(options)
         options.out.mkdir(parents=True, exist_ok=True)
-        data = report_data(*simulate.origin_of(options), {'zero': [episode]}, {})
+        data = report_data(*simulate.origin_of(options), {'zero': [EPISODE]}, {})
         write_json(options.out / protocol.REPORT, data)
         return 0
 

@@ -312,6 +312,8 @@ def test_the_table_has_a_row_for_each_task_and_policy():
                            False, 4.0, 5, 0, '', 0.01)  # fmt: skip
     table = success_table({'a': [result], 'b': [result, replace(result, task='move')]})
     assert len(table.splitlines()) == 2 + 3
+    names = [row.split('|')[2].strip() for row in table.splitlines()[2:]]
+    assert names == ['reach', 'reach', 'left or right']
     assert '0 % [0, 79] (0/1)' in table
 
 

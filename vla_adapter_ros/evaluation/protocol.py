@@ -23,7 +23,7 @@ from vla_adapter_ros.evaluation.episode_log import decisive
 from vla_adapter_ros.evaluation.rollout import EpisodeResult
 from vla_adapter_ros.evaluation.statistics import Rate, format_table
 from vla_adapter_ros.simulation.levels.ranges import LEVELS
-from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, INSTRUCTED_TASKS
+from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, INSTRUCTED_TASKS, task_title
 from vla_adapter_ros.simulation.wordings import HELD_OUT, SYNONYM, TRAINED, WORDS
 from vla_adapter_ros.weights.files import make_folder, write_json
 
@@ -85,7 +85,8 @@ def table(cells: dict[tuple[str, str], list[EpisodeResult]], tasks: Sequence[str
         row = [level, words]
         row += [str(Rate.of(r.success for r in results if r.task == task)) for task in tasks]
         rows.append([*row, str(Rate.of(r.followed_instruction for r in results))])
-    return format_table(['level', 'words', *tasks, 'named object acted on'], rows)
+    titles = map(task_title, tasks)
+    return format_table(['level', 'words', *titles, 'named object acted on'], rows)
 
 
 def read_cell(report: Path) -> Cell:
