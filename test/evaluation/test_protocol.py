@@ -1,10 +1,19 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """The judgement runs each level and words once, and goes on where it stopped."""
 
+import json
+from dataclasses import replace
+
 import pytest
 
-from vla_adapter_ros.evaluation import protocol, simulate
+from vla_adapter_ros.evaluation import episode_log, protocol, simulate
 from vla_adapter_ros.evaluation.protocol import PUBLISHED_EPISODES, PUBLISHED_SEED
+from vla_adapter_ros.evaluation.report import report_data
+from vla_adapter_ros.evaluation.rollout import EpisodeResult
+from vla_adapter_ros.simulation.wordings import TRAINED
+from vla_adapter_ros.weights.files import write_json
+
+EPISODE = EpisodeResult('reach', 0, '', ('red block',), None, 3, True, 1.5, 2, 0, '', 0.1)
 
 
 def test_published_seeds_are_nobody_else_s():
@@ -34,3 +43,75 @@ def test_each_cell_is_run_once_and_told_in_the_table(tmp_path, monkeypatch, caps
 def test_bad_commands_are_refused(bad, capsys):
     with pytest.raises(SystemExit):
         protocol.main(['zero', *bad])
+
+
+def test_the_table_names_what_is_judged():
+    cells = {('hard', TRAINED): [replace(EPISODE, task='long_horizon')]}
+    header, _, row = protocol.table(cells, ['pick_and_place', 'long_horizon']).splitlines()
+    titles = [cell.strip() for cell in header.split('|')[1:-1]]
+    assert titles == [
+        'level', 'words', 'on the plate', 'two objects, in order', 'named object acted on',
+    ]  # fmt: skip
+    assert [cell.strip() for cell in row.split('|')[3:5]] == ['-', '100 % [21, 100] (1/1)']
+
+
+@pytest.fixture
+def judged(tmp_path, monkeypatch):
+    """Return a function: further words → the commands that a judgement of one cell runs."""
+    runs = []
+
+    def run(given):
+        options = simulate.make_parser().parse_args(given)
+        runs.append(options)
+        options.out.mkdir(parents=True, exist_ok=True)
+        data = report_data(*simulate.origin_of(options), {'zero': [EPISODE]}, {})
+        write_json(options.out / protocol.REPORT, data)
+        return 0
+
+    monkeypatch.setattr(simulate, 'main', run)
+
+    def judge(*further):
+        runs.clear()
+        cell = ['--levels', 'hard', '--words', 'held_out', '--tasks', 'reach']
+        assert protocol.main(['zero', '--out', str(tmp_path), *cell, *further]) == 0
+        return list(runs)
+
+    return judge
+
+
+def test_a_cell_is_run_again_when_the_code_of_episodes_or_the_contract_changes(
+    judged, tmp_path, monkeypatch
+):
+    contract = tmp_path / 'mine.yaml'
+    contract.write_text('extends: alicia_d_sim\nname: mine\n')
+    robot = ('--robot', str(contract))
+    assert len(judged(*robot)) == 1 and judged(*robot) == []
+    contract.write_text('extends: alicia_d_sim\nname: mine\nstep_period: 0.2\n')
+    assert len(judged(*robot)) == 1 and judged(*robot) == []
+    monkeypatch.setattr(episode_log, 'code_fingerprint', lambda nodes: 'changed')
+    assert len(judged(*robot)) == 1 and judged(*robot) == []
+
+
+def test_a_cell_of_another_revision_with_the_same_code_is_kept(judged, tmp_path, monkeypatch):
+    monkeypatch.setattr(episode_log, 'code_revision', lambda: 'before')
+    judged()
+    monkeypatch.setattr(episode_log, 'code_revision', lambda: 'after')
+    assert judged() == []
+    (made,) = json.loads((tmp_path / 'made_with.json').read_text()).values()
+    assert made['revision'] == 'before' and made['contract'] and made['code']
+
+
+@pytest.mark.parametrize(
+    ('words', 'through_nodes'),
+    [
+        (['--ros-sim-time', '4'], True),
+        (['--ros-sim-time=4'], True),
+        (['--ros-sim=4', '--ros'], True),
+        (['--ros'], True),
+        (['--ros-sim-time=0'], False),
+        (['--films=0'], False),
+    ],
+)
+def test_simulated_time_switches_the_nodes_on_however_it_is_typed(judged, words, through_nodes):
+    (run,) = judged(*words)
+    assert run.ros is through_nodes

@@ -9,6 +9,7 @@ import pytest
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.evaluation import simulate
+from vla_adapter_ros.evaluation.code_origin import code_fingerprint, code_revision
 from vla_adapter_ros.evaluation.episode_log import EpisodeLog, provenance
 from vla_adapter_ros.evaluation.policies import ReplayPolicy, make_policy
 from vla_adapter_ros.evaluation.report import chance, success_table
@@ -266,7 +267,10 @@ def test_what_made_a_report_is_named():
     made = provenance('shipped', 'alicia_d_sim')
     assert made['fingerprint'] == checkpoint_fingerprint(made['checkpoint'])
     assert made['robot'] == 'alicia_d_sim' and made['versions']['vla_adapter_ros']
-    assert provenance('expert', 'alicia_d')['robot'] == 'alicia_d'
+    assert made['revision'] == code_revision() and made['code'] == code_fingerprint()
+    through_nodes = provenance('expert', 'alicia_d', nodes=True)
+    assert through_nodes['robot'] == 'alicia_d' and through_nodes['contract'] != made['contract']
+    assert through_nodes['code'] == code_fingerprint(nodes=True) != made['code']
 
 
 @pytest.mark.slow(reason='starts two processes that import the simulation')
@@ -308,6 +312,8 @@ def test_the_table_has_a_row_for_each_task_and_policy():
                            False, 4.0, 5, 0, '', 0.01)  # fmt: skip
     table = success_table({'a': [result], 'b': [result, replace(result, task='move')]})
     assert len(table.splitlines()) == 2 + 3
+    names = [row.split('|')[2].strip() for row in table.splitlines()[2:]]
+    assert names == ['reach', 'reach', 'left or right']
     assert '0 % [0, 79] (0/1)' in table
 
 

@@ -33,6 +33,7 @@ from vla_adapter_ros.simulation.tasks import (
     TASKS,
     TaskOptions,
     make_task,
+    task_title,
 )
 
 
@@ -186,6 +187,13 @@ def test_an_instruction_at_run_time_counts_from_then_on(simulation):
     with pytest.raises(InstructionError, match='on the table: '):
         task.set_instruction(simulation, 'dance')
     assert task.instruction == f'move the {name} to the left'
+
+
+def test_each_task_has_a_title_of_its_own_for_people():
+    titles = [task_title(name) for name in TASKS]
+    assert len(set(titles)) == len(TASKS) and not any('_' in title for title in titles)
+    assert task_title('long_horizon') == 'two objects, in order'
+    assert task_title('of_somebody') == 'of_somebody'
 
 
 def test_unknown_tasks_are_refused():

@@ -11,35 +11,55 @@ from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.evaluation.code_origin import code_fingerprint, code_revision
 from vla_adapter_ros.evaluation.policies import checkpoint_folder, is_baseline
 from vla_adapter_ros.evaluation.rollout import EpisodeJob, EpisodeResult
+from vla_adapter_ros.robot.contract import resolve_contract
 from vla_adapter_ros.weights.directory import checkpoint_fingerprint, read_checkpoint_metadata
 from vla_adapter_ros.weights.metadata import software_versions
 from vla_adapter_ros.weights.released import checkpoint_name
 
 EPISODES = 'episodes.jsonl'
+REVISION = 'revision'
 BEGINNING = b'{"made_with": '
 
 
-def provenance(policy: str, robot: str) -> dict[str, Any]:
+def provenance(policy: str, robot: str, nodes: bool = False) -> dict[str, Any]:
     """Return what a policy's figures depend on beside the settings, as JSON data.
 
     Args:
         policy: name, see `policies.make_policy`.
-        robot: contract of the policies that have none of their own.
+        robot: contract of the nodes, and of the policies that have none of their own.
+        nodes: whether its episodes run through the nodes.
 
     Raises:
-        VLAAdapterError: no such policy.
+        VLAAdapterError: no such policy or robot.
     """
-    made: dict[str, Any] = {'versions': software_versions('numpy', 'mujoco', 'torch')}
-    if is_baseline(policy):
-        return made | {'robot': robot}
-    folder = checkpoint_folder(policy)
-    return made | {
-        'checkpoint': checkpoint_name(folder),
-        'fingerprint': checkpoint_fingerprint(folder),
-        'robot': read_checkpoint_metadata(folder).robot.get('name', robot),
+    made: dict[str, Any] = {
+        'versions': software_versions('numpy', 'mujoco', 'torch'),
+        REVISION: code_revision(),
+        'code': code_fingerprint(nodes),
     }
+    own: dict[str, Any] = {}
+    if not is_baseline(policy):
+        folder = checkpoint_folder(policy)
+        made |= {
+            'checkpoint': checkpoint_name(folder),
+            'fingerprint': checkpoint_fingerprint(folder),
+        }
+        own = read_checkpoint_metadata(folder).robot
+    contract = resolve_contract(robot).to_dict() if nodes or not own else own
+    return made | {'robot': contract.get('name', robot), 'contract': fingerprint(contract)}
+
+
+def decisive(made_with: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of `provenance` on which figures depend; the revision only names `code`."""
+    return {key: value for key, value in made_with.items() if key != REVISION}
+
+
+def fingerprint(data: Mapping[str, Any]) -> str:
+    """Return 16 hexadecimal digits that change when JSON data does."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class EpisodeLog:
@@ -57,7 +77,7 @@ class EpisodeLog:
     def __init__(self, folder: Path, made_with: Mapping[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / EPISODES
-        self._key = hashlib.sha256(json.dumps(made_with, sort_keys=True).encode()).hexdigest()[:16]
+        self._key = fingerprint(made_with)
         self.done: dict[tuple[str, int, str | None], EpisodeResult] = {}
         found = self._path.read_bytes() if self._path.is_file() else b''
         if not BEGINNING.startswith(found[: len(BEGINNING)]):

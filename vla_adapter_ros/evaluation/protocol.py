@@ -19,10 +19,11 @@ from typing import Any
 
 from vla_adapter_ros.errors import VLAAdapterError, readable
 from vla_adapter_ros.evaluation import simulate
+from vla_adapter_ros.evaluation.episode_log import decisive
 from vla_adapter_ros.evaluation.rollout import EpisodeResult
 from vla_adapter_ros.evaluation.statistics import Rate, format_table
 from vla_adapter_ros.simulation.levels.ranges import LEVELS
-from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, INSTRUCTED_TASKS
+from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, INSTRUCTED_TASKS, task_title
 from vla_adapter_ros.simulation.wordings import WORDS
 from vla_adapter_ros.weights.files import make_folder, write_json
 
@@ -30,8 +31,8 @@ from vla_adapter_ros.weights.files import make_folder, write_json
 # to 99 are for development.
 PUBLISHED_SEED, PUBLISHED_EPISODES = 244_716, 100
 REPORT = 'report.json'
-# What decides a cell (`simulate.origin_of`), what it was made with, its episodes.
-Cell = tuple[list[Any], dict[str, Any], list[EpisodeResult]]
+# What decides a cell (`decided_by`), what it was made with, its episodes.
+Cell = tuple[Any, dict[str, Any], list[EpisodeResult]]
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -65,6 +66,12 @@ def cell_arguments(options: argparse.Namespace, level: str, words: str) -> list[
     ]  # fmt: skip
 
 
+def with_nodes(policy: str, further: Sequence[str]) -> list[str]:
+    """Return the options for `evaluation.simulate` with `--ros` if one of them needs it."""
+    meant = simulate.make_parser().parse_args([policy, *further])
+    return [*further, '--ros'] if meant.ros_sim_time and not meant.ros else list(further)
+
+
 def table(cells: dict[tuple[str, str], list[EpisodeResult]], tasks: Sequence[str]) -> str:
     """Return the table of success rates.
 
@@ -77,7 +84,8 @@ def table(cells: dict[tuple[str, str], list[EpisodeResult]], tasks: Sequence[str
         row = [level, words]
         row += [str(Rate.of(r.success for r in results if r.task == task)) for task in tasks]
         rows.append([*row, str(Rate.of(r.followed_instruction for r in results))])
-    return format_table(['level', 'words', *tasks, 'named object acted on'], rows)
+    titles = map(task_title, tasks)
+    return format_table(['level', 'words', *titles, 'named object acted on'], rows)
 
 
 def read_cell(report: Path) -> Cell:
@@ -91,7 +99,7 @@ def read_cell(report: Path) -> Cell:
         ((policy, found),) = data['policies'].items()
         episodes = [EpisodeResult.from_dict(episode) for episode in found['episodes']]
         made_with = {'settings': data['settings'], **data['made_with'][policy]}
-        return [data['settings'], data['made_with']], made_with, episodes
+        return decided_by(data['settings'], data['made_with']), made_with, episodes
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -106,8 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def judge(options: argparse.Namespace, further: list[str]) -> int:
     """Evaluate every cell that has no report yet, and write the table; return the exit status."""
-    if '--ros-sim-time' in further and '--ros' not in further:
-        further.append('--ros')
+    further = with_nodes(options.policy, further)
     made: dict[str, Any] = {}
     cells: dict[tuple[str, str], list[EpisodeResult]] = {}
     for level in options.levels:
@@ -128,14 +135,22 @@ def judge(options: argparse.Namespace, further: list[str]) -> int:
     return 0
 
 
+def decided_by(settings: dict[str, Any], made_with: dict[str, Any]) -> Any:
+    """Return what `simulate.origin_of` says, less what may differ between runs, as JSON has it."""
+    decided = [settings, {policy: decisive(made) for policy, made in made_with.items()}]
+    return json.loads(json.dumps(decided))  # lists for tuples
+
+
 def finished_cell(report: Path, wanted: Sequence[str]) -> Cell | None:
-    """Return a cell's report if it is of the same settings, checkpoint and versions."""
+    """Return a cell's report if it is of the same settings, checkpoint, contract, code, versions.
+
+    Of another revision it may be, if what decides an episode is the same there.
+    """
     if not report.is_file():
         return None
     cell = read_cell(report)
     now = simulate.origin_of(simulate.make_parser().parse_args(wanted))
-    # As JSON has it: lists for tuples.
-    return cell if cell[0] == json.loads(json.dumps(now)) else None
+    return cell if cell[0] == decided_by(*now) else None
 
 
 if __name__ == '__main__':

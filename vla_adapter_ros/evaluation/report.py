@@ -11,6 +11,7 @@ import numpy as np
 
 from vla_adapter_ros.evaluation.rollout import EpisodeResult
 from vla_adapter_ros.evaluation.statistics import Rate, format_table
+from vla_adapter_ros.simulation.tasks import task_title
 
 
 def chance(results: Sequence[EpisodeResult]) -> float:
@@ -53,7 +54,7 @@ def success_table(evaluated: dict[str, Sequence[EpisodeResult]]) -> str:
             rows.append(
                 [
                     policy,
-                    task,
+                    task_title(task),
                     str(Rate.of(r.success for r in episodes)),
                     str(Rate.of(r.followed_instruction for r in episodes)),
                     f'{100 * chance(episodes):.0f} %',
@@ -76,7 +77,7 @@ def instruction_check_table(evaluated: dict[str, Sequence[EpisodeResult]]) -> st
             rows.append(
                 [
                     policy,
-                    task,
+                    task_title(task),
                     str(len({r.seed for r in episodes})),
                     str(Rate.of(r.followed_instruction for r in episodes)),
                     str(Rate.of(r.followed_instruction for r in acted)),

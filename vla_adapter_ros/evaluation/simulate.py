@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.evaluation.episode_log import EPISODES, EpisodeLog, provenance
+from vla_adapter_ros.evaluation.episode_log import EPISODES, EpisodeLog, decisive, provenance
 from vla_adapter_ros.evaluation.film import side_by_side, unpacked, write_gif
 from vla_adapter_ros.evaluation.policies import (
     BASELINES,
@@ -138,7 +138,7 @@ def evaluate(
     run = partial(run_ros_jobs, settings) if through_ros else partial(run_jobs, settings)
     log = None
     if folder is not None:
-        made_with = provenance(settings.policy, settings.robot)
+        made_with = decisive(provenance(settings.policy, settings.robot, through_ros))
         log = EpisodeLog(folder, {**asdict(settings), **made_with, 'ros': through_ros})
     results = {job: found for job in jobs if log and (found := log.find(job))}
     missing = [job for job in jobs if job not in results]
@@ -295,7 +295,8 @@ def _seeds(policy: str, tasks: Sequence[str], arguments: Any) -> dict[str, Seque
 def origin_of(arguments: argparse.Namespace) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what decides a report, as JSON data: the settings, and what made each policy."""
     plain = {key: str(v) if isinstance(v, Path) else v for key, v in vars(arguments).items()}
-    return plain, {policy: provenance(policy, arguments.robot) for policy in arguments.policies}
+    robot, nodes = arguments.robot, arguments.ros
+    return plain, {policy: provenance(policy, robot, nodes) for policy in arguments.policies}
 
 
 def _evaluate_all(arguments: Any, tasks: Sequence[str]) -> dict[str, Any]:

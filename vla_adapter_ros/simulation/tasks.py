@@ -90,7 +90,8 @@ class TaskSpec:
     """Definition of a task.
 
     Attributes:
-        name: as given on command lines.
+        name: as given on command lines, and the key in JSON.
+        title: what is judged, as tables for people name it.
         summary: one line for help texts.
         horizon: time limit in steps of 0.1 s, 2.4 to 3.5 times what the expert needs on average.
         shapes: shapes of its objects.
@@ -101,6 +102,7 @@ class TaskSpec:
     """
 
     name: str
+    title: str
     summary: str
     horizon: int
     shapes: tuple[str, ...]
@@ -137,24 +139,32 @@ def _draw_put_in(names: list[str], rng: np.random.Generator) -> Goal:
 TASKS: Mapping[str, TaskSpec] = {
     spec.name: spec
     for spec in (
-        TaskSpec('reach', 'bring the gripper over the named object', 40, ALL_SHAPES, 1, 0.5,
-                 _draw_reach),
-        TaskSpec('move', 'push the named block to the left or right', 80, ('block',), 1, 0.3,
-                 _draw_move),
-        TaskSpec('pick_and_place', 'put the named object on the plate', 120, ALL_SHAPES, 1, 1.0,
-                 _draw_place),
-        TaskSpec('stack', 'stack one block on another', 120, ('block',), 2, 0.5, _draw_stack),
-        TaskSpec('long_horizon', 'put two objects on the plate, in the order named', 240,
+        TaskSpec('reach', 'reach', 'bring the gripper over the named object', 40, ALL_SHAPES, 1,
+                 0.5, _draw_reach),
+        TaskSpec('move', 'left or right', 'push the named block to the left or right', 80,
+                 ('block',), 1, 0.3, _draw_move),
+        TaskSpec('pick_and_place', 'on the plate', 'put the named object on the plate', 120,
+                 ALL_SHAPES, 1, 1.0, _draw_place),
+        TaskSpec('stack', 'stack', 'stack one block on another', 120, ('block',), 2, 0.5,
+                 _draw_stack),
+        TaskSpec('long_horizon', 'two objects, in order',
+                 'put two objects on the plate, in the order named', 240,
                  ('block', 'cylinder'), 2, 1.0, _draw_long),
-        TaskSpec('put_in', 'put a duck, cup, spoon, block or ball in the bowl', 120,
+        TaskSpec('put_in', 'in the bowl', 'put a duck, cup, spoon, block or ball in the bowl', 120,
                  KITCHEN_SHAPES, 1, 0.3, _draw_put_in, bowl=True),
-        TaskSpec('tabletop', 'three blocks and a plate; the user gives the instruction', 240,
+        TaskSpec('tabletop', 'as the user says',
+                 'three blocks and a plate; the user gives the instruction', 240,
                  ('block',), 1, 1.0, None),
     )
 }  # fmt: skip
 INSTRUCTED_TASKS = tuple(name for name, spec in TASKS.items() if spec.draw_goal is not None)
 # Those that the policy that ships was trained for.
 EVALUATED_TASKS = tuple(name for name in INSTRUCTED_TASKS if name != 'put_in')
+
+
+def task_title(name: str) -> str:
+    """Return what a task judges, for tables; of a task that is not ours, its name."""
+    return TASKS[name].title if name in TASKS else name
 
 
 def random_goal(state: SceneState, rng: np.random.Generator) -> Goal:

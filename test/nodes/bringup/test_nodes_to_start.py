@@ -95,6 +95,25 @@ def test_seed_and_robot_reach_both_nodes():
     assert [process.parameters['robot'] for process in both] == ['alicia_d', 'alicia_d']
 
 
+@pytest.mark.parametrize('launch', [ALICIA, TEACH], ids=lambda launch: launch.name)
+def test_the_level_reaches_the_simulated_arm_and_is_refused_without_one(launch):
+    def levels(**arguments):
+        nodes = launch.start(arguments).nodes
+        return {n.name: n.parameters['level'] for n in nodes if 'level' in n.parameters}
+
+    assert levels(sim='true', level='hard') == {'sim_arm': 'hard'}
+    assert levels(sim='true', level='') == {}
+    with pytest.raises(VLAAdapterError, match=r"argument level: got 'hard', but .*sim:=true"):
+        levels(level='hard')
+
+
+def test_the_level_of_the_argument_wins_over_that_of_the_file(tmp_path):
+    path = tmp_path / 'p.yaml'
+    path.write_text('/**/sim_arm: {ros__parameters: {level: bench}}')
+    assert sim(params_file=str(path)).parameters['level'] == 'bench'
+    assert sim(params_file=str(path), level='hard').parameters['level'] == 'hard'
+
+
 def test_the_node_that_publishes_the_clock_does_not_wait_for_it():
     arm, node = nodes_to_start({'sim': 'true', 'use_sim_time': 'True'})
     assert arm.parameters['publish_clock'] is True
@@ -227,6 +246,8 @@ def test_namespace_and_log_level_reach_every_node():
         ({'sim': 'maybe'}, "argument sim: got 'maybe', expected one of: 'true', 'false'"),
         ({'enable': '1'}, "argument enable: got '1'"),
         ({'log_level': 'loud'}, "argument log_level: got 'loud'"),
+        ({'sim': 'true', 'level': 'easy'},
+         "argument level: got 'easy', expected one of: '', 'nominal', 'bench', 'hard'"),
         ({'seed': '-1'}, "argument seed: got '-1', expected an integer"),
         ({'namespace': 'my-arm'}, "argument namespace: got 'my-arm', expected letters"),
         ({'robot': 'panda'}, "robot 'panda' is unknown; known robots: alicia_d"),

@@ -17,9 +17,11 @@ from vla_adapter_ros.msg import ActionChunk
 
 from support.ros_harness import isolated_environment
 from vla_adapter_ros.evaluation import simulate
-from vla_adapter_ros.evaluation.rollout import EpisodeJob
+from vla_adapter_ros.evaluation.rollout import EpisodeJob, Referee
 from vla_adapter_ros.nodes.common.messages import COMMAND, EVERY, to_seconds, trajectory_message
 from vla_adapter_ros.nodes.simulation.evaluation_rig import EvaluationRig
+from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
+from vla_adapter_ros.simulation.tasks import TaskOptions
 
 TEST = Path(__file__).parents[2]
 
@@ -33,8 +35,8 @@ def make_rig(monkeypatch, tmp_path):
     monkeypatch.setenv('PYTHONPATH', os.pathsep.join(folders))
     monkeypatch.setenv('FAULT_FILE', str(tmp_path / 'fault'))
 
-    def make(policy):
-        words = ['zero', '--ros', '--ros-sim-time', '2']
+    def make(policy, *options):
+        words = ['zero', '--ros', '--ros-sim-time', '2', *options]
         settings = simulate.settings_from(simulate.make_parser().parse_args(words), 'zero')
         return EvaluationRig(settings, {'policy': policy})
 
@@ -81,3 +83,31 @@ def test_an_inference_that_fails_is_not_waited_for(make_rig, tmp_path):
         result = rig.run(EpisodeJob('reach', 0))
     assert time.monotonic() - began < 30.0
     assert not result.success and 'device-side assert' in result.failure
+
+
+def look(simulation):
+    """What a level changes: light, colours, cameras, masses, gains, and what cameras do."""
+    model, grey = simulation.model, np.full((24, 32, 3), 128, np.uint8)
+    return {
+        **{name: getattr(model, name).copy() for name in (
+            'light_diffuse', 'geom_rgba', 'cam_pos', 'body_mass', 'actuator_gainprm',
+        )},
+        'image': simulation.images.seen('wrist', grey, 0.5),
+        'lag': simulation.lag,
+    }  # fmt: skip
+
+
+def expected_look(job, level):
+    with ArmSimulation() as simulation:
+        Referee(simulation, job, TaskOptions(level=level))
+        return look(simulation)
+
+
+def test_an_episode_has_the_scene_of_its_level(make_rig):
+    job, found = EpisodeJob('reach', 3), {}
+    with make_rig('hold', '--level', 'hard') as rig:
+        rig.run(job, lambda: found.update(look(rig._sim.simulation)))
+    hard, nominal = expected_look(job, 'hard'), expected_look(job, 'nominal')
+    for name, value in found.items():
+        np.testing.assert_array_equal(value, hard[name], err_msg=name)
+        assert np.any(value != nominal[name]), name

@@ -12,13 +12,16 @@ import pytest
 
 pytest.importorskip('rclpy', reason='nodes/ needs ROS 2')
 
+import rclpy
 from sensor_msgs.msg import CameraInfo, Image
 from visualization_msgs.msg import MarkerArray
 
 from support.graph_client import RosClient
 from support.ros_harness import NodeProcess, isolated_environment, wait_until
+from vla_adapter_ros.nodes.simulation.sim_arm_node import SimArmNode
 from vla_adapter_ros.nodes.simulation.sim_cameras import CameraThread, camera_intrinsics
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
+from vla_adapter_ros.simulation.tasks import TaskOptions, make_task
 
 RATE = 30.0
 
@@ -143,3 +146,42 @@ def test_a_reliable_subscriber_sees_images_with_camera_info_and_objects():
     finally:
         viewer.close()
         node.stop()
+
+
+def pictures(level: str) -> tuple[np.ndarray, np.ndarray]:
+    """Scene 3 of a level as it is rendered, and as the wrist camera shows it."""
+    with ArmSimulation() as arm:
+        make_task('tabletop', TaskOptions(level=level)).reset(arm, 3)
+        rendered = arm.render('wrist', 240, 320)
+        return rendered, arm.images.seen('wrist', rendered, 0.0)
+
+
+def published(level: str) -> np.ndarray:
+    """An image of `sim_arm`, of scene 3 at time 0: nobody spins it."""
+    environment = isolated_environment()
+    viewer = Viewer(environment)
+    words = ['-p', 'robot:=alicia_d_sim', '-p', 'seed:=3', '-p', f'level:={level}']
+    rclpy.init(args=['--ros-args', *words], domain_id=int(environment['ROS_DOMAIN_ID']))
+    try:
+        node = SimArmNode()
+        try:
+            (image, *_) = wait_until(lambda: viewer.images, 60, 'an image')
+        finally:
+            node.close()
+            node.destroy_node()
+    finally:
+        rclpy.shutdown()
+        viewer.close()
+    return np.frombuffer(image.data, np.uint8).reshape(image.height, image.width, 3)
+
+
+def test_images_are_those_of_the_level_with_what_its_cameras_do():
+    nominal, of_camera = pictures('nominal')
+    np.testing.assert_array_equal(nominal, of_camera)
+    np.testing.assert_array_equal(published('nominal'), nominal)
+    rendered, of_camera = pictures('hard')
+    seen = published('hard')
+    np.testing.assert_array_equal(seen, of_camera)
+    # The same scene in another light, from elsewhere; and then what lens and sensor do.
+    for other in (nominal, rendered):
+        assert np.abs(seen.astype(int) - other).mean() > 3.0

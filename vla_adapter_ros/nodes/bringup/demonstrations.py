@@ -21,9 +21,11 @@ from vla_adapter_ros.nodes.bringup.launch_model import (
 from vla_adapter_ros.nodes.bringup.nodes_to_start import (
     DEFAULT_ROBOT,
     FRAME_PREFIX,
+    LEVEL,
     LOG_LEVEL,
     node_parameters,
     parameter_file_of,
+    scene_parameters,
 )
 from vla_adapter_ros.robot.contract import RobotContract
 
@@ -51,6 +53,7 @@ _TEACH_ARGUMENTS = (
     Argument('leader_topic', '', 'Joint states of the leader arm; empty: leader/joint_states.'),
     Argument('params_file', '', 'Parameter file for the cameras; empty: config/alicia.yaml.'),
     Argument('task', '', 'What lies on the table of the simulation.'),
+    LEVEL,
     Argument('seed', '', 'Seed of the simulated scene.'),
     FRAME_PREFIX,
     LOG_LEVEL,
@@ -81,7 +84,7 @@ def _taught_robot(given: Mapping[str, str]) -> str:
 
 
 def _choose_teaching(arguments: Mapping[str, str], contract: RobotContract) -> Startup:
-    robot = _taught_robot(arguments)
+    robot, scene = _taught_robot(arguments), scene_parameters(arguments)
     common = common_settings(arguments, contract)
     if topic := arguments['leader_topic']:
         common['remappings'] += (('leader/joint_states', topic),)
@@ -99,8 +102,8 @@ def _choose_teaching(arguments: Mapping[str, str], contract: RobotContract) -> S
         return Startup([*cameras, *nodes])
     if cameras:
         raise VLAAdapterError('sim:=true brings its own cameras: leave the camera drivers at none')
-    scene = {'robot': robot, **given_only(arguments, 'task', 'seed', 'frame_prefix')}
-    return Startup([NodeProcess(SIM_NODE, SIM_NODE, parameters=scene, **common), *nodes])
+    parameters = {'robot': robot, **scene, **given_only(arguments, 'frame_prefix')}
+    return Startup([NodeProcess(SIM_NODE, SIM_NODE, parameters=parameters, **common), *nodes])
 
 
 def _choose_recording(arguments: Mapping[str, str], contract: RobotContract) -> Startup:

@@ -36,6 +36,7 @@ from vla_adapter_ros.nodes.bringup.view import VIEW_ARGUMENTS, view_processes
 from vla_adapter_ros.nodes.common.dds_profile import shipped_config
 from vla_adapter_ros.robot.camera_spec import IMAGE_TRANSPORTS
 from vla_adapter_ros.robot.contract import RobotContract, contract_path
+from vla_adapter_ros.simulation.levels.ranges import LEVELS
 
 POLICY_NODE = 'vla_adapter'
 DEFAULT_ROBOT = 'alicia_d'
@@ -43,6 +44,10 @@ DEFAULT_ROBOT = 'alicia_d'
 LOG_LEVEL = Argument(
     'log_level', 'info', 'Log level of the nodes.', ('debug', 'info', 'warn', 'error', 'fatal')
 )
+LEVEL = Argument(
+    'level', '', 'With sim:=true: how much light, cameras, colours, images and servos vary.',
+    ('', *LEVELS),
+)  # fmt: skip
 FRAME_PREFIX = Argument(
     'frame_prefix', '', 'Put before the names of frames: left/ makes left/base_link.'
 )
@@ -73,6 +78,7 @@ _ARGUMENTS = (
         'use_sim_time', '', 'Take time from /clock; sim:=true publishes it.', ('', *BOOLEANS)
     ),
     Argument('task', '', 'What lies on the table of the simulation.'),
+    LEVEL,
     Argument('seed', '', 'Seed of the simulated scene and of random policies.'),
     FRAME_PREFIX,
     LOG_LEVEL,
@@ -119,6 +125,7 @@ def parameter_file_of(
 
 
 def _choose(arguments: Mapping[str, str], contract: RobotContract) -> Startup:
+    scene = scene_parameters(arguments)
     file, common = _file(arguments, contract), common_settings(arguments, contract)
     of_node = node_parameters(arguments, file)
     policy = NodeProcess(
@@ -140,10 +147,24 @@ def _choose(arguments: Mapping[str, str], contract: RobotContract) -> Startup:
             'sim:=true brings its own arm and cameras: leave camera_driver, usb_driver and driver'
             ' at none'
         )
-    parameters = {**of_node(SIM_NODE), **given_only(arguments, 'robot', 'task', 'seed')}
+    parameters = {**of_node(SIM_NODE), **given_only(arguments, 'robot'), **scene}
     _set_clock(parameters, arguments['use_sim_time'], policy.parameters)
     arm = NodeProcess(SIM_NODE, SIM_NODE, parameters=parameters, **common)
     return Startup([arm, policy], views=views)
+
+
+def scene_parameters(arguments: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the arguments say of the simulated scene.
+
+    Raises:
+        VLAAdapterError: a level, and no simulation: somebody believes to have one.
+    """
+    if arguments['level'] and arguments['sim'] != 'true':
+        raise VLAAdapterError(
+            f'argument level: got {arguments["level"]!r}, but it is of the simulated scene; add'
+            ' sim:=true or leave it out'
+        )
+    return given_only(arguments, 'task', 'level', 'seed')
 
 
 def node_parameters(

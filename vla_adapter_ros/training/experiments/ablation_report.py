@@ -12,6 +12,7 @@ import numpy as np
 from vla_adapter_ros.evaluation.bootstrap import crossed_interval
 from vla_adapter_ros.evaluation.statistics import Rate, format_table
 from vla_adapter_ros.simulation.levels.ranges import NOMINAL
+from vla_adapter_ros.simulation.tasks import task_title
 from vla_adapter_ros.training.experiments.ablation_variants import (
     GROUPS,
     RECIPE,
@@ -124,8 +125,8 @@ def group_table(
     ))  # fmt: skip
     several = any(len(results.get(run, {}).get('trainings', ())) > 1 for run in names.values())
     together = ['all tasks'] * (len(tasks) > 1) + ['by training seed'] * several
-    header = ['variant', 'parameters', 's/step', 'held-out L1', *tasks, *together,
-              'named object', 'difference']  # fmt: skip
+    header = ['variant', 'parameters', 's/step', 'held-out L1', *map(task_title, tasks),
+              *together, 'named object', 'difference']  # fmt: skip
     rows = []
     for name, run in names.items():
         label = f'{name} *' if run == reference else name
