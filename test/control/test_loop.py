@@ -40,14 +40,20 @@ def test_a_chunk_becomes_one_arm_and_one_gripper_trajectory_and_a_new_look_is_ta
     assert observation.stamp == pytest.approx(bench.robot_time, abs=0.06)
 
 
-def test_each_inference_is_announced_with_the_stamp_that_its_chunk_will_have(bench):
+def test_the_heartbeat_is_of_now_and_during_an_inference_of_its_observation(bench):
     bench.start()
-    assert bench.out.started == [bench.worker.jobs[0].observe().stamp]
+    observed = bench.worker.jobs[0].observe().stamp
     bench.run(0.1)
-    assert len(bench.out.started) == 1
+    assert bench.out.heartbeats[-1] == observed < bench.robot_time - 0.05
     bench.worker.answer(bench.chunk())
+    bench.run(0.02)
+    bench.out.robot_time = 1234.5
+    bench.run(0.02)
+    assert bench.out.heartbeats[-1] == 1234.5
     bench.run(1.0, lambda: len(bench.worker.jobs) == 2)
-    assert bench.out.started == [job.observe().stamp for job in bench.worker.jobs]
+    bench.worker.fail('out of memory')
+    bench.run(0.02)
+    assert bench.out.heartbeats[-1] == 1234.5
 
 
 def test_a_policy_that_stands_still_is_asked_once_a_step_not_at_every_tick(bench):

@@ -135,7 +135,7 @@ class Said:
         if not bench.deaf:
             bench.driver.receive(command, bench.steady)
 
-    def inference_started(self, stamp):
+    def heartbeat(self, stamp):
         pass
 
     def chunk(self, chunk, sequence):

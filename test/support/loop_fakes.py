@@ -73,7 +73,7 @@ class Recorder:
 
     commands: list = field(default_factory=list)
     log: list = field(default_factory=list)
-    started: list = field(default_factory=list)
+    heartbeats: list = field(default_factory=list)
     chunks: int = 0
     changes: int = 0
     robot_time: float = 0.0
@@ -85,8 +85,8 @@ class Recorder:
         self.commands.append(command)
         self.arms.append(self.arm)
 
-    def inference_started(self, stamp):
-        self.started.append(stamp)
+    def heartbeat(self, stamp):
+        self.heartbeats.append(stamp)
 
     def chunk(self, chunk, sequence):
         self.chunks = sequence

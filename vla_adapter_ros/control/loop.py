@@ -102,6 +102,8 @@ class ControlLoop:
         self.stages = LatencyMonitor(skip=1)
         self._chunk_times: deque[float] = deque(maxlen=_RATE_WINDOW)
         self._not_before = -math.inf
+        # Stamp of the observation of the last inference.
+        self._observed = 0.0
         # A damaged image was left out; the next one must be good.
         self._image_skipped = False
         self._next_gate = -math.inf
@@ -282,6 +284,8 @@ class ControlLoop:
             self._infer_when_due(now)
         if before != (self.enabled, self.reason, self.safety.tripped):
             self._outputs.changed()
+        computing = self._worker.busy_since is not None
+        self._outputs.heartbeat(self._observed if computing else self._outputs.stamp())
 
     def _refusal(self, now: float) -> str:
         if self.safety.tripped:
@@ -389,7 +393,7 @@ class ControlLoop:
             return
         snapshot = self.inputs.snapshot(self.instruction)
         if self._worker.submit(snapshot):
-            self._outputs.inference_started(snapshot.stamp)
+            self._observed = snapshot.stamp
 
     def _use(self, result: WorkerResult, now: float) -> None:
         if result.chunk is None:

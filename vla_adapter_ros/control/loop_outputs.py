@@ -21,8 +21,11 @@ class Outcome:
 class LoopOutputs(Driver, Protocol):
     """Receives the loop's results; called in the loop's thread."""
 
-    def inference_started(self, stamp: float) -> None:
-        """Say that an inference has started, and the stamp [s] of its observation."""
+    def heartbeat(self, stamp: float) -> None:
+        """Say up to which time [s] of the robot's clock the loop has acted; in every cycle.
+
+        It is that of the cycle, and while an inference runs that of its observation.
+        """
         ...
 
     def chunk(self, chunk: ActionChunk, sequence: int) -> None:

@@ -42,7 +42,7 @@ class PolicyClient(Node):
         reports: number of reports so far.
         report: the last one, or None.
         inference: seconds of each inference since `forget`.
-        computing: stamp [s] of the observation whose chunk is still to come, or None.
+        heartbeat: time [s] up to which the node has acted, or None before it is enabled.
     """
 
     def __init__(self, policy_node: str = 'vla_adapter') -> None:
@@ -53,8 +53,8 @@ class PolicyClient(Node):
         self.report: PolicyReport | None = None
         self.reports = 0
         self.inference: list[float] = []
-        self.computing: float | None = None
-        self.create_subscription(Header, f'{policy_node}/inference_started', self._on_start, EVERY)
+        self.heartbeat: float | None = None
+        self.create_subscription(Header, f'{policy_node}/heartbeat', self._on_heartbeat, EVERY)
         self.create_subscription(PolicyStatus, f'{policy_node}/status', self._on_status, LATCHED)
         self.create_subscription(ActionChunk, f'{policy_node}/action_chunk', self._on_chunk, EVERY)
         self.create_subscription(DiagnosticArray, '/diagnostics', self._on_diagnostics, EVERY)
@@ -87,7 +87,7 @@ class PolicyClient(Node):
 
     def forget(self) -> None:
         """Forget reports and inference times: another episode begins."""
-        self.report = self.computing = None
+        self.report = self.heartbeat = None
         self.inference = []
 
     def _transition(self, transition: int) -> Future:
@@ -96,16 +96,11 @@ class PolicyClient(Node):
 
     def _on_status(self, message: PolicyStatus) -> None:
         self.status = message
-        if message.state != message.RUNNING:
-            # An inference that failed, or whose chunk is not wanted any more, gives none.
-            self.computing = None
 
-    def _on_start(self, message: Header) -> None:
-        self.computing = to_seconds(message.stamp)
+    def _on_heartbeat(self, message: Header) -> None:
+        self.heartbeat = to_seconds(message.stamp)
 
     def _on_chunk(self, message: ActionChunk) -> None:
-        if self.computing is not None and to_seconds(message.observation_stamp) >= self.computing:
-            self.computing = None
         latencies = dict(zip(message.latency_names, message.latencies, strict=True))
         self.inference.append(latencies.get('total', float(np.nan)))
 

@@ -61,7 +61,7 @@ class PolicyOutputs:
         self._clock = clock
         self._log = node.get_logger()
         self._chunks = node.create_publisher(ActionChunkMsg, '~/action_chunk', EVERY)
-        self._started = node.create_publisher(Header, '~/inference_started', EVERY)
+        self._heartbeats = node.create_publisher(Header, '~/heartbeat', EVERY)
         self._status = node.create_publisher(PolicyStatus, '~/status', LATCHED)
         self._instruction = node.create_publisher(String, '~/instruction', LATCHED)
         self._diagnostics = node.create_publisher(DiagnosticArray, '/diagnostics', EVERY)
@@ -109,9 +109,10 @@ class PolicyOutputs:
         assert self._commands is not None
         self._commands.send(command)
 
-    def inference_started(self, stamp: float) -> None:
-        """Publish the stamp of the observation that is being computed on."""
-        self._started.publish(Header(stamp=to_time(stamp)))
+    def heartbeat(self, stamp: float) -> None:
+        """Publish up to which time the loop has acted, if anyone listens."""
+        if self._heartbeats.get_subscription_count():
+            self._heartbeats.publish(Header(stamp=to_time(stamp)))
 
     def chunk(self, chunk: ActionChunk, sequence: int) -> None:
         """Publish the raw chunk."""
