@@ -43,7 +43,7 @@ def test_a_chunk_becomes_one_arm_and_one_gripper_trajectory_and_a_new_look_is_ta
 def test_the_heartbeat_is_of_now_and_during_an_inference_of_its_observation(bench):
     bench.activate()
     bench.run(0.1)
-    assert bench.out.heartbeats[-1] == bench.robot_time, 'nothing is computed before motion is enabled'
+    assert bench.out.heartbeats[-1] == bench.robot_time, 'nothing is computed yet'
     bench.loop.set_enabled(True, bench.now)
     for _ in range(2):
         bench.run(1.0, lambda: bench.worker.busy_since is not None)
