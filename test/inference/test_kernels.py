@@ -28,5 +28,5 @@ def test_a_call_of_the_pro_network_launches_at_most_1200_kernels():
         actions = session(views, prompt, proprio).float()
     assert actions.shape == (1, 8, 7)
     print(count.total, count.by_name.most_common(12))
-    # The released form issues 3,160. A policy block has eleven, a layer of the language model 16.
+    # The released form issues 2,939. A policy block has eleven, a layer of the language model 16.
     assert 1000 < count.total <= 1200

@@ -38,11 +38,9 @@ class KernelCount(TorchDispatchMode):
         if kind is aten.scaled_dot_product_attention and result.is_meta:
             # As flash attention lays its result out: heads beside each other.
             result = result.transpose(1, 2).contiguous().transpose(1, 2)
-        if kind in VIEW_OR_COPY:
-            free = _shares(args[0], result)
-        else:
-            free = func.is_view or kind in FREE
-        if not free:
+        copied = kind in VIEW_OR_COPY and not _shares(args[0], result)
+        free = func.is_view or kind in (*FREE, *VIEW_OR_COPY)
+        if copied or not free:
             self.by_name[str(kind).removeprefix('aten.')] += 1
         return result
 

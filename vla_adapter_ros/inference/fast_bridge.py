@@ -81,7 +81,7 @@ class FastBridge:
 
 
 def _for_values_too(tables: Tables) -> Tables:
-    """Tables (K, head_dim) of queries and keys -> (3, 1, 1, K, head_dim), which leave values alone.
+    """Tables (K, head_dim) of queries and keys -> (3, 1, 1, K, head_dim), with ones for values.
 
     So that a block rotates what one product gave as a whole, and joins it to the features in one
     copy instead of two.
