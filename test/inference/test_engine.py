@@ -34,6 +34,7 @@ from vla_adapter_ros.inference.int8 import (
     quantise,
 )
 from vla_adapter_ros.inference.policy import Policy
+from vla_adapter_ros.inference.session import InferenceSession
 
 
 @pytest.fixture(scope='module')
@@ -321,9 +322,11 @@ def test_every_instruction_is_prepared_once(exact, monkeypatch):
         assert relative_error(actions, expected) < bound
 
 
-def test_blocks_compile_as_whole_graphs_and_give_the_same_actions(exact):
+@pytest.mark.parametrize('absorb', [True, False], ids=['as on a CPU', 'as on a GPU'])
+def test_blocks_compile_as_whole_graphs_and_give_the_same_actions(exact, absorb):
     model, case = network(), inputs()
     engine = Engine(model, ONE_THREAD)
+    engine.session = InferenceSession(model, absorb=absorb)
     # The backend 'eager' compiles nothing but traces everything: a break in a graph is an error.
     towers = model.vision_backbone.towers
     blocks = [model.decoder.layers, model.policy.network.blocks, *(t.blocks for t in towers)]
