@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
 from support.policy_cases import ONE_THREAD, alicia, observation
-from vla_adapter_ros.inference import precision
+from vla_adapter_ros.inference import int8, precision
 from vla_adapter_ros.inference.int8 import Int8Linear, int8_works
 from vla_adapter_ros.inference.policy import Policy
 from vla_adapter_ros.inference.precision import faster_precisions, layer_times, rank
@@ -42,12 +44,14 @@ def test_the_fastest_precision_that_keeps_the_actions_is_taken_and_explained(
 
 
 def test_a_precision_that_changes_the_actions_is_not_taken(checkpoint, monkeypatch):
-    monkeypatch.setattr(precision, 'MAX_ERROR', 1e-9)
+    monkeypatch.setattr(int8, 'MAX_ERROR', 1e-9)
     policy = load(checkpoint, monkeypatch, [('bfloat16', 2.4)])
     assert policy.engine.dtype == 'float32'
     because = policy.provenance['dtype_because']
     assert because.startswith('auto: float32; bfloat16 is not: action cosine')
-    assert because.endswith('an error of at most 1e-09 is allowed')
+    assert because.endswith(
+        'a cosine of at least 0.995 and an error of at most 1e-09 are required'
+    )
 
 
 @pytest.mark.skipif(not int8_works(), reason='this CPU has neither VNNI nor AMX')
@@ -60,11 +64,26 @@ def test_the_next_one_is_tried_if_the_fastest_changes_the_actions(checkpoint, mo
     assert '; int8 is not: action cosine' in policy.provenance['dtype_because']
 
 
-def test_a_small_network_runs_in_float32_and_nothing_is_measured(checkpoint, monkeypatch):
+def test_a_small_network_runs_in_float32_and_says_that_nothing_is_measured(
+    checkpoint, monkeypatch
+):
     monkeypatch.setattr(precision, 'layer_times', None)
     policy = Policy.from_pretrained(checkpoint, device='cpu', threads=1)
     assert policy.engine.dtype == 'float32'
-    assert 'dtype_because' not in policy.provenance
+    assert re.fullmatch(
+        r'auto: float32 without measuring, because the network is small: 1\.\d million weights '
+        r'in linear layers, of 50 from which it is measured',
+        policy.predict(observation()).provenance['dtype_because'],
+    )
+
+
+def test_a_network_that_runs_no_faster_otherwise_says_so(checkpoint, monkeypatch):
+    monkeypatch.setattr(precision, 'MIN_WEIGHTS', 1)
+    monkeypatch.setattr(precision, 'layer_times', lambda *_: {'float32': 1.0, 'bfloat16': 0.9})
+    policy = Policy.from_pretrained(checkpoint, device='cpu', threads=1)
+    assert policy.engine.dtype == 'float32'
+    because = 'auto: float32, because none is 1.2 times as fast on this CPU'
+    assert policy.provenance['dtype_because'] == because
 
 
 def test_a_large_network_is_measured_by_the_layers_that_hold_its_weights(monkeypatch):

@@ -129,6 +129,20 @@ def test_siglip_tower_equals_transformers_siglip():
         torch.testing.assert_close(tower(pixels), wanted, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize('config', (TINY_DINO, TINY_SIGLIP), ids=('dino', 'siglip'))
+def test_no_block_of_a_tower_works_on_transposed_tokens(config):
+    """Each addition would keep that layout, and each layer norm copy its input first."""
+    tower = VisionTower(config).eval()
+    seen = []
+    for block in tower.blocks:
+        block.register_forward_hook(lambda _, inputs, output: seen.extend((inputs[0], output)))
+    with torch.no_grad():
+        tokens = tower(torch.zeros(2, 3, config.image_size, config.image_size))
+    assert len(seen) == 2 * config.used_depth > 0
+    assert all(tensor.is_contiguous() for tensor in seen)
+    assert tokens.stride()[1:] == (config.width, 1)  # beside the prefix tokens, where there are
+
+
 def test_cameras_batched_equal_cameras_one_by_one():
     config = VLAAdapterConfig.tiny(num_images=3)
     backbone = VisionBackbone(config).eval()

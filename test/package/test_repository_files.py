@@ -47,6 +47,21 @@ def test_workflows_name_files_that_exist(workflow):
         assert f'\n{target}:' in makefile, target
 
 
+def test_a_job_of_its_own_runs_exports_in_their_engines():
+    """Without the engines, as in every other job and after `make setup`, they are skipped."""
+    engines, tests = 'requirements/export.txt', 'test/inference/test_export.py'
+    with_engines = {name for name, job in jobs().items() if engines in yaml.safe_dump(job)}
+    assert with_engines == {'export'}
+    commands = ' '.join(step.get('run', '') for step in jobs()['export']['steps'])
+    assert re.search(rf'pytest .*-m slow {tests}', commands)
+    for package in (ROOT / engines).read_text('utf-8').splitlines():
+        if not package.startswith('#'):
+            name = package.partition('>')[0]
+            assert re.search(rf'python -c .import[^\n]*\b{name}\b', commands), name
+    makefile = (ROOT / 'Makefile').read_text('utf-8')
+    assert 'export' not in re.search(r'^ALL_GROUPS := (.*)$', makefile, re.MULTILINE)[1].split()
+
+
 @pytest.mark.skipif(shutil.which('actionlint') is None, reason='actionlint is not installed')
 def test_actionlint_has_nothing_to_say_about_the_workflows():
     subprocess.run(['actionlint', *WORKFLOWS], cwd=ROOT, check=True)

@@ -27,6 +27,7 @@ from vla_adapter_ros.preflight.files import (
     check_device,
     check_inference_times,
     check_interpreter,
+    check_main_memory,
     check_packages,
     file_checks,
     required_packages,
@@ -58,6 +59,16 @@ def test_good_checkpoint_passes_everything(checkpoint):
     ]
     assert exit_code(checks) == 0
     assert 'median' in one(checks, 'model latency').detail
+    # Float32 is what a start needs memory for; which precision runs is measured then.
+    assert one(checks, 'memory').detail.endswith(
+        '; dtype auto loads float32 first, faster ones are measured at the start'
+    )
+    assert 'dtype auto: float32 without measuring' in one(checks, 'model latency').detail
+
+
+def test_memory_of_a_fixed_precision_is_not_said_to_be_measured(checkpoint):
+    settings = PreflightSettings(checkpoint=str(checkpoint), device='cpu', dtype='bfloat16')
+    assert 'auto' not in check_main_memory(settings).detail
 
 
 def test_other_robot_fails_and_says_where_it_differs(checkpoint, tmp_path):

@@ -10,11 +10,13 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 aten = torch.ops.aten
-# They move no data, or are views in all cases here.
+# They move no data.
 FREE = (
     aten._unsafe_view, aten.empty, aten.empty_like, aten.empty_strided, aten.new_empty,
-    aten.detach, aten.flatten, aten.reshape, aten.lift_fresh, aten.new_empty_strided,
+    aten.detach, aten.lift_fresh, aten.new_empty_strided, aten.promote_types,
 )  # fmt: skip
+# They give a view where they can, and a copy elsewhere. In inference mode they arrive whole.
+VIEW_OR_COPY = (aten.contiguous, aten.flatten, aten.reshape, aten.to)
 
 
 class KernelCount(TorchDispatchMode):
@@ -36,8 +38,9 @@ class KernelCount(TorchDispatchMode):
         if kind is aten.scaled_dot_product_attention and result.is_meta:
             # As flash attention lays its result out: heads beside each other.
             result = result.transpose(1, 2).contiguous().transpose(1, 2)
-        copied = kind in (aten.reshape, aten.flatten) and not _shares(args[0], result)
-        if copied or not (func.is_view or kind in FREE):
+        copied = kind in VIEW_OR_COPY and not _shares(args[0], result)
+        free = func.is_view or kind in (*FREE, *VIEW_OR_COPY)
+        if copied or not free:
             self.by_name[str(kind).removeprefix('aten.')] += 1
         return result
 

@@ -12,7 +12,7 @@ def policy(**changes) -> dict:
 
 CONV = {'width': 32, 'depth': 3, 'heads': 2, 'mlp_hidden': 64, 'patch': 8, 'image_size': 32}
 VARIANTS = {
-    # Table 2 and Figure 8: which states, from which layers
+    # Table 7 and Figure 4: which states, from which layers
     'raw features': policy(features='raw'),
     'query features': policy(features='query'),
     'first layer': policy(feature_layers='first'),
@@ -25,7 +25,7 @@ VARIANTS = {
     'raw features at full degree': policy(raw_gate='none'),
     'learned degree on queries': policy(query_gate='tanh'),
     'learned degree on queries only': policy(raw_gate='none', query_gate='tanh'),
-    # Table 7: number of queries
+    # Figure 8: number of queries
     '1 query': {'num_queries': 1, 'aligned_slices': True},
     '512 queries': {'num_queries': 512},
     # cameras

@@ -46,6 +46,18 @@ def test_the_bridging_group_compares_oft_with_the_recipes_own_network():
     assert network_config(variants[1].config.model) == network_config(ENTRY)
 
 
+def test_one_group_is_the_six_rows_of_table_7_and_ofts_bridging():
+    variants = make_variants(BASE, ['table7'])
+    policies = [network_config(v.config.model).policy for v in variants]
+    assert [(p.features, p.feature_layers) for p in policies[:6]] == [
+        ('raw', 'last'), ('query', 'last'), ('raw', 'middle'),
+        ('raw', 'all'), ('query', 'all'), ('both', 'all'),
+    ]  # fmt: skip
+    assert {p.kind for p in policies[:6]} == {network_config(ENTRY).policy.kind}
+    assert len(policies) == 7 and policies[6].kind == 'oft'
+    assert baseline_run(variants, BASE) == 'table7-both-all'
+
+
 def test_own_variants_change_any_setting_of_the_recipe_and_what_the_command_line_shares(tmp_path):
     recipe = tmp_path / 'recipe.yaml'
     recipe.write_text('steps: 5\ndata: {datasets: [a, b]}\nmodel: {preset: tiny}\n')

@@ -130,6 +130,7 @@ def test_the_recipes_load_and_name_a_network(path):
         held_out = 0.05 if path.stem.startswith('small_memory') else 0
         assert config.data.validation_fraction == held_out
         assert config.adaptation.rank == 64
+        assert config.compute.compile
 
 
 def test_a_recipe_that_ships_is_found_by_name():

@@ -3,8 +3,8 @@
 
 The defaults are the released form: fused DINOv2-with-registers + SigLIP encoders, Qwen2.5-0.5B,
 64 ActionQueries, 24 Bridge Attention blocks, chunks of 8 actions. Everything the paper compares
-(Tables 1, 2, 3, 7, 8, Figure 8, Appendix B) is a field of these classes. Fields for small networks
-trained from scratch come last in each class; `model/small/` implements them.
+(Tables 1, 2, 3, 7, 8, Figures 4 and 8, Appendix B) is a field of these classes. Fields for small
+networks trained from scratch come last in each class; `model/small/` implements them.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ OPENVLA_7B = replace(LLAMA2_7B, norm_eps=1e-6)
 class PolicyConfig:
     """The action policy.
 
-    `features` and `feature_layers` are Table 2 and Figure 8 of the paper: which states of the
+    `features` and `feature_layers` are Table 7 and Figure 4 of the paper: which states of the
     language model the policy reads (raw features, ActionQuery features, both), and from which
     layers: `all` (block i reads layer i + 1), one layer for every block (`first`, `middle`, `last`
     or its number), or one number per block. `raw_gate` and `query_gate` are the injection degrees

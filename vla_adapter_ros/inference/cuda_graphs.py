@@ -1,7 +1,7 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """Fixed-shape forward passes: static input buffers, compiled blocks, CUDA graphs.
 
-The released code spends most of its time in launching some 2,800 small kernels from Python. A CUDA
+The released code spends most of its time in launching some 2,900 small kernels from Python. A CUDA
 graph launches them in one call; for that every shape and address must be fixed, so prompts are
 padded to one length.
 """

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vla_adapter_ros.inference.joined import joined
-from vla_adapter_ros.model.bridge import BridgeNetwork, Pair, rotate_interleaved
+from vla_adapter_ros.model.bridge import BridgeNetwork, Tables
 
 Weights = tuple[Tensor, Tensor]  # (blocks, out, in) and (blocks, out)
 
@@ -28,8 +28,8 @@ def first_tokens(network: BridgeNetwork) -> Tensor:
 class FastBridge:
     """A bridge network with its weights side by side and its constants computed once.
 
-    The constants depend on the weights alone: the first tokens (the initial latent is zero) and
-    the rotary tables. Build a new one when the weights change.
+    The constants depend on the weights alone: the first tokens (the initial latent is zero), the
+    rotary tables, and the last layer in float32. Build a new one when the weights change.
 
     Args:
         network: its layers' weights become views of the joined ones, with the same values.
@@ -43,7 +43,9 @@ class FastBridge:
         self.network = network
         self.blocks = blocks = list(network.blocks)
         self.first = first_tokens(network)
-        self.own_tables, self.tables = network.tables(query, raw, self.first)
+        self.end = network.wide_end(self.first.dtype)
+        own_tables, self.tables = network.tables(query, raw, self.first)
+        self.own_tables = None if own_tables is None else _for_values_too(own_tables)
         own = joined([block.own_layers() for block in blocks])
         self.own = list(zip(*own))
         self.groups: list[tuple[Weights, Tensor | None]] = []
@@ -59,13 +61,12 @@ class FastBridge:
     def run(self, query: Tensor, raw: Tensor) -> Tensor:
         """Query and raw features (blocks, B, N, D) -> normalised actions (B, K, A)."""
         x = self.first.expand(query.shape[1], -1, -1)
-        keys, values = self.features(query, raw)
-        for block, own, key, value in zip(self.blocks, self.own, keys, values):
-            x = block(x, (key, value), self.own_tables, F.linear(x, *own))
-        return self.network.finish(x)
+        for block, own, pairs in zip(self.blocks, self.own, self.features(query, raw)):
+            x = block(x, pairs, self.own_tables, F.linear(x, *own))
+        return self.network.finish(x, self.end)
 
-    def features(self, query: Tensor, raw: Tensor) -> Pair:
-        """Keys and values for all blocks, (blocks, B, heads, query + raw, head_dim) each."""
+    def features(self, query: Tensor, raw: Tensor) -> Tensor:
+        """Keys and values for all blocks, (blocks, 2, B, heads, query + raw, head_dim)."""
         found = []
         for tokens, ((weight, bias), gate) in zip((query, raw), self.groups):
             flat = tokens.flatten(1, 2)
@@ -74,5 +75,24 @@ class FastBridge:
                 pairs[..., : pairs.shape[-1] // 2].mul_(gate)
             found.append(pairs.unflatten(1, tokens.shape[1:3]))
         pairs = torch.cat(found, dim=2).unflatten(-1, (2, self.blocks[0].heads, -1))
-        keys, values = (pairs[:, :, :, kind].transpose(2, 3) for kind in (0, 1))
-        return keys if self.tables is None else rotate_interleaved(keys, *self.tables), values
+        if self.tables is not None:
+            _rotate_in_place(pairs[:, :, :, 0], *self.tables)
+        return pairs.permute(0, 3, 1, 4, 2, 5)
+
+
+def _for_values_too(tables: Tables) -> Tables:
+    """Tables (K, head_dim) of queries and keys -> (3, 1, 1, K, head_dim), with ones for values.
+
+    So that a block rotates what one product gave as a whole, and joins it to the features in one
+    copy instead of two.
+    """
+    cos, sin = tables
+    cos = torch.stack((cos, cos, torch.ones_like(cos)))
+    sin = torch.stack((sin, sin, torch.zeros_like(sin)))
+    return cos[:, None, None], sin[:, None, None]
+
+
+def _rotate_in_place(keys: Tensor, cos: Tensor, sin: Tensor) -> None:
+    """Do what `bridge.rotate_interleaved` does, to keys (blocks, B, N, heads, head_dim)."""
+    swapped = keys.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+    keys.mul_(cos[:, None]).addcmul_(swapped, sin[:, None])

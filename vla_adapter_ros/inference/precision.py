@@ -34,8 +34,6 @@ LOGGER = logging.getLogger(__name__)
 MIN_WEIGHTS = 50_000_000
 # A precision must be this much faster than the next more exact one.
 MIN_GAIN = 1.2
-# Largest difference of an action from float32's, in normalised units (the data spans -1 to 1).
-MAX_ERROR = 0.05
 _TOKENS = 512
 _REPETITIONS = 5
 
@@ -64,7 +62,7 @@ def fastest(policy: PolicyT, load: Callable[[str], PolicyT]) -> PolicyT:
     """
     faster = faster_precisions(policy.engine.model)
     if not faster:
-        return policy
+        return _say(policy, f'auto: float32{_why_float32(policy.engine.model)}')
     examples = policy.warm_up_inputs()
     reference = np.stack([policy.engine.run(inputs) for inputs in examples])
     del policy
@@ -73,7 +71,7 @@ def fastest(policy: PolicyT, load: Callable[[str], PolicyT]) -> PolicyT:
         try:
             candidate = load(name)
             actions = np.stack([candidate.engine.run(inputs) for inputs in examples])
-            error = check_actions(actions, reference, max_error=MAX_ERROR)
+            error = check_actions(actions, reference)
         except QuantisationError as refusal:
             refused += f'; {name} is not: {refusal}'
             continue
@@ -95,15 +93,32 @@ def faster_precisions(model: nn.Module) -> list[tuple[str, float]]:
         Name and how many times as fast, the fastest first. Less exact ones are left out unless
         they gain `MIN_GAIN`; none for small networks.
     """
+    sizes = _linear_weights(model)
+    if sizes.total() < MIN_WEIGHTS:
+        return []
+    # The shape that holds most of the weights stands for all.
+    return rank(layer_times(*sizes.most_common(1)[0][0]))
+
+
+def _linear_weights(model: nn.Module) -> Counter[tuple[int, int]]:
+    """Return shape → weights of the VLM's linear layers that have it."""
     sizes = Counter[tuple[int, int]]()
     for name, layer in model.named_modules():
         if isinstance(layer, (nn.Linear, PackedLinear)) and name.split('.')[0] in VLM_MODULES:
             shape = layer.in_features, layer.out_features
             sizes[shape] += shape[0] * shape[1]
-    if sizes.total() < MIN_WEIGHTS:
-        return []
-    # The shape that holds most of the weights stands for all.
-    return rank(layer_times(*sizes.most_common(1)[0][0]))
+    return sizes
+
+
+def _why_float32(model: nn.Module) -> str:
+    """Return why no other precision was tried."""
+    weights = _linear_weights(model).total()
+    if weights < MIN_WEIGHTS:
+        return (
+            f' without measuring, because the network is small: {weights / 1e6:.1f} million '
+            f'weights in linear layers, of {MIN_WEIGHTS / 1e6:.0f} from which it is measured'
+        )
+    return f', because none is {MIN_GAIN} times as fast on this CPU'
 
 
 def rank(seconds: dict[str, float]) -> list[tuple[str, float]]:

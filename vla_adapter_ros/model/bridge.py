@@ -106,7 +106,11 @@ class BridgeBlock(nn.Module):
         self.o_proj = nn.Linear(width, width)
 
     def forward(
-        self, x: Tensor, features: Pair, tables: Tables | None, own: Tensor | None = None
+        self,
+        x: Tensor,
+        features: Pair | Tensor,
+        tables: Tables | None,
+        own: Tensor | None = None,
     ) -> Tensor:
         """Chunk tokens (B, K, D) -> (B, K, D); the other arguments are those of `attend`."""
         return self.feed_forward(self.attend(x, features, tables, own), x)
@@ -147,14 +151,20 @@ class BridgeBlock(nn.Module):
         return key if tables is None else rotate_interleaved(key, *tables), value
 
     def attend(
-        self, x: Tensor, features: Pair, tables: Tables | None, own: Tensor | None = None
+        self,
+        x: Tensor,
+        features: Pair | Tensor,
+        tables: Tables | None,
+        own: Tensor | None = None,
     ) -> Tensor:
         """Joint attention of the chunk tokens, projected.
 
         Args:
             x: chunk tokens (B, K, D).
-            features: keys and values of the features, from `features`.
-            tables: rotary tables of the chunk tokens (Pro only).
+            features: keys and values of the features, from `features`; or both in one tensor
+                (2, B, heads, N, head_dim), which saves a kernel.
+            tables: rotary tables of the chunk tokens (Pro only); with `features` in one tensor,
+                tables for their queries, keys and values.
             own: queries, keys and values of the chunk tokens (B, K, 3·D) if known already.
 
         Returns:
@@ -164,9 +174,14 @@ class BridgeBlock(nn.Module):
             own = torch.cat([layer(x) for layer in self.own_layers()], dim=-1)
         # (3, B, heads, K, head_dim)
         own = own.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        turned = own[:2] if tables is None else rotate_interleaved(own[:2], *tables)
-        keys = torch.cat((turned[1], features[0]), dim=2)
-        values = torch.cat((own[2], features[1]), dim=2)
+        together = isinstance(features, Tensor)
+        kinds = 3 if together else 2
+        turned = own[:kinds] if tables is None else rotate_interleaved(own[:kinds], *tables)
+        if together:
+            keys, values = torch.cat((turned[1:], features), dim=3).unbind(0)
+        else:
+            keys = torch.cat((turned[1], features[0]), dim=2)
+            values = torch.cat((own[2], features[1]), dim=2)
         mixed = attention(turned[0], keys, values)
         return self.o_proj(mixed.transpose(1, 2).flatten(2))
 
@@ -254,17 +269,21 @@ class BridgeNetwork(nn.Module):
         """The blocks, in order."""
         return self.mlp_resnet_blocks
 
-    def finish(self, x: Tensor) -> Tensor:
+    def wide_end(self, dtype: torch.dtype) -> tuple[Tensor, ...]:
+        """Parameters of the last norm and layer for chunk tokens in `dtype`: float32 at least."""
+        wide = torch.promote_types(dtype, torch.float32)
+        norm, layer = self.layer_norm2, self.fc2
+        parameters = norm.weight, norm.bias, layer.weight, layer.bias
+        return tuple(parameter.to(wide) for parameter in parameters)
+
+    def finish(self, x: Tensor, end: tuple[Tensor, ...] | None = None) -> Tensor:
         """Chunk tokens (B, K, D) -> normalised actions (B, K, A); no squashing at the end.
 
         In float32 at least: in bfloat16 actions would come in steps of 2⁻⁸ of the range, and the
-        controller differentiates them.
+        controller differentiates them. `end`: an earlier result of `wide_end`.
         """
-        wide = torch.promote_types(x.dtype, torch.float32)
-        norm = self.layer_norm2
-        parameters = norm.weight, norm.bias, self.fc2.weight, self.fc2.bias
-        scale, shift, weight, bias = (parameter.to(wide) for parameter in parameters)
-        x = F.layer_norm(x.to(wide), scale.shape, scale, shift, norm.eps)
+        scale, shift, weight, bias = self.wide_end(x.dtype) if end is None else end
+        x = F.layer_norm(x.to(scale.dtype), scale.shape, scale, shift, self.layer_norm2.eps)
         return F.linear(x, weight, bias)
 
     def tables(

@@ -1,9 +1,10 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """OpenVLA-OFT's way from the language model to actions, which the paper compares with its own.
 
-The "+OFT" columns of its Tables 2 and 3 (arXiv 2502.19645): behind the prompt lie K·A slots whose
-embeddings are zero, proprioception is a token behind the visual ones, and a residual MLP reads the
-slots' states of the last layer, A of them for each action.
+The "+OFT" columns of its Table 2, and OpenVLA-OFT in Table 3, with a frozen VLM (arXiv
+2502.19645): behind the prompt lie K·A slots whose embeddings are zero, proprioception is a token
+behind the visual ones, and a residual MLP reads the slots' states of the last layer, A of them for
+each action.
 
 Attention is causal, as for every Qwen2 model in the official code: its fork of transformers, which
 makes attention bi-directional, changes LLaMA only.

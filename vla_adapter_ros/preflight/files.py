@@ -87,8 +87,8 @@ def file_checks(settings: PreflightSettings) -> list[Check]:
         return [*checks, *(Check(name, SKIP, 'no checkpoint') for name in rest)]
     # Looked up once: a branch on the Hub may move meanwhile.
     settings = replace(settings, checkpoint=str(_directory(settings)))
-    for name, check in (('memory', check_memory), ('GPU memory', check_gpu_memory)):
-        checks += run_check(name, lambda check=check: check(*_placed(settings)))
+    checks += run_check('memory', lambda: check_main_memory(settings))
+    checks += run_check('GPU memory', lambda: check_gpu_memory(*_placed(settings)))
     return checks + run_check('model latency', lambda: check_latency(settings))
 
 
@@ -213,6 +213,16 @@ def check_checkpoint(settings: PreflightSettings) -> list[Check]:
     return [*checks, Check('contract match', PASS, 'the checkpoint was trained for this robot')]
 
 
+def check_main_memory(settings: PreflightSettings) -> Check:
+    """Check free main memory; `auto` on a CPU needs that of float32, whatever it then takes."""
+    directory, device, dtype = _placed(settings)
+    check = check_memory(directory, device, dtype)
+    if settings.dtype != 'auto' or device != 'cpu' or is_exported(directory):
+        return check
+    text = f'{check.detail}; dtype auto loads {dtype} first, faster ones are measured at the start'
+    return replace(check, detail=text)
+
+
 def check_latency(settings: PreflightSettings) -> Check:
     """Run the model on generated observations and compare with the step period."""
     if settings.model_runs <= 0:
@@ -263,7 +273,7 @@ def check_inference_times(times: Sequence[float], step_period: float, chunk_size
 
 
 def _placed(settings: PreflightSettings) -> tuple[Path, str, str]:
-    """Return directory, device and precision of the checkpoint."""
+    """Return directory, device and precision of the checkpoint; `auto`'s is that loaded first."""
     from vla_adapter_ros.inference.engine import EngineSettings
 
     device, dtype = EngineSettings(settings.device, settings.dtype).resolved()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -37,8 +38,8 @@ class Pixels(nn.Module):
         super().__init__()
         self.cropped = config.crop_area < 1.0
         low, high, part = crop_positions(config.size, config.crop_area)
-        self.register_buffer('low', torch.from_numpy(low))
-        self.register_buffer('high', torch.from_numpy(high))
+        # One look-up for both neighbours of each place: a kernel less.
+        self.register_buffer('around', torch.from_numpy(np.concatenate((low, high))))
         self.register_buffer('part', torch.from_numpy(part))
         mean, std = normalisation(config)
         self.register_buffer('mean', mean)
@@ -46,7 +47,7 @@ class Pixels(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, n, S, S, 3) uint8 -> (B, 3·T·n, S, S) float32; cameras one after the other."""
-        levels = images.permute(0, 1, 4, 2, 3).float()
+        levels = images.permute(0, 1, 4, 2, 3)
         if self.cropped:
             levels = self._crop(levels)
         return normalise(levels, self.mean, self.std).flatten(1, 3)
@@ -55,6 +56,7 @@ class Pixels(nn.Module):
         """Interpolate between the levels around each place, along rows and then along columns."""
         values = levels * (1 / 255)
         for axis, part in ((4, self.part), (3, self.part[:, None])):
-            below = values.index_select(axis, self.low)
-            values = (values.index_select(axis, self.high) - below) * part + below
-        return (values * 255.5).floor().clamp(max=255)
+            below, above = values.index_select(axis, self.around).chunk(2, axis)
+            values = (above - below) * part + below
+        # Interpolation stays inside [0, 1]: at most 255.5, never 256.
+        return (values * 255.5).floor()

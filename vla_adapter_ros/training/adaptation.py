@@ -30,7 +30,7 @@ def backbone_parameters(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
 def unread_parts(model: nn.Module) -> tuple[str, ...]:
     """Return name prefixes of language-model layers above the last one the policy reads.
 
-    Where the policy reads only early layers (paper, Table 2), nothing above them has a gradient;
+    Where the policy reads only early layers (paper, Figure 4), nothing above them has a gradient;
     data-parallel training refuses parameters that train but get none.
     """
     count, last = model.config.language.layers, max(model.config.layer_of_block)

@@ -23,7 +23,7 @@ def _policy(**changes: Any) -> Changes:
 # Reference in the paper and variants of each comparison, as changes to the recipe's `model` entry.
 GROUPS: dict[str, tuple[str, dict[str, Changes]]] = {
     'conditions': (
-        'What the policy reads (Table 2): raw features, ActionQuery features, both',
+        'What the policy reads (Table 7): raw features, ActionQuery features, both',
         {
             'raw': _policy(features='raw'),
             'queries': _policy(features='query'),
@@ -31,7 +31,7 @@ GROUPS: dict[str, tuple[str, dict[str, Changes]]] = {
         },
     ),
     'layers': (
-        'Which layers it reads them from (Table 2, Figure 8)',
+        'Which layers it reads them from (Figure 4, Table 7)',
         {name: _policy(feature_layers=name) for name in ('first', 'middle', 'last', 'all')},
     ),
     'policies': (
@@ -39,7 +39,7 @@ GROUPS: dict[str, tuple[str, dict[str, Changes]]] = {
         {kind: _policy(kind=kind) for kind in ('original', 'pro', 'dit')},
     ),
     'queries': (
-        'Number of ActionQueries (Table 7)',
+        'Number of ActionQueries (Figure 8)',
         {str(count): {'num_queries': count} for count in (1, 4, 8, 16, 64)},
     ),
     'injection': (
@@ -52,15 +52,27 @@ GROUPS: dict[str, tuple[str, dict[str, Changes]]] = {
         },
     ),
     'bridging': (
-        "OpenVLA-OFT's bridging (+OFT in Tables 2 and 3) and this one",
+        "OpenVLA-OFT's bridging (+OFT in Table 2; Table 3 with a frozen VLM) and this one",
         {'oft': _policy(kind='oft'), 'adapter': {}},
     ),
     'grid': (
-        'Features and layers together (Table 2)',
+        'Features and layers together (Figure 4 and more)',
         {
             f'{name}, {layers}': _policy(features=features, feature_layers=layers)
             for name, features in (('raw', 'raw'), ('queries', 'query'), ('both', 'both'))
             for layers in ('first', 'middle', 'last', 'all')
+        },
+    ),
+    'table7': (
+        "The six rows of Table 7, and OpenVLA-OFT's bridging as it is (Table 2) beside them",
+        {
+            'raw, last': _policy(features='raw', feature_layers='last'),
+            'queries, last': _policy(features='query', feature_layers='last'),
+            'raw, middle': _policy(features='raw', feature_layers='middle'),
+            'raw, all': _policy(features='raw', feature_layers='all'),
+            'queries, all': _policy(features='query', feature_layers='all'),
+            'both, all': _policy(features='both', feature_layers='all'),
+            'oft': _policy(kind='oft'),
         },
     ),
 }
