@@ -88,16 +88,14 @@ def test_simulated_goals_are_said_in_many_ways_that_mean_the_same():
     assert {text for group in groups for text in group} >= set(said)
 
 
-def test_the_file_of_a_dataset_fits_its_training(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr('support.training_samples.TEXTS', ['reach the red block'])
-    data = make_dataset(tmp_path / 'simulated')
+def test_the_file_of_a_dataset_fits_its_training(tmp_path, capsys):
+    data = make_dataset(tmp_path / 'simulated', texts=['reach the red block'])
     assert main([str(data), '--out', str(tmp_path / 'said.yaml'), '--each', '5']) == 0
     assert capsys.readouterr().out.startswith('1 instructions, 1 goals, ')
     found = Paraphrases.load(tmp_path / 'said.yaml').all_of(
         e.instruction for e in open_dataset(data).store.episodes
     )
     assert 'reach the red block' in found and len(found) > 2
-    monkeypatch.setattr('support.training_samples.TEXTS', ['dance'])
-    other = make_dataset(tmp_path / 'other')
+    other = make_dataset(tmp_path / 'other', texts=['dance'])
     assert main([str(other), '--out', str(tmp_path / 'said.yaml')]) == 1
     assert "instruction 'dance' is not understood" in capsys.readouterr().err
