@@ -53,6 +53,28 @@ def test_observation_holds_images_state_and_the_oldest_stamp(inputs):
     np.testing.assert_allclose(observation.proprioception, [*JOINTS[:6], 0.8])
 
 
+@pytest.mark.parametrize(
+    ('stamp', 'seen'),
+    [
+        (20.205, 0.205),
+        (20.27, 0.27),
+        # Nothing is kept from before what an image may be older.
+        (20.0, 0.18),
+        # Joint states that are older than the images are what there is.
+        (20.35, 0.29),
+    ],
+)
+def test_the_joint_state_is_of_the_moment_of_the_oldest_image(inputs, stamp, seen):
+    inputs.reset()
+    for k in range(30):
+        joints = [0.01 * k, *JOINTS[1:]]
+        inputs.receive_joint_state(CONTRACT.names, joints, at(20 + 0.01 * k, 20 + 0.01 * k), None)
+    now = max(stamp, 20.29)
+    inputs.receive_image('third_person', image(1), at(now, now))
+    inputs.receive_image('wrist', image(2), at(stamp, now))
+    assert inputs.snapshot('reach').state[0] == pytest.approx(seen, abs=1e-6)
+
+
 def test_a_snapshot_is_not_changed_by_later_messages(inputs):
     snapshot = inputs.snapshot('reach')
     feed(inputs, 11.0)

@@ -7,6 +7,7 @@ callback costs microseconds however large the image is.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -99,6 +100,8 @@ class Inputs(InputMonitor):
         self._reader = JointStateReader(contract, settings.max_joint_state_age)
         self.plausibility = PlausibilityMonitor(contract, settings.max_joint_state_age)
         self._state = _JointStates(self._reader, settings.max_joint_state_age)
+        # When joint states were made, and these: as far back as an image may be.
+        self._states: deque[tuple[float, np.ndarray]] = deque()
         self.inputs[JOINT_STATES] = self._state
         self._cameras: dict[str, LatestValue] = {
             name: self.declare(f'{name} image', settings.max_image_age)
@@ -109,6 +112,7 @@ class Inputs(InputMonitor):
         """Forget all values, keep the counts: the sources have changed."""
         super().reset()
         self._reader.reset()
+        self._states.clear()
         self._sources = ''
         self.plausibility.reset()
 
@@ -147,6 +151,7 @@ class Inputs(InputMonitor):
         if reading is None or not self._state.receive(reading.state, reading.stamp):
             return False
         self.plausibility.observe(reading.state, arrival.now, commanded)
+        self._keep(reading.state)
         return True
 
     def shared_joints(self, publishers: Sequence[str]) -> str:
@@ -194,13 +199,36 @@ class Inputs(InputMonitor):
         return policy_image(message, self._contract.cameras[camera])
 
     def snapshot(self, instruction: str) -> Snapshot:
-        """Return the current inputs; call after `skip` returned None."""
+        """Return the current inputs; call after `skip` returned None.
+
+        The joint state is that of the oldest input, as in training data: an image is up to a
+        period of its camera older than the newest one, and the arm has moved on since.
+        """
         oldest = self.oldest()
         return Snapshot(
             images={name: latest.value for name, latest in self._cameras.items()},
             cameras=dict(self._contract.cameras),
-            state=self._state.value,
+            state=self._state_at(oldest.made),
             instruction=instruction,
             stamp=oldest.stamp,
             made=oldest.made,
         )
+
+    def _keep(self, state: np.ndarray) -> None:
+        assert self._state.arrival is not None
+        made = self._state.arrival.made
+        self._states.append((made, state))
+        # One beyond the span, to interpolate from.
+        while len(self._states) > 2 and self._states[1][0] < made - self.max_skew:
+            self._states.popleft()
+
+    def _state_at(self, made: float) -> np.ndarray:
+        """Return the joint state (J + 1,) at a time, between those that were measured."""
+        later = self._states[-1]
+        for earlier in reversed(self._states):
+            if earlier[0] <= made:
+                span = later[0] - earlier[0]
+                part = (made - earlier[0]) / span if span > 0.0 else 0.0
+                return earlier[1] + min(part, 1.0) * (later[1] - earlier[1])
+            later = earlier
+        return later[1]
