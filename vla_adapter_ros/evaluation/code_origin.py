@@ -16,7 +16,8 @@ from pathlib import Path
 
 import vla_adapter_ros
 
-PACKAGE = Path(vla_adapter_ros.__file__).parent
+# A workspace has links to the files of its checkout.
+PACKAGE = Path(vla_adapter_ros.__file__).resolve().parent
 UNKNOWN = 'unknown'
 # What an episode in process imports, but the reading of datasets and of calibrations.
 DECIDING = (
