@@ -224,11 +224,11 @@ class Inputs(InputMonitor):
 
     def _state_at(self, made: float) -> np.ndarray:
         """Return the joint state (J + 1,) at a time, between those that were measured."""
-        later = self._states[-1]
-        for earlier in reversed(self._states):
-            if earlier[0] <= made:
-                span = later[0] - earlier[0]
-                part = (made - earlier[0]) / span if span > 0.0 else 0.0
-                return earlier[1] + min(part, 1.0) * (later[1] - earlier[1])
-            later = earlier
-        return later[1]
+        end, later = self._states[-1]
+        if end <= made:
+            return later
+        for begin, earlier in reversed(self._states):
+            if begin <= made:
+                return earlier + (made - begin) / (end - begin) * (later - earlier)
+            end, later = begin, earlier
+        return later

@@ -16,8 +16,6 @@ one read. `raw` is 20 times as fast as JPEG and 6 times as large (figures:
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import multiprocessing
 import os
 from collections import deque
@@ -38,7 +36,7 @@ from vla_adapter_ros.data.sources import open_source
 from vla_adapter_ros.errors import DatasetError, VLAAdapterError, readable
 from vla_adapter_ros.processing.images import OWN_IMAGES, ImageConfig, resize_for_model
 from vla_adapter_ros.robot.contract import RobotContract
-from vla_adapter_ros.weights.files import make_folder, write_json
+from vla_adapter_ros.weights.files import json_fingerprint, make_folder, write_json
 
 CACHE_VERSION = 1
 DESCRIPTION = 'cache.json'
@@ -61,7 +59,7 @@ def cache_key(source: EpisodeSource, images: ImageConfig, format: str) -> str:
         'format': format,
         'quality': JPEG_QUALITY if format == 'jpeg' else None,
     }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+    return json_fingerprint(parts)
 
 
 class CachedFrames:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +15,7 @@ from vla_adapter_ros.evaluation.policies import checkpoint_folder, is_baseline
 from vla_adapter_ros.evaluation.rollout import EpisodeJob, EpisodeResult
 from vla_adapter_ros.robot.contract import resolve_contract
 from vla_adapter_ros.weights.directory import checkpoint_fingerprint, read_checkpoint_metadata
+from vla_adapter_ros.weights.files import json_fingerprint
 from vla_adapter_ros.weights.metadata import software_versions
 from vla_adapter_ros.weights.released import checkpoint_name
 
@@ -49,17 +49,12 @@ def provenance(policy: str, robot: str, nodes: bool = False) -> dict[str, Any]:
         }
         own = read_checkpoint_metadata(folder).robot
     contract = resolve_contract(robot).to_dict() if nodes or not own else own
-    return made | {'robot': contract.get('name', robot), 'contract': fingerprint(contract)}
+    return made | {'robot': contract.get('name', robot), 'contract': json_fingerprint(contract)}
 
 
 def decisive(made_with: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of `provenance` on which figures depend; the revision only names `code`."""
     return {key: value for key, value in made_with.items() if key != REVISION}
-
-
-def fingerprint(data: Mapping[str, Any]) -> str:
-    """Return 16 hexadecimal digits that change when JSON data does."""
-    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]
 
 
 class EpisodeLog:
@@ -77,7 +72,7 @@ class EpisodeLog:
     def __init__(self, folder: Path, made_with: Mapping[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / EPISODES
-        self._key = fingerprint(made_with)
+        self._key = json_fingerprint(made_with)
         self.done: dict[tuple[str, int, str | None], EpisodeResult] = {}
         found = self._path.read_bytes() if self._path.is_file() else b''
         if not BEGINNING.startswith(found[: len(BEGINNING)]):

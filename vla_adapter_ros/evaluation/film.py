@@ -11,6 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from vla_adapter_ros.data.codecs import decode_image, encode_jpeg
 from vla_adapter_ros.processing.captions import caption_strip
 
 _COLOURS, _PALETTE_FRAMES = 128, 8
@@ -60,14 +61,12 @@ def write_gif(path: Path, frames: Sequence[np.ndarray], frames_per_second: float
 
 def packed(frames: Sequence[np.ndarray]) -> list[str]:
     """Return (H, W, 3) uint8 RGB frames as text, for JSON: JPEG in base64."""
-    images = (cv2.imencode('.jpg', cv2.cvtColor(f, cv2.COLOR_RGB2BGR))[1] for f in frames)
-    return [base64.b64encode(image.tobytes()).decode('ascii') for image in images]
+    return [base64.b64encode(encode_jpeg(frame)).decode('ascii') for frame in frames]
 
 
 def unpacked(texts: Sequence[str]) -> list[np.ndarray]:
     """Return the frames of `packed`."""
-    data = (np.frombuffer(base64.b64decode(text), np.uint8) for text in texts)
-    return [cv2.cvtColor(cv2.imdecode(d, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB) for d in data]
+    return [decode_image(base64.b64decode(text)) for text in texts]
 
 
 def plot_joints(

@@ -238,7 +238,7 @@ def make_parser() -> argparse.ArgumentParser:
     add('--blend-steps', type=int, default=0, help='steps over which two chunks are blended')
     add('--latency', type=float, default=ControlSettings.latency,
         help='simulated time from observation to chunk [s]; with --ros the real one, and with '
-        '--ros-sim-time the maximum of an inference')  # fmt: skip
+        '--ros-sim-time how far the simulation runs ahead of the policy')  # fmt: skip
     add('--ros', action='store_true',
         help='through the real nodes (sim_arm, policy node, DDS) instead of in process; in real '
         'time, so run nothing else; one process')  # fmt: skip

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -90,3 +91,8 @@ def read_json_object(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise CheckpointError(f'{path}: expected a JSON object, got {type(data).__name__}')
     return data
+
+
+def json_fingerprint(data: Mapping[str, Any]) -> str:
+    """Return 16 hexadecimal digits that change when JSON data does."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:16]

@@ -42,7 +42,7 @@ class PolicyClient(Node):
         reports: number of reports so far.
         report: the last one, or None.
         inference: seconds of each inference since `forget`.
-        heartbeat: time [s] up to which the node has acted, or None before it is enabled.
+        heartbeat: time [s] up to which the node has acted, or None before it is active.
     """
 
     def __init__(self, policy_node: str = 'vla_adapter') -> None:

@@ -6,9 +6,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
+from vla_adapter_ros.evaluation.film import side_by_side
 from vla_adapter_ros.evaluation.rollout import FILM_PERIOD, FILM_SIZE
 
 
@@ -23,7 +23,7 @@ class EpisodeFilm:
     """
 
     def __init__(self, cameras: Sequence[str]) -> None:
-        self._cameras = tuple(cameras)
+        self._cameras = cameras
         self._views: list[np.ndarray] = []
         self._next = -math.inf
         self._wanted = False
@@ -34,7 +34,7 @@ class EpisodeFilm:
 
         Args:
             camera: its name.
-            pixels: (H, W, 3) uint8 RGB; not kept.
+            pixels: (H, W, 3) uint8 RGB, only lent.
             stamp: of the image [s].
         """
         if camera == self._cameras[0]:
@@ -44,8 +44,7 @@ class EpisodeFilm:
                 self._next = max(self._next, stamp - FILM_PERIOD) + FILM_PERIOD
         if not self._wanted:
             return
-        height, width = FILM_SIZE
-        self._views.append(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA))
+        self._views.append(pixels.copy())
         if camera == self._cameras[-1]:
-            self.frames.append(np.concatenate(self._views, axis=1))
+            self.frames.append(side_by_side(self._views, height=FILM_SIZE[0]))
             self._wanted = False

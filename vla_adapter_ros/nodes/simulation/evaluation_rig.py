@@ -191,7 +191,7 @@ class EvaluationRig:
         self._enable()
         with self._sim.lock:
             referee.start()
-        film = EpisodeFilm(list(self._sim.contract.cameras))
+        film = EpisodeFilm(tuple(self._sim.contract.cameras))
         self._sim.after_image = film.add if job.film else None
         self._sim.after_step = referee.look
         tripped = self._play(referee)

@@ -234,8 +234,9 @@ class SimArmNode(Node):
         images, infos = self._images[camera]
         images.publish(image_message(pixels, when, frame_id))
         infos.publish(camera_info_message(intrinsics, when, frame_id))
-        if self.after_image is not None:
-            self.after_image(camera, pixels, stamp)
+        # Read once: another thread takes it away when an episode ends.
+        if (look := self.after_image) is not None:
+            look(camera, pixels, stamp)
 
     def _tick(self) -> None:
         elapsed = self._due()

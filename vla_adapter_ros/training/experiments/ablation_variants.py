@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any
 
 from vla_adapter_ros.errors import ConfigError
@@ -20,19 +21,27 @@ def _policy(**changes: Any) -> Changes:
     return {'policy': changes}
 
 
+_FEATURES = {'raw': 'raw', 'queries': 'query', 'both': 'both'}
+_LAYERS = ('first', 'middle', 'last', 'all')
+
+
+def _reading(*pairs: tuple[str, str]) -> dict[str, Changes]:
+    """Variants that read these features from these layers."""
+    return {
+        f'{name}, {layers}': _policy(features=_FEATURES[name], feature_layers=layers)
+        for name, layers in pairs
+    }
+
+
 # Reference in the paper and variants of each comparison, as changes to the recipe's `model` entry.
 GROUPS: dict[str, tuple[str, dict[str, Changes]]] = {
     'conditions': (
         'What the policy reads (Table 7): raw features, ActionQuery features, both',
-        {
-            'raw': _policy(features='raw'),
-            'queries': _policy(features='query'),
-            'both': _policy(features='both'),
-        },
+        {name: _policy(features=features) for name, features in _FEATURES.items()},
     ),
     'layers': (
         'Which layers it reads them from (Figure 4, Table 7)',
-        {name: _policy(feature_layers=name) for name in ('first', 'middle', 'last', 'all')},
+        {name: _policy(feature_layers=name) for name in _LAYERS},
     ),
     'policies': (
         'Kind of policy: the two released L1 policies and a diffusion transformer (Appendix B)',
@@ -57,21 +66,15 @@ GROUPS: dict[str, tuple[str, dict[str, Changes]]] = {
     ),
     'grid': (
         'Features and layers together (Figure 4 and more)',
-        {
-            f'{name}, {layers}': _policy(features=features, feature_layers=layers)
-            for name, features in (('raw', 'raw'), ('queries', 'query'), ('both', 'both'))
-            for layers in ('first', 'middle', 'last', 'all')
-        },
+        _reading(*product(_FEATURES, _LAYERS)),
     ),
     'table7': (
         "The six rows of Table 7, and OpenVLA-OFT's bridging as it is (Table 2) beside them",
         {
-            'raw, last': _policy(features='raw', feature_layers='last'),
-            'queries, last': _policy(features='query', feature_layers='last'),
-            'raw, middle': _policy(features='raw', feature_layers='middle'),
-            'raw, all': _policy(features='raw', feature_layers='all'),
-            'queries, all': _policy(features='query', feature_layers='all'),
-            'both, all': _policy(features='both', feature_layers='all'),
+            **_reading(
+                ('raw', 'last'), ('queries', 'last'), ('raw', 'middle'),
+                ('raw', 'all'), ('queries', 'all'), ('both', 'all'),
+            ),
             'oft': _policy(kind='oft'),
         },
     ),
