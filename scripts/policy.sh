@@ -11,7 +11,7 @@
 #   IMAGES=400 EPISODES=8 READING_STEPS=20 GROUND_STEPS=50 FIRST_STEPS=50 TAKEOVERS=2 EVALUATED=2 \
 #     RUN=runs/look DATA=datasets/look scripts/policy.sh steps=50 save.every=50
 #
-# TASKS='reach move pick_and_place stack long_horizon put_in' adds the bowl; LEVELS=nominal is one level;
+# TASKS='reach move pick_and_place stack long_horizon put_in put_on' adds kitchen things; LEVELS=nominal is one level;
 # SUBWORDS= trains a word list instead of subwords.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -10,13 +10,21 @@ import pytest
 
 from vla_adapter_ros.errors import DatasetError, VLAAdapterError
 from vla_adapter_ros.robot.contract import resolve_contract
-from vla_adapter_ros.simulation.arm_simulation import ArmSimulation
+from vla_adapter_ros.simulation.arm_simulation import ArmSimulation, Pose
 from vla_adapter_ros.simulation.attention_points import (
     POINTS,
     attention_points,
     project,
 )
-from vla_adapter_ros.simulation.goals import Move, Place, Reach, Sequence, Stack, scene_state
+from vla_adapter_ros.simulation.goals import (
+    Move,
+    Place,
+    Reach,
+    SceneState,
+    Sequence,
+    Stack,
+    scene_state,
+)
 from vla_adapter_ros.simulation.instructions import parse_instruction
 from vla_adapter_ros.simulation.layout import COLOURS, PLATE_NAME, SceneOptions
 from vla_adapter_ros.training.experiments.grounding import render_scenes
@@ -132,6 +140,15 @@ def test_every_kind_of_goal_is_asked_and_can_be_said(simulation):
     state, rng = scene_state(simulation), np.random.default_rng(0)
     kinds = {type(any_goal(state, rng)) for _ in range(100)}
     assert kinds == {Reach, Move, Place, Stack, Sequence}
+
+
+def test_kitchen_things_are_asked_onto_blocks_and_round_things_never():
+    pose = Pose(np.zeros(3), np.eye(3))
+    names = ('red duck', 'green spoon', 'blue ball', 'red cylinder', 'yellow block')
+    state, rng = SceneState(np.ones(3), 1.0, dict.fromkeys(names, pose)), np.random.default_rng(0)
+    goals = [any_goal(state, rng) for _ in range(200)]
+    stacked = {goal.target for goal in goals if isinstance(goal, Stack)}
+    assert stacked == {'red duck', 'green spoon'}
 
 
 def test_images_of_an_episode_have_instructions_that_the_scene_can_do(sampler):

@@ -19,7 +19,7 @@ from vla_adapter_ros.simulation.tasks import Task, TaskOptions, make_task
 
 CHECK_PERIOD = 0.1  # [s]
 LIFTED = 0.02  # an object this much higher than at the start has been grasped [m]
-LIFTING_TASKS = ('pick_and_place', 'stack', 'long_horizon', 'put_in')
+LIFTING_TASKS = ('pick_and_place', 'stack', 'long_horizon', 'put_in', 'put_on')
 FILM_SIZE = (240, 320)  # height, width [px]
 FILM_PERIOD = 0.2  # [s]
 # Types of fields that `isinstance` does not know, or that JSON blurs.

@@ -51,7 +51,8 @@ from vla_adapter_ros.simulation.levels.ranges import NOMINAL, find_level
 from vla_adapter_ros.simulation.wordings import TRAINED, describe
 
 ALL_SHAPES = ('block', 'cylinder', 'ball')
-KITCHEN_SHAPES = ('duck', 'cup', 'spoon', 'block', 'ball')
+KITCHEN_SHAPES = ('duck', 'cup', 'spoon')
+STACKED_SHAPES = ('block', *KITCHEN_SHAPES)  # those that stay on a block
 # Where a pushed object goes, and where the fingers come down to push it [m along y].
 PUSH_LENGTH, PUSH_APPROACH = 0.09, 0.05
 # Random start poses of the tool: around this position [m], turned by up to this angle [rad].
@@ -98,7 +99,8 @@ class TaskSpec:
         needed: number of objects the goal names.
         plate: chance of a plate on the table.
         draw_goal: names, rng → goal; None: the user gives the instruction.
-        bowl: whether there is a bowl, too; it comes last in the names that `draw_goal` gets.
+        base: shape of one more thing, which carries others; it comes last in the names that
+            `draw_goal` gets.
     """
 
     name: str
@@ -109,7 +111,7 @@ class TaskSpec:
     needed: int
     plate: float
     draw_goal: Callable[[list[str], np.random.Generator], Goal] | None
-    bowl: bool = False
+    base: str = ''
 
 
 def _draw_reach(names: list[str], rng: np.random.Generator) -> Goal:
@@ -136,6 +138,10 @@ def _draw_put_in(names: list[str], rng: np.random.Generator) -> Goal:
     return PutIn(names[0], names[-1])
 
 
+def _draw_put_on(names: list[str], rng: np.random.Generator) -> Goal:
+    return Place(names[0]) if rng.random() < 0.5 else Stack(names[0], names[-1])
+
+
 TASKS: Mapping[str, TaskSpec] = {
     spec.name: spec
     for spec in (
@@ -151,7 +157,10 @@ TASKS: Mapping[str, TaskSpec] = {
                  'put two objects on the plate, in the order named', 240,
                  ('block', 'cylinder'), 2, 1.0, _draw_long),
         TaskSpec('put_in', 'in the bowl', 'put a duck, cup, spoon, block or ball in the bowl', 120,
-                 KITCHEN_SHAPES, 1, 0.3, _draw_put_in, bowl=True),
+                 (*KITCHEN_SHAPES, 'block', 'ball'), 1, 0.3, _draw_put_in, base=BOWL),
+        TaskSpec('put_on', 'on the plate or a block',
+                 'put a duck, cup or spoon on the plate or on a block', 120,
+                 KITCHEN_SHAPES, 1, 1.0, _draw_put_on, base='block'),
         TaskSpec('tabletop', 'as the user says',
                  'three blocks and a plate; the user gives the instruction', 240,
                  ('block',), 1, 1.0, None),
@@ -159,7 +168,7 @@ TASKS: Mapping[str, TaskSpec] = {
 }  # fmt: skip
 INSTRUCTED_TASKS = tuple(name for name, spec in TASKS.items() if spec.draw_goal is not None)
 # Those that the policy that ships was trained for.
-EVALUATED_TASKS = tuple(name for name in INSTRUCTED_TASKS if name != 'put_in')
+EVALUATED_TASKS = tuple(name for name in INSTRUCTED_TASKS if not TASKS[name].base)
 
 
 def task_title(name: str) -> str:
@@ -238,8 +247,8 @@ class Task:
         # No draw where it is not asked for: the seeds keep their scenes.
         alike = self.options.alike > 0.0 and bool(rng.random() < self.options.alike)
         names = draw_names(rng, count, self.spec.shapes, alike)
-        if self.spec.bowl:
-            names.append(f'{list(COLOURS)[int(rng.integers(len(COLOURS)))]} {BOWL}')
+        if self.spec.base:
+            names.append(f'{list(COLOURS)[int(rng.integers(len(COLOURS)))]} {self.spec.base}')
         goal = self.spec.draw_goal(names, rng) if self.spec.draw_goal else None
         scene = SceneOptions(
             objects=tuple(names[int(i)] for i in rng.permutation(len(names))),

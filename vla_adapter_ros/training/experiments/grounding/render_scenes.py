@@ -51,6 +51,7 @@ from vla_adapter_ros.simulation.session import TaskSession
 from vla_adapter_ros.simulation.tasks import (
     EVALUATED_TASKS,
     INSTRUCTED_TASKS,
+    STACKED_SHAPES,
     TaskOptions,
     make_task,
 )
@@ -112,8 +113,8 @@ def any_goal(state: SceneState, rng: np.random.Generator, sequences: float = 0.0
     choices: list[Goal] = [Reach(target)]
     if target.endswith('block'):
         choices.append(Move(target, list(DIRECTIONS)[int(rng.integers(2))]))
-        if other.endswith('block'):
-            choices.append(Stack(target, other))
+    if other.endswith('block') and target.split()[-1] in STACKED_SHAPES:
+        choices.append(Stack(target, other))
     if PLATE_NAME in state.objects:
         choices += [Place(target), Sequence((Place(target), Place(other)))]
     choices += [PutIn(target, name) for name in state.objects if is_bowl(name)]
