@@ -9,7 +9,7 @@ import pytest
 from vla_adapter_ros.evaluation import episode_log, protocol, simulate
 from vla_adapter_ros.evaluation.protocol import PUBLISHED_EPISODES, PUBLISHED_SEED
 from vla_adapter_ros.evaluation.report import report_data
-from vla_adapter_ros.evaluation.rollout import EpisodeResult
+from vla_adapter_ros.evaluation.rollout import EpisodeResult, EpisodeRunner
 from vla_adapter_ros.simulation.wordings import TRAINED
 from vla_adapter_ros.weights.files import write_json
 
@@ -99,6 +99,24 @@ def test_a_cell_of_another_revision_with_the_same_code_is_kept(judged, tmp_path,
     assert judged() == []
     (made,) = json.loads((tmp_path / 'made_with.json').read_text()).values()
     assert made['revision'] == 'before' and made['contract'] and made['code']
+
+
+def test_more_episodes_of_a_cell_go_on_from_its_report(tmp_path, monkeypatch):
+    played = []
+    run = EpisodeRunner.run
+    monkeypatch.setattr(
+        EpisodeRunner, 'run', lambda self, job: played.append(job.seed) or run(self, job)
+    )
+    command = [
+        'zero', '--out', str(tmp_path), '--seed', '0', '--tasks', 'reach', '--levels', 'nominal',
+        '--words', 'trained', '--films', '0', '--episodes',
+    ]  # fmt: skip
+    assert protocol.main([*command, '2']) == 0 and played == [0, 1]
+    assert protocol.main([*command, '3']) == 0 and played == [0, 1, 2]
+    (_, _, episodes) = protocol.read_cell(tmp_path / 'nominal-trained' / protocol.REPORT)
+    assert [episode.seed for episode in episodes] == [0, 1, 2]
+    played.clear()
+    assert protocol.main([*command, '4', '--latency', '0.1']) == 0 and played == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ from typing import Any
 from vla_adapter_ros.errors import VLAAdapterError, readable
 from vla_adapter_ros.evaluation import simulate
 from vla_adapter_ros.evaluation.episode_log import decisive
-from vla_adapter_ros.evaluation.rollout import EpisodeResult
+from vla_adapter_ros.evaluation.rollout import EpisodeJob, EpisodeResult
 from vla_adapter_ros.evaluation.statistics import Rate, format_table
 from vla_adapter_ros.simulation.levels.ranges import LEVELS
 from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, INSTRUCTED_TASKS, task_title
@@ -123,6 +123,7 @@ def judge(options: argparse.Namespace, further: list[str]) -> int:
             report = options.out / f'{level}-{words}' / REPORT
             cell = finished_cell(report, wanted)
             if cell is None:
+                reuse_episodes(report, wanted)
                 if status := simulate.main(wanted):
                     return status
                 cell = read_cell(report)
@@ -151,6 +152,23 @@ def finished_cell(report: Path, wanted: Sequence[str]) -> Cell | None:
     cell = read_cell(report)
     now = simulate.origin_of(simulate.make_parser().parse_args(wanted))
     return cell if cell[0] == decided_by(*now) else None
+
+
+def reuse_episodes(report: Path, wanted: Sequence[str]) -> None:
+    """Let a cell go on from its report, if that differs in nothing but the number of episodes."""
+    if not report.is_file():
+        return
+    decided, _, episodes = read_cell(report)
+    options = simulate.make_parser().parse_args(wanted)
+    now = decided_by(*simulate.origin_of(options))
+    if [{**decided[0], 'episodes': options.episodes}, decided[1]] != now:
+        return
+    settings = simulate.settings_from(options, options.policies[0])
+    log = simulate.open_log(report.parent, settings, options.ros)
+    for episode in episodes:
+        job = EpisodeJob(episode.task, episode.seed)
+        if log.find(job) is None:
+            log.add(job, episode)
 
 
 if __name__ == '__main__':

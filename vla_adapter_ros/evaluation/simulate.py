@@ -136,10 +136,7 @@ def evaluate(
     from tqdm import tqdm
 
     run = partial(run_ros_jobs, settings) if through_ros else partial(run_jobs, settings)
-    log = None
-    if folder is not None:
-        made_with = decisive(provenance(settings.policy, settings.robot, through_ros))
-        log = EpisodeLog(folder, {**asdict(settings), **made_with, 'ros': through_ros})
+    log = open_log(folder, settings, through_ros) if folder is not None else None
     results = {job: found for job in jobs if log and (found := log.find(job))}
     missing = [job for job in jobs if job not in results]
     written: dict[str, int] = {}
@@ -155,6 +152,12 @@ def evaluate(
                 written[job.task] = written.get(job.task, 0) + 1
                 _write_film(folder, label, result, film)
     return [results[job] for job in jobs]
+
+
+def open_log(folder: Path, settings: EvaluationSettings, through_ros: bool) -> EpisodeLog:
+    """Return the log that `evaluate` writes to a folder, and goes on from."""
+    made_with = decisive(provenance(settings.policy, settings.robot, through_ros))
+    return EpisodeLog(folder, {**asdict(settings), **made_with, 'ros': through_ros})
 
 
 def run_ros_jobs(
