@@ -16,7 +16,7 @@ from vla_adapter_ros.inference.policy import Policy
 ROOT = Path(__file__).resolve().parents[2]
 SIZES = {
     'LEVELS': 'bench', 'TASKS': 'reach long_horizon', 'IMAGES': '60', 'EPISODES': '4',
-    'READING_STEPS': '5', 'GROUND_STEPS': '5', 'FIRST_STEPS': '4', 'TAKEOVERS': '2',
+    'READING_STEPS': '5', 'GROUND_STEPS': '5', 'ROUNDS': '4 4', 'TAKEOVERS': '2',
     'EVALUATED': '1',
 }  # fmt: skip
 
@@ -29,7 +29,7 @@ def test_one_command_makes_and_judges_a_policy_and_a_second_one_changes_nothing(
         **os.environ, **SIZES, 'PATH': path, 'RUN': str(tmp_path / 'run'),
         'DATA': str(tmp_path / 'data'),
     }  # fmt: skip
-    command = [ROOT / 'scripts' / 'policy.sh', 'steps=4', 'save.every=4']
+    command = [ROOT / 'scripts' / 'policy.sh', 'save.every=4']
 
     def make():
         subprocess.run(list(map(str, command)), env=environment, cwd=ROOT, check=True)
