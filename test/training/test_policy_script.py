@@ -37,8 +37,8 @@ def test_one_command_makes_and_judges_a_policy_and_a_second_one_changes_nothing(
     make()
     (newest,) = (tmp_path / 'run' / 'checkpoints').glob('step-*')
     policy = Policy.from_pretrained(newest, device='cpu', dtype='float32', threads=1)
-    # Subwords: there is no word that it cannot read.
-    assert policy.unknown_words('reach the spoon') == []
+    assert policy.unknown_words('reach the red spoon') == ['spoon']
+    assert policy.pipeline.tokenizer.pieces != (0, 0)  # by which it reads such a word
     report = json.loads((tmp_path / 'run' / 'report_bench' / 'report.json').read_text())
     (judged,) = report['policies'].values()
     assert set(judged['tasks']) == {'reach', 'long_horizon'}
