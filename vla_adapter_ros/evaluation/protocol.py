@@ -1,7 +1,7 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 """The judgement of a policy for the simulated arm: level × task × words, on published seeds.
 
-    python -m vla_adapter_ros.evaluation.protocol shipped --out judged --ros-sim-time 4
+    python -m vla_adapter_ros.evaluation.protocol shipped --out judged --ros-sim-time 2
 
 Each level and words is one run of `evaluation.simulate` with a folder of its own below OUT: a
 report, and films of failures with their reasons. Run the same command again to continue after an
@@ -123,7 +123,6 @@ def judge(options: argparse.Namespace, further: list[str]) -> int:
             report = options.out / f'{level}-{words}' / REPORT
             cell = finished_cell(report, wanted)
             if cell is None:
-                reuse_episodes(report, wanted)
                 if status := simulate.main(wanted):
                     return status
                 cell = read_cell(report)
@@ -145,26 +144,28 @@ def decided_by(settings: dict[str, Any], made_with: dict[str, Any]) -> Any:
 def finished_cell(report: Path, wanted: Sequence[str]) -> Cell | None:
     """Return a cell's report if it is of the same settings, checkpoint, contract, code, versions.
 
-    Of another revision it may be, if what decides an episode is the same there.
+    Of another revision it may be, if what decides an episode is the same there. A report that
+    differs in nothing but the number of episodes is no answer, but `simulate` goes on from these.
     """
     if not report.is_file():
         return None
     cell = read_cell(report)
-    now = simulate.origin_of(simulate.make_parser().parse_args(wanted))
-    return cell if cell[0] == decided_by(*now) else None
-
-
-def reuse_episodes(report: Path, wanted: Sequence[str]) -> None:
-    """Let a cell go on from its report, if that differs in nothing but the number of episodes."""
-    if not report.is_file():
-        return
-    decided, _, episodes = read_cell(report)
+    (settings, made), _, episodes = cell
     options = simulate.make_parser().parse_args(wanted)
     now = decided_by(*simulate.origin_of(options))
-    if [{**decided[0], 'episodes': options.episodes}, decided[1]] != now:
-        return
+    if [settings, made] == now:
+        return cell
+    if [{**settings, 'episodes': options.episodes}, made] == now:
+        _keep_episodes(report.parent, options, episodes)
+    return None
+
+
+def _keep_episodes(
+    folder: Path, options: argparse.Namespace, episodes: Sequence[EpisodeResult]
+) -> None:
+    """Put episodes where `simulate` with these options goes on from."""
     settings = simulate.settings_from(options, options.policies[0])
-    log = simulate.open_log(report.parent, settings, options.ros)
+    log = simulate.open_log(folder, settings, options.ros)
     for episode in episodes:
         job = EpisodeJob(episode.task, episode.seed)
         if log.find(job) is None:
