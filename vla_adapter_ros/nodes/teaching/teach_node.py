@@ -149,7 +149,10 @@ class TeachNode(Node):
         self._commands.close()
 
     def say(self, text: str, bad: bool = False) -> None:
-        """Tell the person at the robot: log, and `~/state` for the keyboard's status line."""
+        """Tell the person at the robot: log, and `~/state` for the keyboard's status line.
+
+        What was said last is said again only after a request (`_expect_answer`).
+        """
         if text == self._said:
             return
         self._said = text
@@ -159,10 +162,15 @@ class TeachNode(Node):
         else:
             self.get_logger().info(text)
 
+    def _expect_answer(self) -> None:
+        """Say the next text even if it is the last one: each request has its own answer."""
+        self._said = ''
+
     # -- engaging -------------------------------------------------------------------------------
 
     def _engage(self) -> None:
         """Engage the arm. Raises VLAAdapterError with the reason if it cannot be engaged."""
+        self._expect_answer()
         if others := self._commands.other_commanders():
             raise VLAAdapterError(f'{", ".join(others)} commands this arm too; stop it first')
         if self.parameters.mode == 'drag':
@@ -241,6 +249,7 @@ class TeachNode(Node):
             jogging.DISCARD_EPISODE: partial(self._recorder.call, 'discard'),
         }
         if key in actions:
+            self._expect_answer()
             actions[key]()
         elif self.parameters.mode == 'jog':
             if not self._keys.press(key, time.monotonic()):
