@@ -42,7 +42,7 @@ if command -v nvidia-smi > /dev/null && nvidia-smi -L > /dev/null 2>&1; then
 else
   train=(torchrun --standalone --nproc_per_node 2 -m vla_adapter_ros.training.train grounding.batch_size=6)
 fi
-train+=(--config tiny_sim "${spelled[@]}" grounding.weight=0.12 ema=0.998)
+train+=(--config tiny_sim "${spelled[@]}")
 
 share() { echo $((($1 + ${#levels[@]} - 1) / ${#levels[@]})); }
 join() { (IFS=,; echo "$*"); }

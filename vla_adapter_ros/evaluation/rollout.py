@@ -15,11 +15,10 @@ from vla_adapter_ros.evaluation.policies import EvaluatedPolicy
 from vla_adapter_ros.evaluation.simulated_node import ControlSettings, SimulatedNode
 from vla_adapter_ros.simulation.arm_simulation import ArmSimulation, arm_kinematics
 from vla_adapter_ros.simulation.goals import Goal, Sequence, acted_on, manipulated, scene_state
-from vla_adapter_ros.simulation.tasks import Task, TaskOptions, make_task
+from vla_adapter_ros.simulation.tasks import TASKS, Task, TaskOptions, make_task
 
 CHECK_PERIOD = 0.1  # [s]
 LIFTED = 0.02  # an object this much higher than at the start has been grasped [m]
-LIFTING_TASKS = ('pick_and_place', 'stack', 'long_horizon', 'put_in', 'put_on')
 FILM_SIZE = (240, 320)  # height, width [px]
 FILM_PERIOD = 0.2  # [s]
 # Types of fields that `isinstance` does not know, or that JSON blurs.
@@ -92,7 +91,7 @@ class EpisodeResult:
             return 'wrong object'
         if not self.in_order:
             return 'wrong order'
-        if self.task in LIFTING_TASKS and not self.lifted:
+        if not self.lifted and self.task in TASKS and TASKS[self.task].lifts:
             return 'grasp'
         return 'time'
 

@@ -101,6 +101,7 @@ class TaskSpec:
         draw_goal: names, rng → goal; None: the user gives the instruction.
         base: shape of one more thing, which carries others; it comes last in the names that
             `draw_goal` gets.
+        lifts: an episode in which nothing was lifted has failed at the grasp.
     """
 
     name: str
@@ -112,6 +113,7 @@ class TaskSpec:
     plate: float
     draw_goal: Callable[[list[str], np.random.Generator], Goal] | None
     base: str = ''
+    lifts: bool = True
 
 
 def _draw_reach(names: list[str], rng: np.random.Generator) -> Goal:
@@ -146,9 +148,9 @@ TASKS: Mapping[str, TaskSpec] = {
     spec.name: spec
     for spec in (
         TaskSpec('reach', 'reach', 'bring the gripper over the named object', 40, ALL_SHAPES, 1,
-                 0.5, _draw_reach),
+                 0.5, _draw_reach, lifts=False),
         TaskSpec('move', 'left or right', 'push the named block to the left or right', 80,
-                 ('block',), 1, 0.3, _draw_move),
+                 ('block',), 1, 0.3, _draw_move, lifts=False),
         TaskSpec('pick_and_place', 'on the plate', 'put the named object on the plate', 120,
                  ALL_SHAPES, 1, 1.0, _draw_place),
         TaskSpec('stack', 'stack', 'stack one block on another', 120, ('block',), 2, 0.5,
@@ -163,7 +165,7 @@ TASKS: Mapping[str, TaskSpec] = {
                  KITCHEN_SHAPES, 1, 1.0, _draw_put_on, base='block'),
         TaskSpec('tabletop', 'as the user says',
                  'three blocks and a plate; the user gives the instruction', 240,
-                 ('block',), 1, 1.0, None),
+                 ('block',), 1, 1.0, None, lifts=False),
     )
 }  # fmt: skip
 INSTRUCTED_TASKS = tuple(name for name, spec in TASKS.items() if spec.draw_goal is not None)

@@ -14,6 +14,7 @@ import os
 import platform
 import signal
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -143,6 +144,8 @@ def make_accelerator(config: TrainConfig) -> Any:
     on_cpu = compute.device == 'cpu' or not torch.cuda.is_available()
     if on_cpu:
         _keep_freed_memory()
+        # The stems' convolutions give gradients with the channels inside; they are a few kB.
+        warnings.filterwarnings('ignore', 'Grad strides do not match bucket view strides')
     # accelerate remembers the first precision of a process; a notebook may train twice.
     AcceleratorState._reset_state()
     return Accelerator(
