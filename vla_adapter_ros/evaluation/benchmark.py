@@ -80,6 +80,7 @@ def run_benchmark(options: argparse.Namespace) -> dict[str, Any]:
 
     from vla_adapter_ros.evaluation import benchmark_modes as bm
     from vla_adapter_ros.inference.engine import EngineSettings
+    from vla_adapter_ros.inference.int8 import INT8_NEEDS
 
     settings = EngineSettings(options.device, threads=options.threads)
     device, _ = settings.resolved()
@@ -105,6 +106,8 @@ def run_benchmark(options: argparse.Namespace) -> dict[str, Any]:
             runs.measure(name, mode, running, inputs, bar.update)
             del running  # two engines of the full network need not fit beside each other
     results['modes'] = runs.finish()
+    if device.type == 'cpu' and not (options.modes or 'int8' in modes):
+        results['left_out'] = {'int8': f'needs {INT8_NEEDS}'}
     if options.loading:
         from vla_adapter_ros.evaluation.loading import measure_loading
 
@@ -269,6 +272,7 @@ def table(results: dict[str, Any]) -> str:
         )
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines += ['  '.join(c.rjust(w) for c, w in zip(row, widths)) for row in rows]
+    lines += [f'{name}: left out, {why}' for name, why in results.get('left_out', {}).items()]
     own, official = (results['preprocessing'][n]['cpu_p50_ms'] for n in ('own', 'official'))
     lines.append(
         f'preprocessing of a 640x480 image: {own:.1f} ms, with the official JPEG round trip '

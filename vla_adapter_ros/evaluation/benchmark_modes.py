@@ -16,7 +16,7 @@ from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.evaluation.benchmark_openvino import PACKAGES, is_installed, openvino_call
 from vla_adapter_ros.evaluation.measure import StageTimer, count_flops
 from vla_adapter_ros.inference.engine import DTYPES, Engine, EngineSettings
-from vla_adapter_ros.inference.int8 import quantise
+from vla_adapter_ros.inference.int8 import INT8_NEEDS, int8_works, quantise
 from vla_adapter_ros.inference.packed_linear import unpack
 from vla_adapter_ros.inference.reference import ReferenceForward
 from vla_adapter_ros.inference.session import InferenceSession
@@ -73,7 +73,7 @@ CUDA_MODES = {
 def modes_for(
     device: torch.device, names: list[str] | None, openvino: bool = False
 ) -> dict[str, Mode]:
-    """Return the modes to run: those named, or all of ours and with `openvino` its.
+    """Return the modes to run: those named, or all of ours that run here and with `openvino` its.
 
     Raises:
         BenchmarkError: this device does not have one of the names, or OpenVINO is not installed.
@@ -86,6 +86,10 @@ def modes_for(
         for name, mode in known.items()
         if name in (names or []) or (mode.openvino and openvino) or not (names or mode.openvino)
     }
+    if 'int8' in chosen and not int8_works():
+        if names and 'int8' in names:
+            raise BenchmarkError(f'modes: int8 needs {INT8_NEEDS}')
+        del chosen['int8']
     if any(mode.openvino for mode in chosen.values()) and not is_installed():
         raise BenchmarkError(f'OpenVINO: run: pip install {" ".join(PACKAGES)}')
     return chosen

@@ -27,7 +27,13 @@ import torch
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.inference.cuda_graphs import CapturedForward, bucket_of, compile_blocks
-from vla_adapter_ros.inference.int8 import ActionError, check_actions, int8_works, quantise
+from vla_adapter_ros.inference.int8 import (
+    INT8_NEEDS,
+    ActionError,
+    check_actions,
+    int8_works,
+    quantise,
+)
 from vla_adapter_ros.inference.joined import join_language_layers
 from vla_adapter_ros.inference.packed_linear import pack_if_possible
 from vla_adapter_ros.inference.session import InferenceSession, Prompt
@@ -93,9 +99,7 @@ class EngineSettings:
         if dtype == 'int8' and device.type != 'cpu':
             raise DeviceError('dtype: int8 runs on the CPU only; use bfloat16 on a GPU')
         if dtype == 'int8' and not int8_works():
-            raise DeviceError(
-                'dtype: int8 needs a CPU with VNNI or AMX, and a torch with oneDNN; use auto'
-            )
+            raise DeviceError(f'dtype: int8 needs {INT8_NEEDS}; use auto')
         return device, dtype
 
     @property

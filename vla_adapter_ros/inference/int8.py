@@ -27,6 +27,7 @@ _ZERO = 128
 MIN_COSINE = 0.995
 # Largest difference of an action, in normalised units (the data spans -1 to 1).
 MAX_ERROR = 0.05
+INT8_NEEDS = 'a CPU with VNNI or AMX, and a torch with oneDNN'
 
 
 class QuantisationError(VLAAdapterError):
