@@ -127,7 +127,7 @@ def write_report(
         'steps': base.steps,
         'batch': base.batch_size * base.accumulate,
         'data': ', '.join(Path(path).name for path in base.data.datasets),
-        'encoders': 'grounded, the same for all' if base.start.grounded else 'from scratch',
+        'start': _start(base),
         'training seeds': ', '.join(map(str, range(base.seed, base.seed + seeds))),
         'trainings finished': f'{finished} of {seeds * len(variants)}',
         'evaluated on': f'{evaluation.episodes} episodes each of {", ".join(evaluation.tasks)}, '
@@ -146,6 +146,12 @@ def write_report(
         {'budget': budget, 'reference': reference, 'names': names, 'results': results},
     )
     return results
+
+
+def _start(base: TrainConfig) -> str:
+    if base.start.kind != 'random':
+        return f'{base.start.kind} {base.start.path}'.rstrip()
+    return 'grounded encoders' if base.start.grounded else 'from scratch'
 
 
 def list_variants(base: TrainConfig, variants: Sequence[Variant]) -> str:
