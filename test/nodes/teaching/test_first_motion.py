@@ -130,24 +130,37 @@ def test_ctrl_c_in_mid_motion_sends_a_hold(tmp_path, number):
         JointTrajectory, '/Alicia_controller/joint_trajectory', sent.append, 10
     )
     client.wait_for_states(5)
-    answers, log = tmp_path / 'answers', tmp_path / 'log'
+    answers = tmp_path / 'answers'
     answers.write_text('yes\n' + '\n' * 20)
-    process = StartedProcess(
-        'vla_adapter_ros.nodes.teaching.first_motion', [], environment, log, text=answers
-    )
-    try:
-        start = client.joints
-        # Under way, and heard here: a late subscription would not get the hold either.
-        wait_until(
-            lambda: sent and np.abs(client.joints - start).max() > 0.015, 60, 'motion of a joint'
+
+    def interrupted_in_motion(log):
+        """Whether the signal came while the first joint moved (a second), and a hold came."""
+        process = StartedProcess(
+            'vla_adapter_ros.nodes.teaching.first_motion', [], environment, log, text=answers
         )
-        before = len(sent)
-        process.send_signal(number)
-        assert process.wait(20) == 1, log.read_text()
-    finally:
-        process.kill()
-    assert 'first_motion: interrupted' in log.read_text()
-    wait_until(lambda: len(sent) > before, 5, 'the hold')
+        start, before = client.joints, len(sent)
+        try:
+            # Under way, and heard here: a late subscription would not get the hold either.
+            wait_until(
+                lambda: (
+                    process.poll() is not None
+                    or (len(sent) > before and np.abs(client.joints - start).max() > 0.015)
+                ),
+                60, 'motion of a joint',
+            )  # fmt: skip
+            before = len(sent)
+            process.send_signal(number)
+            assert process.wait(20) == 1, log.read_text()
+        finally:
+            process.kill()
+        if 'first_motion: interrupted' not in log.read_text():
+            assert 'stale joint state' in log.read_text()  # on a busy machine
+            return False
+        client.wait_for_states(100)
+        return len(sent) > before
+
+    # On a busy machine the arm may have come to rest before the signal: nothing is to be stopped.
+    assert any(interrupted_in_motion(tmp_path / f'log_{n}') for n in range(4))
     client.wait_for_states(100)
     # It rests where it was told to stop, not at the end of the motion.
     held = sent[-1].points[-1].positions
