@@ -13,7 +13,15 @@ import torch
 
 from support.float32_rounding import BFLOAT16, float64_actions
 from support.model_cases import relative_error
-from support.policy_cases import ONE_THREAD, alicia, inputs, network, observation, tensors
+from support.policy_cases import (
+    ONE_THREAD,
+    alicia,
+    inputs,
+    needs_int8,
+    network,
+    observation,
+    tensors,
+)
 from vla_adapter_ros.inference import engine as engine_module
 from vla_adapter_ros.inference.cuda_graphs import (
     BUCKETS,
@@ -30,7 +38,6 @@ from vla_adapter_ros.inference.int8 import (
     QuantisationError,
     action_error,
     check_actions,
-    int8_works,
     quantise,
 )
 from vla_adapter_ros.inference.policy import Policy
@@ -123,9 +130,6 @@ def test_int8_is_refused_where_its_products_saturate():
         env={**os.environ, 'ONEDNN_MAX_CPU_ISA': 'AVX2'}, capture_output=True, text=True,
     )  # fmt: skip
     assert 'DeviceError: dtype: int8 needs a CPU with VNNI or AMX' in done.stderr
-
-
-needs_int8 = pytest.mark.skipif(not int8_works(), reason='this CPU has neither VNNI nor AMX')
 
 
 @needs_int8

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from support.model_cases import GOLDEN, engine_inputs, tiny_model
+from support.policy_cases import needs_int8
 from vla_adapter_ros.inference import int8
 from vla_adapter_ros.inference.engine import Engine, EngineSettings
 from vla_adapter_ros.inference.int8 import action_error
@@ -41,8 +42,6 @@ def recorded():
 @pytest.fixture(scope='module')
 def case():
     return engine_inputs()
-
-needs_int8 = pytest.mark.skipif(not int8.int8_works(), reason=f'int8 needs {int8.INT8_NEEDS}')
 
 
 def run(case, dtype):

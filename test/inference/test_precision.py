@@ -8,7 +8,7 @@ import re
 import pytest
 import torch
 
-from support.policy_cases import ONE_THREAD, alicia, observation
+from support.policy_cases import ONE_THREAD, alicia, needs_int8, observation
 from vla_adapter_ros.inference import int8, precision
 from vla_adapter_ros.inference.int8 import Int8Linear, int8_works
 from vla_adapter_ros.inference.policy import Policy
@@ -54,7 +54,7 @@ def test_a_precision_that_changes_the_actions_is_not_taken(checkpoint, monkeypat
     )
 
 
-@pytest.mark.skipif(not int8_works(), reason='this CPU has neither VNNI nor AMX')
+@needs_int8
 def test_the_next_one_is_tried_if_the_fastest_changes_the_actions(checkpoint, monkeypatch):
     monkeypatch.setattr(
         Int8Linear, 'forward', lambda self, x: x.new_zeros(*x.shape[:-1], len(self.scale))

@@ -6,10 +6,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from support.float32_rounding import float64_actions
 from vla_adapter_ros.inference.engine import EngineSettings
+from vla_adapter_ros.inference.int8 import INT8_NEEDS, int8_works
 from vla_adapter_ros.inference.policy import Policy
 from vla_adapter_ros.model import VLAAdapter, VLAAdapterConfig
 from vla_adapter_ros.processing.observation import Observation
@@ -18,6 +20,7 @@ from vla_adapter_ros.robot.contract import RobotContract, load_contract
 
 ROBOTS = Path(__file__).resolve().parents[2] / 'config' / 'robots'
 ONE_THREAD = EngineSettings(device='cpu', threads=1)
+needs_int8 = pytest.mark.skipif(not int8_works(), reason=f'int8 needs {INT8_NEEDS}')
 
 
 def alicia(**changes) -> RobotContract:

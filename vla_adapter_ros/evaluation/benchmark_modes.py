@@ -87,7 +87,7 @@ def modes_for(
         if name in (names or []) or (mode.openvino and openvino) or not (names or mode.openvino)
     }
     if 'int8' in chosen and not int8_works():
-        if names and 'int8' in names:
+        if names:
             raise BenchmarkError(f'modes: int8 needs {INT8_NEEDS}')
         del chosen['int8']
     if any(mode.openvino for mode in chosen.values()) and not is_installed():
