@@ -144,7 +144,7 @@ def make_accelerator(config: TrainConfig) -> Any:
     on_cpu = compute.device == 'cpu' or not torch.cuda.is_available()
     if on_cpu:
         _keep_freed_memory()
-        # The stems' convolutions give gradients with the channels inside; they are a few kB.
+        # Said of depthwise kernels (24, 1, 7, 7): only the stride of the single channel differs.
         warnings.filterwarnings('ignore', 'Grad strides do not match bucket view strides')
     # accelerate remembers the first precision of a process; a notebook may train twice.
     AcceleratorState._reset_state()
