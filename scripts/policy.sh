@@ -44,6 +44,11 @@ else
 fi
 train+=(--config tiny_sim "${spelled[@]}")
 
+parts=$((${#levels[@]} * (2 + ${#rounds[@]}) + 1 + ${#rounds[@]})) part=0
+part() {
+  part=$((part + 1))
+  echo "policy: part $part of $parts: $* ($((SECONDS / 60)) min so far)"
+}
 share() { echo $((($1 + ${#levels[@]} - 1) / ${#levels[@]})); }
 join() { (IFS=,; echo "$*"); }
 grounding=() sequence=() datasets=() weights=()
@@ -51,10 +56,12 @@ seed=0
 for level in "${levels[@]}"; do
   grounding+=("${scenes}_$level") sequence+=("${scenes}_sequence_$level")
   datasets+=("${data}_$level") weights+=(1)
+  part "images with sentences, $level"
   # Images of all tasks, and more of the one whose sentences are hardest.
   "${render[@]}" "${scenes}_$level" "${asked[@]}" --level "$level" --images "$(share "$images")" --seed $((5000000 + seed))
   "${render[@]}" "${scenes}_sequence_$level" --level "$level" --task long_horizon \
     --images "$(share $((images * 3 / 8)))" --seed $((5200000 + seed))
+  part "demonstrations, $level"
   # The table of the demo, with one instruction after another; then all tasks.
   "${collect[@]}" "${data}_$level" --append --level "$level" --task tabletop \
     --episodes "$(share $(((episodes + 3) / 4)))" --seed $((1000000 + seed))
@@ -62,6 +69,7 @@ for level in "${levels[@]}"; do
     --seed $((1000000 + seed))
   seed=$((seed + 50000))
 done
+part 'grounding: the encoders learn where named objects are'
 if [ ! -e "$run/grounded/grounding.jsonl" ]; then
   python -m vla_adapter_ros.training.experiments.grounding.pretrain --config tiny_sim \
     --scenes "${grounding[@]}" "${sequence[@]}" --out "$run/grounded" --steps "${GROUND_STEPS:-4000}" \
@@ -77,6 +85,7 @@ for number in "${!rounds[@]}"; do
     settings=(optimizer.kind=muon optimizer.lr=7e-4)
     out=$run
   fi
+  part "training, round $((number + 1)) of ${#rounds[@]}"
   # Every sample has its instruction in new words.
   words=$run/paraphrases_$((number + 1)).yaml
   python -m vla_adapter_ros.simulation.paraphrases "${datasets[@]}" --out "$words"
@@ -88,6 +97,7 @@ for number in "${!rounds[@]}"; do
   if [ "$out" = "$run" ]; then break; fi
   seed=$((3000000 + number * 200000))
   for level in "${levels[@]}"; do
+    part "takeovers after round $((number + 1)), $level"
     takeovers=${data}_takeovers_$((number + 1))_$level
     "${collect[@]}" "$takeovers" --append "${taken[@]:-${asked[@]}}" --level "$level" \
       --takeover "$(newest "$out")" --episodes "$(share "$takeover_episodes")" --seed "$seed"
@@ -96,7 +106,9 @@ for number in "${!rounds[@]}"; do
   done
 done
 for level in "${levels[@]}"; do
+  part "success rates, $level"
   python -m vla_adapter_ros.evaluation.simulate "$(newest "$run")" "${asked[@]}" --level "$level" --words varied \
     --episodes "$evaluated" --instruction-check $((evaluated / 5)) --workers "$(nproc)" \
     --out "$run/report_$level"
 done
+echo "policy: $(newest "$run"), judged in $run/report_*/report.md ($((SECONDS / 60)) min in all)"
