@@ -36,11 +36,13 @@ tokenizer=() spelled=()
 if [ -n "${SUBWORDS-yes}" ]; then tokenizer=(tokenizer=subwords) spelled=(data.spelled_words=0.05); fi
 collect=(python -m vla_adapter_ros.simulation.collect --image-size 96 --storage image --words varied)
 render=(python -m vla_adapter_ros.training.experiments.grounding.render_scenes --words varied)
-# On a CPU two processes with a batch each; a GPU takes both batches together.
+# On a CPU two processes with a batch and half of the cores each; a GPU takes both batches together.
 if command -v nvidia-smi > /dev/null && nvidia-smi -L > /dev/null 2>&1; then
   train=(python -m vla_adapter_ros.training.train batch_size=64 grounding.batch_size=12)
 else
-  train=(torchrun --standalone --nproc_per_node 2 -m vla_adapter_ros.training.train grounding.batch_size=6)
+  threads=$((($(nproc) + 1) / 2))
+  train=(env "OMP_NUM_THREADS=${OMP_NUM_THREADS:-$threads}" torchrun --standalone --nproc_per_node 2
+    -m vla_adapter_ros.training.train grounding.batch_size=6)
 fi
 train+=(--config tiny_sim "${spelled[@]}")
 
