@@ -2,11 +2,14 @@
 # Copyright 2026 The vla_adapter_ros authors. Licensed under the Apache License, Version 2.0.
 #
 # A policy for the simulated arm from scratch: images, demonstrations and grounded encoders, then
-# rounds of training. Each round goes on from the one before; after each but the last, the policy
+# rounds of training. Each round goes on from the one before; before each but the first, the policy
 # drives and the expert takes over, and these demonstrations join the others. Then success rates.
 # Interrupt and run it again: each part continues where it stopped.
 #
 #   RUN=runs/mine scripts/policy.sh [key=value...]      settings of all trainings, e.g. batch_size=16
+#
+# More rounds go on from a finished policy; what is there is kept:
+#   ROUNDS='1300 900 1600 3000 4000' scripts/policy.sh
 #
 # A quick look at all parts, in minutes (the policy is no good):
 #   IMAGES=400 EPISODES=8 READING_STEPS=20 GROUND_STEPS=50 ROUNDS='50 50' TAKEOVERS=2 EVALUATED=2 \
@@ -20,11 +23,11 @@ cd "$(dirname "$0")/.."
 data=${DATA:-datasets/tiny_sim}
 run=${RUN:-runs/tiny_sim}
 scenes=${data}_scenes
-images=${IMAGES:-12000}
-episodes=${EPISODES:-600} # of each task
-rounds=(${ROUNDS:-5000 3500 5500}) # steps of training
-takeover_episodes=${TAKEOVERS:-180} # of each task in each round
-evaluated=${EVALUATED:-100}
+images=${IMAGES:-4800}
+episodes=${EPISODES:-240} # of each task
+rounds=(${ROUNDS:-1300 900 1600}) # steps of training
+takeover_episodes=${TAKEOVERS:-60} # of each task in each round
+evaluated=${EVALUATED:-40} # scenes of each task at each level
 levels=(${LEVELS:-nominal bench hard}) # each has its share of images, demonstrations and takeovers
 tasks=(${TASKS:-reach move pick_and_place stack long_horizon})
 asked=() taken=() # arguments; a first policy reaches well: no takeovers of that
@@ -42,7 +45,7 @@ if command -v nvidia-smi > /dev/null && nvidia-smi -L > /dev/null 2>&1; then
 else
   threads=$((($(nproc) + 1) / 2))
   train=(env "OMP_NUM_THREADS=${OMP_NUM_THREADS:-$threads}" torchrun --standalone --nproc_per_node 2
-    -m vla_adapter_ros.training.train grounding.batch_size=6)
+    -m vla_adapter_ros.training.train grounding.batch_size=6 "compute.threads=$threads")
 fi
 train+=(--config tiny_sim "${spelled[@]}")
 
@@ -74,20 +77,27 @@ done
 part 'grounding: the encoders learn where named objects are'
 if [ ! -e "$run/grounded/grounding.jsonl" ]; then
   python -m vla_adapter_ros.training.experiments.grounding.pretrain --config tiny_sim \
-    --scenes "${grounding[@]}" "${sequence[@]}" --out "$run/grounded" --steps "${GROUND_STEPS:-4000}" \
-    --reading-steps "${READING_STEPS:-800}" -- "${tokenizer[@]}"
+    --scenes "${grounding[@]}" "${sequence[@]}" --out "$run/grounded" --steps "${GROUND_STEPS:-1600}" \
+    --reading-steps "${READING_STEPS:-600}" -- "${tokenizer[@]}"
 fi
-newest() { find "$1/checkpoints" -maxdepth 1 -name 'step-*' | sort | tail -1; }
-# The learning rate stays high until the last round, where it falls to 0.
 start=("start.grounded=$run/grounded" "${tokenizer[@]}")
 for number in "${!rounds[@]}"; do
-  settings=(schedule.kind=constant)
   out=$run/round_$((number + 1))
-  if [ "$number" -eq $((${#rounds[@]} - 1)) ]; then
-    settings=(optimizer.kind=muon optimizer.lr=7e-4)
-    out=$run
+  if [ "$number" -gt 0 ]; then
+    seed=$((2800000 + number * 200000))
+    for level in "${levels[@]}"; do
+      part "takeovers after round $number, $level"
+      takeovers=${data}_takeovers_${number}_$level
+      "${collect[@]}" "$takeovers" --append "${taken[@]:-${asked[@]}}" --level "$level" \
+        --takeover "$policy" --episodes "$(share "$takeover_episodes")" --seed "$seed"
+      datasets+=("$takeovers") weights+=(2)
+      seed=$((seed + 50000))
+    done
   fi
   part "training, round $((number + 1)) of ${#rounds[@]}"
+  # The first two rounds are for their takeovers; in each later one the learning rate falls to 0.
+  settings=(schedule.kind=constant)
+  if [ "$number" -ge 2 ]; then settings=(optimizer.kind=muon optimizer.lr=7e-4); fi
   # Every sample has its instruction in new words.
   words=$run/paraphrases_$((number + 1)).yaml
   python -m vla_adapter_ros.simulation.paraphrases "${datasets[@]}" --out "$words"
@@ -95,22 +105,13 @@ for number in "${!rounds[@]}"; do
     "data.datasets=[$(join "${datasets[@]}")]" "data.weights=[$(join "${weights[@]}")]" \
     "grounding.scenes=[$(join "${grounding[@]}" "${sequence[@]}")]" \
     "steps=${rounds[number]}" "output_dir=$out" "$@"
-  start=(start.kind=checkpoint "start.path=$(newest "$out")")
-  if [ "$out" = "$run" ]; then break; fi
-  seed=$((3000000 + number * 200000))
-  for level in "${levels[@]}"; do
-    part "takeovers after round $((number + 1)), $level"
-    takeovers=${data}_takeovers_$((number + 1))_$level
-    "${collect[@]}" "$takeovers" --append "${taken[@]:-${asked[@]}}" --level "$level" \
-      --takeover "$(newest "$out")" --episodes "$(share "$takeover_episodes")" --seed "$seed"
-    datasets+=("$takeovers") weights+=(2)
-    seed=$((seed + 50000))
-  done
+  policy=$(find "$out/checkpoints" -maxdepth 1 -name 'step-*' | sort | tail -1)
+  start=(start.kind=checkpoint "start.path=$policy")
 done
 for level in "${levels[@]}"; do
   part "success rates, $level"
-  python -m vla_adapter_ros.evaluation.simulate "$(newest "$run")" "${asked[@]}" --level "$level" --words varied \
+  python -m vla_adapter_ros.evaluation.simulate "$policy" "${asked[@]}" --level "$level" --words varied \
     --episodes "$evaluated" --instruction-check $((evaluated / 5)) --workers "$(nproc)" \
-    --out "$run/report_$level"
+    --out "$out/report_$level"
 done
-echo "policy: $(newest "$run"), judged in $run/report_*/report.md ($((SECONDS / 60)) min in all)"
+echo "policy: $policy, judged in $out/report_*/report.md ($((SECONDS / 60)) min in all)"

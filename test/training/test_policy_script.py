@@ -23,7 +23,7 @@ SIZES = {
 
 @pytest.mark.slow(reason='minutes: collects, trains twice and judges')
 @pytest.mark.timeout(1800)
-def test_one_command_makes_and_judges_a_policy_and_a_second_one_changes_nothing(tmp_path):
+def test_one_command_makes_and_judges_a_policy_that_more_rounds_go_on_from(tmp_path):
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']])
     environment = {
         **os.environ, **SIZES, 'PATH': path, 'RUN': str(tmp_path / 'run'),
@@ -31,17 +31,23 @@ def test_one_command_makes_and_judges_a_policy_and_a_second_one_changes_nothing(
     }  # fmt: skip
     command = [ROOT / 'scripts' / 'policy.sh', 'save.every=4']
 
-    def make():
-        subprocess.run(list(map(str, command)), env=environment, cwd=ROOT, check=True)
+    def make(**more):
+        subprocess.run(list(map(str, command)), env=environment | more, cwd=ROOT, check=True)
 
     make()
-    (newest,) = (tmp_path / 'run' / 'checkpoints').glob('step-*')
+    last = tmp_path / 'run' / 'round_2'
+    (newest,) = (last / 'checkpoints').glob('step-*')
     policy = Policy.from_pretrained(newest, device='cpu', dtype='float32', threads=1)
     assert policy.unknown_words('reach the red spoon') == ['spoon']
     assert policy.pipeline.tokenizer.pieces != (0, 0)  # by which it reads such a word
-    report = json.loads((tmp_path / 'run' / 'report_bench' / 'report.json').read_text())
+    report = json.loads((last / 'report_bench' / 'report.json').read_text())
     (judged,) = report['policies'].values()
     assert set(judged['tasks']) == {'reach', 'long_horizon'}
     weights = (newest / 'model.safetensors').read_bytes()
-    make()
+    make()  # finished: nothing changes
     assert (newest / 'model.safetensors').read_bytes() == weights
+    make(ROUNDS='4 4 4')
+    assert (newest / 'model.safetensors').read_bytes() == weights
+    (third,) = (tmp_path / 'run' / 'round_3' / 'checkpoints').glob('step-*')
+    assert (third / 'model.safetensors').read_bytes() != weights
+    assert (tmp_path / 'run' / 'round_3' / 'report_bench' / 'report.json').is_file()
