@@ -271,6 +271,17 @@ def test_an_arm_that_was_moved_meanwhile_trips(bench):
     assert 'Joint3 moved by 0.30 rad while joint states were missing' in bench.loop.last_error
 
 
+def test_joint_states_that_come_back_as_nan_trip(bench):
+    bench.move()
+    bench.states = False
+    bench.run(0.6)
+    bench.arm = np.full_like(bench.arm, np.nan)
+    bench.states, bench.follows = True, False
+    bench.run(0.1)
+    assert bench.loop.safety.tripped and not bench.loop.enabled
+    assert 'is nan' in bench.loop.last_error
+
+
 def test_it_does_not_go_on_before_its_brake_is_over(bench):
     bench.move(0.08)
     bench.states = False

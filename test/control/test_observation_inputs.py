@@ -104,6 +104,15 @@ def test_gap_and_fault_of_the_joint_state_are_told_apart(inputs):
     assert 'Joint1 is nan' in inputs.state_fault(11.0)
 
 
+def test_joint_states_that_come_back_unreadable_are_a_fault_until_they_stop(inputs):
+    assert 'stale' in inputs.state_gap(11.0) and inputs.state_fault(11.0) == ''
+    inputs.receive_joint_state(CONTRACT.names, [np.nan] * 7, at(11.0, 11.0), None)
+    assert 'Joint1 is nan' in inputs.state_fault(11.1)
+    assert inputs.state_fault(11.3) == ''
+    feed(inputs, 12.0)
+    assert inputs.state_fault(12.0) == ''
+
+
 def test_joint_states_split_over_publishers_are_complete_once_all_have_arrived():
     inputs = Inputs(CONTRACT, InputSettings(0.2, 0.2, 0.1))
     inputs.receive_joint_state(CONTRACT.joint_names, JOINTS[:6], at(10.0, 10.0), None)

@@ -169,8 +169,13 @@ class Inputs(InputMonitor):
         return problem.text if problem else ''
 
     def state_fault(self, now: float) -> str:
-        """Return why joint states that arrive are not plausible, or ''."""
-        return '' if self.state_gap(now) else self.plausibility.reason(now)
+        """Return why joint states that arrive are not plausible, or ''.
+
+        Messages that cannot be read are no gap, however old the last good one is.
+        """
+        if self.plausibility.unreadable(now) or not self.state_gap(now):
+            return self.plausibility.reason(now)
+        return ''
 
     def state_problem(self, now: float) -> str:
         """Return why the joint state cannot be used, or ''."""

@@ -43,6 +43,7 @@ class PlausibilityMonitor:
         self._command_low: np.ndarray | None = None
         self._command_high: np.ndarray | None = None
         self._fault = 'no joint state received yet'
+        self._rejected = False
         # Whether the newest message says where the arm is.
         self.trusted = False
         # Whether it is in doubt only because it is far from the one before.
@@ -66,17 +67,21 @@ class PlausibilityMonitor:
         # The values of a driver without an arm are the last that were measured.
         self.trusted = not self._fault
         self._fault = self._fault or self._frozen_fault(arm, now, commanded)
-        self._state, self._received = state.copy(), now
+        self._state, self._received, self._rejected = state.copy(), now, False
         return self._fault
 
     def reject(self, reason: str, now: float) -> None:
         """Record a message that could not be read (missing joint, NaN)."""
         self._fault, self.trusted, self.jumped = reason, False, False
-        self._received = now
+        self._received, self._rejected = now, True
 
     def stale(self, now: float) -> bool:
         """Return whether joint states have stopped to come."""
         return self._received is not None and now - self._received > self.max_age
+
+    def unreadable(self, now: float) -> bool:
+        """Return whether messages come, of which the newest could not be read."""
+        return self._rejected and not self.stale(now)
 
     def reason(self, now: float) -> str:
         """Return why the joint state cannot be trusted at `now`, or ''."""
