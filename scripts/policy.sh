@@ -43,8 +43,8 @@ render=(python -m vla_adapter_ros.training.experiments.grounding.render_scenes -
 if command -v nvidia-smi > /dev/null && nvidia-smi -L > /dev/null 2>&1; then
   train=(python -m vla_adapter_ros.training.train batch_size=64 grounding.batch_size=12)
 else
-  threads=$((($(nproc) + 1) / 2))
-  train=(env "OMP_NUM_THREADS=${OMP_NUM_THREADS:-$threads}" torchrun --standalone --nproc_per_node 2
+  threads=${OMP_NUM_THREADS:-$((($(nproc) + 1) / 2))}
+  train=(env "OMP_NUM_THREADS=$threads" torchrun --standalone --nproc_per_node 2
     -m vla_adapter_ros.training.train grounding.batch_size=6 "compute.threads=$threads")
 fi
 train+=(--config tiny_sim "${spelled[@]}")
