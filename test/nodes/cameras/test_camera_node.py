@@ -46,21 +46,16 @@ def graph():
 def test_images_arrive_at_rate_with_the_right_form(graph):
     listener = graph.listen()
     graph.run(device='generated')
-
-    def few_lost_of_the_newest() -> bool:
-        numbers = [read_number(pixels(m)) for m in listener.images[-50:]]
-        return len(numbers) == 50 and numbers[-1] - numbers[0] < 60
-
-    # A busy machine may lose more for a while.
-    wait_until(few_lost_of_the_newest, 30, '50 images of 60', 0.2)
+    wait_until(lambda: len(listener.images) > 60, 20, 'images')
     message = listener.images[-1]
     assert (message.width, message.height, message.encoding) == (640, 480, 'rgb8')
     assert message.step == 1920
     assert message.header.frame_id == 'third_person_optical_frame'
-    numbers = [read_number(pixels(m)) for m in listener.images]
+    numbers = [read_number(pixels(m)) for m in listener.images[10:60]]
     assert len(set(numbers)) == len(numbers)
     assert numbers == sorted(numbers)
-    assert np.median(listener.delays[-50:]) < 0.05
+    assert numbers[-1] - numbers[0] < 60  # few are lost
+    assert np.median(listener.delays[10:]) < 0.05
     listener.wait_for_state('streaming: generated image: 640×480@30')
     # Of one second; a busy machine may need a few.
     wait_until(lambda: 20 < float(listener.values['rate'].split()[0]) < 31, 20, 'rate')

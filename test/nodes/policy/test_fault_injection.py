@@ -77,8 +77,8 @@ class FaultRig:
         assert self.client.configure() and self.client.activate()
 
     def wait_for_motion(self):
-        self.client.wait_for_state('RUNNING', 60)
-        wait_until(self.true.moves, 60, 'motion')
+        self.client.wait_for_state('RUNNING', 30)
+        wait_until(self.true.moves, 30, 'motion')
 
     def make_good(self):
         """Take every fault away and wait for the motion; the record begins again."""
@@ -345,7 +345,7 @@ def test_many_instruction_changes_do_not_disturb_the_motion(rig, count):
         answer = rig.client.set_instruction(f'sway number {n}')
         assert answer.success
     last = f'sway number {count - 1}'
-    wait_until(lambda: rig.client.chunks[-1].instruction == last, 30, 'the last one')
+    wait_until(lambda: rig.client.chunks[-1].instruction == last, 10, 'the last one')
     rig.assert_smooth()
     # A pause of the machine is a hold for a moment.
     rig.client.wait_for_state('RUNNING')
