@@ -22,6 +22,8 @@ from vla_adapter_ros.inference.chunk import ActionChunk
 from vla_adapter_ros.nodes.common.messages import EVERY, LATEST, to_seconds, to_time
 
 PERIOD = 0.1
+# Where `aside` holds joint 1, which is at 0 in the start pose [rad].
+AWAY_RAD = 0.8
 
 
 class SlowToLoad:
@@ -95,6 +97,12 @@ def erratic(policy, targets):
     return policy.random.uniform(policy.contract.lower, policy.contract.upper, targets.shape)
 
 
+def aside(policy, targets):
+    """At rest, far from where anything begins."""
+    targets[:, 0] = AWAY_RAD
+    return targets
+
+
 FAULTS = {
     'half a second': stall(0.5),
     'three seconds': stall(3.0),
@@ -102,6 +110,7 @@ FAULTS = {
     'out of range': lambda policy, targets: targets + 10.0,
     'not finite': lambda policy, targets: np.full_like(targets, np.nan),
     'erratic': erratic,
+    'aside': aside,
 }
 
 TOPICS = ('third_person/image', 'wrist/image', 'joint_states')
