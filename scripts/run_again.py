@@ -23,7 +23,7 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = 'vla_adapter_ros.'  # colcon's prefix of the class names
-MAX_FAILURES = 8
+MAX_FAILURES = 16
 TIMEOUT_S = 900.0
 
 

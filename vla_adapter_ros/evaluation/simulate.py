@@ -187,11 +187,17 @@ def run_ros_jobs(
             process.stdin.close()
         for job in jobs:
             yield job, *_ros_result(process)
-        process.wait(ROS_STOP_TIMEOUT)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(ROS_STOP_TIMEOUT)
     finally:
         # Also when the caller stops early: the nodes must end.
         process.terminate()
-        process.wait()
+        try:
+            process.wait(ROS_STOP_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            print(f'--ros: {ROS_MODULE} did not end and was killed', file=sys.stderr)
 
 
 def _ros_result(process: subprocess.Popen[str]) -> tuple[EpisodeResult, list[Any]]:

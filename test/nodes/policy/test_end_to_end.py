@@ -188,5 +188,5 @@ def test_simulated_time_drives_the_whole_system(system):
     ).client
     client.wait_for_state('RUNNING')
     client.wait_for_trajectories(1)
-    stamp = client.chunks[-1].observation_stamp
+    stamp = wait_until(lambda: client.chunks, 20, 'a chunk')[-1].observation_stamp
     assert stamp.sec < 3600, 'stamps are simulation time, not the system clock'

@@ -218,9 +218,10 @@ def test_instruction_that_the_prompt_cannot_carry_is_refused(rig, text, said):
 def test_instruction_is_trimmed_and_lower_cased(rig):
     answer = rig.client.set_instruction('  Push the BLUE block ')
     assert answer.success and "'push the blue block' takes effect at the next" in answer.message
+    said = 'push the blue block'
+    wait_until(lambda: rig.client.status.instruction == said, 20, 'a status that says so')
+    wait_until(lambda: rig.client.chunks[-1].instruction == said, 20, 'a chunk of it')
     rig.client.wait_for_trajectories(2)
-    assert rig.client.status.instruction == 'push the blue block'
-    assert rig.client.chunks[-1].instruction == 'push the blue block'
     rig.client.set_instruction('reach the red block')
 
 

@@ -221,6 +221,23 @@ def test_an_arm_that_appears_later_ends_the_evaluation_before_the_next_episode()
     assert descendants() == set()
 
 
+def test_a_command_that_does_not_end_is_killed(tmp_path, monkeypatch, capsys):
+    (tmp_path / 'deaf.py').write_text(
+        'import signal, sys, time\n'
+        'signal.signal(signal.SIGTERM, signal.SIG_IGN)\n'
+        'print(\'{"error": "stuck"}\', flush=True)\n'
+        'time.sleep(300)\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv('PYTHONPATH', str(tmp_path))
+    monkeypatch.setattr(simulate, 'ROS_MODULE', 'deaf')
+    monkeypatch.setattr(simulate, 'ROS_STOP_TIMEOUT', 1.0)
+    with pytest.raises(VLAAdapterError, match='--ros: stuck'):
+        run('zero', [EpisodeJob('reach', 0)], '--ros')
+    assert 'deaf did not end and was killed' in capsys.readouterr().err
+    assert named(descendants(), 'deaf') == []
+
+
 def test_stopping_early_stops_the_nodes():
     episodes = simulate.run_ros_jobs(
         settings('zero', '--ros'), [EpisodeJob('reach', s) for s in range(50)], 1
