@@ -76,10 +76,12 @@ def test_words_that_the_policy_does_not_know_are_named_in_the_answer(bench):
     bench.start()
     known = {'put', 'the', 'red', 'block', 'on'}
     bench.worker.policy = SimpleNamespace(
-        unknown_words=lambda text: [word for word in text.split() if word not in known]
+        unknown_words=lambda text: [word for word in text.split() if word not in known],
+        read_as=lambda text: {'blocks': 'block'},
     )
-    answer = bench.loop.set_instruction('put the red gizmo on the shelf', bench.now)
-    assert answer.success and 'unknown to the policy: gizmo, shelf' in answer.message
+    answer = bench.loop.set_instruction('put the red gizmo on the blocks', bench.now)
+    assert answer.success
+    assert 'unknown to the policy: gizmo, blocks (read as block)' in answer.message
     assert 'unknown' not in bench.loop.set_instruction('put the red block', bench.now).message
 
 

@@ -136,6 +136,15 @@ def test_unknown_words_are_named(policy):
         policy.unknown_words('')
 
 
+def test_a_mistyped_word_acts_as_the_word_that_is_meant(policy):
+    typed = policy.predict(observation(instruction='Pick up the RED blocck'))
+    meant = policy.predict(observation(instruction='pick up the red block'))
+    np.testing.assert_array_equal(typed.actions, meant.actions)
+    assert policy.read_as('Pick up the RED blocck') == {'blocck': 'block'}
+    other = policy.predict(observation(instruction='pick up the red flurb'))
+    assert np.abs(other.actions - meant.actions).max() > 0
+
+
 def test_policy_of_one_camera(policy):
     cameras = {'third_person': alicia().to_dict()['cameras']['third_person']}
     single = Policy.random(alicia(cameras=cameras), settings=ONE_THREAD)

@@ -213,7 +213,8 @@ def test_no_failure_and_many_failures_are_not_run_again(tmp_path, monkeypatch, c
     case = '<testcase classname="test.test_a" name="test_a"><failure/></testcase>'
     cases = ''.join(case.replace('"test_a"', f'"test_{i}"') for i in range(count))
     (tmp_path / 'unit.xunit.xml').write_text(
-        f'<testsuites><testsuite tests="{count}" failures="{count}">{cases}</testsuite></testsuites>'
+        f'<testsuites><testsuite tests="{count}" failures="{count}">{cases}</testsuite>'
+        '</testsuites>'
     )
     again = load('run_again')
     monkeypatch.setattr(again, 'passing', lambda file: pytest.fail('was run'))

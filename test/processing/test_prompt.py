@@ -211,6 +211,24 @@ def test_word_list_names_unknown_words_and_gives_them_one_id(words):
     assert words.encode('gnarx') == words.encode('flurb')
 
 
+@pytest.mark.parametrize(
+    ('text', 'read'),
+    [
+        ('the gren and yellw blocks', {'gren': 'green', 'yellw': 'yellow'}),
+        ('the bins, moved', {'bins': 'bin', 'moved': 'move'}),
+        ('reaching, pushed, touches', {'reaching': 'reach', 'pushed': 'push', 'touches': 'touch'}),
+        ('bllock blcok bloc blokc blovk',
+         dict.fromkeys(('bllock', 'blcok', 'bloc', 'blokc', 'blovk'), 'block')),
+        ('lock clock flock', {}),  # the first letter is seldom the wrong one
+        ('more of them at once, one each', {}),
+        ('plave', {}),  # place or plate
+        ('<unk>', {}),
+    ],
+)  # fmt: skip
+def test_word_list_reads_endings_and_slips_as_the_known_word(words, text, read):
+    assert words.read_as(text) == read
+
+
 def test_word_list_separates_marks_punctuation_and_case(words):
     ids = words.encode(build_prompt('Put the red block, gently', 'plain'))
     assert len(ids) == 8

@@ -9,7 +9,9 @@ from vla_adapter_ros.simulation.goals import Move, Place, PutIn, Reach, Sequence
 from vla_adapter_ros.simulation.instructions import parse_instruction
 from vla_adapter_ros.simulation.wordings import (
     HELD_OUT,
+    MISSPELLED,
     TEMPLATES,
+    TRAINED,
     VARIED,
     VARIED_TEMPLATES,
     WORDS,
@@ -93,6 +95,18 @@ def test_the_place_of_two_things_may_be_a_bowl():
         'put the spoon and the duck in the blue bowl',
     ):
         assert parse_instruction(text, table) == goal, text
+
+
+def test_misspelled_sentences_are_the_trained_ones_with_one_word_mistyped():
+    trained, mistyped = sentences(TRAINED), sentences(MISSPELLED)
+    known = {word.strip(',') for text in trained for word in text.split()}
+    assert len(mistyped) > 10 * len(trained)
+    changed = 0
+    for text in mistyped:
+        odd = [word for word in text.split() if word.strip(',') not in known]
+        changed += len(odd)
+        assert len(odd) <= 1, text  # an error may make another known word: "the", "then"
+    assert changed > 0.9 * len(mistyped)
 
 
 def test_every_template_is_used():

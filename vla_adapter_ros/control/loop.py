@@ -152,16 +152,24 @@ class ControlLoop:
         self.instruction = instruction
         self._outputs.instruction(instruction)
         self.gate.set_instruction(instruction, now)
-        note = ''
-        unknown = getattr(self._worker.policy, 'unknown_words', None)
-        if unknown is not None and (words := unknown(instruction)):
-            note = f' (words that are unknown to the policy: {", ".join(words)})'
-        elif not instruction.isascii():
+        note = self._unknown_words(instruction)
+        if not note and not instruction.isascii():
             note = ' (not ASCII: right only for a policy that was trained on such text)'
         when = 'at the next inference'
         if not self.enabled:
             when += ', once motion is enabled'
         return Outcome(True, f'instruction {instruction!r} takes effect {when}{note}')
+
+    def _unknown_words(self, instruction: str) -> str:
+        """Return a note that names the words that the policy does not know, or ''."""
+        policy = self._worker.policy
+        unknown, read_as = (getattr(policy, name, None) for name in ('unknown_words', 'read_as'))
+        words = unknown(instruction) if unknown else []
+        if not words:
+            return ''
+        read = read_as(instruction) if read_as else {}
+        named = [f'{word} (read as {read[word]})' if word in read else word for word in words]
+        return f' (words that are unknown to the policy: {", ".join(named)})'
 
     def set_enabled(self, on: bool, now: float) -> Outcome:
         """Enable or disable motion. Enabling needs good inputs, an open gate and no trip.

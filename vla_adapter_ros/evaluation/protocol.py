@@ -24,7 +24,7 @@ from vla_adapter_ros.evaluation.rollout import EpisodeJob, EpisodeResult
 from vla_adapter_ros.evaluation.statistics import Rate, format_table
 from vla_adapter_ros.simulation.levels.ranges import LEVELS
 from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, INSTRUCTED_TASKS, task_title
-from vla_adapter_ros.simulation.wordings import WORDS
+from vla_adapter_ros.simulation.wordings import JUDGED_WORDS, WORDS
 from vla_adapter_ros.weights.files import make_folder, write_json
 
 # Drawn once, at random, on 2026-11-30, and not evaluated before the published judgement; seeds 0
@@ -48,7 +48,7 @@ def make_parser() -> argparse.ArgumentParser:
     add('policy', help='shipped, expert or the folder of a checkpoint')
     add('--out', type=Path, required=True, help='folder of reports, films and table')
     add('--levels', nargs='+', default=list(LEVELS), choices=list(LEVELS))
-    add('--words', nargs='+', default=list(WORDS), choices=WORDS)
+    add('--words', nargs='+', default=list(WORDS), choices=JUDGED_WORDS)
     add('--tasks', nargs='+', default=list(EVALUATED_TASKS), choices=INSTRUCTED_TASKS)
     add('--seed', type=int, default=PUBLISHED_SEED,
         help='first seed; the default are the published ones: use 0 while you develop')

@@ -37,7 +37,7 @@ from vla_adapter_ros.inference.chunk import PRECISIONS
 from vla_adapter_ros.robot.contract import resolve_contract
 from vla_adapter_ros.simulation.levels.ranges import LEVELS, NOMINAL
 from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS, INSTRUCTED_TASKS, TaskOptions
-from vla_adapter_ros.simulation.wordings import TRAINED, WORDS
+from vla_adapter_ros.simulation.wordings import JUDGED_WORDS, TRAINED
 from vla_adapter_ros.simulation.workers import run_in_workers
 from vla_adapter_ros.weights.files import make_folder, write_json, write_text
 
@@ -269,7 +269,7 @@ def make_parser() -> argparse.ArgumentParser:
         help="fraction of the episodes that start with the gripper closed; None: the level's")
     add('--level', default=NOMINAL, choices=list(LEVELS),
         help='how much light, cameras, colours, images and servos vary')
-    add('--words', default=TRAINED, choices=WORDS, help='wordings of the instructions')
+    add('--words', default=TRAINED, choices=JUDGED_WORDS, help='wordings of the instructions')
     return parser
 
 

@@ -154,6 +154,14 @@ class PipelinePolicy:
         """
         return self.pipeline.tokenizer.unknown_words(self.clean_instruction(instruction))
 
+    def read_as(self, instruction: str) -> dict[str, str]:
+        """Return those unknown words that the policy takes for a known one, and that one.
+
+        Raises:
+            InstructionError: the instruction cannot be used at all.
+        """
+        return self.pipeline.tokenizer.read_as(self.clean_instruction(instruction))
+
     def example_observation(self, instruction: str, seed: int = 0) -> Observation:
         """Return a synthetic observation of the right form, for warm-up and tests."""
         random = np.random.default_rng(seed)

@@ -35,6 +35,9 @@ QWEN_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|"
     r' ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+'
 )
+ENDINGS = ('s', 'es', 'd', 'ed', 'ing', 'ly')
+# Of shorter words, one letter makes too many others: "more", "them".
+SAFE_LENGTH = 5
 # Start of every new word list, so that a policy trained on few sentences still has distinct (if
 # untrained) embeddings for related words.
 COMMON_WORDS = (
@@ -146,6 +149,28 @@ class Tokenizer:
         unknown = [text[a:b] for token, (a, b) in pairs if token == self._unknown_id]
         return list(dict.fromkeys(unknown))
 
+    def read_as(self, text: str) -> dict[str, str]:
+        """Return those unknown words of `text` that a word list takes for a known one, and that.
+
+        They are known words with an ending, or with one slip of the keyboard. Words that may be
+        two known ones stay unknown.
+        """
+        if self._unknown_id is None:
+            return {}
+        return {w: known for w in self.unknown_words(text) if (known := self._meant(w))}
+
+    def spelled_as_known(self, text: str) -> str:
+        """Return `text` with the words of `read_as` in place of the unknown ones."""
+        read = self.read_as(text)
+        return WORD.sub(lambda match: read.get(match[0], match[0]), text) if read else text
+
+    def _meant(self, word: str) -> str:
+        stems = [word.removesuffix(ending) for ending in ENDINGS if word.endswith(ending)]
+        meant = {stem for stem in stems if len(stem) > 2 and stem in self.words}
+        if not meant:
+            meant = {w for w in self.words if len(w) >= SAFE_LENGTH and one_slip(w, word)}
+        return meant.pop() if len(meant) == 1 else ''
+
     @cached_property
     def words(self) -> frozenset[str]:
         """The words with an id of their own; empty for byte-level tokenizers."""
@@ -199,6 +224,22 @@ WORD = re.compile(r"[A-Za-z0-9_']+|[^\sA-Za-z0-9_']")
 def split_words(text: str) -> list[str]:
     """Return words and punctuation marks of an instruction as models read it, for word lists."""
     return WORD.findall(plain_text(text))
+
+
+def one_slip(word: str, typed: str) -> bool:
+    """Return whether a letter is missing, twice, wrong or swapped with the next, not the first."""
+    begin = _shared(word, typed)
+    left, right = word[begin:], typed[begin:]
+    end = _shared(left[::-1], right[::-1])
+    left, right = left[: len(left) - end], right[: len(right) - end]
+    swapped = len(left) == 2 and left == right[::-1]
+    return begin > 0 and (max(len(left), len(right)) == 1 or swapped)
+
+
+def _shared(first: str, second: str) -> int:
+    """Return how many letters two words begin with alike."""
+    pairs = enumerate(zip(first, second))
+    return next((at for at, (a, b) in pairs if a != b), min(len(first), len(second)))
 
 
 def _unknown_id(implementation: Any) -> int | None:

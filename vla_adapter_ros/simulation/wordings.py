@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from vla_adapter_ros.errors import VLAAdapterError
+from vla_adapter_ros.processing.misspelling import with_error
 from vla_adapter_ros.simulation.goals import (
     Goal,
     Move,
@@ -22,6 +23,9 @@ TRAINED, VARIED, HELD_OUT, SYNONYM = 'trained', 'varied', 'held_out', 'synonyms'
 # two-clause order, for training. held_out: sentences of known words that no training has.
 # synonyms: the trained sentences with other names of the things.
 WORDS = (TRAINED, VARIED, HELD_OUT, SYNONYM)
+# The trained sentences with one word mistyped; the scripted expert does not read these.
+MISSPELLED = 'misspelled'
+JUDGED_WORDS = (*WORDS, MISSPELLED)
 
 # The first template of each kind is the plain one.
 TEMPLATES: dict[type, tuple[str, ...]] = {
@@ -119,13 +123,13 @@ def describe(goal: Goal, rng: np.random.Generator | None = None, words: str = TR
     Args:
         goal: what to say.
         rng: draws the wording; None: the plain one.
-        words: one of WORDS.
+        words: one of JUDGED_WORDS.
 
     Raises:
         VLAAdapterError: no such words.
     """
-    if words not in WORDS:
-        raise VLAAdapterError(f'words {words!r} are unknown; expected {", ".join(WORDS)}')
+    if words not in JUDGED_WORDS:
+        raise VLAAdapterError(f'words {words!r} are unknown; expected {", ".join(JUDGED_WORDS)}')
     if rng is None:
         text = _sentence(goal, None, TEMPLATES, JOINERS)
         return _renamed(text, None) if words == SYNONYM else text
@@ -137,6 +141,8 @@ def describe(goal: Goal, rng: np.random.Generator | None = None, words: str = TR
     text = _sentence(goal, rng, _VARIED if words == VARIED else TEMPLATES, JOINERS)
     if words == SYNONYM:
         return _renamed(text, rng)
+    if words == MISSPELLED:
+        return with_error(text, rng)
     if words == TRAINED:
         return text
     if two:
