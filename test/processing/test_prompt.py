@@ -222,6 +222,8 @@ def test_word_list_names_unknown_words_and_gives_them_one_id(words):
         ('lock clock flock', {}),  # the first letter is seldom the wrong one
         ('more of them at once, one each', {}),
         ('plave', {}),  # place or plate
+        ('bluee redd binn', {'bluee': 'blue', 'redd': 'red', 'binn': 'bin'}),
+        ('bule rde too inn', {}),
         ('<unk>', {}),
     ],
 )  # fmt: skip

@@ -36,8 +36,8 @@ QWEN_SPLIT = (
     r' ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+'
 )
 ENDINGS = ('s', 'es', 'd', 'ed', 'ing', 'ly')
-# Of shorter words, one letter makes too many others: "more", "them".
-SAFE_LENGTH = 5
+# Of shorter words, another letter makes too many others ("more", "them"); of the shortest, any.
+SAFE_LENGTH, SHORTEST = 5, 3
 # Start of every new word list, so that a policy trained on few sentences still has distinct (if
 # untrained) embeddings for related words.
 COMMON_WORDS = (
@@ -166,9 +166,9 @@ class Tokenizer:
 
     def _meant(self, word: str) -> str:
         stems = [word.removesuffix(ending) for ending in ENDINGS if word.endswith(ending)]
-        meant = {stem for stem in stems if len(stem) > 2 and stem in self.words}
+        meant = {stem for stem in stems if len(stem) >= SHORTEST and stem in self.words}
         if not meant:
-            meant = {w for w in self.words if len(w) >= SAFE_LENGTH and one_slip(w, word)}
+            meant = {w for w in self.words if one_slip(w, word)}
         return meant.pop() if len(meant) == 1 else ''
 
     @cached_property
@@ -227,13 +227,20 @@ def split_words(text: str) -> list[str]:
 
 
 def one_slip(word: str, typed: str) -> bool:
-    """Return whether a letter is missing, twice, wrong or swapped with the next, not the first."""
+    """Return whether one letter of a word was typed twice, left out, mistaken or swapped.
+
+    It is not the first one, and but for a letter that is there twice the word has SAFE_LENGTH.
+    """
     begin = _shared(word, typed)
     left, right = word[begin:], typed[begin:]
     end = _shared(left[::-1], right[::-1])
     left, right = left[: len(left) - end], right[: len(right) - end]
+    if not begin or len(word) < SHORTEST:
+        return False
+    twice = not left and right == typed[begin - 1]
     swapped = len(left) == 2 and left == right[::-1]
-    return begin > 0 and (max(len(left), len(right)) == 1 or swapped)
+    one = max(len(left), len(right)) == 1
+    return twice or (len(word) >= SAFE_LENGTH and (one or swapped))
 
 
 def _shared(first: str, second: str) -> int:
