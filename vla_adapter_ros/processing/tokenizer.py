@@ -19,6 +19,7 @@ from typing import Any
 from vla_adapter_ros.errors import CheckpointError, readable
 from vla_adapter_ros.processing import subwords
 from vla_adapter_ros.processing.prompt import plain_text
+from vla_adapter_ros.processing.spelling import meant
 from vla_adapter_ros.processing.subwords import WORD_START
 from vla_adapter_ros.weights.files import pointer_hint
 
@@ -35,9 +36,6 @@ QWEN_SPLIT = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|"
     r' ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+'
 )
-ENDINGS = ('s', 'es', 'd', 'ed', 'ing', 'ly')
-# Of shorter words, another letter makes too many others ("more", "them"); of the shortest, any.
-SAFE_LENGTH, SHORTEST = 5, 3
 # Start of every new word list, so that a policy trained on few sentences still has distinct (if
 # untrained) embeddings for related words.
 COMMON_WORDS = (
@@ -152,24 +150,17 @@ class Tokenizer:
     def read_as(self, text: str) -> dict[str, str]:
         """Return those unknown words of `text` that a word list takes for a known one, and that.
 
-        They are known words with an ending, or with one slip of the keyboard. Words that may be
-        two known ones stay unknown.
+        They are known words with an ending, or with one slip of the keyboard (`spelling.py`).
         """
         if self._unknown_id is None:
             return {}
-        return {w: known for w in self.unknown_words(text) if (known := self._meant(w))}
+        read = {word: meant(word, self.words) for word in self.unknown_words(text)}
+        return {word: known for word, known in read.items() if known}
 
     def spelled_as_known(self, text: str) -> str:
         """Return `text` with the words of `read_as` in place of the unknown ones."""
         read = self.read_as(text)
         return WORD.sub(lambda match: read.get(match[0], match[0]), text) if read else text
-
-    def _meant(self, word: str) -> str:
-        stems = [word.removesuffix(ending) for ending in ENDINGS if word.endswith(ending)]
-        meant = {stem for stem in stems if len(stem) >= SHORTEST and stem in self.words}
-        if not meant:
-            meant = {w for w in self.words if one_slip(w, word)}
-        return meant.pop() if len(meant) == 1 else ''
 
     @cached_property
     def words(self) -> frozenset[str]:
@@ -224,29 +215,6 @@ WORD = re.compile(r"[A-Za-z0-9_']+|[^\sA-Za-z0-9_']")
 def split_words(text: str) -> list[str]:
     """Return words and punctuation marks of an instruction as models read it, for word lists."""
     return WORD.findall(plain_text(text))
-
-
-def one_slip(word: str, typed: str) -> bool:
-    """Return whether one letter of a word was typed twice, left out, mistaken or swapped.
-
-    It is not the first one, and but for a letter that is there twice the word has SAFE_LENGTH.
-    """
-    begin = _shared(word, typed)
-    left, right = word[begin:], typed[begin:]
-    end = _shared(left[::-1], right[::-1])
-    left, right = left[: len(left) - end], right[: len(right) - end]
-    if not begin or len(word) < SHORTEST:
-        return False
-    twice = not left and right == typed[begin - 1]
-    swapped = len(left) == 2 and left == right[::-1]
-    one = max(len(left), len(right)) == 1
-    return twice or (len(word) >= SAFE_LENGTH and (one or swapped))
-
-
-def _shared(first: str, second: str) -> int:
-    """Return how many letters two words begin with alike."""
-    pairs = enumerate(zip(first, second))
-    return next((at for at, (a, b) in pairs if a != b), min(len(first), len(second)))
 
 
 def _unknown_id(implementation: Any) -> int | None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from vla_adapter_ros.errors import VLAAdapterError
-from vla_adapter_ros.processing.misspelling import with_error
+from vla_adapter_ros.processing.spelling import with_error
 from vla_adapter_ros.simulation.goals import (
     Goal,
     Move,

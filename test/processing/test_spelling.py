@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vla_adapter_ros.processing.misspelling import misspelled, with_error
+from vla_adapter_ros.processing.spelling import misspelled, with_error
 
 
 def variants(word):
