@@ -10,6 +10,7 @@ part runs, too.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -44,6 +45,12 @@ IN_WORKER = 'PYTEST_XDIST_WORKER' in os.environ
 if PART == 'unit' and not IN_WORKER:
     # The nodes of the other part, side by side with this one, have to keep real time.
     os.nice(10)
+if PART == 'unit' and IN_WORKER:
+    # Linux may share the CPU among sessions first (autogroup), and nodes have sessions of their
+    # own: against them a process's own niceness counts for nothing.
+    with contextlib.suppress(OSError):
+        os.setsid()
+        Path('/proc/self/autogroup').write_text('10')
 
 
 def worker_count() -> int:
