@@ -109,6 +109,24 @@ def test_misspelled_sentences_are_the_trained_ones_with_one_word_mistyped():
     assert changed > 0.9 * len(mistyped)
 
 
+@pytest.mark.parametrize(
+    ('text', 'goal'),
+    [
+        ('Put the red blcok on the plaate', Place('red block')),
+        ('puts the green cylindr on the plate', Place('green cylinder')),
+        ('stakc the red cubes on the bluue block', Stack('red block', 'blue block')),
+        ('aftr putting the red block on the plate, put the blue block on the plate', GOALS[5]),
+    ],
+)
+def test_a_mistyped_word_is_understood_as_a_policy_reads_it(text, goal):
+    assert parse_instruction(text, TABLE) == goal
+
+
+def test_what_is_no_slip_is_refused_in_the_words_that_were_said():
+    with pytest.raises(InstructionError, match="'put the red clock on the Plate'.*what is"):
+        parse_instruction('put the red clock on the Plate', TABLE)
+
+
 def test_every_template_is_used():
     rng = np.random.default_rng(0)
     for kind, goal in ((Reach, GOALS[0]), (Move, GOALS[1]), (Place, GOALS[3]), (Stack, GOALS[4])):

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence as Names
 
 from vla_adapter_ros.errors import InstructionError
+from vla_adapter_ros.processing.spelling import meant
 from vla_adapter_ros.simulation.clauses import clauses
 from vla_adapter_ros.simulation.goals import (
     Goal,
@@ -19,7 +21,7 @@ from vla_adapter_ros.simulation.goals import (
     is_bowl,
 )
 from vla_adapter_ros.simulation.layout import COLOURS, PLATE_NAME, SHAPE_HEIGHTS
-from vla_adapter_ros.simulation.wordings import NAMES
+from vla_adapter_ros.simulation.wordings import NAMES, VOCABULARY
 
 _SYNONYMS = {other: name for name, others in NAMES.items() for other in others} | {
     'pad': PLATE_NAME
@@ -47,13 +49,29 @@ def parse_instruction(text: str, names: Names[str]) -> Goal:
         names: of the things on the table (`ArmSimulation.object_names`).
 
     Raises:
-        InstructionError: not understood, or a named object is missing; the message lists the
-            abilities of the scene.
+        InstructionError: not understood, however it is spelled, or a named object is missing; the
+            message lists the abilities of the scene.
     """
-    goals = [_parse_part(part, text, names) for part in clauses(text)]
+    try:
+        return _parse(text, text, names)
+    except InstructionError:
+        spelled = re.sub(r'\w+', _spelled, text.lower())
+        with contextlib.suppress(InstructionError):
+            return _parse(spelled, text, names)
+        raise
+
+
+def _parse(spelled: str, text: str, names: Names[str]) -> Goal:
+    goals = [_parse_part(part, text, names) for part in clauses(spelled)]
     if not goals:
         raise InstructionError(f'instruction {text!r} is empty; {abilities(names)}')
     return goals[0] if len(goals) == 1 else Sequence(tuple(goals))
+
+
+def _spelled(found: re.Match[str]) -> str:
+    """Return a word as it is spelled, as a policy with a word list reads it."""
+    word = found[0]
+    return word if word in VOCABULARY else meant(word, VOCABULARY) or word
 
 
 def abilities(names: Names[str]) -> str:

@@ -3,11 +3,14 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from vla_adapter_ros.errors import VLAAdapterError
 from vla_adapter_ros.processing.spelling import with_error
 from vla_adapter_ros.simulation.goals import (
+    DIRECTIONS,
     Goal,
     Move,
     Place,
@@ -16,14 +19,14 @@ from vla_adapter_ros.simulation.goals import (
     Sequence,
     Stack,
 )
-from vla_adapter_ros.simulation.layout import BOWL, PLATE_NAME
+from vla_adapter_ros.simulation.layout import BOWL, COLOURS, PLATE_NAME, SHAPE_HEIGHTS
 
 TRAINED, VARIED, HELD_OUT, SYNONYM = 'trained', 'varied', 'held_out', 'synonyms'
 # trained: the plain sentences. varied: the same with further verbs, synonyms, politeness and
 # two-clause order, for training. held_out: sentences of known words that no training has.
 # synonyms: the trained sentences with other names of the things.
 WORDS = (TRAINED, VARIED, HELD_OUT, SYNONYM)
-# The trained sentences with one word mistyped; the scripted expert does not read these.
+# The trained sentences with one word mistyped, of which not every one is understood.
 MISSPELLED = 'misspelled'
 JUDGED_WORDS = (*WORDS, MISSPELLED)
 
@@ -111,6 +114,18 @@ GERUNDS = {
     'bring': 'bringing', 'transfer': 'transferring', 'get': 'getting', 'rest': 'resting',
     'nudge': 'nudging', 'drag': 'dragging', 'point': 'pointing',
 }  # fmt: skip
+# Every word that is said to a policy here.
+VOCABULARY = frozenset(
+    word
+    for texts in (
+        *TEMPLATES.values(), *VARIED_TEMPLATES.values(), *HELD_OUT_TEMPLATES.values(),
+        *NAMES.values(), _FILLERS, _ORDERS, _HELD_OUT_ORDERS, JOINERS, HELD_OUT_JOINERS,
+        _TOGETHER_VERBS, _TOGETHER_JOINERS, NAMES, GERUNDS.values(), COLOURS, SHAPE_HEIGHTS,
+        DIRECTIONS,
+    )
+    for text in texts
+    for word in re.findall(r'\w+', re.sub(r'{\w*}', '', text))
+)  # fmt: skip
 _SYNONYM_CHANCE, _ORDER_CHANCE, _TOGETHER_CHANCE = 0.4, 0.4, 0.15
 
 
