@@ -77,7 +77,10 @@ class FaultRig:
 
     def wait_for_motion(self):
         self.client.wait_for_state('RUNNING', 30)
-        wait_until(self.true.moves, 30, 'motion')
+        try:
+            wait_until(self.true.moves, 30, 'motion')
+        except AssertionError as error:
+            raise AssertionError(f'{error}; last status: {self.client.status}') from None
 
     def make_good(self):
         """Take every fault away and wait for the motion; the record begins again."""
@@ -160,15 +163,15 @@ def shared():
 @pytest.fixture
 def rig(shared, tmp_path, request, fault_row):
     """A rig in motion; one that a failed test left beyond recovery is replaced."""
-    if shared:
-        try:
-            shared[0].make_good()
-        except AssertionError as error:
-            print(f'a new rig: {error}')
-            shared.pop().close()
     if not shared:
         shared.append(FaultRig(tmp_path))
-        shared[0].wait_for_motion()
+    try:
+        shared[0].make_good()
+    except AssertionError as error:
+        print(f'a new rig: {error}')
+        shared.pop().close()
+        shared.append(FaultRig(tmp_path))
+        shared[0].make_good()
     one = shared[0]
     one.trajectories.mark()
     yield one
