@@ -7,7 +7,7 @@ Usage: python scripts/run_again.py FOLDER      (the one with the test runners' r
 Nodes are tested in real time. On a machine that is paused in the middle of a test, or busy with
 something else, one of hundreds of them may miss its time; a fault of the package fails again. The
 whole file is run, because tests that share a node build on what those before them left. What
-passes now is named, and left out of the result files as a failure. With more than a few failures
+passes now is named, and left out of the result files as a failure. With more than MAX_FAILURES
 nothing is run again.
 """
 
