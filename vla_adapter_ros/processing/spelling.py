@@ -35,12 +35,12 @@ def one_slip(word: str, typed: str) -> bool:
 
     It is not the first one, and but for a letter that is there twice the word has SAFE_LENGTH.
     """
+    if len(word) < SHORTEST or word[0] != typed[:1]:
+        return False
     begin = _shared(word, typed)
     left, right = word[begin:], typed[begin:]
     end = _shared(left[::-1], right[::-1])
     left, right = left[: len(left) - end], right[: len(right) - end]
-    if not begin or len(word) < SHORTEST:
-        return False
     twice = not left and right == typed[begin - 1]
     swapped = len(left) == 2 and left == right[::-1]
     one = max(len(left), len(right)) == 1

@@ -69,7 +69,7 @@ def _parse(spelled: str, text: str, names: Names[str]) -> Goal:
 
 
 def _spelled(found: re.Match[str]) -> str:
-    """Return a word as it is spelled, as a policy with a word list reads it."""
+    """Return a word as a policy with a word list reads it."""
     word = found[0]
     return word if word in VOCABULARY else meant(word, VOCABULARY) or word
 

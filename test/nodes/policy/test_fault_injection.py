@@ -47,9 +47,7 @@ class FaultRig:
             [test_folder, environment.get('PYTHONPATH', '')]
         )
         self.environment = environment
-        self.sim = NodeProcess(
-            'sim_arm_node', {'robot': ROBOT, 'camera_rate': 12.0}, environment, remap=RAW
-        )
+        self.start_sim()
         self.parameters = {
             'robot': ROBOT, 'policy': 'support.faults:Swaying', 'enable': True,
             'instruction': 'sway', 'max_image_age': 0.6, 'max_skew': 0.4,
@@ -69,6 +67,10 @@ class FaultRig:
         self.far_away = False
         wait_until(lambda: self.true.states, 60, 'joint states of sim_arm')
         self.start_node()
+
+    def start_sim(self):
+        parameters = {'robot': ROBOT, 'camera_rate': 12.0}
+        self.sim = NodeProcess('sim_arm_node', parameters, self.environment, remap=RAW)
 
     def start_node(self):
         self.node = NodeProcess('policy_node', self.parameters, self.environment)
@@ -313,9 +315,7 @@ def test_driver_gone_and_back_is_survived(rig):
     wait_until(away, 30, 'the arm at rest, away')
     rig.sim.kill()
     rig.client.wait_for_reason('joint state')
-    rig.sim = NodeProcess(
-        'sim_arm_node', {'robot': ROBOT, 'camera_rate': 12.0}, rig.environment, remap=RAW
-    )
+    rig.start_sim()
     assert 'Joint1 moved' in rig.client.wait_for_state('TRIPPED', 60).reason
     rig.heal()
     try:
