@@ -212,9 +212,34 @@ def test_frozen_driver_trips_and_holds():
 def test_silent_driver_stops_the_motion():
     arm = Arm().engage()
     arm.run(0.5, lambda t: arm.motion.jog_joint(0, 0.05, arm.now))
-    arm.now += 0.7  # no joint states
+    for _ in range(30):  # no joint states
+        arm.now += TICK
+        arm.motion.tick(arm.now)
+    assert 'stale joint state' in arm.motion.tripped
+    assert not arm.motion.astray, 'nothing was seen of the arm'
+
+
+def test_pause_of_this_process_is_not_taken_for_a_silent_driver():
+    arm = Arm().engage()
+    arm.run(0.2)
+    arm.now += 0.7
     arm.motion.tick(arm.now)
-    assert 'stale joint state' in arm.motion.problem(arm.now)
+    arm.report()  # it waited to be read
+    arm.now += TICK
+    arm.motion.tick(arm.now)
+    assert not arm.motion.tripped
+    arm.run(0.5, lambda t: arm.motion.jog_joint(0, 0.05, arm.now))
+    assert arm.state[0] > START[0] + 0.1
+
+
+@pytest.mark.parametrize('late', [TICK, 0.3])
+def test_driver_that_is_silent_after_a_pause_too_is_found_in_the_next_tick(late):
+    arm = Arm().engage()
+    arm.run(0.2)
+    arm.now += 0.7
+    arm.motion.tick(arm.now)
+    arm.motion.tick(arm.now + late)
+    assert 'stale joint state' in arm.motion.tripped
 
 
 def test_goal_is_reached_though_the_stream_paused_on_the_way():

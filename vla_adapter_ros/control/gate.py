@@ -99,8 +99,8 @@ class CommandGate:
         self._measured = self._watch.measured
         self._gripper_seen: float | None = None
         self._blind = False
-        # The arm is not where it was commanded to be: no stop may be along the commanded path.
-        self._astray = False
+        # Whether the arm was not where it was commanded to be: no stop may be along that path.
+        self.astray = False
         self._confirm_until = -math.inf
         # The last joint state was a jump, which may be false.
         self._false_pose = False
@@ -157,7 +157,7 @@ class CommandGate:
         moved = self._watch.moved(self.scheduler.commanded(now)[0])
         if not moved:
             return ''
-        self._blind, self._astray = False, True
+        self._blind, self.astray = False, True
         return f'{moved} while joint states were missing'
 
     # -- motion -----------------------------------------------------------------------------
@@ -201,7 +201,7 @@ class CommandGate:
         self.scheduler.reset(position, now)
         self._watch.restart(position[:-1], now)
         self._watch.waiting = ''
-        self._stop_unsent = self._blind = self._astray = self._false_pose = False
+        self._stop_unsent = self._blind = self.astray = self._false_pose = False
         self._next_stream = now
         self.engaged = True
 
@@ -290,7 +290,7 @@ class CommandGate:
         self._record(now)
         self.engaged = False
         # A command that waits would go on pushing.
-        self._astray = self._astray or bool(self._watch.waiting)
+        self.astray = self.astray or bool(self._watch.waiting)
         self._watch.waiting = ''
         self._stream_until = -math.inf
         # A stream that falls silent leaves the arm at its last target. After a jump that is the
@@ -316,7 +316,7 @@ class CommandGate:
         if self._going(now):
             self._record(now)
         if self.engaged and (fault := self._fault(now)):
-            self._astray = True
+            self.astray = True
             return fault
         self.stream(now)
         if self._going(now):
@@ -407,7 +407,7 @@ class CommandGate:
     def _send_stop(self, now: float, reach: float = 0.0) -> None:
         """Send the plan that stops the arm, if there is anything to stop."""
         known, moving = self._measured.known, self.scheduler.moving(now)
-        elsewhere = known and not self._blind and (self._astray or self._watch.strayed)
+        elsewhere = known and not self._blind and (self.astray or self._watch.strayed)
         # Values that repeat bit by bit may be old ones: brake along the commanded path first.
         first = elsewhere and moving and self._doubtful
         # What is engaged is watched on; a stop goes on here, once that brake is over.

@@ -7,6 +7,7 @@ all that was taught, within the same limits and supervision. No ROS here; time i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -31,6 +32,8 @@ _LOOK_AHEAD = 2
 _LEAD = 0.25
 # A small tool step that moves a joint by more than this is near a singularity [rad].
 _MAX_JOINT_STEP = 0.5
+# A tick so long after the last was kept from running: joint states wait that nobody has read [s].
+_LATE_TICK = 0.2
 
 
 class TeachMotion:
@@ -60,6 +63,8 @@ class TeachMotion:
         self._goal: np.ndarray | None = None
         self._drift = np.zeros(contract.action_dim)
         self._sent: np.ndarray | None = None
+        self._ticked = math.inf
+        self._late = False
         self.measured: np.ndarray | None = None
         self.refusal = ''
 
@@ -95,6 +100,16 @@ class TeachMotion:
     def engaged(self) -> bool:
         """Whether the arm is being commanded."""
         return self._goal is not None
+
+    @property
+    def tripped(self) -> str:
+        """Why the arm was stopped for good while it was commanded; '' if it was not."""
+        return self._safety.trip_reason
+
+    @property
+    def astray(self) -> bool:
+        """Whether the arm was measured where it was not commanded to be."""
+        return self._gate.astray
 
     def commanded(self, now: float) -> tuple[np.ndarray, np.ndarray]:
         """Return commanded position and velocity (J + 1,) at `now`."""
@@ -195,6 +210,8 @@ class TeachMotion:
         if self._gate.pause(now):
             # A stream that paused let the arm stop before the goal.
             self._sent = None
+        if self._is_late(now):
+            return
         if self.engaged and (problem := self.problem(now)):
             if self._monitor.stale(now):
                 self._gate.miss(now)
@@ -204,6 +221,12 @@ class TeachMotion:
         self.refusal = ''
         if self._gate.engaged:
             self._move_on(now)
+
+    def _is_late(self, now: float) -> bool:
+        """Return whether to leave all to the next tick, once: what waits is read until then."""
+        late = now - self._ticked > _LATE_TICK and not self._late
+        self._ticked, self._late = now, late
+        return late
 
     def stream(self, now: float) -> None:
         """Send the next command of a streamed front end, if it is due."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -111,6 +112,56 @@ def test_arm_without_data_is_not_moved(bench):
     result, _ = bench(B, ['yes'], fault='no_reply')
     assert result.returncode == 1
     assert 'exactly zero on all joints' in result.stderr
+
+
+@pytest.fixture
+def moving(tmp_path):
+    """`first_motion` under way, its arm, and what it says."""
+    pytest.importorskip('rclpy', reason='needs ROS 2')
+    from support.driver_client import DriverClient
+    from support.node_starter import StartedProcess
+    from support.ros_harness import NodeProcess, isolated_environment, wait_until
+
+    environment = isolated_environment()
+    driver = NodeProcess(A, {'startup_motion': False}, environment)
+    client = DriverClient(environment)
+    client.wait_for_states(5)
+    answers, log = tmp_path / 'answers', tmp_path / 'log'
+    answers.write_text('yes\n\n' + 's\n' * 6)
+    process = StartedProcess(
+        'vla_adapter_ros.nodes.teaching.first_motion', [], environment, log, text=answers
+    )
+    wait_until(lambda: 'Is the space clear' in log.read_text(), 30, 'the first question')
+    yield process, driver, client, log
+    process.kill()
+    client.close()
+    driver.stop()
+
+
+def test_pause_of_its_process_is_not_taken_for_a_driver_that_fell_silent(moving):
+    process, _, client, log = moving
+    start, furthest = client.joints, 0.0
+    # Joint states may be silent for 0.5 s.
+    while furthest < 0.03 and process.poll() is None:
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(0.7)
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.2)
+        furthest = np.abs(client.joints - start).max()
+    assert process.wait(30) == 0, log.read_text()
+    assert '1 ok' in log.read_text()
+
+
+def test_driver_that_falls_silent_in_mid_motion_is_named(moving):
+    from support.ros_harness import wait_until
+
+    process, driver, client, log = moving
+    start = client.joints
+    wait_until(lambda: np.abs(client.joints - start).max() > 0.015, 30, 'motion of a joint')
+    driver.stop()
+    assert process.wait(30) == 1
+    assert 'Joint1: stale joint state' in log.read_text(), log.read_text()
+    assert 'order and signs' not in log.read_text()
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)

@@ -108,15 +108,19 @@ class FirstMotion:
             raise VLAAdapterError('not confirmed, nothing was moved')
         # An arm that moves by itself is not taken over in mid-motion.
         self._settle()
+        # States that this process was kept from reading are read first.
+        self._spin(_LATE_S, until=lambda: self._problem() == '')
         node.motion.engage(time.monotonic())
         # An arm whose state and command disagree moves now; it must rest before it is measured.
         self._spin(_SETTLE_S)
         self._settle()
-        if problem := node.motion.problem(time.monotonic()):
+        if (problem := self._fault()) and node.motion.astray:
             raise VLAAdapterError(
                 f'the arm did not stay where it was when it was engaged: {problem}; joint names, '
                 f'order and signs of its states and commands may not agree'
             )
+        if problem:
+            raise VLAAdapterError(f'{problem}; the arm holds')
 
     def _problem(self) -> str:
         node = self._node
@@ -127,6 +131,11 @@ class FirstMotion:
         if others := node.commands.other_commanders():
             return f'{", ".join(others)} commands this arm too; stop it first'
         return ''
+
+    def _fault(self) -> str:
+        """Return what tripped, once the messages that wait were read and a tick has judged them."""
+        self._spin(4 * _PERIOD_S)
+        return self._node.motion.tripped
 
     def _step(self, index: int, name: str) -> Check:
         node, contract = self._node, self._node.contract
@@ -147,7 +156,7 @@ class FirstMotion:
         self._move(goal)
         after = self._measured()
         self._move(home)
-        if problem := node.motion.problem(time.monotonic()):
+        if problem := self._fault():
             raise VLAAdapterError(f'{name}: {problem}; the arm holds')
         return check_small_motion(index, target, before, after, contract)
 
@@ -215,7 +224,8 @@ class FirstMotion:
             self._executor.spin_once(timeout_sec=_PERIOD_S / 4)
             if time.monotonic() >= due:
                 self._node.tick()
-                due += _PERIOD_S
+                # After a pause of this process, what waits is read between two ticks.
+                due = max(due, time.monotonic() - _PERIOD_S) + _PERIOD_S
 
 
 def main(words: Sequence[str] | None = None) -> None:

@@ -302,7 +302,7 @@ class TeachNode(Node):
             self.motion.tick(now)
         except VLAAdapterError as error:
             self.say(str(error), bad=True)
-        if self.motion.engaged and (problem := self.motion.problem(now)):
+        if self.motion.engaged and (problem := self.motion.tripped):
             self.say(f'holding: {problem}; z clears', bad=True)
         elif self.motion.refusal:
             self.say(f'refused: {self.motion.refusal}', bad=True)
