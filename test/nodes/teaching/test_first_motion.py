@@ -128,6 +128,7 @@ def moving(tmp_path):
     client.wait_for_states(5)
     answers, log = tmp_path / 'answers', tmp_path / 'log'
     answers.write_text('yes\n\n' + 's\n' * 6)
+    log.touch()
     process = StartedProcess(
         'vla_adapter_ros.nodes.teaching.first_motion', [], environment, log, text=answers
     )
