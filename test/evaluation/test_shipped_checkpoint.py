@@ -13,8 +13,11 @@ from vla_adapter_ros.evaluation.rollout import EpisodeJob
 from vla_adapter_ros.inference.policy import Policy
 from vla_adapter_ros.inference.simple_policies import shipped_checkpoint
 from vla_adapter_ros.processing.observation import Observation
+from vla_adapter_ros.processing.tokenizer import Tokenizer
 from vla_adapter_ros.robot.contract import resolve_contract
+from vla_adapter_ros.simulation.goals import DIRECTIONS, Move, Place, Reach, Sequence, Stack
 from vla_adapter_ros.simulation.tasks import EVALUATED_TASKS
+from vla_adapter_ros.simulation.wordings import WORDS, describe
 from vla_adapter_ros.weights.directory import checkpoint_fingerprint
 
 FOLDER = shipped_checkpoint()
@@ -68,6 +71,23 @@ def test_its_reports_are_of_this_checkpoint():
     for report in reports:
         (made,) = json.loads(report.read_text())['made_with'].values()
         assert made['fingerprint'] == checkpoint_fingerprint(FOLDER), report.name
+
+
+def test_it_knows_the_words_of_its_training_and_names_the_others_of_its_list():
+    tokenizer = Tokenizer.from_directory(FOLDER)
+    rng = np.random.default_rng(0)
+    things = ('red block', 'green cylinder', 'blue ball', 'yellow block')
+    for _ in range(200):
+        first, second = (str(thing) for thing in rng.choice(things, 2, replace=False))
+        move = Move(first, str(rng.choice(list(DIRECTIONS))))
+        both = Sequence((Place(first), Place(second)))
+        for goal in (Reach(first), move, Place(first), Stack(first, second), both):
+            for words in WORDS:
+                assert tokenizer.unknown_words(describe(goal, rng, words)) == []
+    assert tokenizer.trained < tokenizer.words
+    asked = 'gently open the drawer and put the black cup into the tray'
+    unknown = ['gently', 'open', 'drawer', 'black', 'cup', 'into', 'tray']
+    assert tokenizer.unknown_words(asked) == unknown
 
 
 def test_it_loads_for_the_simulated_arm_and_answers_in_finite_numbers():

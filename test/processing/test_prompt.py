@@ -249,6 +249,28 @@ def test_word_list_survives_the_checkpoint(words, tmp_path):
     assert again.vocab_size == words.vocab_size
 
 
+def test_listed_words_without_training_are_unknown_from_the_checkpoint_on(words, tmp_path):
+    trained = words.trained_on(['Put the red block into the green bin'], anew=True)
+    trained.save(tmp_path)
+    again = Tokenizer.from_directory(tmp_path)
+    text = 'gently put the bluee blocks into the red bin'
+    assert again.unknown_words(text) == ['gently', 'bluee', 'blocks']
+    # What it reads is what it read before; a listed word is not taken for another one.
+    assert again.encode(text) == words.encode(text)
+    assert again.read_as(text) == words.read_as(text) == {'bluee': 'blue'}
+    assert again.known_words == {'put', 'the', 'red', 'block', 'into', 'green', 'bin'}
+    more = again.with_words(['the dish']).trained_on(['the dish', 'gently'], anew=False)
+    assert more.unknown_words('gently put the blocks into the dish') == ['blocks']
+
+
+def test_without_a_record_every_listed_word_goes_on_being_known(words, tmp_path):
+    words.trained_on(['red'], anew=True).save(tmp_path)
+    words.save(tmp_path)
+    again = Tokenizer.from_directory(tmp_path)
+    assert again.trained is None
+    assert again.trained_on(['red'], anew=False).unknown_words('gently, red flurb') == ['flurb']
+
+
 def test_word_list_ids_do_not_depend_on_the_order_of_texts():
     one = Tokenizer.from_texts(['alpha beta', 'gamma'])
     other = Tokenizer.from_texts(['gamma', 'beta alpha'])

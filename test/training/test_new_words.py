@@ -6,8 +6,11 @@ from __future__ import annotations
 import torch
 
 from support.model_cases import tiny_config
+from support.training_samples import SMALL, config, make_dataset
+from vla_adapter_ros.inference.policy import Policy
 from vla_adapter_ros.model import VLAAdapter
 from vla_adapter_ros.processing.tokenizer import UNKNOWN, Tokenizer
+from vla_adapter_ros.training import train
 from vla_adapter_ros.training.batches import with_word
 from vla_adapter_ros.training.model_setup import learn_words
 
@@ -46,6 +49,19 @@ def test_without_new_words_nothing_changes():
     before = model.decoder.embed_tokens
     assert learn_words(model, tokenizer, [OLD.upper()]).vocab_size == tokenizer.vocab_size
     assert model.decoder.embed_tokens is before
+
+
+def test_policy_knows_the_words_of_its_trainings_and_no_others_of_its_list(tmp_path):
+    def trained(name, instruction, *settings):
+        data = make_dataset(tmp_path / f'data_{name}', texts=[instruction])
+        out = train.run(config(data, tmp_path / name, 'steps=1', SMALL[0], *settings))
+        return out, Policy.from_pretrained(out, device='cpu').unknown_words
+
+    first, unknown = trained('first', 'open the drawer')
+    assert unknown('gently open the blue drawer') == ['gently', 'blue']
+    start = ('start.kind=checkpoint', f'start.path={first}')
+    _, unknown = trained('second', 'close the blue lid', *start)
+    assert unknown('gently open and close the blue drawer') == ['gently', 'and']
 
 
 def test_an_unknown_word_is_put_anywhere_in_an_instruction_and_is_none_of_the_list():

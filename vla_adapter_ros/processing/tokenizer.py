@@ -24,6 +24,8 @@ from vla_adapter_ros.processing.subwords import WORD_START
 from vla_adapter_ros.weights.files import pointer_hint
 
 TOKENIZER_FILE = 'tokenizer.json'
+# Words with which the policy was trained, one a line.
+TRAINED_WORDS_FILE = 'trained_words.txt'
 QWEN_FILES = ('vocab.json', 'merges.txt')
 ADDED_FILE = 'added_tokens.json'
 UNKNOWN = '<unk>'
@@ -50,10 +52,16 @@ COMMON_WORDS = (
 
 
 class Tokenizer:
-    """A checkpoint's tokenizer. Build it with `from_directory`, `from_texts` or `subwords`."""
+    """A checkpoint's tokenizer. Build it with `from_directory`, `from_texts` or `subwords`.
 
-    def __init__(self, implementation: Any) -> None:
+    Attributes:
+        trained: the words with which its policy was trained; None: not recorded. A word list has
+            others beside them.
+    """
+
+    def __init__(self, implementation: Any, trained: frozenset[str] | None = None) -> None:
         self._implementation = implementation
+        self.trained = trained
         self._unknown_id = _unknown_id(implementation)
         # LLaMA's writes a character that it has no token for in bytes.
         self._has_bytes = bool(getattr(implementation.model, 'byte_fallback', False))
@@ -72,7 +80,8 @@ class Tokenizer:
         parts = [directory / name for name in QWEN_FILES]
         try:
             if whole.is_file():
-                return Tokenizer(tokenizers.Tokenizer.from_file(str(whole)))
+                implementation = tokenizers.Tokenizer.from_file(str(whole))
+                return Tokenizer(implementation, _trained_words(directory))
             if all(part.is_file() for part in parts):
                 return Tokenizer(_qwen(directory))
         except Exception as error:  # the library raises plain Exception
@@ -131,10 +140,19 @@ class Tokenizer:
             return list(self._implementation.encode(text, add_special_tokens=True).ids)
 
     def unknown_words(self, text: str) -> list[str]:
-        """Return the words of `text`, as models read it, that have no id of their own, each once.
+        """Return the words of `text`, as models read it, that the policy does not know, each once.
 
-        Byte-level tokenizers make no difference between words; for them the list is empty.
+        They have no id of their own, or one that training never used. Byte-level tokenizers make
+        no difference between words; for them the list is empty.
         """
+        unlisted = self.unlisted_words(text)
+        if self.trained is None:
+            return unlisted
+        words = dict.fromkeys(split_words(text))
+        return [w for w in words if w in unlisted or w not in self.trained]
+
+    def unlisted_words(self, text: str) -> list[str]:
+        """Return the words of `text`, as models read it, that have no id of their own."""
         if self._has_bytes:
             return []
         if self._unknown_id is None:
@@ -148,17 +166,17 @@ class Tokenizer:
         return list(dict.fromkeys(unknown))
 
     def read_as(self, text: str) -> dict[str, str]:
-        """Return those unknown words of `text` that a word list takes for a known one, and that.
+        """Return those unlisted words of `text` that a word list takes for a listed one, and that.
 
-        They are known words with an ending, or with one slip of the keyboard (`spelling.py`).
+        They are listed words with an ending, or with one slip of the keyboard (`spelling.py`).
         """
         if self._unknown_id is None:
             return {}
-        read = {word: meant(word, self.words) for word in self.unknown_words(text)}
+        read = {word: meant(word, self.words) for word in self.unlisted_words(text)}
         return {word: known for word, known in read.items() if known}
 
     def spelled_as_known(self, text: str) -> str:
-        """Return `text` with the words of `read_as` in place of the unknown ones."""
+        """Return `text` with the words of `read_as` in place of the unlisted ones."""
         read = self.read_as(text)
         return WORD.sub(lambda match: read.get(match[0], match[0]), text) if read else text
 
@@ -171,6 +189,11 @@ class Tokenizer:
         if self._unknown_id is not None:
             return frozenset(tokens)
         return frozenset(t[len(WORD_START) :] for t in tokens if t.startswith(WORD_START)) - {''}
+
+    @property
+    def known_words(self) -> frozenset[str]:
+        """The words that the policy knows; empty for byte-level tokenizers."""
+        return self.words if self.trained is None else self.words & self.trained
 
     @property
     def pieces(self) -> tuple[int, int]:
@@ -196,15 +219,37 @@ class Tokenizer:
 
         data = json.loads(self._implementation.to_str())
         vocabulary = data['model']['vocab']
-        found = {word for text in texts for word in self.unknown_words(text)}
+        found = {word for text in texts for word in self.unlisted_words(text)}
         start = WORD_START if self._unknown_id is None else ''
         vocabulary |= {start + word: self.vocab_size + i for i, word in enumerate(sorted(found))}
-        return Tokenizer(tokenizers.Tokenizer.from_str(json.dumps(data)))
+        return Tokenizer(tokenizers.Tokenizer.from_str(json.dumps(data)), self.trained)
+
+    def trained_on(self, texts: Iterable[str], anew: bool) -> Tokenizer:
+        """Return a tokenizer that knows the words of `texts`, those of a training.
+
+        Only a word list has others beside them, and keeps a record.
+
+        Args:
+            texts: the instructions.
+            anew: whether the policy had no training before; where that was not recorded, all
+                listed words go on being taken for known.
+        """
+        listed = self._unknown_id is not None and not self._has_bytes
+        if not listed or (self.trained is None and not anew):
+            return self
+        before = frozenset() if anew or self.trained is None else self.trained
+        words = {word for text in texts for word in split_words(text)}
+        return Tokenizer(self._implementation, before | words)
 
     def save(self, directory: str | Path) -> Path:
-        """Write `tokenizer.json`; returns its path."""
+        """Write `tokenizer.json`, and which words had training; returns the path of the first."""
         path = Path(directory) / TOKENIZER_FILE
         self._implementation.save(str(path))
+        trained = path.with_name(TRAINED_WORDS_FILE)
+        if self.trained is None:
+            trained.unlink(missing_ok=True)
+        else:
+            trained.write_text(''.join(f'{w}\n' for w in sorted(self.trained)), encoding='utf-8')
         return path
 
 
@@ -215,6 +260,11 @@ WORD = re.compile(r"[A-Za-z0-9_']+|[^\sA-Za-z0-9_']")
 def split_words(text: str) -> list[str]:
     """Return words and punctuation marks of an instruction as models read it, for word lists."""
     return WORD.findall(plain_text(text))
+
+
+def _trained_words(directory: Path) -> frozenset[str] | None:
+    file = directory / TRAINED_WORDS_FILE
+    return frozenset(file.read_text(encoding='utf-8').split()) if file.is_file() else None
 
 
 def _unknown_id(implementation: Any) -> int | None:

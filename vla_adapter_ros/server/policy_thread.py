@@ -111,7 +111,7 @@ def _answer(policy: PipelinePolicy, jobs: list[_Job]) -> None:
 
 def served_by(policy: PipelinePolicy) -> Served:
     """Return what clients are told of a policy."""
-    words = policy.pipeline.tokenizer.words
+    words = policy.pipeline.tokenizer.known_words
     return Served(
         policy.contract,
         policy.pipeline.config,

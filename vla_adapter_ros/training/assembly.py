@@ -127,8 +127,7 @@ def build_setup(config: TrainConfig, progress: bool) -> TrainingSetup:
     mixture = _mixture([train for train, _ in parts], names, config)
     by_dataset = _statistics(mixture, contract)
     statistics = by_dataset[names[0]]
-    texts = sorted({e.instruction for d in datasets for e in d.store.episodes})
-    texts = texts if paraphrases is None else paraphrases.all_of(texts)
+    texts = _sentences(datasets, paraphrases)
     tokenizer = known or new_tokenizer(config, texts)
     validation = [held for _, held in parts if held is not None]
     if config.data.instruction_pattern:
@@ -153,10 +152,12 @@ def build_setup(config: TrainConfig, progress: bool) -> TrainingSetup:
     network = network.as_trained(config.compute.precision)
     model = start_model(config, network)
     _check_sizes(model.config, sizes, config)
-    grows = config.start.kind == 'checkpoint' or config.start.grounded
-    if grows and config.adaptation.mode == 'full':
-        shown = [] if scenes is None else [t for group in scenes.instructions for t in group]
+    goes_on = config.start.kind == 'checkpoint'
+    shown = [] if scenes is None else [t for group in scenes.instructions for t in group]
+    if (goes_on or config.start.grounded) and config.adaptation.mode == 'full':
         tokenizer = learn_words(model, tokenizer, texts + shown)
+    said = _sentences([*mixture.datasets, *validation], paraphrases)
+    tokenizer = tokenizer.trained_on(said + shown, anew=not goes_on)
     _check_vocabulary(model.config, tokenizer, config)
     _check_words(config, tokenizer)
     pipeline = InputPipeline(processing, tokenizer, statistics)
@@ -187,6 +188,12 @@ def _statistics(mixture: Mixture, contract: RobotContract | None) -> dict[str, S
         return mixture.statistics()
     joint = mixture.joint_statistics(mixture.datasets[0].name)
     return {dataset.name: joint for dataset in mixture.datasets}
+
+
+def _sentences(datasets: Iterable[Dataset], paraphrases: Paraphrases | None) -> list[str]:
+    """Return the instructions of datasets, and other ways to say them."""
+    texts = sorted({e.instruction for d in datasets for e in d.store.episodes})
+    return texts if paraphrases is None else paraphrases.all_of(texts)
 
 
 def _matching(datasets: Sequence[Dataset], pattern: str) -> list[Dataset]:

@@ -25,7 +25,7 @@ TOKENIZER_FILES = (
     'merges.txt',
     'added_tokens.json',
     'special_tokens_map.json',
-    'words.json',
+    'trained_words.txt',
 )
 
 

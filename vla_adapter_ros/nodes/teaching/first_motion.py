@@ -133,7 +133,7 @@ class FirstMotion:
         return ''
 
     def _fault(self) -> str:
-        """Return what tripped, once the messages that wait were read and a tick has judged them."""
+        """Return what tripped, once what waits to be read was judged."""
         self._spin(4 * _PERIOD_S)
         return self._node.motion.tripped
 
