@@ -75,7 +75,8 @@ def rows(libero) -> list[dict]:
 
 
 def test_every_episode_is_counted_once_and_reported_beside_the_released_logs(libero):
-    assert libero('--workers', '2')[0] == 0
+    status, said = libero('--workers', '2')
+    assert status == 0, said
     assert sorted((r['task'], r['episode'], r['success']) for r in rows(libero)) == [
         (task, episode, task == 0) for task in (0, 1) for episode in range(4)
     ]

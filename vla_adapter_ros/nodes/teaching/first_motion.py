@@ -97,9 +97,7 @@ class FirstMotion:
 
     def _prepare(self) -> None:
         node = self._node
-        self._spin(_WAIT_S, until=lambda: self._problem() == '')
-        if problem := self._problem():
-            raise VLAAdapterError(problem)
+        self._wait_until_ready(_WAIT_S)
         answer = self._question(
             'Each joint will move by 5 degrees at 5 degrees/s. Is the space clear, and your hand'
             ' at the power switch? [yes] '
@@ -108,8 +106,7 @@ class FirstMotion:
             raise VLAAdapterError('not confirmed, nothing was moved')
         # An arm that moves by itself is not taken over in mid-motion.
         self._settle()
-        # States that this process was kept from reading are read first.
-        self._spin(_LATE_S, until=lambda: self._problem() == '')
+        self._wait_until_ready(_LATE_S)
         node.motion.engage(time.monotonic())
         # An arm whose state and command disagree moves now; it must rest before it is measured.
         self._spin(_SETTLE_S)
@@ -121,6 +118,14 @@ class FirstMotion:
             )
         if problem:
             raise VLAAdapterError(f'{problem}; the arm holds')
+
+    def _wait_until_ready(self, seconds: float) -> None:
+        """Wait until the arm may be moved. Raises VLAAdapterError if it still must not be."""
+        self._spin(seconds, until=lambda: self._problem() == '')
+        if self._problem():
+            self._read()
+        if problem := self._problem():
+            raise VLAAdapterError(problem)
 
     def _problem(self) -> str:
         node = self._node
@@ -134,7 +139,7 @@ class FirstMotion:
 
     def _fault(self) -> str:
         """Return what tripped, once what waits to be read was judged."""
-        self._spin(4 * _PERIOD_S)
+        self._read()
         return self._node.motion.tripped
 
     def _step(self, index: int, name: str) -> Check:
@@ -214,6 +219,10 @@ class FirstMotion:
     def _measured(self) -> np.ndarray:
         assert self._node.motion.measured is not None
         return self._node.motion.measured.copy()
+
+    def _read(self) -> None:
+        """Read what waits, and judge it: this process may have been kept from running."""
+        self._spin(4 * _PERIOD_S)
 
     def _spin(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
         end = time.monotonic() + seconds
