@@ -26,7 +26,7 @@ from pathlib import Path
 
 from vla_adapter_ros.errors import ConfigError, VLAAdapterError
 from vla_adapter_ros.simulation.levels.ranges import LEVELS, NOMINAL
-from vla_adapter_ros.simulation.wordings import TRAINED, WORDS
+from vla_adapter_ros.simulation.wordings import JUDGED_WORDS, TRAINED
 from vla_adapter_ros.training.config import TrainConfig, load_config
 from vla_adapter_ros.training.experiments.ablation_recipe import (
     FORM,
@@ -191,7 +191,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         help='simulated task to evaluate on; repeatable (reach)')  # fmt: skip
     add('--level', action='append', dest='levels', choices=list(LEVELS),
         help=f'level to evaluate at; repeatable, each with all episodes ({NOMINAL})')  # fmt: skip
-    add('--words', default=TRAINED, choices=WORDS,
+    add('--words', default=TRAINED, choices=JUDGED_WORDS,
         help=f'wordings of the instructions ({TRAINED})')  # fmt: skip
     add('--episodes', type=int, default=50, help='episodes of each task at each level (50)')
     add('--workers', type=int, default=1, help='processes of the evaluation (1)')
