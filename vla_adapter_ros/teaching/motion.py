@@ -32,8 +32,9 @@ _LOOK_AHEAD = 2
 _LEAD = 0.25
 # A small tool step that moves a joint by more than this is near a singularity [rad].
 _MAX_JOINT_STEP = 0.5
-# A tick so long after the last was kept from running: joint states wait that nobody has read [s].
-_LATE_TICK = 0.2
+# A tick so long after the last was kept from running: joint states may wait that nobody has read,
+# and the driver may have been kept from sending them. For so long they are waited for [s].
+_LATE_TICK, _LATE_STATES = 0.2, 0.1
 
 
 class TeachMotion:
@@ -63,8 +64,7 @@ class TeachMotion:
         self._goal: np.ndarray | None = None
         self._drift = np.zeros(contract.action_dim)
         self._sent: np.ndarray | None = None
-        self._ticked = math.inf
-        self._late = False
+        self._ticked = self._stale_until = math.inf
         self.measured: np.ndarray | None = None
         self.refusal = ''
 
@@ -210,7 +210,7 @@ class TeachMotion:
         if self._gate.pause(now):
             # A stream that paused let the arm stop before the goal.
             self._sent = None
-        if self._is_late(now):
+        if self._waits_for_states(now):
             return
         if self.engaged and (problem := self.problem(now)):
             if self._monitor.stale(now):
@@ -222,11 +222,15 @@ class TeachMotion:
         if self._gate.engaged:
             self._move_on(now)
 
-    def _is_late(self, now: float) -> bool:
-        """Return whether to leave all to the next tick, once: what waits is read until then."""
-        late = now - self._ticked > _LATE_TICK and not self._late
-        self._ticked, self._late = now, late
-        return late
+    def _waits_for_states(self, now: float) -> bool:
+        """Return whether states are stale for a pause of this process only, as far as is known."""
+        late, self._ticked = now - self._ticked > _LATE_TICK, now
+        if not self._monitor.stale(now):
+            self._stale_until = math.inf
+            return False
+        if late and self._stale_until == math.inf:
+            self._stale_until = now + _LATE_STATES
+        return now < self._stale_until < math.inf
 
     def stream(self, now: float) -> None:
         """Send the next command of a streamed front end, if it is due."""

@@ -45,6 +45,8 @@ _STILL = 0.005
 # A first message may arrive this late, where the middleware has to send it again [s].
 _LATE_S = 3.0
 _WAIT_S = 10.0
+# What waits to be read, and what the driver was kept from sending, has come after this [s].
+_READ_S = 0.2
 _PERIOD_S = 0.02
 
 
@@ -222,7 +224,7 @@ class FirstMotion:
 
     def _read(self) -> None:
         """Read what waits, and judge it: this process may have been kept from running."""
-        self._spin(4 * _PERIOD_S)
+        self._spin(_READ_S)
 
     def _spin(self, seconds: float, until: Callable[[], bool] = lambda: False) -> None:
         end = time.monotonic() + seconds
@@ -234,7 +236,7 @@ class FirstMotion:
             if time.monotonic() >= due:
                 self._node.tick()
                 # After a pause of this process, what waits is read between two ticks.
-                due = max(due, time.monotonic() - _PERIOD_S) + _PERIOD_S
+                due = max(due + _PERIOD_S, time.monotonic() + _PERIOD_S / 2)
 
 
 def main(words: Sequence[str] | None = None) -> None:
