@@ -9,7 +9,7 @@
 #   RUN=runs/mine scripts/policy.sh [key=value...]      settings of all trainings, e.g. batch_size=16
 #
 # More rounds go on from a finished policy; what is there is kept:
-#   ROUNDS='1300 900 1600 2800 3600 3600' scripts/policy.sh
+#   ROUNDS='1300 900 1600 2800 3600 2400' scripts/policy.sh
 #
 # A quick look at all parts, in minutes (the policy is no good):
 #   IMAGES=400 EPISODES=8 READING_STEPS=20 GROUND_STEPS=50 ROUNDS='50 50' TAKEOVERS=2 EVALUATED=2 \
