@@ -234,10 +234,9 @@ class Tokenizer:
             anew: whether the policy had no training before; where that was not recorded, all
                 listed words go on being taken for known.
         """
-        listed = self._unknown_id is not None and not self._has_bytes
-        if not listed or (self.trained is None and not anew):
+        before = frozenset() if anew else self.trained
+        if before is None or self._unknown_id is None or self._has_bytes:
             return self
-        before = frozenset() if anew or self.trained is None else self.trained
         words = {word for text in texts for word in split_words(text)}
         return Tokenizer(self._implementation, before | words)
 

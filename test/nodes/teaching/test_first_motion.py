@@ -115,17 +115,28 @@ def test_arm_without_data_is_not_moved(bench):
 
 
 @pytest.fixture
-def moving(tmp_path):
-    """`first_motion` under way, its arm, and what it says."""
+def arm():
+    """A good arm: its environment, its driver, and a client of it."""
     pytest.importorskip('rclpy', reason='needs ROS 2')
     from support.driver_client import DriverClient
-    from support.node_starter import StartedProcess
-    from support.ros_harness import NodeProcess, isolated_environment, wait_until
+    from support.ros_harness import NodeProcess, isolated_environment
 
     environment = isolated_environment()
     driver = NodeProcess(A, {'startup_motion': False}, environment)
     client = DriverClient(environment)
     client.wait_for_states(5)
+    yield environment, driver, client
+    client.close()
+    driver.stop()
+
+
+@pytest.fixture
+def moving(arm, tmp_path):
+    """`first_motion` under way, its arm, and what it says."""
+    from support.node_starter import StartedProcess
+    from support.ros_harness import wait_until
+
+    environment, driver, client = arm
     answers, log = tmp_path / 'answers', tmp_path / 'log'
     answers.write_text('yes\n\n' + 's\n' * 6)
     log.touch()
@@ -135,8 +146,6 @@ def moving(tmp_path):
     wait_until(lambda: 'Is the space clear' in log.read_text(), 30, 'the first question')
     yield process, driver, client, log
     process.kill()
-    client.close()
-    driver.stop()
 
 
 def test_pause_of_its_process_is_not_taken_for_a_driver_that_fell_silent(moving):
@@ -166,17 +175,13 @@ def test_driver_that_falls_silent_in_mid_motion_is_named(moving):
 
 
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM], ids=lambda s: s.name)
-def test_ctrl_c_in_mid_motion_sends_a_hold(tmp_path, number):
-    pytest.importorskip('rclpy', reason='needs ROS 2')
+def test_ctrl_c_in_mid_motion_sends_a_hold(arm, tmp_path, number):
     from trajectory_msgs.msg import JointTrajectory
 
-    from support.driver_client import DriverClient
     from support.node_starter import StartedProcess
-    from support.ros_harness import NodeProcess, isolated_environment, wait_until
+    from support.ros_harness import wait_until
 
-    environment = isolated_environment()
-    NodeProcess(A, {'startup_motion': False}, environment)
-    client = DriverClient(environment)
+    environment, _, client = arm
     sent = []
     client.node.create_subscription(
         JointTrajectory, '/Alicia_controller/joint_trajectory', sent.append, 10
