@@ -62,6 +62,12 @@ VARIANTS = {
             ),
         ),
     },
+    'keypoints of the object whose turn it is': {
+        'use_film': True, 'film_slots': 3,
+        'vision': (
+            VisionTowerConfig(keypoints=8, asked_keypoints=4, turn_hidden=8, **CONV),
+        ),
+    },
     'keypoints of patches': {'vision': (VisionTowerConfig(keypoints=8, **CONV),)},
     'llama': {
         'language': LanguageConfig(

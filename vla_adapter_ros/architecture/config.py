@@ -170,8 +170,11 @@ class VLAAdapterConfig:
         if self.film_slots and (segment or not self.use_film or self.film_slots < 0):
             allowed = '0 or, with use_film and without film_segment_tokens, a number of slots'
             refuse(self, 'film_slots', f'got {self.film_slots}, allowed are {allowed}')
-        if any(tower.asked_keypoints for tower in self.vision) and not self.use_film:
-            refuse(self, 'use_film', 'got False, asked_keypoints of a tower need it')
+        asked = any(tower.asked_keypoints or tower.turn_hidden for tower in self.vision)
+        if asked and not self.use_film:
+            refuse(
+                self, 'use_film', 'got False, asked_keypoints and turn_hidden of a tower need it'
+            )
         if len(self.vision) not in (1, 2):
             refuse(self, 'vision', f'got {len(self.vision)} towers, allowed are 1 or 2')
         tokens = {tower.tokens for tower in self.vision}

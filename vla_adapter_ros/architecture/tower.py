@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from vla_adapter_ros.architecture.checks import at_least_zero, divides, one_of, positive, refuse
 
 STEMS = ('patch', 'conv')
+TURN_MAPS = 4  # keypoint maps between which a turn is decided
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +36,7 @@ class VisionTowerConfig:
     local_keypoints: int = 0  # so many of them, the first, take the mean around their peak only
     asked_keypoints: int = 0  # of them, the first: the FiLM vector makes their filters
     keypoint_hidden: int = 0  # hidden channels of one more block before the maps
+    turn_hidden: int = 0  # hidden channels of what decides whose turn it is (`small/turn.py`)
     pool: int = 1  # factor by which the patch grid is averaged before it leaves the tower
     position_scale: float = 0.02  # of the position embedding at initialisation
 
@@ -53,8 +55,10 @@ class VisionTowerConfig:
             if not 0 <= (count := getattr(self, name)) <= self.keypoints:
                 allowed = f'0 to {self.keypoints} (keypoints)'
                 refuse(self, name, f'got {count}, allowed are {allowed}')
-        if self.keypoint_hidden:
-            positive(self, 'keypoint_hidden')
+        for name in ('keypoint_hidden', 'turn_hidden'):
+            at_least_zero(self, name)
+        if self.turn_hidden and self.keypoints < TURN_MAPS:
+            refuse(self, 'keypoints', f'got {self.keypoints}, turn_hidden needs {TURN_MAPS}')
         if self.grid % self.pool:
             refuse(self, 'pool', f'{self.pool} does not divide the grid of {self.grid} patches')
         if self.stem == 'conv' and (self.patch < 4 or self.patch & (self.patch - 1)):

@@ -114,7 +114,9 @@ def _add(x: Tensor, branch: Tensor, scale: LayerScale | None) -> Tensor:
 class VisionTower(nn.Module):
     """A ViT up to and including block `depth - 2`; prefix tokens are stripped, no final norm."""
 
-    def __init__(self, config: VisionTowerConfig, film_width: int = 0) -> None:
+    def __init__(
+        self, config: VisionTowerConfig, film_width: int = 0, cameras: int = 1
+    ) -> None:
         super().__init__()
         self.config = config
         width = config.width
@@ -130,7 +132,7 @@ class VisionTower(nn.Module):
         self.pos_embed = nn.Parameter(torch.zeros(1, config.grid**2, width))
         # Quirk: the released code reads block depth - 2; its last block and norm are dead.
         self.blocks = nn.ModuleList(Block(config, film_width) for _ in range(config.used_depth))
-        self.keypoint = KeypointToken(config, film_width) if config.keypoints else None
+        self.keypoint = KeypointToken(config, film_width, cameras) if config.keypoints else None
         self.gradient_checkpointing = False
 
     def forward(self, pixels: Tensor, language: Tensor | None = None) -> Tensor:
@@ -180,10 +182,9 @@ class VisionBackbone(nn.Module):
         super().__init__()
         film_width = config.film_width
         self.num_images = config.num_images
-        self.featurizer = VisionTower(config.vision[0], film_width)
-        self.fused_featurizer = (
-            VisionTower(config.vision[1], film_width) if len(config.vision) > 1 else None
-        )
+        towers = [VisionTower(tower, film_width, config.num_images) for tower in config.vision]
+        self.featurizer = towers[0]
+        self.fused_featurizer = towers[1] if len(towers) > 1 else None
 
     @property
     def towers(self) -> list[VisionTower]:

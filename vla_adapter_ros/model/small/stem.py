@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vla_adapter_ros.architecture.config import VisionTowerConfig
+from vla_adapter_ros.model.small.positions import around_peak, mean_position
+from vla_adapter_ros.model.small.turn import Turn
 
 KEYPOINT_STRIDE = 4  # [px] of the finest feature map that a conv stem gives the keypoints
-PEAK_RADIUS = 3  # cells around the peak of a map that make its position
 
 
 def channels_inside(images: Tensor) -> Tensor:
@@ -116,7 +117,9 @@ class KeypointToken(nn.Module):
     policy distinguished colours but not shapes.)
     """
 
-    def __init__(self, config: VisionTowerConfig, film_width: int = 0) -> None:
+    def __init__(
+        self, config: VisionTowerConfig, film_width: int = 0, cameras: int = 1
+    ) -> None:
         super().__init__()
         conv = config.stem == 'conv'
         sources = ConvStem.map_widths(config) if conv else [config.width]
@@ -136,6 +139,8 @@ class KeypointToken(nn.Module):
         # Added to the first maps' own filters.
         asked = config.asked_keypoints
         self.filters = nn.Linear(film_width, asked * width) if asked else None
+        hidden = config.turn_hidden
+        self.turn = Turn(width, film_width, hidden, cameras) if hidden else None
 
     def forward(self, feature_maps: list[Tensor], language: Tensor | None = None) -> Tensor:
         """(B, C, h, w) maps, the finest first, and FiLM's vector -> (B, 1, width)."""
@@ -146,10 +151,7 @@ class KeypointToken(nn.Module):
         peak = mass.flatten(2).amax(-1)
         if self.local:
             mass = torch.cat((around_peak(mass[:, : self.local]), mass[:, self.local :]), dim=1)
-        across = torch.linspace(-1, 1, width, device=mass.device, dtype=mass.dtype)
-        down = torch.linspace(-1, 1, height, device=mass.device, dtype=mass.dtype)
-        x, y = (mass.sum(-2) * across).sum(-1), (mass.sum(-1) * down).sum(-1)
-        return self.token(torch.cat((x, y, peak), dim=-1))[:, None]
+        return self.token(torch.cat((*mean_position(mass), peak), dim=-1))[:, None]
 
     def scores(self, feature_maps: list[Tensor], language: Tensor | None = None) -> Tensor:
         """(B, C, h, w) maps, the finest first -> scores (B, keypoints, h, w) of the finest."""
@@ -159,26 +161,14 @@ class KeypointToken(nn.Module):
         if self.refine is not None:
             x = x + self.refine(x)
         x = F.gelu(self.norm(self.merge(F.gelu(x))))
-        if self.filters is None:
-            return self.maps(x)
+        scores = self.maps(x) if self.filters is None else self._asked(x, language)
+        return scores if self.turn is None else self.turn(x, scores, language)
+
+    def _asked(self, x: Tensor, language: Tensor | None) -> Tensor:
+        """Return the scores of features, with the filters that the sentence asks for."""
         asked = self.filters(language).unflatten(1, (-1, x.shape[1]))
         own = self.maps.weight.flatten(1)
         filters = F.pad(asked, (0, 0, 0, len(own) - asked.shape[1])) + own  # (B, keypoints, C)
         # Rows of channels, as they lie in memory: their gradient has the layout of the others.
         scores = torch.baddbmm(self.maps.bias, x.flatten(2).mT, filters.mT)
         return scores.mT.unflatten(2, x.shape[2:])
-
-
-def around_peak(mass: Tensor) -> Tensor:
-    """Return maps (B, K, h, w) of sum one with the mass near their peaks only.
-
-    A map that is not sure of its object has mass on others, too, and its mean lies between them,
-    where nothing is: a tenth of the mass on an object 15 cm away moves the grasp by 15 mm.
-    """
-    height, width = mass.shape[-2:]
-    place = mass.detach().flatten(2).argmax(-1)[..., None]
-    row, column = place // width, place % width
-    down = (torch.arange(height, device=mass.device) - row).abs() <= PEAK_RADIUS
-    across = (torch.arange(width, device=mass.device) - column).abs() <= PEAK_RADIUS
-    local = mass * (down[..., :, None] & across[..., None, :]).to(mass.dtype)
-    return local / local.sum(dim=(-2, -1), keepdim=True)
