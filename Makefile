@@ -59,7 +59,7 @@ evaluate: ## success rates in simulation (EVALUATE_ARGS='--help'; default: shipp
 	@scripts/build.sh
 	@$(ENTER); python -m vla_adapter_ros.evaluation.simulate $(EVALUATE_ARGS)
 
-policy: ## a policy for the simulated arm from nothing: demonstrations, training, success (2 hours)
+policy: ## a policy for the simulated arm from nothing: demonstrations, training, success (4 hours)
 	@scripts/setup.sh $(RUN_GROUPS) train
 	@scripts/build.sh
 	@$(ENTER); scripts/policy.sh
