@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vla_adapter_ros.errors import CheckpointError, InstructionError
+from vla_adapter_ros.processing.pipeline import prompt_ids
 from vla_adapter_ros.processing.prompt import build_prompt, clean_instruction
 from vla_adapter_ros.processing.tokenizer import Tokenizer, split_words
 
@@ -253,11 +254,12 @@ def test_listed_words_without_training_are_unknown_from_the_checkpoint_on(words,
     trained = words.trained_on(['Put the red block into the green bin'], anew=True)
     trained.save(tmp_path)
     again = Tokenizer.from_directory(tmp_path)
-    text = 'gently put the bluee blocks into the red bin'
-    assert again.unknown_words(text) == ['gently', 'bluee', 'blocks']
-    # What it reads is what it read before; a listed word is not taken for another one.
-    assert again.encode(text) == words.encode(text)
-    assert again.read_as(text) == words.read_as(text) == {'bluee': 'blue'}
+    text = 'gently put the redd and bluee blocks into the black bin'
+    assert again.unknown_words(text) == ['gently', 'redd', 'and', 'bluee', 'blocks', 'black']
+    # A listed word is no slip, but may have an ending; blue has no training, either.
+    assert again.read_as(text) == {'redd': 'red', 'blocks': 'block'}
+    read = '<unk> put the red <unk> flurb block into the <unk> bin'
+    assert prompt_ids(text, again, 'plain') == words.encode(build_prompt(read, 'plain'))
     assert again.known_words == {'put', 'the', 'red', 'block', 'into', 'green', 'bin'}
     more = again.with_words(['the dish']).trained_on(['the dish', 'gently'], anew=False)
     assert more.unknown_words('gently put the blocks into the dish') == ['blocks']

@@ -196,8 +196,8 @@ class InputPipeline:
 
 
 def prompt_ids(instruction: str, tokenizer: Tokenizer, prompt_format: str) -> list[int]:
-    """Return the ids of an instruction's prompt; see `Tokenizer.read_as` for unknown words."""
-    text = tokenizer.spelled_as_known(clean_instruction(instruction, tokenizer))
+    """Return the ids of an instruction's prompt; see `Tokenizer.as_known` for unknown words."""
+    text = tokenizer.as_known(clean_instruction(instruction, tokenizer))
     return tokenizer.encode(build_prompt(text, prompt_format))
 
 

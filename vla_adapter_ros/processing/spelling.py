@@ -24,10 +24,19 @@ def meant(word: str, known: Collection[str]) -> str:
 
     '' if there is none, or more than one.
     """
-    stems = {word.removesuffix(ending) for ending in ENDINGS if word.endswith(ending)}
-    found = {stem for stem in stems if len(stem) >= SHORTEST and stem in known}
-    found = found or {other for other in known if one_slip(other, word)}
+    found = _stems(word, known) or {other for other in known if one_slip(other, word)}
     return found.pop() if len(found) == 1 else ''
+
+
+def without_ending(word: str, known: Collection[str]) -> str:
+    """Return the known word that a word is with an ending; '' if there is none, or two."""
+    found = _stems(word, known)
+    return found.pop() if len(found) == 1 else ''
+
+
+def _stems(word: str, known: Collection[str]) -> set[str]:
+    stems = {word.removesuffix(ending) for ending in ENDINGS if word.endswith(ending)}
+    return {stem for stem in stems if len(stem) >= SHORTEST and stem in known}
 
 
 def one_slip(word: str, typed: str) -> bool:

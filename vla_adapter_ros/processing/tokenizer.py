@@ -19,7 +19,7 @@ from typing import Any
 from vla_adapter_ros.errors import CheckpointError, readable
 from vla_adapter_ros.processing import subwords
 from vla_adapter_ros.processing.prompt import plain_text
-from vla_adapter_ros.processing.spelling import meant
+from vla_adapter_ros.processing.spelling import meant, without_ending
 from vla_adapter_ros.processing.subwords import WORD_START
 from vla_adapter_ros.weights.files import pointer_hint
 
@@ -166,18 +166,29 @@ class Tokenizer:
         return list(dict.fromkeys(unknown))
 
     def read_as(self, text: str) -> dict[str, str]:
-        """Return those unlisted words of `text` that a word list takes for a listed one, and that.
+        """Return those unknown words of `text` that a word list takes for a known one, and that.
 
-        They are listed words with an ending, or with one slip of the keyboard (`spelling.py`).
+        They are known words with an ending or, if unlisted, with one slip of the keyboard
+        (`spelling.py`).
         """
         if self._unknown_id is None:
             return {}
-        read = {word: meant(word, self.words) for word in self.unlisted_words(text)}
-        return {word: known for word, known in read.items() if known}
+        listed, read = self.words, {}
+        for word in self.unknown_words(text):
+            # A listed word is what somebody writes: "black" is no slip of "block".
+            read[word] = (without_ending if word in listed else meant)(word, listed)
+        return {word: known for word, known in read.items() if known in self.known_words}
 
-    def spelled_as_known(self, text: str) -> str:
-        """Return `text` with the words of `read_as` in place of the unlisted ones."""
-        read = self.read_as(text)
+    def as_known(self, text: str) -> str:
+        """Return `text` as a word list reads it, without the words that training had not.
+
+        Those of `read_as` are replaced. A listed word is otherwise the unknown one: policies learn
+        to pass over that, but nothing ever gave the listed word's own embedding a meaning.
+        """
+        if self._unknown_id is None:
+            return text
+        unknown = dict.fromkeys(self.words.intersection(self.unknown_words(text)), UNKNOWN)
+        read = unknown | self.read_as(text)
         return WORD.sub(lambda match: read.get(match[0], match[0]), text) if read else text
 
     @cached_property
