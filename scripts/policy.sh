@@ -88,8 +88,11 @@ for number in "${!rounds[@]}"; do
     for level in "${levels[@]}"; do
       part "takeovers after round $number, $level"
       takeovers=${data}_takeovers_${number}_$level
-      "${collect[@]}" "$takeovers" --append "${taken[@]:-${asked[@]}}" --level "$level" \
-        --takeover "$policy" --episodes "$(share "$takeover_episodes")" --seed "$seed"
+      # Where its training has begun they are complete; episodes that gave none would be tried again.
+      if [ ! -e "$out/metrics.jsonl" ]; then
+        "${collect[@]}" "$takeovers" --append "${taken[@]:-${asked[@]}}" --level "$level" \
+          --takeover "$policy" --episodes "$(share "$takeover_episodes")" --seed "$seed"
+      fi
       datasets+=("$takeovers") weights+=(2)
       seed=$((seed + 50000))
     done

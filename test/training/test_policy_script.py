@@ -32,7 +32,10 @@ def test_one_command_makes_and_judges_a_policy_that_more_rounds_go_on_from(tmp_p
     command = [ROOT / 'scripts' / 'policy.sh', 'save.every=4']
 
     def make(**more):
-        subprocess.run(list(map(str, command)), env=environment | more, cwd=ROOT, check=True)
+        return subprocess.run(
+            list(map(str, command)), env=environment | more, cwd=ROOT, check=True, text=True,
+            stdout=subprocess.PIPE,
+        ).stdout  # fmt: skip
 
     make()
     last = tmp_path / 'run' / 'round_2'
@@ -44,7 +47,8 @@ def test_one_command_makes_and_judges_a_policy_that_more_rounds_go_on_from(tmp_p
     (judged,) = report['policies'].values()
     assert set(judged['tasks']) == {'reach', 'long_horizon'}
     weights = (newest / 'model.safetensors').read_bytes()
-    make()  # finished: nothing changes
+    again = make()  # finished: nothing changes, and takeovers are not tried again
+    assert again.count('there before') == 3  # demonstrations of the table and of two tasks
     assert (newest / 'model.safetensors').read_bytes() == weights
     make(ROUNDS='4 4 4')
     assert (newest / 'model.safetensors').read_bytes() == weights
