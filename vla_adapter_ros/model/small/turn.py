@@ -3,9 +3,9 @@
 
 "Put the red block, then the blue one on the plate": which of them to act on now is no property of
 the place where either lies. A map that one filter makes has to find the second object by the state
-of the first, elsewhere in the image and often out of the wrist camera's sight. Of the shipped
-recipe's towers such a map missed the second object in a third of the images in which it had its
-turn, although the map that always shows that object missed it in 2 %. So this mixes the two.
+of the first, elsewhere in the image and often out of the wrist camera's sight. In trained towers
+such a map missed the second object in a third of the images in which it had its turn, although the
+map that always shows that object missed it in 2 % (docs/tiny_sim.md). So this mixes the two.
 """
 
 from __future__ import annotations
