@@ -171,13 +171,7 @@ class Tokenizer:
         They are known words with an ending or, if unlisted, with one slip of the keyboard
         (`spelling.py`).
         """
-        if self._unknown_id is None:
-            return {}
-        listed, read = self.words, {}
-        for word in self.unknown_words(text):
-            # A listed word is what somebody writes: "black" is no slip of "block".
-            read[word] = (without_ending if word in listed else meant)(word, listed)
-        return {word: known for word, known in read.items() if known in self.known_words}
+        return {word: known for word, known in self._readings(text).items() if known != UNKNOWN}
 
     def as_known(self, text: str) -> str:
         """Return `text` as a word list reads it, without the words that training had not.
@@ -185,11 +179,25 @@ class Tokenizer:
         Those of `read_as` are replaced. A listed word is otherwise the unknown one: policies learn
         to pass over that, but nothing ever gave the listed word's own embedding a meaning.
         """
-        if self._unknown_id is None:
-            return text
-        unknown = dict.fromkeys(self.words.intersection(self.unknown_words(text)), UNKNOWN)
-        read = unknown | self.read_as(text)
+        read = self._readings(text)
         return WORD.sub(lambda match: read.get(match[0], match[0]), text) if read else text
+
+    def _readings(self, text: str) -> dict[str, str]:
+        """Return what a word list reads unknown words of `text` as: a known one, or UNKNOWN.
+
+        Unlisted words without a meaning are left out: their id is that of UNKNOWN anyway.
+        """
+        if self._unknown_id is None:
+            return {}
+        listed, known, read = self.words, self.known_words, {}
+        for word in self.unknown_words(text):
+            # A listed word is what somebody writes: "black" is no slip of "block".
+            meaning = (without_ending if word in listed else meant)(word, listed)
+            if meaning in known:
+                read[word] = meaning
+            elif word in listed:
+                read[word] = UNKNOWN
+        return read
 
     @cached_property
     def words(self) -> frozenset[str]:
